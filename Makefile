@@ -1,0 +1,57 @@
+# Two commands are all a newcomer needs: `make book` and `make test`. Both set everything up first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH_INDEX ?=
+
+# One thread per process: results and timings do not depend on the number of cores; parallel work uses processes.
+export OMP_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+export JUPYTER_PREFER_ENV_PATH := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+# MNIST where the checkout has it beside itself; an empty value is left out
+ifneq ($(wildcard ../shared/data/mnist/*.gz),)
+export FL_DATA ?= $(abspath ../shared/data/mnist)
+endif
+
+.PHONY: book test setup lint unit chapters reference verify clean clean-cache
+
+book: $(VENV)/.installed
+	$(BIN)/python tools/book.py
+
+test: lint unit chapters
+
+setup: $(VENV)/.installed
+
+# torch first and by itself: pip then takes the pinned build wherever it is configured to find it
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[book,test]'
+	touch $@
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check -q .
+	$(BIN)/ruff format -q --check .
+
+unit: $(VENV)/.installed
+	$(BIN)/python -m pytest tests fl -n 2 --dist loadfile
+
+# every chapter in a fresh kernel, its outputs against the stored ones; one job each, two chapters at a time
+chapters: $(VENV)/.installed
+	FL_JOBS=1 $(BIN)/python -m pytest -p no:doctest --nbval --nbval-current-env --nbval-cell-timeout 300 \
+	  --nbval-sanitize-with tests/sanitize.cfg -n 2 --dist loadfile tests/notebooks
+
+# write tests/notebooks anew after a chapter has changed; read the diff before you commit it
+reference: $(VENV)/.installed
+	$(BIN)/python tools/reference.py $(CHAPTERS)
+
+verify: $(VENV)/.installed
+	$(BIN)/fl verify
+
+clean-cache:
+	rm -rf .fl-cache
+
+clean: clean-cache
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,74 @@
+"""What a chapter calls: set-up, check lines, numbers for the prose, and the scoreboard."""
+
+import os
+
+import torch
+from IPython.display import Markdown, display
+
+from fl import claims, plotting
+
+
+def scale() -> str:
+    """Return the scale the chapters run at: ``FL_SCALE``, or ``book``."""
+    return os.environ.get("FL_SCALE", "book")
+
+
+def setup() -> None:
+    """Fix the figure style and one thread per process: results do not depend on the number of cores."""
+    torch.set_num_threads(1)
+    plotting.style()
+
+
+def check(id: str) -> None:
+    """Evaluate a claim (from the store where possible), print its line, and raise unless it stands.
+
+    The line names what does not change from machine to machine: the prediction and the tolerance to two digits.
+
+    Raises:
+        AssertionError: if the claim does not hold or its control does not fail, with all numbers.
+    """
+    v = claims.verify(id, scale())
+    relation = v.tolerance_reason.split(";")[0]
+    if not v.holds:
+        raise AssertionError(
+            f"{id} does not hold: measured {v.measured:.4g}, predicted {relation} {v.predicted:.4g}, "
+            f"tolerance {v.tolerance:.2g} ({v.tolerance_reason})"
+        )
+    if not v.control_fails:
+        raise AssertionError(f"{id} is a broken claim: its control ({v.control}) passes the same check")
+    print(f"{id}: PASS ({relation} {v.predicted:.2g}, tolerance {v.tolerance:.1g}; control fails)")
+
+
+def glue(name: str, value, spec: str = ".3g") -> None:
+    """Store ``value``, rounded by the format ``spec``, under ``name`` for the prose of this page."""
+    from myst_nb import glue as store  # only a chapter needs the book's tool chain
+
+    store(name, value if isinstance(value, str) else format(value, spec), display=False)
+
+
+def show(**numbers) -> None:
+    """Print each number with three significant digits, one per line, under its name."""
+    for name, value in numbers.items():
+        print(f"{name.replace('_', ' ')}: {value if isinstance(value, str) else format(value, '.3g')}")
+
+
+def table(head: list[str], rows: list[list]) -> None:
+    """Display a table; numbers that are not strings already are rounded to three significant digits."""
+    cells = [[c if isinstance(c, str) else format(c, ".3g") for c in row] for row in rows]
+    lines = [" | ".join(line) for line in [head, ["---"] * len(head), *cells]]
+    display(Markdown("\n".join(f"| {line} |" for line in lines)))
+
+
+def scoreboard(*names: str) -> None:
+    """Display every claim (or those of the named topics) with its verdict, evaluated at this book's scale."""
+    rows = [
+        [
+            f"`{v.id}`",
+            v.statement,
+            v.source,
+            v.control,
+            "stands" if v.stands else "**FAILS**",
+        ]
+        for v in claims.verify_all(claims.select(names), scale())
+    ]
+    table(["claim", "statement", "source", "control that must fail", "verdict"], rows)

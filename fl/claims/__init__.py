@@ -1,0 +1,28 @@
+"""All claims of the book; importing this package fills the registry `CLAIMS`, topic by topic."""
+
+from fl.claims import gram  # noqa: F401
+from fl.claims.engine import (
+    CLAIMS,
+    SCALES,
+    Claim,
+    Evidence,
+    Scale,
+    Verdict,
+    claim,
+    select,
+    verify,
+    verify_all,
+)
+
+__all__ = [
+    "CLAIMS",
+    "SCALES",
+    "Claim",
+    "Evidence",
+    "Scale",
+    "Verdict",
+    "claim",
+    "select",
+    "verify",
+    "verify_all",
+]

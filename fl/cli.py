@@ -1,0 +1,91 @@
+"""The command line: ``fl list``, ``fl verify``, ``fl sweep``."""
+
+import json
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fl import claims, simulate, stored  # noqa: F401, simulate registers the stored runs
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+Scale = StrEnum("Scale", {s: s for s in claims.SCALES})
+Names = Annotated[list[str] | None, typer.Argument(metavar="[IDS or TOPICS]...")]
+
+
+@app.command("list")
+def list_claims(names: Names = None) -> None:
+    """List the claims: id, source, statement."""
+    table = Table("claim", "source", "statement")
+    for c in _select(names):
+        table.add_row(c.id, c.source, c.statement)
+    Console().print(table)
+
+
+@app.command()
+def verify(
+    names: Names = None,
+    scale: Annotated[Scale, typer.Option(help="Sizes: seconds, the book's, or the papers'.")] = Scale.book,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the verdicts to this file.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes; all cores if not given.")] = None,
+) -> None:
+    """Evaluate claims and their controls; exit code 1 if a claim fails or a control passes."""
+    chosen = _select(names)
+    if json_path is not None and not json_path.resolve().parent.is_dir():
+        raise typer.BadParameter(f"--json {json_path}: its folder must exist")
+    verdicts = claims.verify_all(chosen, scale.value, jobs)
+    table = Table("claim", "predicted", "measured", "tolerance", "s.e.", "holds", "control fails", "s")
+    for v in verdicts:
+        error = "" if v.standard_error is None else f"{v.standard_error:.1e}"
+        relation = v.tolerance_reason.split(";")[0].replace("equal", "")
+        numbers = [f"{relation} {v.predicted:.4g}".strip(), f"{v.measured:.4g}", f"{v.tolerance:.2g}", error]
+        table.add_row(v.id, *numbers, _mark(v.holds), _mark(v.control_fails), f"{v.seconds:.1f}")
+    Console().print(table)
+    if json_path is not None:
+        _write_json(json_path, [v.record() for v in verdicts])
+    failed = [v.id for v in verdicts if not v.stands]
+    print(f"{len(verdicts) - len(failed)} of {len(verdicts)} claims stand at scale {scale.value}")
+    if failed:
+        print("not standing: " + ", ".join(failed))
+        raise typer.Exit(1)
+
+
+@app.command()
+def sweep(
+    name: Annotated[str, typer.Argument(help="Name of a stored run.")],
+    scale: Annotated[Scale, typer.Option(help="Sizes: seconds, the book's, or the papers'.")] = Scale.paper,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to write; by default a new folder below the paper scale.")
+    ] = None,
+) -> None:
+    """Make a large run that the book shows and store it with its seeds and versions.
+
+    Only the paper scale replaces the file that the book reads.
+    """
+    if folder is None:
+        folder = stored.FOLDER if scale is Scale.paper else Path(tempfile.mkdtemp(prefix="fl-"))
+    try:
+        print(stored.make(name, scale.value, folder))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _select(names: list[str] | None) -> list[claims.Claim]:
+    try:
+        return claims.select(names or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _mark(good: bool) -> str:
+    return "[green]yes[/]" if good else "[bold red]NO[/]"
+
+
+def _write_json(path: Path, records: list[dict]) -> None:
+    part = path.with_suffix(path.suffix + ".part")
+    part.write_text(json.dumps(records, indent=1) + "\n")
+    part.replace(path)

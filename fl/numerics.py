@@ -1,0 +1,92 @@
+r"""Numerical tools that belong to no theorem: matrix powers, Gaussian expectations, Hermite coefficients, angles.
+
+Hermite polynomials are the probabilists' :math:`He_k` (leading coefficient 1). The normalised coefficients are
+:math:`c_k = \mathbb E[f(z)\,He_k(z)]/\sqrt{k!}` with :math:`z\sim N(0,1)`, so that
+:math:`\mathbb E f(z)^2 = \sum_k c_k^2`.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import linalg, special
+
+from fl import validate
+
+
+def psd_power(S, p: float, rcond: float = 1e-12) -> np.ndarray:
+    r"""Return :math:`S^p` for a symmetric PSD ``S`` of shape (d, d).
+
+    Eigenvalues below ``rcond`` times the largest count as zero and stay zero for every ``p``, so ``p = -1`` is
+    the pseudo-inverse and ``p = 0`` the projection on the range.
+
+    >>> psd_power([[4.0, 0.0], [0.0, 0.0]], -0.5).tolist()
+    [[0.5, 0.0], [0.0, 0.0]]
+
+    Raises:
+        ValueError: if ``S`` is not PSD or ``p`` is not finite.
+    """
+    p = validate.number("p", p)
+    values, vectors = np.linalg.eigh(validate.psd("S", S))
+    kept = values > rcond * max(values[-1], 0.0)
+    powers = np.zeros_like(values)
+    powers[kept] = values[kept] ** p
+    return (vectors * powers) @ vectors.T
+
+
+def gaussian_rule(kinks: Sequence[float] = (), panels: int = 24, order: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    r"""Return nodes and weights with ``weights @ f(nodes)`` :math:`= \mathbb E f(z)`, :math:`z\sim N(0,1)`.
+
+    Composite Gauss-Legendre on [-12, 12], cut at ``kinks``: each piece is smooth, so ReLU, the absolute value and
+    the softplus of slope 10 come out to rounding, which Gauss-Hermite nodes do not reach.
+    """
+    inner = [k for k in kinks if -12 < k < 12]
+    cuts = np.unique(np.concatenate([np.linspace(-12, 12, panels + 1), inner]))
+    x, w = np.polynomial.legendre.leggauss(order)
+    half = np.diff(cuts)[:, None] / 2
+    nodes = ((cuts[:-1] + cuts[1:])[:, None] / 2 + half * x).ravel()
+    weights = (half * w).ravel() * np.exp(-(nodes**2) / 2) / np.sqrt(2 * np.pi)
+    return nodes, weights
+
+
+def gaussian_mean(f: Callable, kinks: Sequence[float] = ()) -> float:
+    r"""Return :math:`\mathbb E f(z)` for a standard normal ``z``; ``kinks`` are the points where ``f`` is not smooth.
+
+    >>> round(gaussian_mean(np.abs, kinks=[0.0]) - np.sqrt(2 / np.pi), 14)
+    0.0
+    """
+    nodes, weights = gaussian_rule(kinks)
+    return float(weights @ f(nodes))
+
+
+def hermite_coefficients(f: Callable, degree: int, kinks: Sequence[float] = ()) -> np.ndarray:
+    r"""Return the normalised coefficients :math:`c_0..c_{degree}` of ``f``, shape (degree + 1,).
+
+    >>> hermite_coefficients(lambda z: z**2, 3).round(12).tolist()  # z^2 = 1 + sqrt(2) He_2/sqrt(2)
+    [1.0, 0.0, 1.414213562373, 0.0]
+    """
+    degree = validate.count("degree", degree, minimum=0)
+    nodes, weights = gaussian_rule(kinks)
+    values = weights * f(nodes)
+    table = np.array([special.eval_hermitenorm(k, nodes) for k in range(degree + 1)])
+    return table @ values / np.sqrt(special.factorial(np.arange(degree + 1)))
+
+
+def subspace_distance(A, B) -> float:
+    """Return the sine of the largest principal angle between the column spaces of ``A`` (d, k) and ``B`` (d, l).
+
+    0 if one space contains the other, 1 if some direction of the smaller is orthogonal to the larger.
+    """
+    A, B = validate.array("A", A, ("d", "k")), validate.array("B", B, ("d", "l"))
+    if A.shape[0] != B.shape[0]:
+        raise ValueError(f"B has {B.shape[0]} rows: must have as many as A, {A.shape[0]}")
+    return float(np.sin(linalg.subspace_angles(A, B)[0]))
+
+
+def log_steps(last: int, number: int) -> np.ndarray:
+    """Return at most ``number`` distinct whole steps from 1 to ``last``, log-spaced, both ends included.
+
+    >>> log_steps(100, 5).tolist()
+    [1, 3, 10, 32, 100]
+    """
+    last, number = validate.count("last", last), validate.count("number", number)
+    return np.unique(np.rint(np.geomspace(1, last, number)).astype(int))

@@ -1,0 +1,1 @@
+"""Experiments: seeded, batched over seeds and settings, nothing from `fl.theory`."""

@@ -1,0 +1,79 @@
+"""Large runs that are made once by one command and kept in the repository.
+
+``fl sweep NAME --scale paper`` makes a run and writes it to ``book/data`` as netCDF, with its seeds, its scale and the
+versions that made it as attributes, and its sha256 in ``book/data/SHA256SUMS``. A chapter reads it with `read`,
+shows it, and computes its beginning again.
+"""
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import xarray as xr
+
+from fl import validate
+
+FOLDER = Path(__file__).resolve().parent.parent / "book" / "data"
+RUNS: dict[str, Callable[[str], xr.Dataset]] = {}
+
+
+def stored(name: str) -> Callable:
+    """Register the decorated function ``scale -> Dataset`` (with a ``seed`` coordinate) as the stored run ``name``."""
+
+    def register(function: Callable) -> Callable:
+        RUNS[name] = function
+        return function
+
+    return register
+
+
+def make(name: str, scale: str, folder: Path = FOLDER) -> Path:
+    """Run ``name`` at ``scale`` and store it; return the file.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    data = RUNS[validate.choice("name", name, sorted(RUNS))](scale)
+    data.attrs |= {
+        "command": f"fl sweep {name} --scale {scale}",
+        "seeds": ", ".join(str(int(s)) for s in data["seed"].values),
+        "versions": ", ".join(
+            f"{p} {importlib.metadata.version(p)}" for p in ["fl", "numpy", "scipy", "torch", "numba"]
+        ),
+        "machine": f"Python {platform.python_version()}, {platform.machine()}",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.nc"
+    # float32 holds three digits with room to spare and halves what every clone carries
+    encoding = {k: {"dtype": "float32"} for k, v in data.data_vars.items() if v.dtype.kind == "f"}
+    part = path.with_suffix(".part")
+    data.to_netcdf(part, engine="scipy", encoding=encoding)
+    part.replace(path)
+    sums = _sums(folder) | {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    (folder / "SHA256SUMS").write_text("".join(f"{v}  {k}\n" for k, v in sorted(sums.items())))
+    return path
+
+
+def read(name: str, folder: Path = FOLDER) -> xr.Dataset:
+    """Return the stored run ``name``.
+
+    Raises:
+        FileNotFoundError: if it has not been made.
+        ValueError: if the file is not the one that was stored.
+    """
+    path = folder / f"{name}.nc"
+    cure = f"make it with: fl sweep {name} --scale paper"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; {cure}")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != _sums(folder).get(path.name):
+        raise ValueError(f"{path} has sha256 {found}, which SHA256SUMS does not list: it is damaged or edited; {cure}")
+    return xr.load_dataset(path, engine="scipy")
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    sums = folder / "SHA256SUMS"
+    lines = sums.read_text().splitlines() if sums.is_file() else []
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
