@@ -4,8 +4,8 @@ Inputs :math:`x\sim N(0,\Sigma)`, labels :math:`y=f(\beta^\top x)+\text{noise}`.
 neuron moves along the same direction :math:`v=\Sigma^p g` (up to its sign), where
 :math:`g=\frac1N\sum_i (y_i-\bar y)\,x_i` is the sample covariance of label and input.
 
-Letters: ``beta`` is (d,) in the eigenbasis of :math:`\Sigma`, ``lam`` its eigenvalues (d,),
-:math:`\tau^2=\beta^\top\Sigma\beta`, ``c1`` the mean slope :math:`\mathbb E f'` of the link, ``n`` the number N of samples.
+Letters: ``beta`` is (d,) in the eigenbasis of :math:`\Sigma`, ``lam`` its eigenvalues (d,), ``n`` the number N of
+samples, :math:`\tau^2=\beta^\top\Sigma\beta`, ``c1`` the mean slope :math:`\mathbb E f'` of the link.
 """
 
 import numpy as np
@@ -25,8 +25,8 @@ def early_alignment(task: Task, p: float, n: float) -> float:
 
     with the weight of the signal :math:`s=c_1^2\bigl(1-\frac{N-2}{N(N-1)}\bigr)+\frac{m_{22}}{N}` and of the sampling
     noise :math:`\nu=\frac{m_2}{N-1}`, where :math:`m_2` is the variance of the label and
-    :math:`m_{22}=\mathbb E[(f-\mathbb Ef)^2(u^2/\tau^2-1)]/\tau^2`, :math:`u=\beta^\top x`. Both expectations are exact at
-    every N. Derived in the chapter "alignment".
+    :math:`m_{22}=\mathbb E[(f-\mathbb Ef)^2(u^2/\tau^2-1)]/\tau^2`, :math:`u=\beta^\top x`. Both expectations are exact
+    at every N. Derived in chapter "alignment".
 
     Args:
         task: a single-index task of dimension d.
