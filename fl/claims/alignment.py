@@ -57,7 +57,7 @@ def growth_rate(scale, broken):
         "book": [("High", -1.0), ("High", 0.0), ("High", 1.0), ("Low", -2.0), ("Low", -1.0)],
     }
     cells["paper"] = cells["book"]
-    n, h, seeds = 200, 50 if scale == "smoke" else 200, {"smoke": 1, "book": 2, "paper": 10}[scale]
+    n, h, seeds = 200, 50 if scale == "smoke" else 100, {"smoke": 1, "book": 2, "paper": 10}[scale]
     units = [{"case": c, "p": p, "n": n, "h": h, "seed": s} for c, p in cells[scale] for s in range(seeds)]
     deviation = []
     for unit, run in zip(units, evaluate(experiment.escape_rate, units), strict=True):
@@ -123,7 +123,7 @@ def population_flow(scale, broken):
 def ridge_risk(scale, broken):
     """Relative deviation of the mean over training sets, in the cell that comes nearest to its tolerance."""
     ps, regs = (-1.0, -0.5, 0.0, 1.0), (0.003, 0.03)
-    d, draws = {"smoke": (100, 20), "book": (300, 40), "paper": (600, 200)}[scale]
+    d, draws = {"smoke": (200, 20), "book": (300, 40), "paper": (600, 200)}[scale]
     lam, energy, noise = modes(d)
     deviation, tolerance = [], []
     for n in (d // 2, 2 * d):

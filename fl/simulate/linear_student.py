@@ -15,7 +15,7 @@ from fl.tasks import Task, Teacher, power_law
 
 
 def power_law_task(d: int, a: float, b: float, snr: float) -> Task:
-    r"""Return a softplus teacher with :math:`\lambda_r=r^{-a}`, :math:`\lambda_r\beta_r^2\propto r^{-b}` and tau = 1."""
+    r"""Return a softplus teacher with tau = 1, :math:`\lambda_r=r^{-a}`, :math:`\lambda_r\beta_r^2\propto r^{-b}`."""
     spectrum = power_law(d, a)
     energy = np.arange(1, spectrum.d + 1.0) ** -validate.number("b", b)
     return Task(spectrum, Teacher(np.sqrt(energy / energy.sum() / spectrum.eigenvalues), "softplus10"), snr)
@@ -47,7 +47,9 @@ def population_descent(a: float, b: float, p: float, d: int, lr: float, times: S
 
 def ridge_weights(X, y, power, reg: float) -> np.ndarray:
     r"""Return the minimiser (d,) of :math:`\frac1N|y-X^\top w|^2+\rho\sum_rw_r^2/\lambda_r^p`; reg = 0 needs d > N."""
-    n, PX = X.shape[1], np.asarray(power)[:, None] * X
+    (d, n), PX = X.shape, np.asarray(power)[:, None] * X
+    if n > d:  # the smaller of the two equivalent systems
+        return linalg.solve(X @ X.T + np.diag(n * reg / np.asarray(power)), X @ y, assume_a="pos")
     return PX @ linalg.solve(X.T @ PX + n * reg * np.eye(n), y, assume_a="pos")
 
 

@@ -38,7 +38,8 @@ def flow_risk(lam, energy, p: float, t) -> np.ndarray:
 def flow_power_law(q: float, b: float, t) -> np.ndarray:
     r"""Return :math:`\Gamma(s)(2t)^{-s}/q`, :math:`s=(b-1)/q`: the flow's risk on power laws.
 
-    Rates :math:`\lambda_r^{p+1}=r^{-q}`, energies :math:`e_r=r^{-b}`; valid for :math:`1\ll(2t)^{1/q}\ll d`. With :math:`\lambda_r=r^{-a}` the exponent is :math:`q=a(p+1)`.
+    Rates :math:`\lambda_r^{p+1}=r^{-q}`, energies :math:`e_r=r^{-b}`; valid for :math:`1\ll(2t)^{1/q}\ll d`.
+    With :math:`\lambda_r=r^{-a}` the exponent is :math:`q=a(p+1)`.
     """
     q, s = _exponents(q, b, 0)
     return gamma_function(s) * (2 * validate.array("t", t, ("T",))) ** -s / q
