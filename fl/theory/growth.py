@@ -85,7 +85,7 @@ def _lift(X, y, P):
     X, y = validate.array("X", X, ("d", "N")), validate.array("y", y, ("N",))
     if X.shape[1] != len(y):
         raise ValueError(f"y has {len(y)} entries: must have one for each of the {X.shape[1]} columns of X")
-    root = numerics.psd_power(P, 0.5)
+    root = numerics.psd_power(validate.psd("P", P), 0.5)
     if len(root) != len(X):
         raise ValueError(f"P has shape {root.shape}: must be ({len(X)}, {len(X)}), as X has {len(X)} rows")
     return np.vstack([root @ X, np.ones(len(y))]), y
