@@ -48,7 +48,7 @@ def early_feature(scale, broken):
 
 @claim(
     "alignment.growth_rate",
-    statement="A tiny ReLU network grows at the rate 2 max h(u), u on the unit sphere of the preconditioned metric.",
+    statement="A tiny ReLU network grows at twice the largest absolute value of h on the preconditioned unit sphere.",
     source="derived",
     control="the exponent of the lazy regime, P² in place of P",
 )
