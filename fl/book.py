@@ -54,8 +54,9 @@ def show(**numbers) -> None:
 
 def table(head: list[str], rows: list[list]) -> None:
     """Display a table; numbers that are not strings already are rounded to three significant digits."""
-    cells = [[c if isinstance(c, str) else format(c, ".3g") for c in row] for row in rows]
-    lines = [" | ".join(line) for line in [head, ["---"] * len(head), *cells]]
+    cells = [[c if isinstance(c, str) else format(c, ".3g") for c in row] for row in [head, *rows]]
+    cells = [[c.replace("|", r"\|") for c in row] for row in cells]  # a bar of the mathematics is not a column's end
+    lines = [" | ".join(line) for line in [cells[0], ["---"] * len(head), *cells[1:]]]
     display(Markdown("\n".join(f"| {line} |" for line in lines)))
 
 

@@ -14,6 +14,7 @@ import inspect
 import io
 import itertools
 import multiprocessing
+import numbers
 import os
 import sys
 import tempfile
@@ -57,16 +58,22 @@ def sweep(
         ValueError: for an empty axis, a bad seed, or units that do not fit together.
     """
     axes = {name: list(values) for name, values in (grid or {}).items()}
+    for name in ({"seed"} & (axes.keys() | fixed)) | (axes.keys() & fixed):
+        raise ValueError(f"{name} is given twice: an axis of the grid, `seeds` and fixed arguments must differ in name")
     axes["seed"] = [validate.count("seeds entry", seed, minimum=0) for seed in seeds]
     for name, values in axes.items():
-        if not values:
-            raise ValueError(f"{'seeds' if name == 'seed' else name} = []: must hold at least one value")
+        _check_axis("seeds" if name == "seed" else name, values)
     units = [dict(zip(axes, point, strict=True)) | fixed for point in itertools.product(*axes.values())]
     results = [xr.Dataset(result) for result in evaluate(function, units, jobs)]
     first = results[0]
     for unit, result in zip(units, results, strict=True):
-        if result.sizes != first.sizes or set(result.data_vars) != set(first.data_vars):
-            raise ValueError(f"{function.__name__} returned {dict(result.sizes)} at {unit}, {dict(first.sizes)} before")
+        if (found := _form(result)) != (wanted := _form(first)):
+            raise ValueError(f"{function.__name__} returned {found} at {unit}: must be {wanted}, as at {units[0]}")
+        for name in first.coords:
+            if not result.coords[name].equals(first.coords[name]):
+                raise ValueError(f"{function.__name__} returned another coordinate {name} at {unit} than at {units[0]}")
+    for name in axes.keys() & first.sizes.keys():
+        raise ValueError(f"{function.__name__} returned a dimension {name}: must differ from the axes of the sweep")
     shape = tuple(len(values) for values in axes.values())
     variables = {
         name: (
@@ -131,7 +138,7 @@ def _default_jobs() -> int:
     if multiprocessing.parent_process() is not None:  # already one worker of several: no workers below workers
         return 1
     given = os.environ.get("FL_JOBS")
-    if given is None:
+    if not given:
         return joblib.cpu_count()
     return validate.count("FL_JOBS", int(given) if given.isdigit() else given)
 
@@ -139,8 +146,34 @@ def _default_jobs() -> int:
 def _path(function: Callable, unit: Mapping) -> Path:
     name = f"{function.__module__}.{function.__qualname__}"
     # code outside the package is not in source_hash; take the function's own text instead
-    own = "" if function.__module__.startswith("fl.") else inspect.getsource(function)
+    own = "" if function.__module__.startswith("fl.") else _own_source(function)
     return cache_folder() / source_hash() / name / joblib.hash((own, sorted(unit.items())))
+
+
+def _own_source(function: Callable) -> str:
+    if getattr(function, "__closure__", None):
+        raise ValueError(
+            f"{function.__qualname__} closes over variables: pass them as arguments, so that the key holds them"
+        )
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        raise ValueError(f"{function.__qualname__} has no source to make a key of: define it in a file") from None
+
+
+def _check_axis(name: str, values: list) -> None:
+    if not values:
+        raise ValueError(f"{name} = []: must hold at least one value")
+    for value in values:
+        if not isinstance(value, (str, bool, numbers.Number, np.bool_)):
+            raise ValueError(f"{name} holds {value!r}: must be a number, a string or a boolean")
+    if len(set(values)) < len(values):
+        raise ValueError(f"{name} = {values}: no value may stand twice")
+
+
+def _form(result: xr.Dataset) -> dict:
+    """Return the dimensions of each variable with their sizes, and the names of the coordinates."""
+    return {name: list(result[name].sizes.items()) for name in sorted(result.variables, key=str)}
 
 
 def _compute(i: int, function: Callable, unit: Mapping, path: Path) -> tuple:
