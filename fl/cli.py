@@ -39,7 +39,9 @@ def verify(
     if json_path is not None and not json_path.resolve().parent.is_dir():
         raise typer.BadParameter(f"--json {json_path}: its folder must exist")
     verdicts = claims.verify_all(chosen, scale.value, jobs)
-    table = Table(Column("claim", no_wrap=True), "predicted", "measured", "tolerance", "s.e.", "holds", "control fails", "s")
+    table = Table(
+        Column("claim", no_wrap=True), "predicted", "measured", "tolerance", "s.e.", "holds", "control fails", "s"
+    )
     for v in verdicts:
         error = "" if v.standard_error is None else f"{v.standard_error:.1e}"
         relation = v.tolerance_reason.split(";")[0].replace("equal", "")

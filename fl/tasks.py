@@ -51,10 +51,14 @@ class Link:
 
     def __reduce__(self):
         # lambdas do not pickle; a named link travels to workers and into cache keys by its name
-        return (LINKS.__getitem__, (self.name,)) if LINKS.get(self.name) is self else super().__reduce__()
+        return (_named, (self.name,)) if LINKS.get(self.name) is self else super().__reduce__()
 
     def _scaled_kinks(self, tau: float) -> list[float]:
         return [k / tau for k in self.kinks]
+
+
+def _named(name: str) -> Link:
+    return LINKS[name]
 
 
 def _softplus10(u):
