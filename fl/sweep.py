@@ -64,7 +64,7 @@ def sweep(
     for name, values in axes.items():
         _check_axis("seeds" if name == "seed" else name, values)
     units = [dict(zip(axes, point, strict=True)) | fixed for point in itertools.product(*axes.values())]
-    results = [xr.Dataset(result) for result in evaluate(function, units, jobs)]
+    results = [r if isinstance(r, xr.Dataset) else xr.Dataset(r) for r in evaluate(function, units, jobs)]
     first = results[0]
     for unit, result in zip(units, results, strict=True):
         if (found := _form(result)) != (wanted := _form(first)):
