@@ -62,14 +62,10 @@ def table(head: list[str], rows: list[list]) -> None:
 
 def scoreboard(*names: str) -> None:
     """Display every claim (or those of the named topics) with its verdict, evaluated at this book's scale."""
-    rows = [
-        [
-            f"`{v.id}`",
-            v.statement,
-            v.source,
-            v.control,
-            "stands" if v.stands else "**FAILS**",
-        ]
-        for v in claims.verify_all(claims.select(names), scale())
-    ]
-    table(["claim", "statement", "source", "control that must fail", "verdict"], rows)
+    signs = {"equal": "= {} ± {}", "at most": "≤ {} + {}", "at least": "≥ {} − {}"}
+    rows = []
+    for v in claims.verify_all(claims.select(names), scale()):
+        check = signs[v.tolerance_reason.split(";")[0]].format(f"{v.predicted:.2g}", f"{v.tolerance:.1g}")
+        verdict = "stands" if v.stands else "**FAILS**"
+        rows.append([f"[{v.id}]({v.topic}.md)", v.statement, v.source, check, v.control, verdict])
+    table(["claim", "statement", "source", "measured", "control that must fail", "verdict"], rows)

@@ -16,6 +16,7 @@ import itertools
 import multiprocessing
 import numbers
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +32,7 @@ from tqdm import tqdm
 from fl import validate
 
 _PACKAGE = Path(__file__).resolve().parent
-_MISSING = object()
+_MISSING, _DAMAGED = object(), object()
 
 
 def sweep(
@@ -90,9 +91,14 @@ def evaluate(function: Callable, units: Sequence[Mapping], jobs: int | None = No
     jobs = validate.count("jobs", _default_jobs() if jobs is None else jobs)
     paths = [_path(function, unit) for unit in units]
     results = [_load(path) for path in paths]
-    missing = [i for i, result in enumerate(results) if result is _MISSING]
+    for path, result in zip(paths, results, strict=True):
+        if result is _DAMAGED:
+            tqdm.write(f"results cache: {path.parent.name}/{path.name} is damaged and is computed again")
+    missing = [i for i, result in enumerate(results) if result is _MISSING or result is _DAMAGED]
     if not missing:
         return results
+    # each process takes the units in an order of its own: two that need the same ones share the work
+    random.Random(os.getpid()).shuffle(missing)
     tasks = [(i, function, units[i], paths[i]) for i in missing]
     if jobs == 1 or len(missing) == 1:
         computed = itertools.starmap(_compute, tasks)
@@ -177,6 +183,9 @@ def _form(result: xr.Dataset) -> dict:
 
 
 def _compute(i: int, function: Callable, unit: Mapping, path: Path) -> tuple:
+    result = _load(path)  # another process may have stored it meanwhile
+    if result is not _MISSING and result is not _DAMAGED:
+        return i, result
     result = function(**unit)
     buffer = io.BytesIO()
     joblib.dump(result, buffer)
@@ -196,5 +205,4 @@ def _load(path: Path):
         return _MISSING
     if hashlib.sha256(raw[32:]).digest() == raw[:32]:
         return joblib.load(io.BytesIO(raw[32:]))
-    tqdm.write(f"results cache: {path.parent.name}/{path.name} is damaged and is computed again")
-    return _MISSING
+    return _DAMAGED

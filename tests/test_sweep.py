@@ -302,7 +302,9 @@ def test_two_processes_on_one_cache(start, counted):
     sums = [int(process.communicate(timeout=120)[0]) for process in pair]
     assert sums == [sum(i**2 for i in range(12))] * 2
     assert stored(counted) == 12 and not list(counted.rglob(".part-*"))
-    assert set(log.read_text().split()) == {str(i) for i in range(12)}
+    begun = log.read_text().split()
+    # they share the work: only a unit that both have in flight at the same time runs twice
+    assert set(begun) == {str(i) for i in range(12)} and len(begun) < 24
 
 
 def test_an_error_in_one_unit_keeps_the_finished_ones(counted):
