@@ -24,9 +24,9 @@ CLAIMS: dict[str, "Claim"] = {}
 class Evidence:
     """One prediction held against one measurement.
 
-    ``relation`` says what holds means: ``equal`` for |measured - predicted| <= tolerance, ``at most`` for
-    measured <= predicted + tolerance, ``at least`` for measured >= predicted - tolerance. ``reason`` says where the
-    tolerance comes from; ``sizes`` holds the dimensions, sample sizes and seeds used. ``standard_error`` is None
+    ``relation`` says what holds means: ``equal`` for ``abs(measured - predicted) <= tolerance``, ``at most`` for
+    ``measured <= predicted + tolerance``, ``at least`` for ``measured >= predicted - tolerance``. ``reason`` says where
+    the tolerance comes from; ``sizes`` holds the dimensions, sample sizes and seeds used. ``standard_error`` is None
     where nothing is sampled.
     """
 
