@@ -51,13 +51,13 @@ class Link:
 
     def __reduce__(self):
         # lambdas do not pickle; a named link travels to workers and into cache keys by its name
-        return (_named, (self.name,)) if LINKS.get(self.name) is self else super().__reduce__()
+        return (_named_link, (self.name,)) if LINKS.get(self.name) is self else super().__reduce__()
 
     def _scaled_kinks(self, tau: float) -> list[float]:
         return [k / tau for k in self.kinks]
 
 
-def _named(name: str) -> Link:
+def _named_link(name: str) -> Link:
     return LINKS[name]
 
 
