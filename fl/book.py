@@ -67,5 +67,6 @@ def scoreboard(*names: str) -> None:
     for v in claims.verify_all(claims.select(names), scale()):
         check = signs[v.tolerance_reason.split(";")[0]].format(f"{v.predicted:.2g}", f"{v.tolerance:.1g}")
         verdict = "stands" if v.stands else "**FAILS**"
-        rows.append([f"[{v.id}]({v.topic}.md)", v.statement, v.source.removeprefix("paper "), check, v.control, verdict])
+        name, source = f"[{v.id}]({v.topic}.md)", v.source.removeprefix("paper ")
+        rows.append([name, v.statement, source, check, v.control, verdict])
     table(["claim", "statement", "source", "measured", "control that must fail", "verdict"], rows)
