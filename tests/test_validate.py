@@ -67,7 +67,11 @@ def test_a_letter_that_stands_twice_asks_for_equal_lengths():
         validate.array("S", np.ones((2, 3)), ("d", "d"))
 
 
-@pytest.mark.parametrize("value", [[[1, 2], [3]], "abc", ["1", "2"], [1j], None, [print]], ids=["ragged", "text", "texts", "complex", "none", "function"])
+@pytest.mark.parametrize(
+    "value",
+    [[[1, 2], [3]], "abc", ["1", "2"], [1j], None, [print]],
+    ids=["ragged", "text", "texts", "complex", "none", "function"],
+)
 def test_array_refuses_what_is_no_array_of_real_numbers(value):
     with pytest.raises(ValueError, match="X .*must be"):
         validate.array("X", value, ("d",))
