@@ -41,8 +41,8 @@ def whitened_risk(N: int, d: int, noise: float = 0.0) -> float:
 
     .. math:: 1 - \frac Nd + \mathrm{noise}\,\frac{N}{d - N - 1}
 
-    for N < d - 1 Gaussian inputs of covariance :math:`\Sigma` and any linear teacher; ``noise`` is the noise variance over the
-    signal variance. Derived in chapter gram.
+    for N < d - 1 Gaussian inputs of covariance :math:`\Sigma` and any linear teacher; ``noise`` is the noise variance
+    over the signal variance. Derived in chapter gram.
 
     >>> whitened_risk(25, 100)
     0.75
