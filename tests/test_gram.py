@@ -217,7 +217,7 @@ RUN = {"steps": 2, "rate": 0.1}
         (lambda: theory_linear.whitened_risk(9, 10), "N = 9: must be at most d - 2 = 8"),
         (
             lambda: simulate_linear.linear_chance("digits", "test", 2, 2, 64, 0),
-            "over = 'test': must be one of train, train",
+            r"over = 'test': must be one of train, train\+test",
         ),
     ],
 )

@@ -95,7 +95,7 @@ def digits_pair(p: float, steps: int, h: int, n: int, m: int, rate: float, seed:
     X, x, other = np.split(images.X[:, order[: n + m + 1000]], [n, n + m], axis=1)
     Y = np.eye(10)[images.labels[order[:n]]].T
     P = numerics.psd_power(other @ other.T / other.shape[1], p)
-    P /= np.linalg.eigvalsh(X.T @ P @ X / n)[-1]  # the same largest eigenvalue of G/N for every p
+    P *= n / np.trace(theory.gram(X, P))  # so that the first pre-activations have mean square 1
     W0, theta0 = simulate.first_layer(rng, h, P), simulate.later_layers(rng, [h, 10])
     update = {"steps": steps, "rate": rate, "activation": "relu", "every": max(steps // 100, 1)}
     first = simulate.train(X, Y, W0, theta0, P, x=x, l2=l2, **update)
@@ -121,7 +121,7 @@ def recursion(scale, broken):
     penalty = PENALTY if broken else 0.0
     cells = list(itertools.product(RULES, [2, 4], ["relu", "tanh"]))
     gaps = [gap(*both(rule, depth, phi, steps, seed=1, l2=penalty)) for rule, depth, phi in cells]
-    digits = {"steps": steps, "h": 20, "n": 60, "m": 40, "rate": 0.05}
+    digits = {"steps": steps, "h": 20, "n": 60, "m": 40, "rate": 0.03}
     gaps.append(gap(*digits_pair(-0.5, l2=penalty, **digits)[:2]))
     sizes = {"d": D, "N": N, "M": M, "h": H, "steps": steps, "cells": len(gaps), "digits": digits, "seeds": [0, 1]}
     return Evidence(0, max(gaps), 1e-10, ROUNDING, sizes=sizes)

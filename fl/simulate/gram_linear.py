@@ -28,6 +28,16 @@ def linear_descent(X, y, P, rate: float, steps) -> np.ndarray:
     return np.array(path)
 
 
+def descend(X, y, P) -> tuple[np.ndarray, int]:
+    """Return the end (d,) of preconditioned descent from 0 and its number of steps, for linearly independent inputs.
+
+    The rate is the best constant one; the run stops when its distance to the limit is bounded by 1e-12 of the limit.
+    """
+    values = np.linalg.eigvalsh(X.T @ P @ X)
+    steps = int(np.ceil(14 * values[-1] / values[0])) + 1  # each step shrinks errors by (k - 1)/(k + 1)
+    return linear_descent(X, y, P, X.shape[1] / (values[0] + values[-1]), [steps])[0], steps
+
+
 def whitening(*inputs) -> np.ndarray:
     """Return the pseudo-inverse of the second moment of all columns of all ``inputs`` (d, .) together, (d, d)."""
     X = np.hstack(inputs)
@@ -39,24 +49,24 @@ def linear_chance(source: str, over: str, N: int, M: int, d: int, seed: int) -> 
 
     Args:
         source: ``power law`` (eigenvalues 1/r, linear teacher) or ``digits`` (zeros against ones, labels -1 and 1).
-        over: whitening computed ``train`` only or ``train+test``.
+        over: whitening from ``train`` or ``train+test`` inputs, or with the ``population`` covariance (power law only).
         N: number of training inputs.
         M: number of test inputs.
         d: dimension, 64 for the digits.
         seed: of the draw.
     """
-    validate.choice("over", over, ["train", "train+test"])
+    known = ["train", "train+test"] + ["population"] * (source == "power law")
+    validate.choice("over", over, known)
     rng = np.random.default_rng([seed, N, M, d])
     if validate.choice("source", source, ["power law", "digits"]) == "digits":
         images = datasets.load("digits")
         chosen = rng.choice(np.flatnonzero(images.labels < 2), N + M, replace=False)
         X, y = images.X[:, chosen], 2.0 * images.labels[chosen] - 1
     else:
-        task = tasks.Task(tasks.power_law(d, 1.0), tasks.Teacher(rng.standard_normal(d)))
-        X, y, _ = task.sample(N + M, rng)
-    P = whitening(X[:, :N]) if over == "train" else whitening(X)
-    size = N if over == "train" else N + M  # G = size * I, so this rate halves the training error each step
-    w = linear_descent(X[:, :N], y[:N], P, rate=N / (4 * size), steps=[100])[-1]
+        spectrum = tasks.power_law(d, 1.0)
+        X, y, _ = tasks.Task(spectrum, tasks.Teacher(rng.standard_normal(d))).sample(N + M, rng)
+    P = spectrum.power(-1) if over == "population" else whitening(X[:, :N] if over == "train" else X)
+    w, _ = descend(X[:, :N], y[:N], P)
     return float(((w @ X[:, N:] - y[N:]) ** 2).sum() / (y[N:] ** 2).sum())
 
 
@@ -113,10 +123,5 @@ def limits(of: str, powers: tuple[float, ...], N: int, d: int, seed: int) -> dic
     spectrum = tasks.power_law(d, 0.5)
     X, y, _ = tasks.Task(spectrum, tasks.Teacher(rng.standard_normal(d)), snr=3**0.5).sample(N, rng)
     shape = X @ X.T / N if validate.choice("of", of, ["training", "population"]) == "training" else spectrum.power(1)
-    ends, steps = [], []
-    for p in powers:
-        P = numerics.psd_power(shape, p)
-        values = np.linalg.eigvalsh(X.T @ P @ X)
-        steps.append(int(np.ceil(14 * values[-1] / values[0])) + 1)  # each step shrinks errors by (k - 1)/(k + 1)
-        ends.append(linear_descent(X, y, P, N / (values[0] + values[-1]), [steps[-1]])[0])
+    ends, steps = zip(*[descend(X, y, numerics.psd_power(shape, p)) for p in powers], strict=True)
     return {"X": X, "y": y, "steps": np.array(steps), "w": np.array(ends)}
