@@ -32,8 +32,8 @@ def whitening(scale, broken):
 
     def check(over: str, start: str) -> float:
         cells = [("power law", 40, 60, 120), ("digits", 12, 24, 64)]
-        risks = [simulate.linear_chance(s, over, n, m, d, i) for s, n, m, d in cells for i in range(draws)]
-        return max(max(abs(risk - 1) for risk in risks) / 1e-9, abs(network_z(start, seeds)) / 4)
+        found = [simulate.linear_chance(s, over, n, m, d, i) for s, n, m, d in cells for i in range(draws)]
+        return max(max(abs(f["risk"] - 1) for f in found) / 1e-9, abs(network_z(start, seeds)) / 4)
 
     if broken:  # the control that comes closer to passing
         measured = min(check("train", "P-isotropic"), check("train+test", "isotropic"))

@@ -44,8 +44,8 @@ def whitening(*inputs) -> np.ndarray:
     return numerics.psd_power(X @ X.T / X.shape[1], -1)
 
 
-def linear_chance(source: str, over: str, N: int, M: int, d: int, seed: int) -> float:
-    r"""Return the test risk :math:`|f-y|^2/|y|^2` of a whitened linear model, relative to predicting 0.
+def linear_chance(source: str, over: str, N: int, M: int, d: int, seed: int) -> dict:
+    r"""Return the ``risk`` :math:`|f-y|^2/|y|^2` of a whitened linear model on the test set (predicting 0 has 1).
 
     Args:
         source: ``power law`` (eigenvalues 1/r, linear teacher) or ``digits`` (zeros against ones, labels -1 and 1).
@@ -67,7 +67,7 @@ def linear_chance(source: str, over: str, N: int, M: int, d: int, seed: int) -> 
         X, y, _ = tasks.Task(spectrum, tasks.Teacher(rng.standard_normal(d))).sample(N + M, rng)
     P = spectrum.power(-1) if over == "population" else whitening(X[:, :N] if over == "train" else X)
     w, _ = descend(X[:, :N], y[:N], P)
-    return float(((w @ X[:, N:] - y[N:]) ** 2).sum() / (y[N:] ** 2).sum())
+    return {"risk": float(((w @ X[:, N:] - y[N:]) ** 2).sum() / (y[N:] ** 2).sum())}
 
 
 def network_chance(
