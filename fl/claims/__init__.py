@@ -1,6 +1,9 @@
 """All claims of the book; importing this package fills the registry `CLAIMS`, topic by topic."""
 
-from fl.claims import gram  # noqa: F401
+from fl.claims import (  # noqa: F401
+    gram,
+    representation,
+)
 from fl.claims.engine import (
     CLAIMS,
     SCALES,
