@@ -3,6 +3,7 @@
 from fl.claims import (  # noqa: F401
     gram,
     representation,
+    representation_contest,
 )
 from fl.claims.engine import (
     CLAIMS,

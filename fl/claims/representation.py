@@ -5,13 +5,11 @@ from functools import partial
 import numpy as np
 
 from fl.claims.engine import Evidence, claim
-from fl.simulate import optimizer_contest as contest
 from fl.simulate import representation as simulate
 from fl.sweep import cached
 from fl.theory import representation as theory
 
 ROUNDING = "rounding, times the condition numbers of covariance and head"
-COMPACT = ("KFAC", "SGD", "momentum", "Adam", "Muon")
 
 
 def _wrong_head(p: simulate.Problem, rng: np.random.Generator) -> np.ndarray:
@@ -94,8 +92,8 @@ def sgd_lower_bound(scale, broken):
 
 @claim(
     "representation.one_factor_is_not_enough",
-    statement="At the best step the factor of (P_G, Q_G) is $(K-1)/(K+1)$ with K = κ(F*)² κ(S_⊥) for (I, I), κ(F*)² for "
-    "(I, S), κ(S_⊥) for (F'F, I); only (F'F, S) has 1 - η",
+    statement="At the best step the factor of (P_G, Q_G) is $(K-1)/(K+1)$ with K = κ(F*)² κ(S_⊥) for (I, I), κ(F*)² "
+    "for (I, S), κ(S_⊥) for (F'F, I); only (F'F, S) has 1 - η",
     source="derived",
     control="κ(F*) not squared",
 )
@@ -252,48 +250,3 @@ def transfer(scale, broken):
     v = cached(simulate.transfer, p=p, G=G, F_new=F_new, n=n, sigma=sigma, draws=draws, seed=1)
     law = theory.transfer_risk(F_new, G, p.G_star, train.S if broken else p.S, n, sigma)
     return _within({"risk": (v, law)}, {"dX": 20, "dY": 8, "k": 3, "n": n, "draws": draws, "seeds": [0, 1]}, 0.02)
-
-
-def compact_contest(scale: str, conditions=("isotropic", "moderate")):
-    """Return the compact contest of `COMPACT` methods that claims and chapter share."""
-    number, seeds = {"smoke": (3, range(3)), "book": (9, range(5)), "paper": (24, range(10))}[scale]
-    return contest.contest(list(conditions), list(COMPACT), list(seeds), number), number
-
-
-def _final(scale: str, condition: str) -> tuple[dict, dict]:
-    data, number = compact_contest(scale)
-    last = data["distance"].sel(condition=condition).isel(moment=-1).mean("seed")
-    sizes = dict(dX=contest.DX, dY=contest.DY, k=contest.K, n=contest.BATCH, settings=number) | {
-        "tuning seeds": list(contest.TUNING_SEEDS),
-        "seeds": [int(s) for s in data["seed"].values],
-    }
-    final = {m: float(last.sel(optimizer=m)) for m in COMPACT}
-    return final, sizes | {"condition": condition} | final
-
-
-@claim(
-    "representation.head_to_head",
-    statement="On the moderate problem (κ(S) = 30, κ(F*) = 3, 100 steps) tuned KFAC ends below half the distance of "
-    "the best of SGD, momentum, Adam and Muon, and below an eighth of SGD's",
-    source="observed",
-    control="the isotropic problem",
-)
-def head_to_head(scale, broken):
-    """Compare mean final distances; the smaller of (best other / 2) and (SGD / 8) in units of KFAC's."""
-    final, sizes = _final(scale, "isotropic" if broken else "moderate")
-    others = min(v for m, v in final.items() if m != "KFAC")
-    margin = min(others / 2, final["SGD"] / 8) / final["KFAC"]
-    return Evidence(1, margin, 0, "an inequality with its margin in the factors", relation="at least", sizes=sizes)
-
-
-@claim(
-    "representation.isotropic_tie",
-    statement="On the isotropic problem with a well-conditioned head tuned SGD ends within 1.5 times KFAC's distance",
-    source="observed",
-    control="the moderate problem",
-)
-def isotropic_tie(scale, broken):
-    """Compare mean final distances of SGD and KFAC."""
-    final, sizes = _final(scale, "moderate" if broken else "isotropic")
-    ratio = final["SGD"] / final["KFAC"]
-    return Evidence(1.5, ratio, 0, "an inequality with its margin in the factor", relation="at most", sizes=sizes)
