@@ -216,8 +216,8 @@ def test_gauss_newton_matrix_is_the_jacobian_squared():
 def test_heavy_damping_turns_natural_gradient_and_kfac_into_gradient_steps():
     (_, dG), (_, gG), *_ = one_step("NGD", damping=1e8)
     torch.testing.assert_close(dG * 1e8, gG, rtol=1e-4, atol=1e-6)
-    (_, dG), (_, gG), *_ = one_step("KFAC", damping=1e8)
-    torch.testing.assert_close(dG * 1e16, gG, rtol=1e-4, atol=1e-9)
+    (_, dG), (_, gG), *_ = one_step("KFAC", damping=1e4)
+    torch.testing.assert_close(dG * 1e8, gG, rtol=1e-2, atol=1e-4)
 
 
 def test_kfac_is_the_product_of_its_halves():
@@ -242,8 +242,8 @@ def test_a_run_that_blows_up_counts_as_no_learning():
 
 def test_contest_keeps_the_setting_that_won_on_the_tuning_seeds(tmp_path, monkeypatch):
     monkeypatch.setenv("FL_CACHE", str(tmp_path))
-    data = contest.contest(["isotropic"], ["KFAC"], [0], 3)
-    won = contest.tune("KFAC", "isotropic", 3)
+    data = contest.contest(["isotropic"], ["KFAC"], [0], number=3, tuning=2)
+    won = contest.tune("KFAC", "isotropic", 3, 2)
     assert data["rate"].item() == won["rate"] and data["damping"].item() == won["damping"]
     assert data["distance"].shape == (1, 1, 1, contest.POINTS)
 

@@ -6,21 +6,21 @@ from fl.simulate import optimizer_contest as contest
 COMPACT = ("KFAC", "SGD", "momentum", "Adam", "Muon")
 
 
-def compact_contest(scale: str, conditions=("isotropic", "moderate")):
-    """Return the compact contest of `COMPACT` methods that claims and chapter share."""
-    number, seeds = {"smoke": (3, range(3)), "book": (9, range(5)), "paper": (24, range(10))}[scale]
-    return contest.contest(list(conditions), list(COMPACT), list(seeds), number), number
+def compact_contest(scale: str):
+    """Return the compact contest that the claims and the chapter share, and its tuning budget."""
+    budget = {"smoke": (3, 2), "book": (6, 3), "paper": (18, 5)}[scale]
+    seeds = range({"smoke": 3, "book": 5, "paper": 10}[scale])
+    return contest.contest(["isotropic", "moderate"], COMPACT, seeds, *budget), budget
 
 
 def _final(scale: str, condition: str) -> tuple[dict, dict]:
-    data, number = compact_contest(scale)
+    data, (number, tuning) = compact_contest(scale)
     last = data["distance"].sel(condition=condition).isel(moment=-1).mean("seed")
-    sizes = dict(dX=contest.DX, dY=contest.DY, k=contest.K, n=contest.BATCH, settings=number) | {
-        "tuning seeds": list(contest.TUNING_SEEDS),
-        "seeds": [int(s) for s in data["seed"].values],
-    }
-    final = {m: float(last.sel(optimizer=m)) for m in COMPACT}
-    return final, sizes | {"condition": condition} | final
+    final = {o: float(last.sel(optimizer=o)) for o in COMPACT}
+    sizes = {"dX": contest.DX, "dY": contest.DY, "k": contest.K, "n": contest.BATCH, "settings per optimizer": number}
+    first = contest.FIRST_TUNING_SEED
+    seeds = {"tuning seeds": list(range(first, first + tuning)), "seeds": [int(s) for s in data["seed"].values]}
+    return final, sizes | seeds | {"condition": condition} | final
 
 
 @claim(

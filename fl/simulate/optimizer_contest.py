@@ -24,24 +24,24 @@ CONDITIONS = {
     "moderate": dict(kappa_S=30, kappa_F=3, sigma=0.1, steps=100),
     "hard": dict(kappa_S=100, kappa_F=10, sigma=0.01, steps=200),
 }
-TUNING_SEEDS = (1000, 1001)
+FIRST_TUNING_SEED = 1000  # tuning seeds count up from here, fresh seeds from 0
 BLOWN = 1e4  # a weight beyond it counts as divergence; all weights are of order one
 POINTS = 26  # moments at which a learning curve is recorded
 
 # range of the step sizes tried; damped methods share their settings out over three dampings
 RATES = {
     "SGD": (0.1, 1.5),
-    "momentum": (0.01, 0.5),
+    "momentum": (0.01, 0.6),
     "Adam": (0.01, 0.4),
     "AdamW": (0.01, 0.4),
     "Muon": (0.03, 1.0),
     "Muon exact": (0.03, 1.0),
     "Shampoo": (0.03, 1.5),
     "SOAP": (0.02, 0.4),
-    "KFAC": (0.06, 1.0),
+    "KFAC": (0.03, 1.0),
     "KFAC left": (0.06, 2.0),
     "KFAC right": (0.06, 2.0),
-    "NGD": (0.06, 1.0),
+    "NGD": (0.03, 1.0),
     "batch-norm": (0.1, 2.0),
     "batch-norm + Adam": (0.01, 0.4),
 }
@@ -104,37 +104,34 @@ def _transfer_bias(p, G: np.ndarray) -> float:
     return float(np.sum(miss**2) / np.sum(target**2))
 
 
-def tune(optimizer: str, condition: str, number: int) -> dict:
-    """Return the best of ``number`` settings on the tuning seeds, and whether it is at an end of the step sizes."""
-    tried = settings(optimizer, number)
-    score = [
-        np.mean([np.log(train(optimizer, condition, *s, seed)["distance"][1][-1]) for seed in TUNING_SEEDS])
-        for s in tried
-    ]
+def tune(optimizer: str, condition: str, number: int, tuning: int) -> dict:
+    """Return the best of ``number`` settings on ``tuning`` seeds, and whether it is at an end of the step sizes."""
+    tried, seeds = settings(optimizer, number), range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + tuning)
+    score = [np.mean([np.log(train(optimizer, condition, *s, i)["distance"][1][-1]) for i in seeds]) for s in tried]
     rate, damping = tried[int(np.argmin(score))]
     rates = [r for r, _ in tried]
     return {"rate": rate, "damping": damping, "at_edge": float(rate in (min(rates), max(rates)))}
 
 
-def compete(optimizer: str, condition: str, number: int, seed: int) -> dict:
+def compete(optimizer: str, condition: str, number: int, tuning: int, seed: int) -> dict:
     """Tune ``optimizer`` with ``number`` settings (or read what was found), then train it on the fresh ``seed``."""
-    best = cached(tune, optimizer=optimizer, condition=condition, number=number)
+    best = cached(tune, optimizer=optimizer, condition=condition, number=number, tuning=tuning)
     return train(optimizer, condition, best["rate"], best["damping"], seed) | best
 
 
-def contest(conditions: Sequence[str], optimizers: Sequence[str], seeds: Sequence[int], number: int):
+def contest(conditions: Sequence[str], optimizers: Sequence[str], seeds: Sequence[int], number: int, tuning: int):
     """Return distances (condition, optimizer, seed, moment), transfer biases and settings of a tuned contest.
 
     ``moment`` is the share of the steps done.
     """
     grid = {"condition": list(conditions), "optimizer": list(optimizers)}
-    sweep(_tune, grid, number=number)  # first, so that no two workers tune the same
-    return sweep(compete, grid, seeds, number=number).assign_coords(moment=np.linspace(0, 1, POINTS))
+    sweep(_tune, grid, number=number, tuning=tuning)  # first, so that no two workers tune the same
+    return sweep(compete, grid, seeds, number=number, tuning=tuning).assign_coords(moment=np.linspace(0, 1, POINTS))
 
 
-def _tune(optimizer: str, condition: str, number: int, seed: int) -> dict:
+def _tune(optimizer: str, condition: str, number: int, tuning: int, seed: int) -> dict:
     """Fill the store with `tune`; ``seed`` is the sweep's and unused."""
-    return cached(tune, optimizer=optimizer, condition=condition, number=number)
+    return cached(tune, optimizer=optimizer, condition=condition, number=number, tuning=tuning)
 
 
 @torch.no_grad()
@@ -156,7 +153,7 @@ def seconds_per_step(optimizer: str, repeats: int = 15) -> float:
 @stored("representation")
 def full_contest(scale: str):
     """Make the stored run: every optimizer, every condition, timed one after the other on one thread."""
-    number, seeds = {"smoke": (3, range(2)), "book": (6, range(5)), "paper": (18, range(10))}[scale]
-    data = contest(list(CONDITIONS), list(OPTIMIZERS), list(seeds), number)
+    number, tuning, seeds = {"smoke": (3, 1, range(2)), "book": (6, 3, range(5)), "paper": (18, 5, range(10))}[scale]
+    data = contest(list(CONDITIONS), OPTIMIZERS, seeds, number, tuning)
     torch.set_num_threads(1)
     return data.assign(seconds=("optimizer", [seconds_per_step(m) for m in OPTIMIZERS]))
