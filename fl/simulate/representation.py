@@ -146,9 +146,9 @@ def descend(
 
 
 def measured_factor(path) -> float:
-    """Return the factor per step over the second half of a path of distances (the first half selects the mode)."""
-    half = len(path) // 2
-    return float((path[-1] / path[half]) ** (1 / (len(path) - 1 - half)))
+    """Return the factor per step over the last quarter of a path of distances; what came before selects the mode."""
+    first = 3 * len(path) // 4
+    return float((path[-1] / path[first]) ** (1 / (len(path) - 1 - first)))
 
 
 def angles(p: Problem, G, eta: float, steps: int, whitened: bool = True) -> np.ndarray:
