@@ -54,7 +54,7 @@ def masked_moments(Z, rho, XT, G):
 def look(Z, XT, a, squares, power, scale):
     r"""Add a look at the curvature to the running ``squares`` (h, d) and set ``scale`` (h, d) by it.
 
-    The curvature is the diagonal of the second derivative in W, :math:`\frac2N a_j^2\sum_i 1\{z_{ji}>0\}x_{ri}^2`, exact
+    The curvature is the diagonal of the loss's Hessian in W, :math:`\frac2N a_j^2\sum_i 1\{z_{ji}>0\}x_{ri}^2`, exact
     where no pre-activation is zero. ``Z`` (h, N) keeps its signs; ``XT`` (N, d+1) holds inputs and a one.
     """
     one = Z.dtype.type(1)

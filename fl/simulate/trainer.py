@@ -94,7 +94,7 @@ def train(
         P: preconditioners (B, d, d).
         start: B initial networks; not changed.
         steps: increasing whole numbers >= 1; errors are those of the network after that many steps.
-        rate: learning rate, one number or one per configuration (B,).
+        rate: learning rate.
         X_test: test inputs (d, M).
         Y_test: K sets of test labels (K, M), for instance with and without noise.
         batches: columns of each step's mini-batch, (steps, n), or None for full batches.
@@ -122,7 +122,7 @@ def train(
     for name, shape in [("b", (B, h)), ("a", (B, h)), ("c", (B, 1))]:
         validate.array(f"start.{name}", getattr(start, name), shape)
     steps = _steps(steps)
-    rates = np.broadcast_to(validate.array("rate", rate, np.shape(rate)), (B,))
+    rate = validate.number("rate", rate, 0, open_low=True)
     powers = np.full(B, np.nan) if power is None else validate.array("power", power, (B,))
     columns = _batches(batches, int(steps[-1]), N)
     network = Network(*(np.array(part, dtype, order="C") for part in start))
@@ -130,7 +130,7 @@ def train(
     X, y, P, X_test, Y_test = (np.ascontiguousarray(v, dtype) for v in (X, y, P, X_test, Y_test))
     dims = (0,) * d
     for i in range(B):
-        data = X[i], y[i], columns, P[i], dtype.type(powers[i]), dtype.type(rates[i]), steps, X_test, Y_test
+        data = X[i], y[i], columns, P[i], dtype.type(powers[i]), dtype.type(rate), steps, X_test, Y_test
         kernel.train(dims, *data, *(part[i] for part in network), losses[i], errors[i])
     return History(steps, losses, errors, network)
 
