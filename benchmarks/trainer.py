@@ -3,8 +3,8 @@
     python benchmarks/trainer.py [--steps 10000]
 
 Prints CPU milliseconds per configuration and epoch for: the autograd loop that evaluates the 9,800 test rows in every
-epoch (as the published scripts of this experiment do), the same loop without test rows, and the fused trainer with the
-test error at 200 log-spaced steps; then the agreement of the final test errors, and where the fused trainer's time goes,
+epoch (as the published scripts of this experiment do), the same loop without test rows, and the fused trainer with
+the test error at 200 log-spaced steps; then the agreement of the final test errors, and where the fused time goes,
 relative to what this machine can do. Run it on a quiet machine.
 """
 

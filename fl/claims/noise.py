@@ -17,7 +17,6 @@ from fl.theory.alignment import early_alignment
 # scale -> steps, seeds, SNRs of the main sweep
 SIZES = {"smoke": (2000, 2, [1.0]), "book": (3000, 3, noise.SNRS), "paper": (noise.LONGEST, 5, noise.SNRS)}
 ORDER = "an order needs no tolerance: the mean over seeds has the claimed sign in every cell"
-UP_TO_ONE = slice(-2, 1)
 
 
 def runs(scale: str, cases=("high", "low"), snrs=None, **setting) -> xr.Dataset:
@@ -31,10 +30,10 @@ def last(data: xr.Dataset) -> xr.Dataset:
     return data.isel(step=-1)
 
 
-def log_gaps(errors: xr.DataArray) -> xr.DataArray:
-    """Return log-ratios of the errors of adjacent exponents up to 1, positive where they move as claimed."""
+def log_gaps(errors: xr.DataArray, upto: float = 1) -> xr.DataArray:
+    """Return log-ratios of the errors of adjacent exponents, ``upto`` the last, positive where they move as claimed."""
     sign = xr.where(errors["case"] == "high", -1.0, 1.0)
-    return (sign * np.log(errors)).sel(p=UP_TO_ONE).diff("p")
+    return (sign * np.log(errors)).sel(p=slice(-2, upto)).diff("p")
 
 
 def _ordered(final: xr.Dataset, scale: str, error: str = "noisy") -> Evidence:
@@ -94,7 +93,7 @@ def low(scale, broken):
 def matches_closed_form(scale, broken):
     """Kendall's rank correlation of A(p) and minus the final test error, worst case and SNR."""
     data = runs(scale)
-    final = last(data)["noisy"].mean("seed").sel(p=UP_TO_ONE)
+    final = last(data)["noisy"].mean("seed").sel(p=slice(-2, 1))
     other = {"high": "low", "low": "high"}
     ranks = []
     for case, snr in [(c, s) for c in final["case"].values for s in final["snr"].values]:
