@@ -9,9 +9,9 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export JUPYTER_PREFER_ENV_PATH := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
-# MNIST where the checkout has it beside itself; an empty value is left out
+# MNIST where the checkout has it beside itself; without it the digits of scikit-learn serve alone
 ifneq ($(wildcard ../shared/data/mnist/*.gz),)
-export FL_DATA ?= $(abspath ../shared/data/mnist)
+export FL_DATA ?= $(CURDIR)/../shared/data/mnist
 endif
 
 .PHONY: book test setup lint unit chapters reference verify clean clean-cache
@@ -38,9 +38,9 @@ lint: $(VENV)/.installed
 unit: $(VENV)/.installed
 	$(BIN)/python -m pytest tests fl -n 2 --dist loadfile
 
-# every chapter in a fresh kernel, its outputs against the stored ones; one job each, two chapters at a time
+# every chapter in a fresh kernel, its outputs against the stored ones; one process each, two chapters at a time
 chapters: $(VENV)/.installed
-	FL_JOBS=1 $(BIN)/python -m pytest -p no:doctest --nbval --nbval-current-env --nbval-cell-timeout 300 \
+	FL_JOBS=1 $(BIN)/python -m pytest -o addopts= -q --nbval --nbval-current-env --nbval-cell-timeout 600 \
 	  --nbval-sanitize-with tests/sanitize.cfg -n 2 --dist loadfile tests/notebooks
 
 # write tests/notebooks anew after a chapter has changed; read the diff before you commit it

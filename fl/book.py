@@ -54,21 +54,19 @@ def show(**numbers) -> None:
 
 def table(head: list[str], rows: list[list]) -> None:
     """Display a table; numbers that are not strings already are rounded to three significant digits."""
-    cells = [[c if isinstance(c, str) else format(c, ".3g") for c in row] for row in rows]
-    lines = [" | ".join(line) for line in [head, ["---"] * len(head), *cells]]
+    cells = [[c if isinstance(c, str) else format(c, ".3g") for c in row] for row in [head, *rows]]
+    cells = [[c.replace("|", r"\|") for c in row] for row in cells]  # a bar of the mathematics is not a column's end
+    lines = [" | ".join(line) for line in [cells[0], ["---"] * len(head), *cells[1:]]]
     display(Markdown("\n".join(f"| {line} |" for line in lines)))
 
 
 def scoreboard(*names: str) -> None:
     """Display every claim (or those of the named topics) with its verdict, evaluated at this book's scale."""
-    rows = [
-        [
-            f"`{v.id}`",
-            v.statement,
-            v.source,
-            v.control,
-            "stands" if v.stands else "**FAILS**",
-        ]
-        for v in claims.verify_all(claims.select(names), scale())
-    ]
-    table(["claim", "statement", "source", "control that must fail", "verdict"], rows)
+    signs = {"equal": "= {} ± {}", "at most": "≤ {} + {}", "at least": "≥ {} − {}"}
+    rows = []
+    for v in claims.verify_all(claims.select(names), scale()):
+        check = signs[v.tolerance_reason.split(";")[0]].format(f"{v.predicted:.2g}", f"{v.tolerance:.1g}")
+        verdict = "stands" if v.stands else "**FAILS**"
+        name, source = f"[{v.id}]({v.topic}.md)", v.source.removeprefix("paper ")
+        rows.append([name, v.statement, source, check, v.control, verdict])
+    table(["claim", "statement", "source", "measured", "control that must fail", "verdict"], rows)

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from fl import claims, simulate, stored  # noqa: F401, simulate registers the stored runs
 
@@ -20,10 +21,10 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[IDS or TOPICS]...")
 @app.command("list")
 def list_claims(names: Names = None) -> None:
     """List the claims: id, source, statement."""
-    table = Table("claim", "source", "statement")
+    table = Table(Column("claim", no_wrap=True), "source", "statement")
     for c in _select(names):
-        table.add_row(c.id, c.source, c.statement)
-    Console().print(table)
+        table.add_row(c.id, c.source, escape(c.statement))
+    _console().print(table)
 
 
 @app.command()
@@ -38,13 +39,15 @@ def verify(
     if json_path is not None and not json_path.resolve().parent.is_dir():
         raise typer.BadParameter(f"--json {json_path}: its folder must exist")
     verdicts = claims.verify_all(chosen, scale.value, jobs)
-    table = Table("claim", "predicted", "measured", "tolerance", "s.e.", "holds", "control fails", "s")
+    table = Table(
+        Column("claim", no_wrap=True), "predicted", "measured", "tolerance", "s.e.", "holds", "control fails", "s"
+    )
     for v in verdicts:
         error = "" if v.standard_error is None else f"{v.standard_error:.1e}"
         relation = v.tolerance_reason.split(";")[0].replace("equal", "")
         numbers = [f"{relation} {v.predicted:.4g}".strip(), f"{v.measured:.4g}", f"{v.tolerance:.2g}", error]
         table.add_row(v.id, *numbers, _mark(v.holds), _mark(v.control_fails), f"{v.seconds:.1f}")
-    Console().print(table)
+    _console().print(table)
     if json_path is not None:
         _write_json(json_path, [v.record() for v in verdicts])
     failed = [v.id for v in verdicts if not v.stands]
@@ -79,6 +82,12 @@ def _select(names: list[str] | None) -> list[claims.Claim]:
         return claims.select(names or [])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _console() -> Console:
+    console = Console()
+    # a pipe or a log has no width; the 80 columns assumed there would cut the numbers
+    return console if console.is_terminal else Console(width=140)
 
 
 def _mark(good: bool) -> str:

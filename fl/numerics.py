@@ -75,10 +75,16 @@ def subspace_distance(A, B) -> float:
     """Return the sine of the largest principal angle between the column spaces of ``A`` (d, k) and ``B`` (d, l).
 
     0 if one space contains the other, 1 if some direction of the smaller is orthogonal to the larger.
+
+    Raises:
+        ValueError: if the numbers of rows differ or a matrix is zero.
     """
     A, B = validate.array("A", A, ("d", "k")), validate.array("B", B, ("d", "l"))
     if A.shape[0] != B.shape[0]:
         raise ValueError(f"B has {B.shape[0]} rows: must have as many as A, {A.shape[0]}")
+    for name, M in [("A", A), ("B", B)]:
+        if not M.any():
+            raise ValueError(f"{name} is zero: it must span at least one direction")
     return float(np.sin(linalg.subspace_angles(A, B)[0]))
 
 
@@ -88,5 +94,5 @@ def log_steps(last: int, number: int) -> np.ndarray:
     >>> log_steps(100, 5).tolist()
     [1, 3, 10, 32, 100]
     """
-    last, number = validate.count("last", last), validate.count("number", number)
+    last, number = validate.count("last", last), validate.count("number", number, minimum=2)
     return np.unique(np.rint(np.geomspace(1, last, number)).astype(int))

@@ -60,7 +60,8 @@ def measured(ax: Axes, x, y, label: str | None = None, series: int = 0, error=No
         y, error = y.mean("seed"), standard_error(y) if y.sizes["seed"] > 1 else None
     k = series % len(COLOURS)
     look = dict(fmt=MARKERS[k], color=COLOURS[k], markersize=5, capsize=2.5, elinewidth=1.1, zorder=3) | dots
-    ax.errorbar(x, y, yerr=error, label=label, **look)
+    error = None if error is None else np.asarray(error)  # labelled arrays would become arrays of objects
+    ax.errorbar(np.asarray(x), np.asarray(y), yerr=error, label=label, **look)
 
 
 def standard_error(values: xr.DataArray, dim: str = "seed") -> xr.DataArray:

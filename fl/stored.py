@@ -23,6 +23,8 @@ def stored(name: str) -> Callable:
     """Register the decorated function ``scale -> Dataset`` (with a ``seed`` coordinate) as the stored run ``name``."""
 
     def register(function: Callable) -> Callable:
+        if name in RUNS:
+            raise ValueError(f"stored run {name!r} exists already: must be a new name")
         RUNS[name] = function
         return function
 
@@ -36,6 +38,8 @@ def make(name: str, scale: str, folder: Path = FOLDER) -> Path:
         ValueError: for an unknown name.
     """
     data = RUNS[validate.choice("name", name, sorted(RUNS))](scale)
+    if "seed" not in data.coords:
+        raise ValueError(f"the run {name!r} has no coordinate `seed`: a stored run must say which seeds made it")
     data.attrs |= {
         "command": f"fl sweep {name} --scale {scale}",
         "seeds": ", ".join(str(int(s)) for s in data["seed"].values),
@@ -63,7 +67,7 @@ def read(name: str, folder: Path = FOLDER) -> xr.Dataset:
         FileNotFoundError: if it has not been made.
         ValueError: if the file is not the one that was stored.
     """
-    path = folder / f"{name}.nc"
+    path = Path(folder) / f"{name}.nc"
     cure = f"make it with: fl sweep {name} --scale paper"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; {cure}")

@@ -14,7 +14,9 @@ import inspect
 import io
 import itertools
 import multiprocessing
+import numbers
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +32,7 @@ from tqdm import tqdm
 from fl import validate
 
 _PACKAGE = Path(__file__).resolve().parent
-_MISSING = object()
+_MISSING, _DAMAGED = object(), object()
 
 
 def sweep(
@@ -57,16 +59,22 @@ def sweep(
         ValueError: for an empty axis, a bad seed, or units that do not fit together.
     """
     axes = {name: list(values) for name, values in (grid or {}).items()}
+    for name in ({"seed"} & (axes.keys() | fixed)) | (axes.keys() & fixed):
+        raise ValueError(f"{name} is given twice: an axis of the grid, `seeds` and fixed arguments must differ in name")
     axes["seed"] = [validate.count("seeds entry", seed, minimum=0) for seed in seeds]
     for name, values in axes.items():
-        if not values:
-            raise ValueError(f"{'seeds' if name == 'seed' else name} = []: must hold at least one value")
+        _check_axis("seeds" if name == "seed" else name, values)
     units = [dict(zip(axes, point, strict=True)) | fixed for point in itertools.product(*axes.values())]
     results = [r if isinstance(r, xr.Dataset) else xr.Dataset(r) for r in evaluate(function, units, jobs)]
     first = results[0]
     for unit, result in zip(units, results, strict=True):
-        if result.sizes != first.sizes or set(result.data_vars) != set(first.data_vars):
-            raise ValueError(f"{function.__name__} returned {dict(result.sizes)} at {unit}, {dict(first.sizes)} before")
+        if (found := _form(result)) != (wanted := _form(first)):
+            raise ValueError(f"{function.__name__} returned {found} at {unit}: must be {wanted}, as at {units[0]}")
+        for name in first.coords:
+            if not result.coords[name].equals(first.coords[name]):
+                raise ValueError(f"{function.__name__} returned another coordinate {name} at {unit} than at {units[0]}")
+    for name in axes.keys() & first.sizes.keys():
+        raise ValueError(f"{function.__name__} returned a dimension {name}: must differ from the axes of the sweep")
     shape = tuple(len(values) for values in axes.values())
     variables = {
         name: (
@@ -83,9 +91,14 @@ def evaluate(function: Callable, units: Sequence[Mapping], jobs: int | None = No
     jobs = validate.count("jobs", _default_jobs() if jobs is None else jobs)
     paths = [_path(function, unit) for unit in units]
     results = [_load(path) for path in paths]
-    missing = [i for i, result in enumerate(results) if result is _MISSING]
+    for path, result in zip(paths, results, strict=True):
+        if result is _DAMAGED:
+            tqdm.write(f"results cache: {path.parent.name}/{path.name} is damaged and is computed again")
+    missing = [i for i, result in enumerate(results) if result is _MISSING or result is _DAMAGED]
     if not missing:
         return results
+    # each process takes the units in an order of its own: two that need the same ones share the work
+    random.Random(os.getpid()).shuffle(missing)
     tasks = [(i, function, units[i], paths[i]) for i in missing]
     if jobs == 1 or len(missing) == 1:
         computed = itertools.starmap(_compute, tasks)
@@ -131,7 +144,7 @@ def _default_jobs() -> int:
     if multiprocessing.parent_process() is not None:  # already one worker of several: no workers below workers
         return 1
     given = os.environ.get("FL_JOBS")
-    if given is None:
+    if not given:
         return joblib.cpu_count()
     return validate.count("FL_JOBS", int(given) if given.isdigit() else given)
 
@@ -139,11 +152,40 @@ def _default_jobs() -> int:
 def _path(function: Callable, unit: Mapping) -> Path:
     name = f"{function.__module__}.{function.__qualname__}"
     # code outside the package is not in source_hash; take the function's own text instead
-    own = "" if function.__module__.startswith("fl.") else inspect.getsource(function)
+    own = "" if function.__module__.startswith("fl.") else _own_source(function)
     return cache_folder() / source_hash() / name / joblib.hash((own, sorted(unit.items())))
 
 
+def _own_source(function: Callable) -> str:
+    if getattr(function, "__closure__", None):
+        raise ValueError(
+            f"{function.__qualname__} closes over variables: pass them as arguments, so that the key holds them"
+        )
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        raise ValueError(f"{function.__qualname__} has no source to make a key of: define it in a file") from None
+
+
+def _check_axis(name: str, values: list) -> None:
+    if not values:
+        raise ValueError(f"{name} = []: must hold at least one value")
+    for value in values:
+        if not isinstance(value, (str, bool, numbers.Number, np.bool_)):
+            raise ValueError(f"{name} holds {value!r}: must be a number, a string or a boolean")
+    if len(set(values)) < len(values):
+        raise ValueError(f"{name} = {values}: no value may stand twice")
+
+
+def _form(result: xr.Dataset) -> dict:
+    """Return the dimensions of each variable with their sizes, and the names of the coordinates."""
+    return {name: list(result[name].sizes.items()) for name in sorted(result.variables, key=str)}
+
+
 def _compute(i: int, function: Callable, unit: Mapping, path: Path) -> tuple:
+    result = _load(path)  # another process may have stored it meanwhile
+    if result is not _MISSING and result is not _DAMAGED:
+        return i, result
     result = function(**unit)
     buffer = io.BytesIO()
     joblib.dump(result, buffer)
@@ -163,5 +205,4 @@ def _load(path: Path):
         return _MISSING
     if hashlib.sha256(raw[32:]).digest() == raw[:32]:
         return joblib.load(io.BytesIO(raw[32:]))
-    tqdm.write(f"results cache: {path.parent.name}/{path.name} is damaged and is computed again")
-    return _MISSING
+    return _DAMAGED

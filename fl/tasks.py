@@ -51,10 +51,14 @@ class Link:
 
     def __reduce__(self):
         # lambdas do not pickle; a named link travels to workers and into cache keys by its name
-        return (LINKS.__getitem__, (self.name,)) if LINKS.get(self.name) is self else super().__reduce__()
+        return (_named_link, (self.name,)) if LINKS.get(self.name) is self else super().__reduce__()
 
     def _scaled_kinks(self, tau: float) -> list[float]:
         return [k / tau for k in self.kinks]
+
+
+def _named_link(name: str) -> Link:
+    return LINKS[name]
 
 
 def _softplus10(u):
@@ -77,7 +81,7 @@ LINKS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spectrum:
     """Eigenvalues of the input covariance, shape (d,), and optionally its eigenvectors, the columns of ``rotation``.
 
@@ -92,13 +96,14 @@ class Spectrum:
         values = validate.array("eigenvalues", self.eigenvalues, ("d",))
         if values.min() < 0 or values.max() == 0:
             raise ValueError(f"eigenvalues has entries from {values.min():g} to {values.max():g}: all >= 0, one > 0")
-        object.__setattr__(self, "eigenvalues", values)
+        # copies: the caller may change its arrays, a checked spectrum stays what it was
+        object.__setattr__(self, "eigenvalues", values.copy())
         if self.rotation is not None:
             U = validate.array("rotation", self.rotation, (len(values), len(values)))
             gap = np.abs(U.T @ U - np.eye(len(values))).max()
             if gap > 1e-8:
                 raise ValueError(f"rotation has |U'U - I| = {gap:.1e}: must be orthogonal to 1e-8")
-            object.__setattr__(self, "rotation", U)
+            object.__setattr__(self, "rotation", U.copy())
 
     @property
     def d(self) -> int:
@@ -114,12 +119,13 @@ class Spectrum:
 
     def inputs(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return ``n`` samples as the columns of a (d, n) array."""
-        n = validate.count("n", n)
+        n, rng = validate.count("n", n), validate.generator("rng", rng)
         X = np.sqrt(self.eigenvalues)[:, None] * rng.standard_normal((self.d, n))
         return X if self.rotation is None else self.rotation @ X
 
     def rotated(self, rng: np.random.Generator) -> "Spectrum":
         """Return the same eigenvalues on Haar-random eigenvectors."""
+        rng = validate.generator("rng", rng)
         return Spectrum(self.eigenvalues, ortho_group.rvs(self.d, random_state=rng) if self.d > 1 else np.eye(1))
 
 
@@ -146,13 +152,18 @@ def power_law(d: int, a: float) -> Spectrum:
 
 
 def from_data(X) -> Spectrum:
-    """Return the spectrum and eigenvectors of the uncentred second moment of the columns of ``X`` (d, n), falling."""
+    """Return the spectrum and eigenvectors of the uncentred second moment of the columns of ``X`` (d, n), falling.
+
+    Eigenvalues below 1e-12 of the largest are rounding and count as zero: with fewer samples than dimensions, a
+    negative power must not blow them up.
+    """
     X = validate.array("X", X, ("d", "n"))
     values, vectors = np.linalg.eigh(X @ X.T / X.shape[1])
-    return Spectrum(np.clip(values[::-1], 0, None), vectors[:, ::-1])
+    values = np.where(values > 1e-12 * values[-1], values, 0.0)
+    return Spectrum(values[::-1], vectors[:, ::-1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Teacher:
     r"""A single- or multi-index teacher :math:`\sum_k f(\beta_k^\top x)`.
 
@@ -167,8 +178,8 @@ class Teacher:
     link: Link | str = "linear"
 
     def __post_init__(self):
-        directions = np.atleast_2d(np.asarray(self.directions, dtype=float))
-        directions = validate.array("directions", directions, ("k", "d"))
+        rows = [self.directions] if _is_flat(self.directions) else self.directions
+        directions = validate.array("directions", rows, ("k", "d")).copy()
         if not directions.any(axis=1).all():
             raise ValueError("directions has a row of zeros: every row must be non-zero")
         object.__setattr__(self, "directions", directions)
@@ -180,6 +191,13 @@ class Teacher:
         return self.link(self.directions @ X).sum(axis=0)
 
 
+def _is_flat(values) -> bool:
+    try:
+        return np.ndim(values) == 1
+    except ValueError:  # ragged: leave the message to the check
+        return False
+
+
 class Batch(NamedTuple):
     """Inputs ``X`` (d, n), labels ``y`` (n,) and the labels without noise ``clean`` (n,)."""
 
@@ -188,7 +206,7 @@ class Batch(NamedTuple):
     clean: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """A spectrum, a teacher and a signal-to-noise ratio (of standard deviations; ``inf`` means no noise).
 
@@ -202,11 +220,14 @@ class Task:
     snr: float = np.inf
 
     def __post_init__(self):
+        for name, kind in [("spectrum", Spectrum), ("teacher", Teacher)]:
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} = {getattr(self, name)!r}: must be a {kind.__name__}")
         if self.teacher.directions.shape[1] != self.spectrum.d:
             raise ValueError(
                 f"teacher has directions of length {self.teacher.directions.shape[1]}: must be d = {self.spectrum.d}"
             )
-        if self.snr != np.inf:
+        if not (isinstance(self.snr, float) and self.snr == np.inf):  # inf means no noise
             validate.number("snr", self.snr, 0, open_low=True)
         cross = self.teacher.directions @ self.spectrum.power(1) @ self.teacher.directions.T
         if np.abs(cross - np.diag(np.diag(cross))).max() > 1e-10 * np.abs(cross).max():

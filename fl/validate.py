@@ -18,8 +18,8 @@ def count(name: str, value, minimum: int = 1) -> int:
 
 def number(name: str, value, low: float = -np.inf, high: float = np.inf, *, open_low: bool = False) -> float:
     """Return ``value`` as a float; raise ``ValueError`` unless it is finite and in [low, high] (or (low, high])."""
-    try:
-        result = float(value)
+    try:  # text and truth values convert to floats, but nobody means them as numbers
+        result = np.nan if isinstance(value, (str, bytes, bool, np.bool_)) or np.ndim(value) else float(value)
     except (TypeError, ValueError):
         result = np.nan
     inside = np.isfinite(result) and low <= result <= high and not (open_low and result == low)
@@ -48,9 +48,12 @@ def array(name: str, value, shape: tuple = ()) -> np.ndarray:
         ValueError: for another number of dimensions, another length, NaN or infinity.
     """
     try:
-        result = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} = {value!r}: must be an array of numbers of shape {_show(shape)}") from None
+        raw = np.asarray(value)
+        if raw.dtype.kind not in "biuf":
+            raise TypeError
+        result = raw.astype(np.float64, copy=False)
+    except (TypeError, ValueError):  # ragged, complex, text
+        raise ValueError(f"{name} = {value!r}: must be an array of real numbers of shape {_show(shape)}") from None
     lengths: dict[str, int] = {}
     fits = result.ndim == len(shape) and all(
         n == lengths.setdefault(want, n) and n >= 1 if isinstance(want, str) else n == want
@@ -85,6 +88,13 @@ def psd(name: str, value, tolerance: float = 1e-10) -> np.ndarray:
     if smallest < -tolerance * scale * len(result):
         raise ValueError(f"{name} has smallest eigenvalue {smallest:g}: must be positive semi-definite")
     return result
+
+
+def generator(name: str, value) -> np.random.Generator:
+    """Return ``value``; raise ``ValueError`` unless it is a `numpy.random.Generator`."""
+    if not isinstance(value, np.random.Generator):
+        raise ValueError(f"{name} = {value!r}: must be a numpy.random.Generator, such as numpy.random.default_rng(0)")
+    return value
 
 
 def _show(shape: tuple) -> str:

@@ -20,6 +20,12 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def uses_package_root(path: Path) -> bool:
+    """Tell whether a module of the package says ``import fl``, which brings in everything."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return any(isinstance(n, ast.Import) and any(a.name == "fl" for a in n.names) for n in nodes)
+
+
 def touches(path: Path, *names: str) -> set[str]:
     return {i for i in imports(path) for n in names if i == n or i.startswith(n + ".")}
 
@@ -52,11 +58,27 @@ def test_only_plotting_draws(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+def test_no_module_imports_everything_or_by_dots(path):
+    assert not uses_package_root(path)
+    assert not [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom) and n.level]
+
+
+@pytest.mark.parametrize("path", [m for m in MODULES if m.stem != "sweep"], ids=lambda p: p.stem)
+def test_only_sweep_starts_processes(path):
+    assert not touches(path, "joblib", "multiprocessing", "subprocess", "concurrent")
+
+
+@pytest.mark.parametrize("path", under("theory/", "simulate/", "tasks", "numerics"), ids=lambda p: p.stem)
+def test_the_wings_leave_the_disk_alone(path):
+    assert not touches(path, "pathlib", "os", "shutil", "tempfile", "pickle")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
 def test_modules_are_short(path):
     assert len(path.read_text().splitlines()) <= 320
 
 
 def test_the_test_sees_forbidden_imports(tmp_path):
     bad = tmp_path / "bad.py"
-    bad.write_text("def f():\n    from fl.simulate import gram\n    import torch.nn\n")
-    assert touches(bad, "fl.simulate") and touches(bad, "torch")
+    bad.write_text("import fl\ndef f():\n    from fl.simulate import gram\n    import torch.nn\n")
+    assert touches(bad, "fl.simulate") and touches(bad, "torch") and uses_package_root(bad)

@@ -38,7 +38,8 @@ def notebook(page: Path) -> nbformat.NotebookNode:
 
 
 def strip(book: nbformat.NotebookNode) -> None:
-    """Replace every picture by a stub; what a picture shows is printed beside it."""
+    """Replace every picture by a stub, and drop what names this machine; what a picture shows is printed beside it."""
+    book.metadata.pop("language_info", None)
     for cell in book.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
@@ -60,7 +61,6 @@ def main(stems: list[str]) -> None:
         if stems and page.stem not in stems:
             continue
         book = notebook(page)
-        # cells that end in "In [n]" order: nbval needs every execution count
         NotebookClient(book, timeout=300, resources={"metadata": {"path": str(page.parent)}}).execute()
         strip(book)
         for output in (o for c in book.cells for o in c.get("outputs", [])):

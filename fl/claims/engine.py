@@ -4,6 +4,7 @@ A claim is a function of ``(scale, broken)`` that returns `Evidence`. With ``bro
 one hypothesis broken; a claim stands only if the check holds and the broken check does not.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -23,9 +24,9 @@ CLAIMS: dict[str, "Claim"] = {}
 class Evidence:
     """One prediction held against one measurement.
 
-    ``relation`` says what holds means: ``equal`` for |measured - predicted| <= tolerance, ``at most`` for
-    measured <= predicted + tolerance, ``at least`` for measured >= predicted - tolerance. ``reason`` says where the
-    tolerance comes from; ``sizes`` holds the dimensions, sample sizes and seeds used. ``standard_error`` is None
+    ``relation`` says what holds means: ``equal`` for ``abs(measured - predicted) <= tolerance``, ``at most`` for
+    ``measured <= predicted + tolerance``, ``at least`` for ``measured >= predicted - tolerance``. ``reason`` says where
+    the tolerance comes from; ``sizes`` holds the dimensions, sample sizes and seeds used. ``standard_error`` is None
     where nothing is sampled.
     """
 
@@ -41,13 +42,17 @@ class Evidence:
         validate.choice("relation", self.relation, ["equal", "at most", "at least"])
         validate.number("tolerance", self.tolerance, 0)
         validate.number("predicted", self.predicted)
+        if self.standard_error is not None:
+            validate.number("standard_error", self.standard_error, 0)
+        # plain values: the record has to survive JSON, whatever numpy types the sizes came from
+        object.__setattr__(self, "sizes", _plain(self.sizes))
 
     @property
     def holds(self) -> bool:
-        """Whether the measurement is where the prediction puts it; a NaN never holds."""
+        """Whether the measurement is where the prediction puts it; NaN and infinity never hold."""
         gap = self.measured - self.predicted
         within = {"equal": abs(gap), "at most": gap, "at least": -gap}[self.relation]
-        return bool(within <= self.tolerance)
+        return bool(np.isfinite(self.measured) and within <= self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,8 @@ class Verdict:
         return self.holds and self.control_fails
 
     def record(self) -> dict:
-        """Return the verdict as plain numbers, strings and dictionaries, ready for JSON."""
-        return asdict(self)
+        """Return the verdict as plain numbers, strings and dictionaries, ready for JSON, which has no NaN: None."""
+        return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(self).items()}
 
 
 def claim(id: str, *, statement: str, source: str, control: str) -> Callable:
@@ -102,9 +107,13 @@ def claim(id: str, *, statement: str, source: str, control: str) -> Callable:
     Raises:
         ValueError: if the id is taken or has no topic, or the source is none of the three kinds.
     """
-    if id in CLAIMS or id.count(".") != 1:
+    if id in CLAIMS or not re.fullmatch(r"[a-z]\w*\.[a-z]\w*", id):
         raise ValueError(f"id = {id!r}: must be a new name of the form topic.name")
-    validate.choice("source", source.split()[0], ["paper", "derived", "observed"])
+    if not re.fullmatch(r"paper \w+.*|derived|observed", source):
+        raise ValueError(f"source = {source!r}: must be 'paper KEY', 'derived' or 'observed'")
+    for name, text in [("statement", statement), ("control", control)]:
+        if not text.strip():
+            raise ValueError(f"{name} = {text!r}: must say something")
 
     def register(function: Callable) -> Callable:
         CLAIMS[id] = Claim(id, statement, source, control, function)
@@ -164,7 +173,22 @@ def run(id: str, scale: Scale) -> Verdict:
         holds=evidence.holds,
         control=c.control,
         control_fails=bool(np.isfinite(broken.measured)) and not broken.holds,
-        sizes=dict(evidence.sizes),
+        sizes=evidence.sizes,
         scale=scale,
         seconds=round(time.perf_counter() - start, 3),
     )
+
+
+def _plain(value):
+    """Return ``value`` with numpy's numbers and arrays as Python's own; the sizes of a claim hold nothing else."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, range)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else str(value)
+    raise ValueError(f"sizes holds {value!r}: must be numbers, strings, lists and dictionaries of them")
