@@ -15,14 +15,22 @@ from fl.sweep import sweep
 from fl.theory.alignment import early_alignment
 
 # scale -> steps, seeds, SNRs of the main sweep
-SIZES = {"smoke": (2000, 2, [1.0]), "book": (3000, 3, noise.SNRS), "paper": (noise.LONGEST, 5, noise.SNRS)}
+SIZES = {"smoke": (3000, 2, [1.0]), "book": (3000, 3, noise.SNRS), "paper": (noise.LONGEST, 5, noise.SNRS)}
+SHORTER = {"smoke": 2000, "book": 3000, "paper": noise.LONGEST}  # steps of the variants
 ORDER = "an order needs no tolerance: the mean over seeds has the claimed sign in every cell"
 
 
-def runs(scale: str, cases=("high", "low"), snrs=None, **setting) -> xr.Dataset:
-    """Return the trajectories of the cases at the sizes of a scale; claims and chapter read the same runs."""
-    steps, seeds, all_snrs = SIZES[scale]
-    return sweep(noise.trajectories, {"case": cases, "snr": snrs or all_snrs}, range(seeds), steps=steps, **setting)
+def runs(scale: str) -> xr.Dataset:
+    """Return the main sweep at the sizes of a scale; claims and chapter read the same runs."""
+    steps, seeds, snrs = SIZES[scale]
+    return sweep(noise.trajectories, {"case": ["high", "low"], "snr": snrs}, range(seeds), steps=steps)
+
+
+def variants(scale: str, **setting) -> xr.Dataset:
+    """Return runs of both cases at SNR 1 with something changed, for p = -2, -1, 0, 1."""
+    _, seeds, _ = SIZES[scale]
+    axes = {"case": ["high", "low"], "snr": [setting.pop("snr", 1.0)]}
+    return sweep(noise.trajectories, axes, range(seeds), steps=SHORTER[scale], p=(-2.0, -1.0, 0.0, 1.0), **setting)
 
 
 def last(data: xr.Dataset) -> xr.Dataset:
@@ -51,7 +59,7 @@ def _sizes(scale: str, data: xr.Dataset) -> dict:
         "N": noise.TRAIN,
         "test rows": noise.ROWS - noise.TRAIN,
         "h": noise.HIDDEN,
-        "steps": SIZES[scale][0],
+        "steps": int(np.max(data["step"])),
         "seeds": data["seed"].values.tolist(),
         "snr": data["snr"].values.tolist(),
         "p": data["p"].sel(p=slice(-2, 1)).values.tolist(),
@@ -59,7 +67,7 @@ def _sizes(scale: str, data: xr.Dataset) -> dict:
 
 
 # a teacher elsewhere: at SNR 5, where fitting noise matters least, so that what is left is the alignment
-ELSEWHERE = {"snrs": [5.0], "teacher": "other"}
+ELSEWHERE = {"snr": 5.0, "teacher": "other"}
 
 
 @claim(
@@ -70,7 +78,7 @@ ELSEWHERE = {"snrs": [5.0], "teacher": "other"}
 )
 def high(scale, broken):
     """Teacher on the direction of large variance."""
-    return _ordered(last(runs(scale, ["high"], **(ELSEWHERE if broken else {}))), scale)
+    return _ordered(last(variants(scale, **ELSEWHERE) if broken else runs(scale)).sel(case=["high"]), scale)
 
 
 @claim(
@@ -81,7 +89,7 @@ def high(scale, broken):
 )
 def low(scale, broken):
     """Teacher on the direction of small variance."""
-    return _ordered(last(runs(scale, ["low"], **(ELSEWHERE if broken else {}))), scale)
+    return _ordered(last(variants(scale, **ELSEWHERE) if broken else runs(scale)).sel(case=["low"]), scale)
 
 
 @claim(
@@ -116,7 +124,7 @@ def adahessian(scale, broken):
 
 def adahessian_runs(scale: str, rotated: bool) -> xr.Dataset:
     """Return the trajectories of AdaHessian's powers at SNR 1, on the axes or rotated."""
-    return runs(scale, snrs=[1.0], optimizer="adahessian", rotated=rotated)
+    return variants(scale, optimizer="adahessian", rotated=rotated)
 
 
 @claim(
@@ -150,8 +158,7 @@ def _variant(name: str, what: str, **setting):
         control="the teacher on the other direction, SNR 5",
     )
     def variant(scale, broken):
-        where = ELSEWHERE if broken else {"snrs": [1.0]}
-        return _ordered(last(runs(scale, **where, **setting)), scale)
+        return _ordered(last(variants(scale, **setting, **(ELSEWHERE if broken else {}))), scale)
 
 
 _variant("isotropic_init", "P-isotropic initial weights", init="isotropic")
@@ -166,4 +173,4 @@ _variant("minibatch", "Mini-batches of 20 at the same number of updates", batch=
 )
 def multi_index(scale, broken):
     """Two distinguished directions, both of large (High) or both of small variance (Low)."""
-    return _ordered(last(runs(scale, snrs=[1.0], teacher="opposite" if broken else "two")), scale)
+    return _ordered(last(variants(scale, teacher="opposite" if broken else "two")), scale)
