@@ -62,7 +62,7 @@ def sweep(
         if not values:
             raise ValueError(f"{'seeds' if name == 'seed' else name} = []: must hold at least one value")
     units = [dict(zip(axes, point, strict=True)) | fixed for point in itertools.product(*axes.values())]
-    results = [xr.Dataset(result) for result in evaluate(function, units, jobs)]
+    results = [r if isinstance(r, xr.Dataset) else xr.Dataset(r) for r in evaluate(function, units, jobs)]
     first = results[0]
     for unit, result in zip(units, results, strict=True):
         if result.sizes != first.sizes or set(result.data_vars) != set(first.data_vars):
