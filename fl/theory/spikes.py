@@ -52,7 +52,7 @@ def pair(student: tuple[str, float] = ("erf", 1.0), teacher: tuple[str, float] =
     numbers = []
     for role, (name, tau) in {"student": student, "teacher": teacher}.items():
         link = LINKS[validate.choice(role, name, LINKS)]
-        linear = link.hermite(1, tau)[1]
+        linear = float(link.hermite(1, tau)[1])
         if abs(linear) < 1e-12:
             raise ValueError(f"{role} = {name!r}: must have a non-zero first Hermite coefficient")
         # a linear link has no rest, not even one of rounding
@@ -99,6 +99,17 @@ def location(theta2, psi2: float) -> np.ndarray:
     """
     t = np.maximum(np.asarray(theta2, dtype=float) ** 2, np.sqrt(validate.number("psi2", psi2, 0, open_low=True)))
     return np.sqrt((1 + t) * (psi2 + t) / t)
+
+
+def bulk_density(x, psi2: float) -> np.ndarray:
+    r"""Return the density of the non-zero singular values of W0, and of the bulk of W1, at ``x`` > 0.
+
+    .. math:: \frac{\sqrt{(\lambda_+-x^2)(x^2-\lambda_-)}}{\pi x\min(1,\psi_2)},
+              \qquad\lambda_\pm=(1\pm\sqrt{\psi_2})^2.
+    """
+    x, root = np.asarray(x, dtype=float), np.sqrt(validate.number("psi2", psi2, 0, open_low=True))
+    inside = np.clip(((1 + root) ** 2 - x**2) * (x**2 - (1 - root) ** 2), 0, None)
+    return np.sqrt(inside) / (np.pi * x * min(1.0, psi2))
 
 
 def left_overlap(theta2, psi2: float) -> np.ndarray:
