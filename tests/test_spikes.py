@@ -1,5 +1,7 @@
 """One gradient step: closed forms against limits, derivatives and quadrature; the two stages of the simulation."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -223,7 +225,7 @@ def test_gradient_is_that_of_autograd(student):
 
 
 def test_a_sample_does_not_depend_on_the_chunk_and_repeats_itself():
-    whole, pieces = small().sample(7, 1), small().sample(7, 1)._replace(chunk=5)
+    whole, pieces = small().sample(7, 1), dataclasses.replace(small().sample(7, 1), chunk=5)
     for a, b in zip(next(iter(whole)), map(torch.cat, zip(*pieces, strict=True)), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
     assert [len(y) for _, y in pieces] == [5] * 7 + [1]

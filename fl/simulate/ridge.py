@@ -8,6 +8,7 @@ Samples stand in rows here: a chunk is ``X`` (m, d) with labels ``y`` (m,).
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,8 @@ def normal(shape: tuple[int, ...], *seed: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).to(device())
 
 
-class Samples(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Samples:
     r"""A sample of :math:`y=f^\star(\beta^\top x)+\sigma\varepsilon`, ``x`` ~ N(0, I_d), that is never held as a whole.
 
     Iterating draws it chunk by chunk, each time the same numbers: ``seed`` fixes them, ``chunk`` does not change them.
