@@ -43,6 +43,16 @@ def spikes(scale: Scale, multiples=(0.5, 0.75, 1.5, 2.0, 3.0)) -> xr.Dataset:
     return runs.assign_attrs(d=d, seeds=seeds, n_over_d=[r[0] for r in RATIOS], neurons_over_d=[r[1] for r in RATIOS])
 
 
+def finite_sizes(scale: Scale) -> xr.Dataset:
+    """Return the leading singular triple at eta = 4 over doubled ``d``, with f(X) in the residual and without it."""
+    dims, seeds = {"smoke": ((25, 50, 100), 8), "book": ((50, 100, 200, 400), 40), "paper": ((100, 200, 400, 800), 40)}[
+        scale
+    ]
+    output = {"output": [True, False]}
+    runs = [sweep(simulate.spike, output, range(seeds), setting=Setting(d), etas=(4.0,)) for d in dims]
+    return xr.concat(runs, xr.DataArray(list(dims), dims="d", name="d")).squeeze("eta")
+
+
 def standard_error(values: xr.DataArray) -> xr.DataArray:
     """Return the standard error of the mean over seeds."""
     return values.std("seed", ddof=1) / values.sizes["seed"] ** 0.5

@@ -29,9 +29,10 @@ def small_steps(scale: Scale, features: str = "network", labels: str = "true") -
     return run.squeeze("draw").assign_attrs(d=d, n=2 * d, N=d, seeds=seeds, etas=SMALL_STEPS, penalties=PENALTIES)
 
 
-def large_steps(scale: Scale, psi1: float, student=("erf", 1.0), teacher=("erf", 3.0)) -> xr.Dataset:
-    """Return the ridge risk at penalty 0.1 over ``etabar`` = eta / sqrt(N); N = 2d."""
+def large_steps(scale: Scale, psi1: float, student=("erf", 1.0), teacher=("erf", 3.0), factor=1) -> xr.Dataset:
+    """Return the ridge risk at penalty 0.1 over ``etabar`` = eta / sqrt(N), N = 2d; ``factor`` multiplies d."""
     d, seeds = {"smoke": (50, 2), "book": (100, 3), "paper": (400, 4)}[scale]
+    d = int(factor * d)
     setting, steps = Setting(d, psi1, 2.0, student, teacher), (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
     etas = tuple(step * setting.N**0.5 for step in steps)
     run = sweep(simulate.risk, seeds=range(seeds), setting=setting, etas=etas, penalties=(0.1,), draws=6)

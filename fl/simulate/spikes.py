@@ -168,7 +168,7 @@ def risk(
         seed: fixes weights and all samples; the first stage is the same for all step sizes.
         etas: step sizes.
         penalties: ridge penalties lambda.
-        features: ``network``: sigma(W1'x); ``gaussian``: mu1 W1'x + sqrt(must2) z with fresh z; ``linear``: z left out.
+        features: ``network``: sigma(W1'x); ``gaussian``: mu1 W1'x + mu_perp z with fresh z; ``linear``: z left out.
         labels: of the first stage, see `first_step`.
         output: see `first_step`.
         draws: number of second samples.
@@ -215,7 +215,7 @@ def _moments(setting: Setting, W: Tensor, kind: str) -> tuple[Tensor, Tensor, fl
 
 
 def _rest(setting: Setting, kind: str) -> float:
-    """Return sqrt(must2), the size of the part of the student that is not linear; 0 where it is left out."""
+    """Return mu_perp, the size of the part of the student that is not linear; 0 where it is left out."""
     name, tau = setting.student
     return 0.0 if kind == "linear" else float(np.sqrt(LINKS[name].moments(tau)[1] - setting.mu1**2))
 

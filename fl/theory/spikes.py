@@ -175,8 +175,8 @@ def companion(s, psi2: float) -> tuple[np.ndarray, np.ndarray]:
 def kernel_outlier(pair: Pair, psi1: float, psi2: float, theta2) -> tuple[np.ndarray, np.ndarray]:
     r"""Return the outlier of S'S/n on a fresh sample and the squared overlap of its eigenvector with v1; derived.
 
-    The features have covariance :math:`\Omega=\mu_1^2W_1^\top W_1+\tilde\mu_2^2 I` with the outlier
-    :math:`\ell=\mu_1^2s_1^2+\tilde\mu_2^2`; sampling moves it to
+    The features have covariance :math:`\Omega=\mu_1^2W_1^\top W_1+\mu_\perp^2 I` with the outlier
+    :math:`\ell=\mu_1^2s_1^2+\mu_\perp^2`; sampling moves it to
 
     .. math:: \Lambda(\ell)=\ell\Bigl(1-\frac{\psi_2}{\psi_1}\bigl(1+\frac{\ell}{\mu_1^2}\tilde m(-s_1^2)\bigr)\Bigr),
               \qquad \text{overlap}=\ell\Lambda'(\ell)/\Lambda(\ell).

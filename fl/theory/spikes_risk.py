@@ -1,6 +1,6 @@
 r"""The ridge risk after a step of order one: a closed form, derived from the Gaussian equivalent features.
 
-Given W1, the features behave in the risk like :math:`\mu_1W_1^\top x+\tilde\mu_2z`. Ridge with n = psi1 d samples on
+Given W1, the features behave in the risk like :math:`\mu_1W_1^\top x+\mu_\perp z`. Ridge with n = psi1 d samples on
 them is ridge on infinite data with a larger penalty :math:`\kappa`, inflated by :math:`1/(1-\gamma)`; the step enters
 only through one resolvent quadratic form :math:`T(s)={\beta^\star}^\top(W_1W_1^\top+s)^{-1}\beta^\star`.
 """
@@ -89,7 +89,7 @@ def pole(psi2: float, theta1: float, theta2: float) -> float:
 def small_step_risk(pair: Pair, psi1: float, psi2: float, penalty: float, eta) -> np.ndarray:
     r"""Return the limiting risk of ridge with this penalty after a step ``eta`` of order one, in the shape of ``eta``.
 
-    .. math:: R=\frac{F+\sigma^2+\mu_{1*}^2\bigl[\frac{\tilde\mu_2^2}{\mu_1^2}T-\frac{\kappa s}{\mu_1^2}T'\bigr]}
+    .. math:: R=\frac{F+\sigma^2+\mu_{1*}^2\bigl[\frac{\mu_\perp^2}{\mu_1^2}T-\frac{\kappa s}{\mu_1^2}T'\bigr]}
               {1-\gamma}-\sigma^2.
 
     >>> round(float(small_step_risk(Pair(1, 0, 0, 1, 0, 0), 1e9, 1, 1e-9, 0.0)), 3)  # linear task, all the data
