@@ -119,8 +119,8 @@ def spike(
 ) -> xr.Dataset:
     """Return the leading singular triple of W1 for every step size, with the strengths realised in this draw.
 
-    Variables over ``eta``: ``s1``, ``u_beta`` = <u1, beta*>^2, ``v_a`` = <v1, a>^2 / |a|^2, ``theta2`` = the norm of
-    the rank-one part, ``theta1`` = its component along beta*; ``largest``, all singular values are below ``s1``.
+    Variables over ``eta``: ``s1``, ``u_beta`` and ``v_a``, the squared cosines of u1 with beta* and of v1 with a,
+    ``theta2``, the norm of the rank-one part, and ``theta1``, its component along beta*.
     With ``kernel``, also ``outlier``, the top eigenvalue of S'S/n on a fresh sample, and ``kernel_overlap``, the
     squared cosine between its eigenvector and v1.
     """

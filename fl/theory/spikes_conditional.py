@@ -14,7 +14,7 @@ from fl import validate
 def resolvent_risk(C, h, e, shares, n: int, penalty: float, noise: float, tolerance: float = 1e-10) -> float:
     r"""Return the risk of ridge on features with second moments that depend on a label-free group of the input.
 
-    Group g has share ``shares[g]``, ``C[g]`` = E[s s'|g], ``h[g]`` = E[s y|g], ``e[g]`` = E[y^2|g]. With
+    Group g has the share ``shares[g]`` and the means ``C[g]`` of s s', ``h[g]`` of s y and ``e[g]`` of y^2. With
     :math:`Q=(\sum_g\pi_gC_g/(1+\delta_g)+\lambda)^{-1}`, :math:`\delta_g=\operatorname{tr}(C_gQ)/n` and
     :math:`\bar w=Q\sum_g\pi_gh_g/(1+\delta_g)`, the error of group g solves
 
