@@ -17,27 +17,25 @@ PENALTY = 0.1
 
 
 def flops(d: int) -> float:
-    """Multiplications and additions of all matrix products and of the Cholesky factor, N = d and n = 2d."""
+    """Multiplications and additions of the matrix products and the Cholesky factors, N = d and n = 2d."""
     n = 2 * d
     step = 4 * n * d * d  # X W0 and X'(...)
-    features = 2 * n * d * d + 2 * n * d * d  # X W1 and S'S
-    moments = 2 * d**3  # W1'W1
-    return step + features + moments + d**3 / 3
+    fits = 2 * (
+        2 * n * d * d + 2 * n * d * d + d**3 / 3
+    )  # X W1, S'S and the factor, on a fresh and on the first sample
+    return step + fits + 2 * d**3  # and W1'W1
 
 
 def measure(d: int) -> dict[str, float]:
     from fl.simulate import ridge, spikes
 
+    spikes.risk(spikes.Setting(20), 0, (1.0,), (PENALTY,))  # libraries warm up outside the clock
     if d == 0:
         return {"peak": _peak()}
     start = time.perf_counter()
-    setting = spikes.Setting(d)
-    W1 = spikes.first_step(setting, 0).weights(4.0)
-    equations = ridge.normal_equations(setting.sample(0, 3), spikes._features(setting, W1, "network", 0, 0))
-    w = ridge.ridge(equations, PENALTY)
-    risk = ridge.quadratic_risk(w, *spikes._moments(setting, W1, "network"))
+    run = spikes.risk(spikes.Setting(d), 0, (4.0,), (PENALTY,))
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak": _peak(), "risk": risk, "device": str(ridge.device())}
+    return {"seconds": seconds, "peak": _peak(), "risk": float(run.fresh.squeeze()), "device": str(ridge.device())}
 
 
 def _peak() -> float:
@@ -56,21 +54,20 @@ def alone(d: int) -> dict[str, float]:
 def main(dims: list[int]) -> None:
     base = alone(0)["peak"]
     rows = [alone(d) for d in dims]
-    print(f"{'d = N':>6} {'seconds':>9} {'GFlop/s':>9} {'memory MB':>10} {'in N x N':>9} {'risk':>7}  device")
+    print("  d = N   seconds   GFlop/s  memory MB  in N x N    risk  device")
     for d, r in zip(dims, rows, strict=True):
-        memory = r["peak"] - base
-        rate = flops(d) / r["seconds"] / 1e9
-        print(
-            f"{d:6d} {r['seconds']:9.2f} {rate:9.1f} {memory / 1e6:10.0f} {memory / (8 * d * d):9.1f} {r['risk']:7.4f}  {r['device']}"
-        )
-    if len(dims) > 1:
-        log = np.log(dims)
-        for name, values in {
-            "time": [r["seconds"] for r in rows],
-            "flop count": [flops(d) for d in dims],
-            "memory": [r["peak"] - base for r in rows],
-        }.items():
-            print(f"exponent of {name}: {np.polyfit(log, np.log(values), 1)[0]:.2f}")
+        memory, rate = r["peak"] - base, flops(d) / r["seconds"] / 1e9
+        numbers = f"{r['seconds']:9.2f} {rate:9.1f} {memory / 1e6:10.0f} {memory / (8 * d * d):9.1f} {r['risk']:7.4f}"
+        print(f"{d:7d} {numbers}  {r['device']}")
+    columns = {
+        "time": [r["seconds"] for r in rows],
+        "flop count": [flops(d) for d in dims],
+        "memory": [r["peak"] - base for r in rows],
+    }
+    for name, values in columns.items() if len(dims) > 1 else ():
+        steps = np.diff(np.log(values)) / np.diff(np.log(dims))
+        fit = np.polyfit(np.log(dims), np.log(values), 1)[0]
+        print(f"exponent of {name}: {fit:.2f} over all sizes; {', '.join(f'{s:.2f}' for s in steps)} from size to size")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fl import validate
 
-CHUNK = 1024  # rows: enough for the matrix products to run at full speed, a small part of p^2 for p >= 1000
+CHUNK = 256  # rows: enough for the matrix products to run near full speed, little beside p^2 from p = 500 on
 
 
 def device() -> torch.device:

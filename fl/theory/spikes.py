@@ -17,9 +17,9 @@ class Pair(NamedTuple):
     r"""The numbers of a centred student and a centred teacher that the limits depend on, z ~ N(0, 1).
 
     ``mu1`` is the first Hermite coefficient of the student, :math:`\mathbb E\,z\sigma(z)`; ``rest`` is
-    :math:`\mu_\perp^2=\mathbb E\sigma^2-\mu_1^2`; ``slope_variance`` is :math:`\operatorname{Var}\sigma'(z)`. ``mu1s`` is
-    the first coefficient of the teacher and ``floor`` its squared size beyond the linear part, the risk of the best
-    linear predictor. ``noise`` is the variance of the label noise.
+    :math:`\mu_\perp^2=\mathbb E\sigma^2-\mu_1^2`; ``slope_variance`` is :math:`\operatorname{Var}\sigma'(z)`.
+    ``mu1s`` is the first coefficient of the teacher and ``floor`` its squared size beyond the linear part, the risk of
+    the best linear predictor. ``noise`` is the variance of the label noise.
     """
 
     mu1: float
