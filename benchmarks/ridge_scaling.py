@@ -63,7 +63,8 @@ def main(dims: list[int]) -> None:
     print("  d = N   seconds     CPU s   GFlop/s  memory MB  in N x N    risk  device")
     for d, r in zip(dims, rows, strict=True):
         memory, rate = r["peak"] - base, flops(d) / r["cpu"] / 1e9
-        numbers = f"{r['seconds']:9.2f} {r['cpu']:9.2f} {rate:9.1f} {memory / 1e6:10.0f} {memory / (8 * d * d):9.1f} {r['risk']:7.4f}"
+        clocks = f"{r['seconds']:9.2f} {r['cpu']:9.2f} {rate:9.1f}"
+        numbers = f"{clocks} {memory / 1e6:10.0f} {memory / (8 * d * d):9.1f} {r['risk']:7.4f}"
         print(f"{d:7d} {numbers}  {r['device']}")
     columns = {
         "time": [r["seconds"] for r in rows],
