@@ -29,6 +29,15 @@ def small_steps(scale: Scale, features: str = "network", labels: str = "true") -
     return run.squeeze("draw").assign_attrs(d=d, n=2 * d, N=d, seeds=seeds, etas=SMALL_STEPS, penalties=PENALTIES)
 
 
+def risk_bias(scale: Scale) -> xr.DataArray:
+    """Return R over its closed form, less 1, by ``output`` and ``features``; n = 4d, N = d/2, eta = 4, penalty 0.1."""
+    d, seeds = {"smoke": (100, 8), "book": (200, 24), "paper": (800, 32)}[scale]
+    grid = {"output": [True, False], "features": ["network", "gaussian"]}
+    setting = Setting(d, 4.0, 0.5)
+    run = sweep(simulate.risk, grid, range(seeds), setting=setting, etas=(4.0,), penalties=(0.1,))
+    return run.fresh.squeeze(drop=True) / spikes_risk.small_step_risk(theory.pair(), 4.0, 0.5, 0.1, 4.0) - 1
+
+
 def large_steps(scale: Scale, psi1: float, student=("erf", 1.0), teacher=("erf", 3.0), factor=1) -> xr.Dataset:
     """Return the ridge risk at penalty 0.1 over ``etabar`` = eta / sqrt(N), N = 2d; ``factor`` multiplies d."""
     d, seeds, draws = {"smoke": (50, 2, 2), "book": (100, 3, 6), "paper": (400, 4, 6)}[scale]

@@ -43,7 +43,7 @@ class Setting(NamedTuple):
         return validate.count("n", round(self.psi1 * validate.count("d", self.d)))
 
     @property
-    def N(self) -> int:  # noqa: N802, the chapter's letter
+    def N(self) -> int:
         """Number of neurons."""
         return validate.count("N", round(self.psi2 * validate.count("d", self.d)))
 
