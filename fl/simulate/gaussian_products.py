@@ -1,0 +1,51 @@
+r"""Exact population moments of features: :math:`\mathbb E[f(u^\top x)\,g(v^\top x)]` for x ~ N(0, I_d).
+
+With them the test risk of a network is a quadratic form and needs no test set. Closed forms exist for the error
+function (arcsine) and the ReLU (arc-cosine), both centred as in `fl.simulate.links`; other links are refused.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from fl import validate
+
+CLOSED = ("erf", "relu")
+
+
+def product_mean(f: tuple[str, float], g: tuple[str, float], U: Tensor, V: Tensor) -> Tensor:
+    r"""Return :math:`\mathbb E[f(u_i^\top x)\,g(v_j^\top x)]`, shape (k, l), for the columns of U (d, k) and V (d, l).
+
+    ``f`` and ``g`` are centred links ``(name, tau)``. For odd f and ReLU g only the linear half of the ReLU counts.
+
+    Raises:
+        ValueError: for a link other than ``erf`` and ``relu``.
+    """
+    (f_name, f_tau), (g_name, g_tau) = f, g
+    for name in (f_name, g_name):
+        validate.choice("link", name, CLOSED)
+    dot = f_tau * g_tau * (U.T @ V)
+    p, q = f_tau * U.norm(dim=0)[:, None], g_tau * V.norm(dim=0)[None, :]
+    if f_name == g_name == "erf":
+        return 2 / math.pi * torch.asin(2 * dot / torch.sqrt((1 + 2 * p**2) * (1 + 2 * q**2)))
+    if f_name == g_name == "relu":
+        angle = torch.acos((dot / (p * q)).clamp(-1, 1))
+        raw = (p * q * torch.sin(angle) + dot * (math.pi - angle)) / (2 * math.pi)
+        # each link has its mean at a unit vector taken off: (relu - cf)(relu - cg)
+        return raw - (f_tau * q + g_tau * p - f_tau * g_tau) / (2 * math.pi)
+    odd = p if f_name == "erf" else q
+    return dot / torch.sqrt(math.pi * (1 + 2 * odd**2))
+
+
+def population(
+    student: tuple[str, float], teacher: tuple[str, float], W: Tensor, beta: Tensor
+) -> tuple[Tensor, Tensor, float]:
+    r"""Return E[s s'] (N, N), E[s f*] (N,), E f*^2 for features s = student(W'x), W (d, N), and f* = teacher(beta'x).
+
+    Raises:
+        ValueError: for a link without closed form.
+    """
+    b = beta[:, None]
+    covariance, cross = product_mean(student, student, W, W), product_mean(student, teacher, W, b)
+    return covariance, cross[:, 0], float(product_mean(teacher, teacher, b, b))
