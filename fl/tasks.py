@@ -51,10 +51,14 @@ class Link:
 
     def __reduce__(self):
         # lambdas do not pickle; a named link travels to workers and into cache keys by its name
-        return (LINKS.__getitem__, (self.name,)) if LINKS.get(self.name) is self else super().__reduce__()
+        return (_named_link, (self.name,)) if LINKS.get(self.name) is self else super().__reduce__()
 
     def _scaled_kinks(self, tau: float) -> list[float]:
         return [k / tau for k in self.kinks]
+
+
+def _named_link(name: str) -> Link:
+    return LINKS[name]
 
 
 def _softplus10(u):
@@ -143,6 +147,16 @@ def power_law(d: int, a: float) -> Spectrum:
     """
     d, a = validate.count("d", d), validate.number("a", a)
     return Spectrum(np.arange(1, d + 1, dtype=float) ** -a)
+
+
+def log_spaced(d: int, ratio: float) -> Spectrum:
+    """Return eigenvalues log-spaced from largest to smallest, ``ratio`` apart, with mean 1.
+
+    Raises:
+        ValueError: for ``ratio`` < 1.
+    """
+    values = np.geomspace(validate.number("ratio", ratio, 1), 1.0, validate.count("d", d))
+    return Spectrum(values / values.mean())
 
 
 def from_data(X) -> Spectrum:
@@ -239,3 +253,23 @@ class Task:
         X = self.spectrum.inputs(n, rng)
         clean = self.teacher(X)
         return Batch(X, clean + np.sqrt(self.noise_variance) * rng.standard_normal(n), clean)
+
+
+def spectral_task(spectrum: Spectrum, r: float, link: Link | str = "linear", noise: float = 0.0) -> Task:
+    r"""Return a task whose teacher is one unit direction with squared eigen-coordinates going like :math:`s^r`.
+
+    r = 0 spreads the teacher evenly over the eigendirections; ``noise`` is the standard deviation of the label noise.
+
+    >>> spectral_task(two_level(4.0, 1, 1.0, 1), r=-1).teacher.directions.round(3).tolist()
+    [[0.447, 0.894]]
+
+    Raises:
+        ValueError: for a spectrum with null directions, where a negative power has no meaning, or ``noise`` < 0.
+    """
+    s = validate.positive("eigenvalues", spectrum.eigenvalues)
+    noise = validate.number("noise", noise, 0)
+    weight = s ** validate.number("r", r)
+    coordinates = np.sqrt(weight / weight.sum())
+    teacher = Teacher(coordinates if spectrum.rotation is None else spectrum.rotation @ coordinates, link)
+    clean = Task(spectrum, teacher)
+    return Task(spectrum, teacher, np.sqrt(clean.signal_variance) / noise) if noise else clean
