@@ -10,9 +10,9 @@ from fl.theory import single_index as theory
 from fl.theory import single_index_network as network
 
 # d, draws of a whole batch per unit, units (seeds); for the network: d, seeds
-DIRECTIONS = {"smoke": (100, 100, 1), "book": (300, 30, 2), "paper": (1000, 20, 10)}
-PAIRED = {"smoke": (60, 250, 1), "book": (100, 300, 2), "paper": (400, 200, 8)}
-NETWORK = {"smoke": (120, 4), "book": (250, 6), "paper": (500, 20)}
+DIRECTIONS = {"smoke": (100, 80, 1), "book": (200, 40, 2), "paper": (1000, 20, 10)}
+PAIRED = {"smoke": (60, 200, 1), "book": (100, 300, 2), "paper": (400, 200, 8)}
+NETWORK = {"smoke": (120, 12), "book": (250, 8), "paper": (500, 20)}
 POWERS, DAMPINGS = (-1.0, -0.5, 0.0, 0.5), (0.0, 0.1, 1.0)
 
 
@@ -140,10 +140,9 @@ def best_damping(scale, broken):
     tops = []
     for name, ratio in (("two-level", 2.0), ("log-spaced", 2.0), ("log-spaced", 0.75)):
         task, n = spectral_task(spectra(d)[name], 0.0, "linear", np.sqrt(0.5)), int(ratio * d)
-        star = d / n * theory.moments(task).rho * (4 if broken else 1)
-        dampings = tuple(star * np.array([0.5, 1, 2]))
+        dampings = tuple(d / n * theory.moments(task).rho * np.array([0.5, 1, 2, 4, 8]))
         data = sweep(simulate.directions, seeds=range(seeds), task=task, n=n, dampings=dampings, draws=draws)
-        tops.append(vertex(data.kfac.values.reshape(-1, 3)))
+        tops.append(vertex(data.kfac[..., 2:5] if broken else data.kfac[..., 0:3]))
     return _top(tops, scale, n="2d, 2d, 3d/4", noise="sqrt(1/2)")
 
 
@@ -164,13 +163,14 @@ def best_exponent(scale, broken):
         best = theory.best_exponent(s, (1 / s) / (1 / s).sum() if broken else b, 1.0, m.nu)
         powers = tuple(best + gap * np.array([-1, 0, 1]))
         data = sweep(simulate.directions, seeds=range(seeds), task=task, n=d, powers=powers, draws=draws)
-        top, error = vertex(data.population.values.reshape(-1, 3))
+        top, error = vertex(data.population)
         tops.append((gap * top, gap * error))
     return _top(tops, scale, n="d", noise="0.3, 1, 3")
 
 
-def vertex(curves: np.ndarray) -> tuple[float, float]:
-    """Return where the parabola through the mean of ``curves`` (draws, 3) at -1, 0, 1 turns, and its standard error."""
+def vertex(curves) -> tuple[float, float]:
+    """Return where the parabola through the mean of ``curves`` (.., 3) at -1, 0, 1 turns, and its jackknife error."""
+    curves = np.asarray(curves).reshape(-1, 3)
 
     def top(c):
         return (c[..., 0] - c[..., 2]) / (c[..., 0] - 2 * c[..., 1] + c[..., 2]) / 2

@@ -25,9 +25,9 @@ def directions(
     task: Task,
     n: int,
     seed: int,
-    powers: Sequence[float] = (0.0,),
-    sample_powers: Sequence[float] = (0.0,),
-    dampings: Sequence[float] = (1.0,),
+    powers: Sequence[float] = (),
+    sample_powers: Sequence[float] = (),
+    dampings: Sequence[float] = (),
     draws: int = 1,
 ) -> xr.Dataset:
     r"""Return the alignment of three families of directions, each over ``draws`` fresh batches.
@@ -40,7 +40,7 @@ def directions(
     """
     n, d = validate.count("n", n), task.spectrum.d
     if min(sample_powers, default=0) < 0:
-        _invertible(n, d, 0.0, "sample power < 0")
+        _invertible(n, d, 0.0, "a negative sample power")
     for damping in dampings:
         _invertible(n, d, damping)
     rng = np.random.default_rng([seed, n])
@@ -48,17 +48,21 @@ def directions(
     X, y = (torch.from_numpy(np.stack([batch[k] for batch in batches])) for k in (0, 1))
     beta = torch.from_numpy(task.teacher.directions[0])
     correlation = (X @ y[..., None])[..., 0] / n  # (draw, d)
-    values, vectors = torch.linalg.eigh(X @ X.mT / n)
-    values = values.clamp(min=0)  # rounding of the null directions when n < d
-    parts, target = vectors.mT @ beta, (vectors.mT @ correlation[..., None])[..., 0]  # in the sample's eigenbasis
-    population = [_cos2(correlation @ torch.from_numpy(task.spectrum.power(p)), beta) for p in powers]
-    sample = [_cos2(target * values**q, parts) for q in sample_powers]
-    kfac = [_cos2(target / (values + damping), parts) for damping in dampings]
+    covariance = X @ X.mT / n if len(sample_powers) or len(dampings) else None
+    population = [correlation @ torch.from_numpy(task.spectrum.power(p)) for p in powers]
+    kfac = [torch.linalg.solve(covariance + damping * torch.eye(d, dtype=X.dtype), correlation) for damping in dampings]
+    sample = []
+    if len(sample_powers):
+        values, vectors = torch.linalg.eigh(covariance)
+        values = values.clamp(min=0)[:, None, :]  # rounding of the null directions when n < d
+        parts = correlation[:, None, :] @ vectors
+        sample = [((parts * values**q) @ vectors.mT)[:, 0] for q in sample_powers]
+    families = {"population": ("p", population), "sample": ("q", sample), "kfac": ("damping", kfac)}
     return xr.Dataset(
         {
-            "population": (("draw", "p"), torch.stack(population, 1).numpy()),
-            "sample": (("draw", "q"), torch.stack(sample, 1).numpy()),
-            "kfac": (("draw", "damping"), torch.stack(kfac, 1).numpy()),
+            name: (("draw", dim), torch.stack([_cos2(v, beta) for v in found], 1).numpy())
+            for name, (dim, found) in families.items()
+            if found
         },
         coords={"p": list(powers), "q": list(sample_powers), "damping": list(dampings)},
     )
@@ -90,7 +94,7 @@ def updates(
         "kfac": _kfac(g, X, damping),
     }
     beta = torch.from_numpy(task.teacher.directions[0])
-    found = {name: _cos2(torch.linalg.svd(step, full_matrices=False)[2][0], beta) for name, step in steps.items()}
+    found = {name: _cos2(torch.linalg.eigh(step.mT @ step)[1][:, -1], beta) for name, step in steps.items()}
     U, _, Vh = torch.linalg.svd(g, full_matrices=False)
     found["muon"] = _cos2((U @ Vh).mT @ a, beta)
     return {name: float(found[name]) for name in METHODS}

@@ -120,16 +120,24 @@ def best_exponent(s, b, gamma: float, nu: float, low: float = -3.0, high: float 
     r"""Return the p in [low, high] whose `population_power` aligns best, to about 1e-6.
 
     With ``b`` proportional to :math:`s^r` it runs from -1 (no noise) to r (noise only).
+
+    Raises:
+        ValueError: for s or b out of range, gamma <= 0, nu < 0 or low >= high.
     """
     s, b, gamma = _check(s, b, gamma)
-    grid = np.linspace(low, high, 141)
-    values = [population_power(s, b, gamma, nu, p).cos2 for p in grid]
-    k = int(np.argmax(values))
+    nu, low = validate.number("nu", nu, 0), validate.number("low", low)
+    high = validate.number("high", high, low, open_low=True)
+    logs = np.log(s)
+
+    def loss(p):  # minus cos2, for a column of exponents or for one
+        powers = np.exp(p * logs)
+        square = (s * powers) ** 2 @ b + gamma * nu * np.mean(s * powers**2, axis=-1)
+        return -(((s * powers) @ b) ** 2) / square
+
+    grid = np.linspace(low, high, 71)
+    k = int(np.argmin(loss(grid[:, None])))
     around = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
-    found = optimize.minimize_scalar(
-        lambda p: -population_power(s, b, gamma, nu, p).cos2, bounds=around, method="bounded", options={"xatol": 1e-7}
-    )
-    return float(found.x)
+    return float(optimize.minimize_scalar(loss, bounds=around, method="bounded", options={"xatol": 1e-7}).x)
 
 
 def resolvent_scale(s, gamma: float, damping: float) -> float:

@@ -76,8 +76,8 @@ def adam(s, b, gamma: float, nu: float, activation: str, *, on_axes: bool = Fals
     .. math:: \cos^2_{\mathrm{Adam}} = \cos^2_{\mathrm{SGD}}\,\frac{r}{\arcsin r},\qquad r = \frac{q}{1+q},\qquad
               q = \frac{c^2|\hat\beta|^2}{\gamma\nu\,V\,\bar{\mathbb E}[s]},
 
-    between 2/pi of the plain gradient (one sign for all neurons) and all of it. ``on_axes`` is for Sigma diagonal in the
-    coordinates whose signs are taken; there the coordinates give Sigma away. ``b`` is (d,) with the true d.
+    between 2/pi of the plain gradient (one sign for all neurons) and all of it. ``on_axes`` is for Sigma diagonal in
+    the coordinates whose signs are taken; they give Sigma away. ``b`` is (d,) with the true d.
 
     Raises:
         ValueError: for an activation whose slope does not vary (nothing dithers: the formula is for V > 0).
