@@ -76,7 +76,7 @@ def matrix(ax: Axes, values, title: str, **image) -> None:
 
 
 def heat_map(ax: Axes, x, y, values, label: str, dots=None, **look) -> None:
-    """Draw ``values`` (len(y), len(x)) as colours with a colour bar; ``dots`` (x, y, value) are filled by the same scale.
+    """Draw ``values`` (len(y), len(x)) as colours with a colour bar; ``dots`` (x, y, value) have the same scale.
 
     A dot that cannot be seen agrees with the map: only its rim stands out.
     """
