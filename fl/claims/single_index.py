@@ -45,23 +45,27 @@ def _cells(scale):
             yield task, d / n, data.stack(sample_=("seed", "draw")).transpose("sample_", ...)
 
 
-def _worst(cells, scale, cap=0.03, table=DIRECTIONS, **sizes) -> Evidence:
-    # cells of (measured draws, predicted): the largest deviation, predicted to be zero
-    gaps = [(float(np.mean(draws)) - predicted, _error(draws)) for draws, predicted in cells]
-    error = max(e for _, e in gaps)
-    d, *draws, seeds = table[scale]
+def _evidence(found, reason, tolerance, size, predicted=0.0, **sizes) -> Evidence:
+    # found: a value and its standard error per cell; the worst cell is the measurement
+    error, (d, *draws, seeds) = max(e for _, e in found), size
     return Evidence(
-        predicted=0.0,
-        measured=max((g for g, _ in gaps), key=abs),
-        tolerance=min(cap, 4 * error),
-        reason=f"four standard errors of the worst cell, at most {cap:g}",
+        predicted=predicted,
+        measured=max((value for value, _ in found), key=lambda v: abs(v - predicted)),
+        tolerance=tolerance(error),
+        reason=f"four standard errors of the worst cell, {reason}",
         standard_error=error,
-        sizes={"d": d, "draws": int(np.prod(draws)) * seeds, "cells": len(gaps), "seeds": list(range(seeds))} | sizes,
+        sizes={"d": d, "draws": int(np.prod(draws)) * seeds, "cells": len(found), "seeds": list(range(seeds))} | sizes,
     )
 
 
-def _error(draws) -> float:
-    return float(np.std(draws, ddof=1) / np.sqrt(np.size(draws)))
+def _mean(draws) -> tuple[float, float]:
+    return float(np.mean(draws)), float(np.std(draws, ddof=1) / np.sqrt(np.size(draws)))
+
+
+def _worst(cells, size, cap=0.03, **sizes) -> Evidence:
+    # cells of (measured draws, predicted)
+    gaps = [_mean(draws - predicted) for draws, predicted in cells]
+    return _evidence(gaps, f"at most {cap:g}", lambda error: min(cap, 4 * error), size, **sizes)
 
 
 @claim(
@@ -82,7 +86,7 @@ def population_power(scale, broken):
             else:
                 predicted = theory.population_power(s, b, gamma, m.nu, p).cos2
             cells.append((data.population.sel(p=p), predicted))
-    return _worst(cells, scale, powers=list(POWERS), n="d/2, 2d, 4d", noise=0.5)
+    return _worst(cells, DIRECTIONS[scale], powers=list(POWERS), n="d/2, 2d, 4d", noise=0.5)
 
 
 @claim(
@@ -103,7 +107,7 @@ def kfac(scale, broken):
             else:
                 predicted = theory.kfac(s, b, gamma, m.rho, damping).cos2
             cells.append((data.kfac.sel(damping=damping), predicted))
-    return _worst(cells, scale, dampings=list(DAMPINGS), n="d/2, 2d, 4d", noise=0.5)
+    return _worst(cells, DIRECTIONS[scale], dampings=list(DAMPINGS), n="d/2, 2d, 4d", noise=0.5)
 
 
 @claim(
@@ -125,7 +129,7 @@ def sample_power(scale, broken):
                 else:
                     predicted = theory.sample_power(s, b, gamma, m.rho, q).cos2
                 cells.append((data["sample"].sel(q=q), predicted))
-    return _worst(cells, scale, powers=list(POWERS), n="2d, 4d", noise=0.5)
+    return _worst(cells, DIRECTIONS[scale], powers=list(POWERS), n="2d, 4d", noise=0.5)
 
 
 @claim(
@@ -181,16 +185,8 @@ def vertex(curves) -> tuple[float, float]:
 
 
 def _top(tops, scale, **sizes) -> Evidence:
-    d, draws, seeds = PAIRED[scale]
-    error = max(e for _, e in tops)
-    return Evidence(
-        predicted=0.0,
-        measured=max((t for t, _ in tops), key=abs),
-        tolerance=4 * error + 0.02,
-        reason="four standard errors of the worst cell, and 0.02 because the curve is not quite a parabola",
-        standard_error=error,
-        sizes={"d": d, "draws": draws * seeds, "cells": len(tops), "seeds": list(range(seeds))} | sizes,
-    )
+    reason = "and 0.02 because the curve is not quite a parabola"
+    return _evidence(tops, reason, lambda error: 4 * error + 0.02, PAIRED[scale], **sizes)
 
 
 @claim(
@@ -202,7 +198,7 @@ def _top(tops, scale, **sizes) -> Evidence:
 def whitening_crossing(scale, broken):
     """The paired difference of the two alignments at the predicted sample size, three problems."""
     d, draws, seeds = PAIRED[scale]
-    s, gaps = spectra(d), []
+    s, gaps, finite = spectra(d), [], 0.0
     for name, link, noise in (("two-level", "linear", 0.5), ("log-spaced", "tanh", 0.3), ("two-level", "relu", 0.2)):
         task = spectral_task(s[name], 0.0, link, noise)
         m = theory.moments(task)
@@ -210,17 +206,10 @@ def whitening_crossing(scale, broken):
         data = sweep(
             simulate.directions, seeds=range(seeds), task=task, n=n, powers=(-1.0,), dampings=(0.0,), draws=draws
         )
-        difference = (data.population[..., 0] - data.kfac[..., 0]).values
-        gaps.append((float(difference.mean()), _error(difference), 0.25 / (n - d - 1)))
-    error = max(e for _, e, _ in gaps)
-    return Evidence(
-        predicted=0.0,
-        measured=max((g for g, _, _ in gaps), key=abs),
-        tolerance=4 * error + max(f for *_, f in gaps),
-        reason="four standard errors of the worst cell, and a quarter of the finite-size factor 1/(n - d - 1)",
-        standard_error=error,
-        sizes={"d": d, "n": "at the crossing", "draws": draws * seeds, "seeds": list(range(seeds))},
-    )
+        gaps.append(_mean(data.population[..., 0] - data.kfac[..., 0]))
+        finite = max(finite, 0.25 / (n - d - 1))
+    reason = "and a quarter of the finite-size factor 1/(n - d - 1)"
+    return _evidence(gaps, reason, lambda error: 4 * error + finite, PAIRED[scale], n="at the crossing")
 
 
 @claim(
@@ -247,10 +236,10 @@ def spike(scale, broken):
         scores.append((data.alignment - overlap * direction.cos2) / 0.06)
     return Evidence(
         predicted=1.0,
-        measured=max(abs(float(score.mean())) for score in scores),
+        measured=max(abs(_mean(score)[0]) for score in scores),
         tolerance=0.0,
         reason="finite size: an error of 3 % of the singular value, or of 0.06 of the alignment, counts as 1",
-        standard_error=max(_error(score) for score in scores),
+        standard_error=max(_mean(score)[1] for score in scores),
         relation="at most",
         sizes={"d": d, "n": n, "neurons": N, "theta": theta, "activation": "tanh", "seeds": list(range(seeds))},
     )
@@ -270,7 +259,7 @@ def natural_gradient(scale, broken):
         (s, b), m = theory.weights(task), theory.moments(task, centred=True)
         damping = 0.0 if broken else network.implicit_damping(activation, s, gamma)
         cells.append((data.ngd, theory.kfac(s, b, gamma, m.rho, damping).cos2))
-    return _worst(cells, scale, 0.05, NETWORK, n="2d", neurons="2d", noise=0.3)
+    return _worst(cells, NETWORK[scale], 0.05, n="2d", neurons="2d", noise=0.3)
 
 
 @claim(
@@ -288,7 +277,7 @@ def adam_batchnorm_muon(scale, broken):
         plain = theory.population_power(s, b, gamma, m.nu, 0).cos2
         adam = network.adam(s, b, gamma, m.nu, activation)
         cells += [(data.batchnorm, plain), (data.muon, plain), (data.adam, adam)]
-    return _worst(cells, scale, 0.05, NETWORK, n="2d", neurons="2d", noise=0.3)
+    return _worst(cells, NETWORK[scale], 0.05, n="2d", neurons="2d", noise=0.3)
 
 
 def _networks(scale, rotate=True):
@@ -314,13 +303,6 @@ def even_teacher(scale, broken):
         even = spectral_task(spectrum, -1.0, "abs", 0.5)
         task = spectral_task(spectrum, -1.0, "relu", 0.5) if broken else even
         data = sweep(simulate.directions, seeds=range(seeds), task=task, n=2 * d, powers=powers, draws=draws)
-        ratios += [(data.population.sel(p=p) / network.chance(even, p)).values for p in powers]
-    error = max(_error(r) for r in ratios)
-    return Evidence(
-        predicted=1.0,
-        measured=max((float(r.mean()) for r in ratios), key=lambda r: abs(r - 1)),
-        tolerance=min(4 * error, 0.5),
-        reason="four standard errors of the worst cell, at most a half",
-        standard_error=error,
-        sizes={"d": d, "n": 2 * d, "draws": draws * seeds, "noise": 0.5, "seeds": list(range(seeds))},
-    )
+        ratios += [_mean(data.population.sel(p=p) / network.chance(even, p)) for p in powers]
+    reason = "at most a half"
+    return _evidence(ratios, reason, lambda error: min(4 * error, 0.5), PAIRED[scale], predicted=1.0, n="2d", noise=0.5)

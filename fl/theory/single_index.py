@@ -57,9 +57,7 @@ def moments(task: Task, centred: bool = False) -> Moments:
     tau = task.tau[0]
     mean, variance, slope = task.teacher.link.moments(tau)
     if abs(slope) < 1e-10 * np.sqrt(mean**2 + variance) / tau:
-        raise ValueError(
-            f"teacher has mean slope {slope:.1e} (an even link): must not be 0, no step shows its direction"
-        )
+        raise ValueError(f"teacher has link {task.teacher.link.name!r} of mean slope 0: no step shows its direction")
     power = variance + task.noise_variance + (0.0 if centred else mean**2)
     nu = power / slope**2
     return Moments(float(tau**2), slope, float(nu - tau**2), float(nu))
@@ -208,7 +206,7 @@ def whitening_crossing(tau2: float, rho: float) -> float:
     return tau2 / (tau2 + rho)
 
 
-def sample_power(s, b, gamma: float, rho: float, p: float, points: int = 1500) -> Direction:
+def sample_power(s, b, gamma: float, rho: float, p: float) -> Direction:
     r"""Return the limits for :math:`\hat\beta = \hat\Sigma^p X y/n`, the batch's own covariance, gamma < 1.
 
     :math:`\hat\beta^\top\beta_*\to\alpha\,\beta_*^\top\hat\Sigma^{p+1}\beta_*` and :math:`|\hat\beta|^2\to\alpha^2
@@ -222,33 +220,34 @@ def sample_power(s, b, gamma: float, rho: float, p: float, points: int = 1500) -
     if gamma >= 1:
         raise ValueError(f"gamma = {gamma:g}: must be < 1 for a power of the sample covariance")
     rho, p = validate.number("rho", rho, 0), validate.number("p", p)
-    kappa, step, z, overlaps = _contour(s, gamma, validate.count("points", points))
+    kappa, weight = _circle(s, gamma)
+    resolvent = 1 / (s + kappa[:, None])
+    z = -kappa * (1 - gamma * np.mean(s * resolvent, axis=1))
+    dz = -(1 - gamma * np.mean((s * resolvent) ** 2, axis=1))
 
     def limit(h, mass):  # of sum_i mass_i u_i' h(S_hat) u_i; conjugate points make it real
-        return float((h(z) * kappa / z * (overlaps @ mass) * step).real.sum())
+        return float((h(z) * kappa / z * (resolvent @ mass) * dz * weight).real.sum())
 
-    mean = np.full(len(s), 1 / len(s))
-    square = limit(lambda x: x ** (2 * p + 2), b) + gamma * rho * limit(lambda x: x ** (2 * p + 1), mean)
+    even = np.full(len(s), 1 / len(s))
+    square = limit(lambda x: x ** (2 * p + 2), b) + gamma * rho * limit(lambda x: x ** (2 * p + 1), even)
     return Direction(limit(lambda x: x ** (p + 1), b), square)
 
 
-def _contour(s: np.ndarray, gamma: float, points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    # z(kappa) = -kappa (1 - gamma E[s/(s+kappa)]) maps the outside of the circle's interior to the outside of the bulk;
-    # the edges of the bulk are the images of the real kappa with gamma E[s^2/(s+kappa)^2] = 1
-    def slope(kappa):
-        return 1 - gamma * np.mean((s / (s + kappa)) ** 2)
+def _circle(s: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray]:
+    # The edges of the bulk are the images of the two real kappa with gamma E[s^2/(s+kappa)^2] = 1, left < right < 0.
+    # The integrand is analytic between the circle on which they are opposite points and the line Re kappa = 0 (on any
+    # circle around the real axis |s + kappa|^2 is linear in Re kappa, so E[s^2/|s+kappa|^2] is largest at its ends).
+    # w = (kappa + c)/(kappa - c) makes circle and line concentric; the mean circle between them converges fastest.
+    def excess(kappa):
+        return gamma * np.mean((s / (s + kappa)) ** 2) - 1
 
-    top = s.max()
-    left = optimize.brentq(slope, -s.min() * (1 - 1e-9), 0.0)
-    right = optimize.brentq(slope, -top * (1 + 2 * np.sqrt(gamma) + 1), -top * (1 + 1e-9))
-    ends = 1.3 * right, 0.5 * left
-    turn = np.exp(2j * np.pi * (np.arange(points) + 0.5) / points)
-    radius = (ends[1] - ends[0]) / 2
-    kappa = (ends[0] + ends[1]) / 2 + radius * turn
-    resolvent = 1 / (s + kappa[:, None])
-    dz = -(1 - gamma * np.mean((s * resolvent) ** 2, axis=1))
-    z = -kappa * (1 - gamma * np.mean(s * resolvent, axis=1))
-    return kappa, dz * radius * turn / points, z, resolvent
+    right = optimize.brentq(excess, -s.min() * (1 - 1e-9), 0.0, xtol=1e-16)
+    left = optimize.brentq(excess, -s.max() * (2 + 2 * np.sqrt(gamma)), -s.max() * (1 + 1e-9))
+    c = np.sqrt(left * right)
+    radius = np.sqrt((c + right) / (c - right))
+    points = int(np.ceil(40 / -np.log(radius)))
+    w = radius * np.exp(2j * np.pi * (np.arange(points) + 0.5) / points)
+    return c * (w + 1) / (w - 1), -2 * c * w / (w - 1) ** 2 / points
 
 
 def _check(s, b, gamma) -> tuple[np.ndarray, np.ndarray, float]:
