@@ -43,9 +43,10 @@ def directions(
         _invertible(n, d, 0.0, "a negative sample power")
     for damping in dampings:
         _invertible(n, d, damping)
-    rng = np.random.default_rng([seed, n])
-    batches = [task.sample(n, rng) for _ in range(validate.count("draws", draws))]
-    X, y = (torch.from_numpy(np.stack([batch[k] for batch in batches])) for k in (0, 1))
+    draws = validate.count("draws", draws)
+    batch = task.sample(n * draws, np.random.default_rng([seed, n]))
+    X = torch.from_numpy(batch.X).reshape(d, draws, n).transpose(0, 1).contiguous()
+    y = torch.from_numpy(batch.y).reshape(draws, n)
     beta = torch.from_numpy(task.teacher.directions[0])
     correlation = (X @ y[..., None])[..., 0] / n  # (draw, d)
     covariance = X @ X.mT / n if len(sample_powers) or len(dampings) else None
