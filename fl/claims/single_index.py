@@ -185,7 +185,7 @@ def vertex(curves) -> tuple[float, float]:
 
 
 def _top(tops, scale, **sizes) -> Evidence:
-    reason = "and 0.02 because the curve is not quite a parabola"
+    reason = "and 0.02 because the curve is not quite a parabola and d is finite"
     return _evidence(tops, reason, lambda error: 4 * error + 0.02, PAIRED[scale], **sizes)
 
 
