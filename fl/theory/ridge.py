@@ -1,0 +1,197 @@
+r"""The linear student in closed form: preconditioned flow, ridge regression, interpolation, and the best exponent.
+
+Labels are :math:`y=w_*^\top x+` an uncorrelated rest of variance ``noise``; inputs have covariance :math:`\Sigma` with
+eigenvalues ``lam`` (d,). The signal splits over the eigenvectors into energies :math:`e_r=\lambda_r w_{*r}^2`,
+``energy`` (d,). The preconditioner is :math:`P=\Sigma^p`; ridge regression
+
+.. math:: \min_w\ \tfrac1N|y-X^\top w|^2+\rho\,w^\top P^{-1}w
+
+is ordinary ridge on :math:`P^{1/2}x`, whose covariance has the eigenvalues :math:`t_r=\lambda_r^{p+1}`; the energies do
+not depend on p. ``reg`` is :math:`\rho`, ``n`` is N. All of it is derived in chapter "alignment".
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import gamma as gamma_function
+
+from fl import validate
+
+
+def flow_risk(lam, energy, p: float, t) -> np.ndarray:
+    r"""Return the excess risk :math:`R(t)=\sum_re_re^{-2\lambda_r^{p+1}t}` of the flow :math:`\dot w=-P\Sigma(w-w_*)`.
+
+    Args:
+        lam: eigenvalues (d,).
+        energy: signal energies (d,).
+        p: the exponent of the preconditioner.
+        t: times (T,); a step of size :math:`\eta` on the mean square lasts :math:`2\eta`.
+
+    >>> flow_risk([1.0, 2.0], [3.0, 4.0], -1.0, [0.0]).tolist()
+    [7.0]
+    """
+    rate, energy = _modes(lam, energy, p)
+    return np.exp(-2 * np.multiply.outer(validate.array("t", t, ("T",)), rate)) @ energy
+
+
+def flow_power_law(q: float, b: float, t) -> np.ndarray:
+    r"""Return :math:`\Gamma(s)(2t)^{-s}/q`, :math:`s=(b-1)/q`: the flow's risk on power laws.
+
+    Rates :math:`\lambda_r^{p+1}=r^{-q}`, energies :math:`e_r=r^{-b}`; valid for :math:`1\ll(2t)^{1/q}\ll d`.
+    With :math:`\lambda_r=r^{-a}` the exponent is :math:`q=a(p+1)`.
+    """
+    q, s = _exponents(q, b, 0)
+    return gamma_function(s) * (2 * validate.array("t", t, ("T",))) ** -s / q
+
+
+class RidgeRisk(NamedTuple):
+    """Test error (with the noise of a fresh label), training error, implicit ridge, and the variance factor."""
+
+    test: float
+    train: float
+    kappa: float
+    gamma: float
+
+
+def ridge_risk(lam, energy, p: float, n: int, reg: float, noise: float) -> RidgeRisk:
+    r"""Return the deterministic equivalent of ridge regression with the preconditioner :math:`\Sigma^p`.
+
+    With the implicit ridge :math:`\kappa` and the shrinkage :math:`u_r=t_r/(t_r+\kappa)`,
+
+    .. math:: \rho=\kappa\,\Bigl(1-\frac1N\sum_r u_r\Bigr),\qquad \gamma=\frac1N\sum_r u_r^2,\qquad
+              \text{test}=\frac{\sum_r e_r(1-u_r)^2+\text{noise}}{1-\gamma},\qquad
+              \text{train}=(\rho/\kappa)^2\,\text{test}.
+
+    ``reg = 0`` is the interpolator of least :math:`w^\top P^{-1}w` for d > N and least squares for d < N.
+
+    Raises:
+        ValueError: for eigenvalues that are not > 0, negative ``reg`` or ``noise``, or ``reg = 0`` with d = N, where
+            the risk is infinite.
+
+    >>> ridge_risk([1.0, 1.0], [0.0, 0.0], 0.0, n=4, reg=0.0, noise=1.0).test  # least squares: noise/(1 - d/N)
+    2.0
+    """
+    t, energy = _modes(lam, energy, p)
+    noise = validate.number("noise", noise, 0)
+    kappa = implicit_ridge(t, n, reg)
+    return _at_kappa(t, energy, n, kappa, noise)
+
+
+def implicit_ridge(t, n: int, reg: float) -> float:
+    r"""Return the root :math:`\kappa\ge\rho` of :math:`\rho=\kappa(1-\frac1N\sum_r\frac{t_r}{t_r+\kappa})`.
+
+    It is 0 for ``reg = 0`` and d < N.
+
+    >>> round(implicit_ridge([1.0, 1.0], n=1, reg=0.0), 9)  # 1 = 2/(1 + kappa)
+    1.0
+    """
+    t, n, reg = validate.positive("t", t), validate.count("n", n), validate.number("reg", reg, 0)
+    if reg == 0 and len(t) <= n:
+        if len(t) == n:
+            raise ValueError(f"reg = 0 with n = {n} equal to the dimension: the risk is infinite, take reg > 0")
+        return 0.0
+    # sum t/(t + k) lies between d t_min/(t_min + k) and sum(t)/k: both ends enclose the root
+    low = max(reg, t.min() * (len(t) - n) / n) / 2
+    high = 2 * (reg + t.sum() / n)
+    root = brentq(lambda v: reg * np.exp(-v) + np.mean(t / (t + np.exp(v))) * len(t) / n - 1, np.log(low), np.log(high))
+    return float(np.exp(root))
+
+
+def tuned_ridge(lam, energy, p: float, n: int, noise: float) -> tuple[float, float]:
+    r"""Return the smallest test error of `ridge_risk` over ``reg`` >= 0, and the ``reg`` that attains it.
+
+    The search runs over :math:`\log\kappa`, in which the test error is explicit.
+    """
+    t, energy = _modes(lam, energy, p)
+    n, noise = validate.count("n", n), validate.number("noise", noise, 0)
+    floor = implicit_ridge(t, n, 0.0) if len(t) > n else t.min() * 1e-6
+    ends = np.log(floor), np.log(100 * t.sum())
+    best = minimize_scalar(
+        lambda v: _at_kappa(t, energy, n, np.exp(v), noise).test, bounds=ends, method="bounded", options={"xatol": 1e-9}
+    )
+    kappa = np.exp(best.x)
+    return float(best.fun), float(kappa * (1 - np.sum(t / (t + kappa)) / n))
+
+
+def best_exponent(lam, energy, n: int, noise: float, *, tuned: bool = True, bounds=(-2.0, 4.0)) -> float:
+    r"""Return the p of smallest test error, with ``reg`` tuned for each p, or without regularisation.
+
+    With :math:`e_r\propto\lambda_r^{p^*+1}` and noise > 0 the tuned optimum is :math:`p^*` for every N and noise.
+    Without regularisation d > N is needed.
+    """
+    if tuned:
+        loss = lambda p: tuned_ridge(lam, energy, p, n, noise)[0]  # noqa: E731
+    else:
+        loss = lambda p: ridge_risk(lam, energy, p, n, 0.0, noise).test  # noqa: E731
+    return float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-5}).x)
+
+
+def interpolation_power_law(q: float, b: float, n: int) -> tuple[float, float]:
+    r"""Return the excess risk of the interpolator for :math:`t_r=r^{-q}`, :math:`e_r=r^{-b}`: signal part, noise part.
+
+    .. math:: C(q)\,N^{-(b-1)},\quad C(q)=\Gamma(2-s)\,\Gamma(s)\Bigl[\frac{\pi/q}{\sin(\pi/q)}\Bigr]^{b-1},\quad
+              s=\frac{b-1}{q};\qquad q-1\ \text{per unit of label noise},
+
+    in the limit :math:`d/N\to\infty`, then :math:`N\to\infty`.
+
+    Raises:
+        ValueError: unless q > 1 and 1 < b < 2q + 1.
+    """
+    q, s = _exponents(q, b, 1)
+    if s >= 2:
+        raise ValueError(f"b = {b!r}: must be < 2q + 1 = {2 * q + 1:g}, beyond it the rate saturates")
+    n = validate.count("n", n)
+    constant = gamma_function(2 - s) * gamma_function(s) * (np.pi / q / np.sin(np.pi / q)) ** (b - 1)
+    return float(constant * n ** (1.0 - b)), q - 1
+
+
+def gd_solution(X, y, P, lr: float, steps: int) -> np.ndarray:
+    r"""Return the weights (d,) after ``steps`` of :math:`w\leftarrow w+\frac{2\eta}{N}PX(y-X^\top w)` from zero.
+
+    .. math:: w=PX\,G^+\bigl(I-(I-\tfrac{2\eta}N G)^{\text{steps}}\bigr)\,y,\qquad G=X^\top PX.
+
+    >>> gd_solution([[1.0]], [2.0], [[1.0]], lr=0.25, steps=2).tolist()  # w = 2 (1 - 1/4)
+    [1.5]
+    """
+    X, y, P = validate.array("X", X, ("d", "N")), validate.array("y", y, ("N",)), validate.psd("P", P)
+    lr, steps = validate.number("lr", lr, 0, open_low=True), validate.count("steps", steps, minimum=0)
+    values, V = np.linalg.eigh(X.T @ P @ X)
+    seen = values > 1e-12 * values[-1]
+    gain = np.zeros_like(values)
+    gain[seen] = (1 - (1 - 2 * lr * values[seen] / len(y)) ** steps) / values[seen]
+    return P @ X @ (V @ (gain * (V.T @ y)))
+
+
+def two_level_ridge(A: float, m_A: int, B: float, m_B: int, n: int) -> float:
+    r"""Return the implicit ridge of the interpolator for ``m_A`` modes at :math:`t=A` and ``m_B`` at :math:`t=B`.
+
+    The positive root of :math:`N\kappa^2+(N(A+B)-m_AA-m_BB)\,\kappa+AB\,(N-m_A-m_B)=0`.
+
+    Raises:
+        ValueError: unless m_A + m_B > n.
+    """
+    A, B = validate.number("A", A, 0, open_low=True), validate.number("B", B, 0, open_low=True)
+    d = validate.count("m_A", m_A) + validate.count("m_B", m_B)
+    if validate.count("n", n) >= d:
+        raise ValueError(f"n = {n}: must be < m_A + m_B = {d}, else nothing is interpolated")
+    return float(np.roots([n, n * (A + B) - m_A * A - m_B * B, A * B * (n - d)]).max())
+
+
+def _at_kappa(t, energy, n: int, kappa: float, noise: float) -> RidgeRisk:
+    u = t / (t + kappa)
+    gamma = np.sum(u**2) / n
+    test = (energy @ (1 - u) ** 2 + noise) / (1 - gamma)
+    return RidgeRisk(float(test), float((1 - np.sum(u) / n) ** 2 * test), float(kappa), float(gamma))
+
+
+def _modes(lam, energy, p: float) -> tuple[np.ndarray, np.ndarray]:
+    lam, energy = validate.positive("lam", lam), validate.array("energy", energy, ("d",))
+    if len(energy) != len(lam) or energy.min() < 0:
+        raise ValueError(f"energy has {len(energy)} entries from {energy.min():g}: must be {len(lam)}, none negative")
+    return lam ** (validate.number("p", p) + 1), energy
+
+
+def _exponents(q: float, b: float, above: float) -> tuple[float, float]:
+    q, b = validate.number("q", q, above, open_low=True), validate.number("b", b, 1, open_low=True)
+    return q, (b - 1) / q
