@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from fl.simulate import single_index as simulate
 from fl.tasks import LINKS, Link, Spectrum, Task, Teacher, log_spaced, spectral_task, two_level
+from fl.theory import ridge
 from fl.theory import single_index as theory
 from fl.theory import single_index_network as network
 
 S, B = np.array([1.8, 0.2]), np.array([0.5, 0.5])
-RNG = np.random.default_rng(5)
 
 
 def direct(task, n, P, seed=0):
@@ -130,6 +130,18 @@ def test_kfac_limits():
     assert np.isclose(theory.kfac(S, weak, 0.5, 0.4, 0).cos2, plain)  # whatever the direction
     assert np.isclose(theory.kfac(S, B, 0.5, 0.4, 0).cos2, plain)
     assert np.isclose(theory.kfac(S, weak, 2.0, 0.4, 0).cos2, theory.kfac(S, weak, 2.0, 0.4, 1e-10).cos2)
+
+
+@pytest.mark.parametrize("n", [13, 60])
+def test_kfac_length_contains_the_ridge_risk(n):
+    # two chapters, two derivations: |beta|^2 = sum b s^2/D^2 + gamma E[s/D^2] * (test error of ridge regression)
+    s, lam, rho = log_spaced(30, 12).eigenvalues, 0.2, 0.7
+    b = np.random.default_rng(3).dirichlet(np.ones(30))
+    kappa = theory.resolvent_scale(s, 30 / n, lam)
+    assert np.isclose(kappa, ridge.implicit_ridge(s, n, lam))
+    risk = ridge.ridge_risk(s, s * b, 0.0, n, lam, rho).test
+    square = b @ (s / (s + kappa)) ** 2 + np.sum(s / (s + kappa) ** 2) / n * risk
+    assert np.isclose(theory.kfac(s, b, 30 / n, rho, lam).square, square)
 
 
 @pytest.mark.parametrize("gamma", [0.3, 1.0, 2.5])

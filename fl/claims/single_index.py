@@ -10,8 +10,8 @@ from fl.theory import single_index as theory
 from fl.theory import single_index_network as network
 
 # d, draws of a whole batch per unit, units (seeds); for the network: d, seeds
-DIRECTIONS = {"smoke": (100, 80, 1), "book": (200, 40, 2), "paper": (1000, 20, 10)}
-PAIRED = {"smoke": (60, 200, 1), "book": (100, 300, 2), "paper": (400, 200, 8)}
+DIRECTIONS = {"smoke": (100, 80, 1), "book": (200, 40, 2), "paper": (1000, 5, 40)}
+PAIRED = {"smoke": (60, 200, 1), "book": (100, 300, 2), "paper": (400, 50, 32)}
 NETWORK = {"smoke": (120, 12), "book": (250, 8), "paper": (500, 20)}
 POWERS, DAMPINGS = (-1.0, -0.5, 0.0, 0.5), (0.0, 0.1, 1.0)
 
