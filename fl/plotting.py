@@ -74,3 +74,15 @@ def matrix(ax: Axes, values, title: str, **image) -> None:
     ax.imshow(values, **(dict(cmap="cividis", interpolation="nearest") | image))
     ax.set(title=title, xticks=[], yticks=[])
     ax.grid(False)
+
+
+def heat_map(ax: Axes, x, y, values, label: str, dots=None, **look) -> None:
+    """Draw ``values`` (len(y), len(x)) as colours with a colour bar; ``dots`` (x, y, value) have the same scale.
+
+    A dot that cannot be seen agrees with the map: only its rim stands out.
+    """
+    image = ax.pcolormesh(x, y, values, **(dict(cmap="cividis", shading="gouraud", rasterized=True) | look))
+    if dots is not None:
+        ax.scatter(*dots[:2], c=dots[2], cmap=image.cmap, norm=image.norm, s=70, edgecolors="white", zorder=3)
+    ax.grid(False)
+    ax.figure.colorbar(image, ax=ax, label=label)

@@ -166,6 +166,16 @@ def power_law(d: int, a: float) -> Spectrum:
     return Spectrum(np.arange(1, d + 1, dtype=float) ** -a)
 
 
+def log_spaced(d: int, ratio: float) -> Spectrum:
+    """Return eigenvalues log-spaced from largest to smallest, ``ratio`` apart, with mean 1.
+
+    Raises:
+        ValueError: for ``ratio`` < 1.
+    """
+    values = np.geomspace(validate.number("ratio", ratio, 1), 1.0, validate.count("d", d))
+    return Spectrum(values / values.mean())
+
+
 def from_data(X) -> Spectrum:
     """Return the spectrum and eigenvectors of the uncentred second moment of the columns of ``X`` (d, n), falling.
 
@@ -275,3 +285,23 @@ class Task:
         X = self.spectrum.inputs(n, rng)
         clean = self.teacher(X)
         return Batch(X, clean + np.sqrt(self.noise_variance) * rng.standard_normal(n), clean)
+
+
+def spectral_task(spectrum: Spectrum, r: float, link: Link | str = "linear", noise: float = 0.0) -> Task:
+    r"""Return a task whose teacher is one unit direction with squared eigen-coordinates going like :math:`s^r`.
+
+    r = 0 spreads the teacher evenly over the eigendirections; ``noise`` is the standard deviation of the label noise.
+
+    >>> spectral_task(two_level(4.0, 1, 1.0, 1), r=-1).teacher.directions.round(3).tolist()
+    [[0.447, 0.894]]
+
+    Raises:
+        ValueError: for a spectrum with null directions, where a negative power has no meaning, or ``noise`` < 0.
+    """
+    s = validate.positive("eigenvalues", spectrum.eigenvalues)
+    noise = validate.number("noise", noise, 0)
+    weight = s ** validate.number("r", r)
+    coordinates = np.sqrt(weight / weight.sum())
+    teacher = Teacher(coordinates if spectrum.rotation is None else spectrum.rotation @ coordinates, link)
+    clean = Task(spectrum, teacher)
+    return Task(spectrum, teacher, np.sqrt(clean.signal_variance) / noise) if noise else clean
