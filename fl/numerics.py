@@ -71,6 +71,47 @@ def hermite_coefficients(f: Callable, degree: int, kinks: Sequence[float] = ()) 
     return table @ values / np.sqrt(special.factorial(np.arange(degree + 1)))
 
 
+def hermite_erf(degree: int, tau: float = 1.0) -> np.ndarray:
+    r"""Return the normalised coefficients of :math:`\mathrm{erf}(\tau z)` in closed form, shape (degree + 1,).
+
+    .. math:: c_{2m+1} = \frac{2\tau}{\sqrt{\pi(1+2\tau^2)}}
+              \Bigl(\frac{-2\tau^2}{1+2\tau^2}\Bigr)^m\frac{(2m-1)!!}{\sqrt{(2m+1)!}},\qquad c_{2m}=0.
+    """
+    tau, c = validate.number("tau", tau, 0, open_low=True), np.zeros(validate.count("degree", degree, minimum=0) + 1)
+    m = np.arange((degree + 1) // 2)
+    lead, ratio = 2 * tau / np.sqrt(np.pi * (1 + 2 * tau**2)), 2 * tau**2 / (1 + 2 * tau**2)
+    c[1::2] = lead * (-ratio) ** m * _odd_factorial(m) / np.sqrt(special.factorial(2 * m + 1))
+    return c
+
+
+def hermite_abs(degree: int, tau: float = 1.0) -> np.ndarray:
+    r"""Return the normalised coefficients of :math:`|\tau z|` in closed form, shape (degree + 1,).
+
+    .. math:: c_0=\tau\sqrt{2/\pi},\qquad c_{2m}=c_0\,(-1)^{m-1}\frac{(2m-3)!!}{\sqrt{(2m)!}},\qquad c_{2m+1}=0.
+    """
+    tau, c = validate.number("tau", tau, 0, open_low=True), np.zeros(validate.count("degree", degree, minimum=0) + 1)
+    m = np.arange(1, degree // 2 + 1)
+    c[0] = tau * np.sqrt(2 / np.pi)
+    c[2::2] = c[0] * (-1.0) ** (m - 1) * _odd_factorial(m - 1) / np.sqrt(special.factorial(2 * m))
+    return c
+
+
+def hermite_relu(degree: int, tau: float = 1.0) -> np.ndarray:
+    r"""Return the normalised coefficients of :math:`\max(\tau z, 0) = (\tau z+|\tau z|)/2`, shape (degree + 1,).
+
+    >>> hermite_relu(3).round(6).tolist()  # 1/sqrt(2 pi), 1/2, 1/(2 sqrt(pi)), 0
+    [0.398942, 0.5, 0.282095, 0.0]
+    """
+    c = hermite_abs(degree, tau) / 2
+    c[1:2] = tau / 2
+    return c
+
+
+def _odd_factorial(m: np.ndarray) -> np.ndarray:
+    """Return (2m - 1)!! = 1 * 3 * ... * (2m - 1), with (-1)!! = 1."""
+    return 2.0**m * special.gamma(m + 0.5) / np.sqrt(np.pi)
+
+
 def subspace_distance(A, B) -> float:
     """Return the sine of the largest principal angle between the column spaces of ``A`` (d, k) and ``B`` (d, l).
 

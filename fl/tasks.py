@@ -21,12 +21,16 @@ from fl import numerics, validate
 
 @dataclass(frozen=True)
 class Link:
-    """A scalar function with its derivative and the points where it is not smooth."""
+    """A scalar function with its derivative and the points where it is not smooth.
+
+    ``exact(degree, tau)``, if given, returns the Hermite coefficients in closed form.
+    """
 
     name: str
     f: Callable = field(repr=False)
     slope: Callable = field(repr=False)
     kinks: tuple[float, ...] = ()
+    exact: Callable[[int, float], np.ndarray] | None = field(default=None, repr=False)
 
     def __call__(self, u):
         """Return the link at ``u``, elementwise."""
@@ -35,10 +39,14 @@ class Link:
     def hermite(self, degree: int, tau: float = 1.0) -> np.ndarray:
         r"""Return the normalised Hermite coefficients of :math:`z\mapsto f(\tau z)`, shape (degree + 1,).
 
+        In closed form where the link has one, else by a quadrature cut at the kinks.
+
         Raises:
             ValueError: if ``degree`` < 0 or ``tau`` is not a finite number > 0.
         """
         tau = validate.number("tau", tau, 0, open_low=True)
+        if self.exact is not None:
+            return self.exact(degree, tau)
         return numerics.hermite_coefficients(lambda z: self.f(tau * z), degree, self._scaled_kinks(tau))
 
     def moments(self, tau: float = 1.0) -> tuple[float, float, float]:
@@ -53,6 +61,13 @@ class Link:
         # lambdas do not pickle; a named link travels to workers and into cache keys by its name
         return (LINKS.__getitem__, (self.name,)) if LINKS.get(self.name) is self else super().__reduce__()
 
+    def slope_variance(self, tau: float = 1.0) -> float:
+        r"""Return the variance of the derivative of :math:`z\mapsto f(\tau z)`, z ~ N(0, 1)."""
+        tau = validate.number("tau", tau, 0, open_low=True)
+        nodes, weights = numerics.gaussian_rule(self._scaled_kinks(tau))
+        values = tau * self.slope(tau * nodes)
+        return float(weights @ (values - weights @ values) ** 2)
+
     def _scaled_kinks(self, tau: float) -> list[float]:
         return [k / tau for k in self.kinks]
 
@@ -65,10 +80,10 @@ LINKS = {
     link.name: link
     for link in [
         Link("linear", lambda u: u, np.ones_like),
-        Link("relu", lambda u: np.maximum(u, 0.0), lambda u: np.heaviside(u, 0.5), (0.0,)),
-        Link("abs", np.abs, np.sign, (0.0,)),
+        Link("relu", lambda u: np.maximum(u, 0.0), lambda u: np.heaviside(u, 0.5), (0.0,), numerics.hermite_relu),
+        Link("abs", np.abs, np.sign, (0.0,), numerics.hermite_abs),
         Link("tanh", np.tanh, lambda u: 1 - np.tanh(u) ** 2, (0.0,)),
-        Link("erf", special.erf, lambda u: 2 / np.sqrt(np.pi) * np.exp(-(u**2))),
+        Link("erf", special.erf, lambda u: 2 / np.sqrt(np.pi) * np.exp(-(u**2)), (), numerics.hermite_erf),
         Link("sin", np.sin, np.cos),
         Link("square", lambda u: u**2, lambda u: 2 * u),
         # log(1 + e^(10 u)), the link of [YN25]; it bends within 1/10 of the origin, so the origin is a cut
