@@ -59,7 +59,7 @@ class Link:
 
     def __reduce__(self):
         # lambdas do not pickle; a named link travels to workers and into cache keys by its name
-        return (_named_link, (self.name,)) if LINKS.get(self.name) is self else super().__reduce__()
+        return (_named, (self.name,)) if LINKS.get(self.name) is self else super().__reduce__()
 
     def slope_variance(self, tau: float = 1.0) -> float:
         r"""Return the variance of the derivative of :math:`z\mapsto f(\tau z)`, z ~ N(0, 1)."""
@@ -72,7 +72,7 @@ class Link:
         return [k / tau for k in self.kinks]
 
 
-def _named_link(name: str) -> Link:
+def _named(name: str) -> Link:
     return LINKS[name]
 
 
