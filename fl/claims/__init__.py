@@ -1,6 +1,6 @@
 """All claims of the book; importing this package fills the registry `CLAIMS`, topic by topic."""
 
-from fl.claims import gram, spectrum  # noqa: F401
+from fl.claims import gram, spectrum, spectrum_error  # noqa: F401
 from fl.claims.engine import (
     CLAIMS,
     SCALES,

@@ -1,10 +1,10 @@
 r"""Two-layer networks after one giant gradient step: their features' spectrum and their ridge error, measured.
 
-The rows of ``W0`` (p, d) are uniform on the unit sphere; block ``b`` is a fraction ``pi[b]`` of the neurons. A network is
-either made, :math:`w_j = c_b w^0_j + r_b v`, or trained by the step
+The rows of ``W0`` (p, d) are uniform on the unit sphere; block ``b`` is a fraction ``pi[b]`` of the neurons. A network
+is either made, :math:`w_j = c_b w^0_j + r_b v`, or trained by one step
 :math:`w_j \leftarrow w^0_j+\eta\zeta_b\frac1{n_0}\sum_i(y_i-f(x_i))\varphi'(\langle w^0_j,x_i\rangle)x_i`. Labels are
-:math:`g(\langle w_*,x\rangle)` plus noise, inputs :math:`x\sim N(0,I_d)`. Every function with a ``seed`` is one unit of a
-sweep; ``blocks`` are tuples of ``k`` numbers.
+:math:`g(\langle w_*,x\rangle)` plus noise, inputs :math:`x\sim N(0,I_d)`. Arguments of one number per block are tuples
+of length ``k``. No array with as many rows as there are samples is made.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,7 @@ INIT, STEP, TRAIN, TEST = range(4)  # streams of one seed
 
 
 class Network(NamedTuple):
-    """First layer ``W`` (p, d), spike ``v`` (d,), teacher ``target`` (d,), and ``block`` (p,), the block of each neuron."""
+    """First layer ``W`` (p, d), spike ``v`` (d,), teacher ``target`` (d,), and the ``block`` of each neuron (p,)."""
 
     W: Tensor
     v: Tensor
@@ -83,7 +83,9 @@ def spectrum(network: Network, activation: Link, n: int, seed: int) -> dict:
     return {"eigenvalue": ("neuron", values.cpu().numpy()), "kappa": ("sample", kappa.cpu().numpy())}
 
 
-def errors(network: Network, link: Link, activation: Link, lam: float, n: int, seed: int, noise: float, test: int) -> dict:
+def errors(
+    network: Network, link: Link, activation: Link, lam: float, n: int, seed: int, noise: float, test: int
+) -> dict:
     """Return the mean square residual of the ridge read-out on ``test`` fresh samples, label noise included."""
     g, features = on_tensors(link.f), network.features(activation)
     p = len(network.W)
@@ -99,7 +101,17 @@ def made_spectrum(seed: int, activation: Link, r: tuple, c: tuple, p: int, d: in
 
 
 def made_error(
-    seed: int, link: Link, activation: Link, r: tuple, c: tuple, gamma: float, lam: float, noise: float, p: int, d: int, n: int
+    seed: int,
+    link: Link,
+    activation: Link,
+    r: tuple,
+    c: tuple,
+    gamma: float,
+    lam: float,
+    noise: float,
+    p: int,
+    d: int,
+    n: int,
 ) -> dict:
     """Return `errors` of a made network on 8000 test points."""
     return errors(made(p, d, seed, r, c, gamma), link, activation, lam, n, seed, noise, 8000)
@@ -122,7 +134,7 @@ def trained_error(
 
 
 def measured_spike(network: Network, k: int) -> dict:
-    """Return ``r`` (k,), the mean of ``<w_j, v>`` per block, ``gamma`` = <v, target>, and ``norm`` (k,), the mean of |w_j|^2."""
+    """Return the means ``r`` of <w_j, v> and ``norm`` of |w_j|^2 per block (k,), and ``gamma`` = <v, target>."""
     along, norm = network.W @ network.v, network.W.square().sum(1)
     blocks = [network.block == b for b in range(k)]
     return {
@@ -135,8 +147,8 @@ def measured_spike(network: Network, k: int) -> dict:
 def population_spectrum(seed: int, r: tuple, p: int, d: int) -> dict:
     r"""Return the eigenvalues (p,), falling, of the population covariance of the features of a made network, c = 1.
 
-    The activation is erf(z / sqrt 2), for which :math:`\mathbb E\varphi(w_i\cdot x)\varphi(w_j\cdot x) = \frac2\pi\arcsin
-    \frac{w_i\cdot w_j}{\sqrt{(1+|w_i|^2)(1+|w_j|^2)}}`: nothing is sampled but ``W0``.
+    The activation is erf(z / sqrt 2), for which the covariance is :math:`\frac2\pi\arcsin\frac{w_i\cdot
+    w_j}{\sqrt{(1+|w_i|^2)(1+|w_j|^2)}}`: nothing is sampled but ``W0``.
     """
     W = made(p, d, seed, r, (1.0,) * len(r)).W
     gram = W @ W.T

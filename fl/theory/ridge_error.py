@@ -2,10 +2,10 @@ r"""Test error of ridge regression on the features of a spiked network, for any 
 
 The read-out minimises :math:`\sum_i (y_i - \phi_i\cdot a/\sqrt p)^2 + \lambda|a|^2` over ``n`` fresh samples. In the
 limit the prediction at a point with spike coordinate :math:`\kappa` and residual teacher coordinate :math:`\tau` has
-the mean :math:`\mu_0\cdot m + \kappa\,\mu_1\cdot\vartheta + \tau\,\mu_1\cdot\psi` (the overlaps ``m``, ``theta``, ``psi``
-are sums of the read-out over each block, weighted by 1, by the spike and by the rest of the teacher) and a variance
-that the linearised fixed point of `fl.theory.spectrum` gives. Errors contain the label noise. Derived in chapter
-`spectrum`.
+the mean :math:`\mu_0\cdot m + \kappa\,\mu_1\cdot\vartheta + \tau\,\mu_1\cdot\psi`, where the overlaps ``m``, ``theta``
+and ``psi`` are sums of the read-out over each block, weighted by one, by the spike and by the rest of the teacher. The
+linearised fixed point of `fl.theory.feature_resolvent` gives the variance around it. Errors contain the label noise.
+Derived in chapter `spectrum`.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from scipy.optimize import brentq
 
 from fl import validate
 from fl.tasks import Link
-from fl.theory.spectrum import FixedPoint, fixed_point, products, total_derivative
+from fl.theory.feature_resolvent import FixedPoint, fixed_point, products, total_derivative
 from fl.theory.spiked_features import Features, SpikedModel, conditional_features, teacher_given_spike
 
 
 @dataclass(frozen=True)
 class RidgeError:
-    """Errors at ``g`` settings, each of shape (g,): on fresh data and, as mean square residual, on the training data."""
+    """Errors at ``g`` settings, each (g,): on fresh data, and the mean square residual on the training data."""
 
     test: np.ndarray
     train: np.ndarray
@@ -36,12 +36,16 @@ def ridge_error(
     started from the last. With the default ``grid`` of 81 points for :math:`\kappa` the relative error is below 1e-9.
 
     Args:
-        link: the teacher's link; its label noise has the variance ``noise``.
+        link: the teacher's link.
         activation: the activation of the network.
         model: the spiked model, from `giant_step` or `spiked_model`.
+        lam: penalty, a number or (g,).
+        alpha: samples per neuron, a number or (g,).
+        delta: neurons per input, a number or (g,).
+        noise: variance of the label noise.
         width: the number of neurons ``p``, to keep the penalty on the block sums ``m``, which vanishes like 1/p; None
             is the limit. This matters where the :math:`\mu_{0b}` are nearly collinear.
-        lam, alpha, delta, noise, grid: numbers or arrays of shape (g,), a variance, and a rule (nodes, weights).
+        grid: nodes and weights for :math:`\kappa`.
 
     Raises:
         ValueError: if ``lam``, ``alpha`` or ``delta`` is not > 0, ``noise`` is negative or ``width`` is no count.
@@ -60,16 +64,18 @@ def ridge_error(
 
 
 def linear_floor(link: Link, noise: float = 0.0) -> float:
-    r"""Return :math:`\operatorname{Var} g - h_1^2 + \text{noise}`, the least error of a linear model, noise included."""
+    r"""Return :math:`\operatorname{Var} g - h_1^2 + \text{noise}`, the least error of a linear model."""
     mean, variance, _ = link.moments()
     return variance - link.hermite(1)[1] ** 2 + validate.number("noise", noise, 0)
 
 
-def random_features_risk(link: Link, activation: Link, lam: float, psi1: float, psi2: float, noise: float = 0.0) -> float:
+def random_features_risk(
+    link: Link, activation: Link, lam: float, psi1: float, psi2: float, noise: float = 0.0
+) -> float:
     r"""Return the ridge risk of the untrained network in closed form, label noise not included.
 
-    ``psi1`` = n/d and ``psi2`` = p/d, and the penalty is :math:`n\lambda|w|^2`, the convention of chapter `spikes`: it is
-    ``lam * psi1 / psi2`` in `ridge_error`. Link and activation are taken centred and the activation without a constant.
+    ``psi1`` = n/d and ``psi2`` = p/d, and the penalty is :math:`n\lambda|w|^2`, the convention of chapter `spikes`:
+    ``lam * psi1 / psi2`` in `ridge_error`. Link and activation are taken centred.
     The Gaussian equivalent of the features has the covariance :math:`\mu_1^2 W_0^\top W_0 + \mu_\star^2 I`; its ridge
     risk needs only :math:`m(s)`, the transform of the Marchenko-Pastur law that solves :math:`sm^2+(s+\psi_2-1)m=1`.
     Derived in chapter `spectrum`; an independent route to the same number as `ridge_error`.
@@ -109,44 +115,42 @@ def _along_penalty(features: Features, lam, alpha, delta) -> FixedPoint:
 
 
 def _overlaps(features: Features, model: SpikedModel, teacher, point: FixedPoint, penalty) -> tuple:
-    """Return the mean prediction's parts (g, q, 2), by kappa and by tau, and what ``m``, theta, psi add to ``q2``."""
-    h, h1, _ = teacher
+    r"""Return the mean prediction (2, g, q), parts by :math:`\kappa` and by :math:`\tau`, and a price.
+
+    The unknowns are ``m``, ``theta``, ``psi``, in a regression weighted by ``D``; the last two are penalised through
+    :math:`(\vartheta_b,\psi_b) = \delta\nu_bK_b(\hat\vartheta_b,\hat\psi_b)`. The price (g, k) is what they add to
+    the source of the variance.
+    """
     k, kappa = len(features.pi), features.kappa[:, None]
     t = np.array([model.gamma, np.sqrt(1 - model.gamma**2)])
     K = np.array([np.linalg.matrix_power(np.eye(2) + s * np.outer(t, t), 2) for s in model.s])  # (k, 2, 2)
-    eye = np.eye(k)
-    mean, price = [], []
+    bend = features.curvature * model.beta / (model.c * (1 + model.s))  # multiplies <w0_j, w*>, in units of the row
+    nothing = np.zeros_like(features.mu0)
+    by_kappa = np.hstack([features.mu0, kappa * features.mu1 + t[0] * bend, t[1] * bend])
+    by_tau = np.hstack([nothing, nothing, features.mu1])
+    design = np.array([by_kappa, by_tau])  # (2, q, 3k): what m, theta, psi multiply
+    means, prices = [], []
     for D, nu, alpha, delta, extra in zip(point.D, point.nu, point.alpha, point.delta, penalty, strict=True):
-        w = D * features.weight
-        regressors = np.concatenate([features.mu0, kappa * features.mu1], axis=1)  # (q, 2k): for m, theta
-        moment = regressors.T @ (w[:, None] * regressors)
-        slope = features.mu1.T @ (w[:, None] * features.mu1)
-        # unknowns m, theta, psi, theta^, psi^: two regressions, then (theta, psi) = delta nu K (theta^, psi^)
-        system = np.zeros((5 * k, 5 * k))
-        m, theta, psi, hat0, hat1 = (slice(i * k, (i + 1) * k) for i in range(5))
-        system[m, : 2 * k] = moment[:k]
-        system[m, m] += np.diag(extra / alpha)
-        system[theta, : 2 * k], system[theta, hat0] = alpha * moment[k:], eye
-        system[psi, psi], system[psi, hat1] = alpha * slope, eye
-        for row, own, left, right in [(hat0, theta, 0, 1), (hat1, psi, 1, 0)]:
-            system[row, own] = eye
-            system[row, (hat0, hat1)[left]] = -delta * np.diag(nu * K[:, left, left])
-            system[row, (hat0, hat1)[right]] = -delta * np.diag(nu * K[:, left, right])
-        target = regressors.T @ (w * h)
-        right_side = np.concatenate([target[:k], alpha * target[k:], alpha * (features.mu1.T @ (w * h1)), np.zeros(2 * k)])
+        w = alpha * D * features.weight
+        moment = np.einsum("tqi,q,tqj->ij", design, w, design, optimize=True)
+        target = np.einsum("tqi,q,tq->i", design, w, np.array(teacher[:2]), optimize=True)
+        moment[:k, :k] += np.diag(extra)
+        gain = delta * np.block([[np.diag(nu * K[:, i, j]) for j in range(2)] for i in range(2)])
+        # overlaps = gain @ hats with hats = target - moment @ unknowns; m has no penalty, so its hats are zero
+        system = np.vstack([moment[:k], np.eye(3 * k)[k:] + gain @ moment[k:]])
         # the block sums of dependent mu0 are not unique, their prediction is
-        solution = np.linalg.lstsq(system, right_side, rcond=1e-13)[0]
-        mean.append(np.stack([regressors @ solution[: 2 * k], features.mu1 @ solution[psi]], axis=1))
-        hats = np.stack([solution[hat0], solution[hat1]], axis=1)  # (k, 2)
-        price.append(delta * np.einsum("bi,bij,bj->b", hats, K, hats) + extra * solution[m] ** 2 / nu)
-    return np.array(mean), np.array(price)
+        solution = np.linalg.lstsq(system, np.concatenate([target[:k], gain @ target[k:]]), rcond=1e-13)[0]
+        hats = (target - moment @ solution)[k:].reshape(2, k)
+        means.append(design @ solution)
+        prices.append(delta * np.einsum("ib,bij,jb->b", hats, K, hats) + extra * solution[:k] ** 2 / nu)
+    return np.stack(means, axis=1), np.array(prices)
 
 
 def _quadratic_part(features: Features, teacher, noise: float, point: FixedPoint, mean, price) -> np.ndarray:
-    """Return the squared error at each kappa, shape (g, q): bias of the mean prediction plus its variance."""
+    """Return the squared error at each kappa, shape (g, q): of the mean prediction, plus the variance."""
     h, h1, hh = teacher
     k = len(features.pi)
-    spike, rest = mean[..., 0], mean[..., 1]
+    spike, rest = mean
     bias = hh + noise - 2 * h * spike + spike**2 - 2 * h1 * rest + rest**2
     Q = products(features)
     jacobian, hats = total_derivative(features, point)

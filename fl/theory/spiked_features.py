@@ -19,10 +19,11 @@ from fl.tasks import Link
 
 @dataclass(frozen=True)
 class SpikedModel:
-    """Rows ``c_b w0_j + r_b v`` and a teacher at cosine ``gamma`` to ``v``; every field but ``gamma`` has shape (k,).
+    r"""Rows ``c_b w0_j + r_b v`` and a teacher at cosine ``gamma`` to ``v``; every field but ``gamma`` has shape (k,).
 
-    ``s`` is the strength of the step along the teacher within the bulk; it is zero unless both the link and the
-    activation's slope have an even enough part.
+    The step also ties a row to its own overlap :math:`t_j = \langle w^0_j, w_*\rangle`, of order :math:`d^{-1/2}`:
+    ``s`` is the strength of :math:`t_j` along the teacher, ``beta`` of :math:`t_j` in the squared norm of the row. They
+    do not touch the bulk of the spectrum; they do enter the test error.
     """
 
     r: np.ndarray
@@ -30,10 +31,11 @@ class SpikedModel:
     pi: np.ndarray
     gamma: float
     s: np.ndarray
+    beta: np.ndarray
 
 
-def spiked_model(r, c=1.0, pi=None, gamma: float = 1.0, s=0.0) -> SpikedModel:
-    """Return the model with these block parameters; ``pi`` defaults to equal blocks, ``c`` and ``s`` broadcast.
+def spiked_model(r, c=1.0, pi=None, gamma: float = 1.0, s=0.0, beta=0.0) -> SpikedModel:
+    """Return the model with these block parameters; ``pi`` defaults to equal blocks, ``c``, ``s``, ``beta`` broadcast.
 
     Raises:
         ValueError: if ``c`` or ``pi`` is not > 0, ``pi`` does not sum to 1, or ``gamma`` is outside [-1, 1].
@@ -44,8 +46,8 @@ def spiked_model(r, c=1.0, pi=None, gamma: float = 1.0, s=0.0) -> SpikedModel:
     pi = np.full(k, 1 / k) if pi is None else validate.positive("pi", pi, (k,))
     if abs(pi.sum() - 1) > 1e-12:
         raise ValueError(f"pi sums to {pi.sum():g}: must sum to 1")
-    s = validate.array("s", np.broadcast_to(s, (k,)), (k,))
-    return SpikedModel(r, c, pi, validate.number("gamma", gamma, -1, 1), s)
+    s, beta = (validate.array(n, np.broadcast_to(a, (k,)), (k,)) for n, a in [("s", s), ("beta", beta)])
+    return SpikedModel(r, c, pi, validate.number("gamma", gamma, -1, 1), s, beta)
 
 
 def giant_step(link: Link, activation: Link, eta: float, alpha0: float, zeta=1.0, pi=None, noise=0.0) -> SpikedModel:
@@ -58,8 +60,11 @@ def giant_step(link: Link, activation: Link, eta: float, alpha0: float, zeta=1.0
     .. math:: |\nabla| = \sqrt{h_1^2 + G/\alpha_0},\quad \gamma = h_1/|\nabla|,\quad r_b = \eta\zeta_b m_1|\nabla|,\quad
               c_b^2 = 1 + \eta^2\zeta_b^2\, G \operatorname{Var}\varphi'(z)/\alpha_0,
 
-    and :math:`s_b = \eta\zeta_b\,\mathbb E\varphi''\,\mathbb E g(z)(z^2-1)/c_b`. Derived in chapter `spectrum`; exact
-    as ``alpha0`` grows. Args: ``zeta`` and ``pi`` have shape (k,).
+    :math:`s_b = \eta\zeta_b\,\mathbb E\varphi''\,\mathbb E g(z)(z^2-1)/c_b` and :math:`\beta_b = \eta\zeta_b\,h_1\,
+    \mathbb E\varphi'''`, so that :math:`|w_j - r_bv|^2 = c_b^2 + 2\beta_b t_j`. Derived in chapter `spectrum`; exact as
+    ``alpha0`` grows.
+
+    Args: ``zeta`` and ``pi`` have shape (k,).
 
     Raises:
         ValueError: if ``alpha0`` is not > 0, ``noise`` < 0, or the link is not centred.
@@ -71,20 +76,22 @@ def giant_step(link: Link, activation: Link, eta: float, alpha0: float, zeta=1.0
     z, weight = numerics.gaussian_rule((*link.kinks, *activation.kinks))
     g, slope = link(z), activation.slope(z)
     if abs(weight @ g) > 1e-8 * np.sqrt(weight @ g**2):
-        raise ValueError(f"link = {link.name} has mean {weight @ g:.3g}: must be centred, or the step rescales the bulk")
+        raise ValueError(f"link = {link.name} has mean {weight @ g:.3g}: must be centred")
     h1, g2, G = weight @ (g * z), weight @ (g * (z**2 - 1)), weight @ g**2 + noise
-    m1, m2 = weight @ slope, weight @ (slope * z)  # E phi'' = E z phi', also where phi has a kink
+    # E phi'' = E z phi' and E phi''' = E (z^2 - 1) phi', also where phi has a kink
+    m1, m2, m3 = weight @ slope, weight @ (slope * z), weight @ (slope * (z**2 - 1))
     gradient = np.sqrt(h1**2 + G / alpha0)
     c = np.sqrt(1 + (eta * zeta) ** 2 * G * (weight @ slope**2 - m1**2) / alpha0)
-    return spiked_model(eta * zeta * m1 * gradient, c, pi, h1 / gradient, eta * zeta * m2 * g2 / c)
+    s, beta = eta * zeta * m2 * g2 / c, eta * zeta * h1 * m3
+    return spiked_model(eta * zeta * m1 * gradient, c, pi, h1 / gradient, s, beta)
 
 
 @dataclass(frozen=True)
 class Features:
     r"""The conditional features of ``k`` blocks on a rule of ``q`` points for :math:`\kappa`.
 
-    ``kappa`` and ``weight`` have shape (q,), ``mu0``, ``mu1`` and ``mu2sq`` (the noise variance) shape (q, k), ``pi``
-    shape (k,).
+    ``kappa`` and ``weight`` have shape (q,), ``mu0``, ``mu1``, ``mu2sq`` (the noise variance) and ``curvature`` (mean
+    second derivative) shape (q, k), ``pi`` shape (k,).
     """
 
     kappa: np.ndarray
@@ -92,6 +99,7 @@ class Features:
     mu0: np.ndarray
     mu1: np.ndarray
     mu2sq: np.ndarray
+    curvature: np.ndarray
     pi: np.ndarray
 
     def mean(self, values) -> np.ndarray:
@@ -132,14 +140,15 @@ def conditional_features(activation: Link, model: SpikedModel, grid=None) -> Fea
     """
     kappa, weight = normal_grid() if grid is None else grid
     columns = [_moments(activation, r, c, kappa) for r, c in zip(model.r, model.c, strict=True)]
-    mu0, mu1, second = (np.stack(column, axis=1) for column in zip(*columns, strict=True))
-    return Features(kappa, weight, mu0, mu1, np.maximum(second - mu0**2 - mu1**2, 0.0), model.pi)
+    mu0, mu1, second, bent = (np.stack(column, axis=1) for column in zip(*columns, strict=True))
+    mu2sq = np.maximum(second - mu0**2 - mu1**2, 0.0)
+    return Features(kappa, weight, mu0, mu1, mu2sq, bent / model.c**2, model.pi)
 
 
 def teacher_given_spike(link: Link, gamma: float, kappa) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""Return :math:`\mathbb E g`, :math:`\mathbb E\,\tau g` and :math:`\mathbb E g^2` of :math:`g(\gamma\kappa+\rho\tau)`.
+    r"""Return the means of :math:`g`, :math:`\tau g` and :math:`g^2`, given :math:`\kappa`; each of shape (q,).
 
-    :math:`\rho^2 = 1-\gamma^2` and :math:`\tau` is standard normal; each result has the shape of ``kappa``, (q,).
+    Here :math:`g = g(\gamma\kappa+\rho\tau)` with :math:`\rho^2 = 1-\gamma^2` and a standard normal :math:`\tau`.
     """
     gamma = validate.number("gamma", gamma, -1, 1)
     kappa = validate.array("kappa", kappa, ("q",))
@@ -147,11 +156,11 @@ def teacher_given_spike(link: Link, gamma: float, kappa) -> tuple[np.ndarray, np
     if rho < 1e-6:  # the teacher is the spike: nothing is left to average
         g = link(gamma * kappa)
         return g, np.zeros_like(g), g**2
-    return _moments(link, gamma, rho, kappa)
+    return _moments(link, gamma, rho, kappa)[:3]
 
 
-def _moments(f: Link, r: float, c: float, kappa: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return E f, E z f and E f^2 of f(r kappa + c z) over a standard normal z, each of shape (q,)."""
+def _moments(f: Link, r: float, c: float, kappa: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return E f, E z f, E f^2 and E (z^2 - 1) f of f(r kappa + c z) over a standard normal z, each of shape (q,)."""
     reach = 10.0 * c
     low, high = (r * kappa).min() - reach, (r * kappa).max() + reach
     cuts = np.linspace(low, high, 1 + int(np.ceil((high - low) / min(c, 1.0))))
@@ -162,4 +171,4 @@ def _moments(f: Link, r: float, c: float, kappa: np.ndarray) -> tuple[np.ndarray
     z = (u - r * kappa[:, None]) / c  # (q, nodes)
     density = np.exp(-(z**2) / 2) * (half * w).ravel() / (c * np.sqrt(2 * np.pi))
     fu = f(u)
-    return density @ fu, (density * z) @ fu, density @ fu**2
+    return density @ fu, (density * z) @ fu, density @ fu**2, (density * (z**2 - 1)) @ fu
