@@ -18,6 +18,7 @@ from fl.simulate.ridge import Samples, device, normal, normal_equations, ridge
 from fl.tasks import Link
 
 INIT, STEP, TRAIN, TEST = range(4)  # streams of one seed
+TEST_POINTS = 4000
 
 
 class Network(NamedTuple):
@@ -113,8 +114,8 @@ def made_error(
     d: int,
     n: int,
 ) -> dict:
-    """Return `errors` of a made network on 8000 test points."""
-    return errors(made(p, d, seed, r, c, gamma), link, activation, lam, n, seed, noise, 8000)
+    """Return `errors` of a made network on `TEST_POINTS` fresh samples."""
+    return errors(made(p, d, seed, r, c, gamma), link, activation, lam, n, seed, noise, TEST_POINTS)
 
 
 def trained_spectrum(
@@ -128,9 +129,9 @@ def trained_spectrum(
 def trained_error(
     seed: int, link: Link, activation: Link, eta: float, alpha0: float, zeta: tuple, lam: float, p: int, d: int, n: int
 ) -> dict:
-    """Return `errors` of a trained network on 8000 test points, and its measured spike."""
+    """Return `errors` of a trained network on `TEST_POINTS` fresh samples, and its measured spike."""
     network = trained(p, d, seed, link, activation, eta, alpha0, zeta)
-    return errors(network, link, activation, lam, n, seed, 0.0, 8000) | measured_spike(network, len(zeta))
+    return errors(network, link, activation, lam, n, seed, 0.0, TEST_POINTS) | measured_spike(network, len(zeta))
 
 
 def measured_spike(network: Network, k: int) -> dict:
