@@ -111,9 +111,8 @@ def main(draws: int) -> None:
         naive_times.append(time.process_time() - start)
     naive = np.array(naive)
     noise = naive.std(axis=0, ddof=1)
-    print(
-        f"transcription: {np.mean(naive_times):.1f} s CPU a curve, {np.mean(naive_times) / times[0]:.0f} times the first call"
-    )
+    ratio = np.mean(naive_times) / times[0]
+    print(f"transcription: {np.mean(naive_times):.1f} s CPU a curve, {ratio:.0f} times the first call")
     print("n/d    fl           transcription  its noise  difference in units of noise")
     for a, ours, theirs, sd in zip(ALPHAS, curve, naive.mean(axis=0), noise, strict=True):
         print(f"{a:<6} {ours:.8f}   {theirs:.8f}     {sd:.1e}    {(ours - theirs) / (sd / np.sqrt(draws)):+.1f}")
