@@ -135,7 +135,7 @@ def trained_error(
 
 
 def measured_spike(network: Network, k: int) -> dict:
-    """Return per block (k,) the means ``r`` of <w_j, v> and ``norm`` of the squared row, and ``gamma`` = <v, target>."""
+    """Return per block (k,) the means ``r`` of <w_j, v> and ``norm`` of squared rows, and ``gamma`` = <v, target>."""
     along, norm = network.W @ network.v, network.W.square().sum(1)
     blocks = [network.block == b for b in range(k)]
     return {
