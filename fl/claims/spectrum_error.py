@@ -56,7 +56,7 @@ def test_error_network(scale, broken):
         sizes = dict(eta=eta, zeta=zeta, alpha0=20.0, lam=0.1, p=d, d=d, n=round(alpha * d))
         run = sweep(simulate.trained_error, seeds=range(seeds), link=link, activation=activation, **sizes)
         model = giant_step(link, activation, 0.0 if broken else eta, 20.0, zeta)
-        runs.append((run.error.values, ridge_error(link, activation, model, 0.1, alpha, 1.0, width=d).test[0]))
+        runs.append((run.error.values, ridge_error(link, activation, model, 0.1, alpha, 1.0).test[0]))
     deviation, error = _worst(runs)
     reason = "relative; 5 % at d = 500, falling like 1/sqrt(d), the finite size of network and batch"
     sizes = {"d": d, "p": d, "alpha0": 20, "alpha": [0.6, 2, 2], "lam": 0.1, "seeds": list(range(seeds))}
