@@ -64,7 +64,7 @@ BULKS = [
     (RELU, (1.0, -1.0), 1.5, 2.0),
 ]
 WIDTH = {"smoke": 300, "book": 1000, "paper": 4000}
-POINTS = {"smoke": 80, "book": 200, "paper": 400}
+POINTS = {"smoke": 60, "book": 200, "paper": 400}
 
 
 def made_spectrum(activation: Link, r: tuple, alpha: float, delta: float, p: int, seeds=(0,), c: tuple | None = None):
@@ -155,7 +155,7 @@ OUTLIERS = [((2.0,), (0.4,), (8.0, 14.0)), ((1.5,), (0.5,), (6.0, 10.0))]
 )
 def order_one(scale, broken):
     """Worst relative deviation of the mean second eigenvalue from the zero of the determinant."""
-    p, seeds = {"smoke": (400, 8), "book": (800, 12), "paper": (1600, 24)}[scale]
+    p, seeds = {"smoke": (400, 6), "book": (800, 12), "paper": (1600, 24)}[scale]
     deviations, errors = [], []
     for r, c, window in OUTLIERS:
         features = conditional_features(WAVE, spiked_model(r, c), normal_grid(61, 4.25))

@@ -50,7 +50,7 @@ def test_error(scale, broken):
 )
 def test_error_network(scale, broken):
     """Worst relative deviation over two sample sizes of the tanh network and one of the ReLU network."""
-    d, seeds = {"smoke": (150, 4), "book": (500, 4), "paper": (1500, 6)}[scale]
+    d, seeds = {"smoke": (150, 4), "book": (400, 8), "paper": (1500, 8)}[scale]
     runs = []
     for link, activation, eta, zeta, alpha in [(*STEPS[0], 0.6), (*STEPS[0], 2.0), (*STEPS[1], 2.0)]:
         sizes = dict(eta=eta, zeta=zeta, alpha0=20.0, lam=0.1, p=d, d=d, n=round(alpha * d))
