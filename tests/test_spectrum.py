@@ -1,0 +1,318 @@
+"""The spectrum of learned features and the ridge error: closed forms, invariances, limits, two independent routes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from fl.claims.spectrum import ERF2, RELU, SIN, SIN_COS, TANH, WAVE
+from fl.simulate import spectrum as simulate
+from fl.theory.feature_resolvent import fixed_point, linearise, resolvent
+from fl.theory.ridge_error import linear_floor, random_features_risk, ridge_error
+from fl.theory.spectrum import (
+    Law,
+    averaged,
+    diverging_outliers,
+    order_one_outliers,
+    outlier_determinant,
+    population_law,
+    sample_law,
+)
+from fl.theory.spiked_features import (
+    conditional_features,
+    giant_step,
+    normal_grid,
+    sample_grid,
+    spiked_model,
+    teacher_given_spike,
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(r=st.floats(-3, 3), c=st.floats(0.2, 2))
+def test_relu_features_have_their_closed_form(r, c):
+    f = conditional_features(RELU, spiked_model(r, c))
+    mean, x = r * f.kappa, r * f.kappa / c
+    assert np.allclose(f.mu0[:, 0], mean * norm.cdf(x) + c * norm.pdf(x), atol=1e-12)
+    assert np.allclose(f.mu1[:, 0], c * norm.cdf(x), atol=1e-12)
+    assert np.allclose(f.curvature[:, 0], norm.pdf(x) / c, atol=1e-11)
+    second = (mean**2 + c**2) * norm.cdf(x) + mean * c * norm.pdf(x)
+    assert np.allclose(f.mu2sq[:, 0], second - f.mu0[:, 0] ** 2 - f.mu1[:, 0] ** 2, atol=1e-11)
+
+
+def test_conditional_features_average_to_the_unconditional_second_moment():
+    f = conditional_features(TANH, spiked_model(1.5, 0.7))
+    total = f.mean(f.mu0**2 + f.mu1**2 + f.mu2sq)[0]
+    assert np.isclose(total, TANH.moments(np.hypot(1.5, 0.7))[1], rtol=1e-9)
+
+
+def test_teacher_given_spike_at_the_ends():
+    kappa, _ = normal_grid(21)
+    h, h1, hh = teacher_given_spike(SIN, 1.0, kappa)
+    assert np.allclose(h, np.sin(kappa)) and not h1.any() and np.allclose(hh, np.sin(kappa) ** 2)
+    h, h1, hh = teacher_given_spike(SIN, 0.6, kappa)
+    assert np.allclose(h, np.sin(0.6 * kappa) * np.exp(-0.32), atol=1e-12)  # rho^2 / 2 = 0.32
+    assert np.allclose(h1, 0.8 * np.cos(0.6 * kappa) * np.exp(-0.32), atol=1e-12)
+    assert np.allclose(hh, (1 - np.cos(1.2 * kappa) * np.exp(-1.28)) / 2, atol=1e-12)
+
+
+def test_giant_step_of_a_huge_batch():
+    model = giant_step(SIN, TANH, 2.0, 1e9, zeta=(1.0, -0.5))
+    m1 = TANH.moments()[2]
+    assert np.allclose(model.r, 2 * np.array([1.0, -0.5]) * m1 * np.exp(-0.5), rtol=1e-6)
+    assert np.allclose(model.c, 1) and np.isclose(model.gamma, 1) and np.allclose(model.s, 0)
+    assert np.allclose(giant_step(SIN, TANH, 0.0, 20.0).r, 0)
+
+
+def test_giant_step_constants_are_those_of_a_simulated_step():
+    d, p, alpha0 = 60, 400, 200.0
+    model = giant_step(SIN_COS, RELU, 1.5, alpha0, (1.0, -1.0))
+    network = simulate.trained(p, d, 3, SIN_COS, RELU, 1.5, alpha0, (1.0, -1.0))
+    measured = simulate.measured_spike(network, 2)
+    assert np.allclose(measured["r"][1], model.r, rtol=0.08)
+    W0, _, block = simulate.untrained(p, d, (0.5, 0.5), 3)
+    t = (W0 @ network.target)[block == 0]
+    along = (network.W @ network.target)[block == 0]
+    slope = float(((t - t.mean()) * along).sum() / (t - t.mean()).square().sum())
+    assert np.isclose(slope, 1 + (model.s * model.c)[0], rtol=0.2)  # the step adds s_b t_j along the teacher
+
+
+def test_the_step_ties_the_row_norm_to_the_overlap():
+    d, p = 60, 400
+    model = giant_step(SIN, TANH, 3.0, 400.0)
+    network = simulate.trained(p, d, 0, SIN, TANH, 3.0, 400.0, (1.0,))
+    W0, _, _ = simulate.untrained(p, d, (1.0,), 0)
+    t = W0 @ network.target
+    rest = (network.W - torch.outer(network.W @ network.v, network.v)).square().sum(1)
+    # projecting v out removes the part t_j^2 of the row as well, which is even in t_j
+    slope = float(((t - t.mean()) * rest).sum() / (t - t.mean()).square().sum())
+    assert model.beta[0] < 0 and np.isclose(slope, 2 * model.beta[0], rtol=0.2)
+
+
+def marchenko_pastur(z, ratio):
+    """Return the Stieltjes transform of X X' / N for X (p, N), ratio = p / N, unit variance."""
+    b = z + ratio - 1
+    root = np.sqrt(b**2 - 4 * ratio * z)
+    root = np.where((root * b.conj()).real < 0, root, -root)
+    return (-b - root) / (2 * ratio * z)
+
+
+def test_population_law_of_one_block_is_a_shifted_marchenko_pastur_law():
+    f, delta = conditional_features(TANH, spiked_model(1.5)), 0.5
+    v, shift = f.mean(f.mu1**2)[0], f.mean(f.mu2sq)[0]
+    z = np.array([0.4 + 0.05j, 0.2 + 0.1j, 1 + 1j])
+    m = 1e8 * resolvent(f, z, 1e8, delta).nu[:, 0]
+    x = (z - shift) / v
+    assert np.allclose(v * m, marchenko_pastur(x, delta), rtol=1e-5)
+    assert np.all(m.imag > 0)
+
+
+def test_linear_features_obey_the_two_step_marchenko_pastur_equation():
+    # mu1 constant, no noise: K = X' X / n with covariance W0 W0', itself Marchenko-Pastur
+    f = averaged(conditional_features(TANH, spiked_model(0.0)))
+    f = replace(f, mu1=np.ones((1, 1)), mu2sq=np.zeros((1, 1)))
+    alpha, delta, z = 3.0, 0.7, np.array([0.8 + 0.2j, 2 + 1j])
+    m = alpha * resolvent(f, z, alpha, delta).nu[:, 0]
+    inner = -z * (1 - 1 / alpha - z * m / alpha)  # Silverstein: m = int 1/(t (1 - c - c z m) - z), c = 1/alpha
+    scale = inner / -z
+    assert np.allclose(m, marchenko_pastur(z / scale, delta) / scale, rtol=1e-8)
+
+
+def test_derivative_map_against_finite_differences():
+    f = conditional_features(RELU, spiked_model((1.0, -0.5), pi=(0.3, 0.7)))
+    point = fixed_point(f, 0.3, 2.0, 1.5)
+    own, hats = linearise(point)
+    rng = np.random.default_rng(0)
+    dx, dh = rng.standard_normal((2, 6))
+
+    def equations(x, h):
+        V, nu, V_hat, nu_hat = x[:4].reshape(2, 2), x[4:], h[:4].reshape(2, 2), h[4:]
+        P = np.diag(nu)
+        first = (np.eye(2) + 1.5 * P @ V_hat) @ V - P
+        return np.concatenate([first.ravel(), nu * (0.3 + nu_hat) + np.diag(V @ V_hat) - f.pi])
+
+    x, h = point.x[0], np.concatenate([point.V_hat[0].ravel(), point.nu_hat[0]])
+    assert np.abs(equations(x, h)).max() < 1e-10
+    step = 1e-6
+    numeric = (equations(x + step * dx, h + step * dh) - equations(x - step * dx, h - step * dh)) / (2 * step)
+    assert np.allclose(numeric, own[0] @ dx + hats[0] @ dh, atol=1e-7)
+
+
+def test_fixed_point_is_the_trace_of_a_sampled_resolvent():
+    run = simulate.made_spectrum(0, RELU, (1.0, -1.0), (1.0, 1.0), 400, 400, 800)
+    f = conditional_features(RELU, spiked_model((1.0, -1.0)), sample_grid(run["kappa"][1]))
+    z = np.array([0.3 + 0.3j, 1 + 0.5j])
+    empirical = (1 / (run["eigenvalue"][1] - z[:, None])).mean(1)
+    assert np.allclose(2 * resolvent(f, z, 2.0, 1.0).nu.sum(1), empirical, atol=0.02)
+
+
+def test_warm_and_cold_starts_agree():
+    f = conditional_features(TANH, spiked_model((2.0, 0.5)))
+    cold = fixed_point(f, [0.1, 0.2], 2.0, 1.0)
+    warm = fixed_point(f, [0.1, 0.2], 2.0, 1.0, fixed_point(f, [0.2, 0.3], 2.1, 1.0))
+    assert cold.converged.all() and warm.converged.all() and np.allclose(cold.x, warm.x, rtol=1e-10)
+
+
+@pytest.mark.parametrize("link, activation", [(SIN, TANH), (SIN_COS, RELU)], ids=["tanh", "relu"])
+def test_equal_blocks_merge(link, activation):
+    one, two = spiked_model(1.2, gamma=0.9), spiked_model((1.2, 1.2), pi=(0.3, 0.7), gamma=0.9)
+    errors = [ridge_error(link, activation, m, 0.1, [0.5, 2.0], 1.5, 0.01) for m in (one, two)]
+    assert np.allclose(errors[0].test, errors[1].test, rtol=1e-8)
+    assert np.allclose(errors[0].train, errors[1].train, rtol=1e-8)
+    z = np.array([0.2 + 0.1j])
+    nus = [resolvent(conditional_features(activation, m), z, 2.0, 1.0).nu.sum() for m in (one, two)]
+    assert np.isclose(*nus, rtol=1e-9)
+
+
+def test_signs_of_the_blocks_do_not_matter_for_odd_activations():
+    errors = [ridge_error(SIN, TANH, spiked_model(r), 0.1, 2.0, 1.0).test[0] for r in [(1.5,), (-1.5,), (1.5, -1.5)]]
+    assert np.allclose(errors, errors[0], rtol=1e-8)
+
+
+def test_without_spike_the_alignment_does_not_matter():
+    errors = [ridge_error(SIN, TANH, spiked_model(0.0, gamma=g), 0.1, 2.0, 1.3).test[0] for g in (0.0, 0.5, 1.0)]
+    assert np.allclose(errors, errors[0], rtol=1e-8)
+
+
+@settings(max_examples=10, deadline=None)
+@given(psi1=st.floats(0.5, 5), psi2=st.floats(0.3, 4), lam=st.floats(0.02, 2))
+def test_without_spike_the_error_is_the_classical_risk(psi1, psi2, lam):
+    alpha = psi1 / psi2
+    here = ridge_error(SIN, TANH, spiked_model(0.0), lam * alpha, alpha, psi2, 0.05).test[0]
+    assert np.isclose(here, random_features_risk(SIN, TANH, lam, psi1, psi2, 0.05) + 0.05, rtol=1e-7)
+
+
+def test_published_values_of_the_classical_risk():
+    # no penalty, infinitely many samples and neurons: what is left is the part of the link that is not linear
+    assert np.isclose(random_features_risk(SIN, TANH, 1e-9, 1e7, 1e3), linear_floor(SIN), rtol=1e-2)
+
+
+def test_no_error_below_the_noise_and_a_huge_penalty_predicts_nothing():
+    model = spiked_model(1.0, gamma=0.9)
+    huge, free = (ridge_error(SIN, TANH, model, 1e9, 2.0, 1.0, 0.2, width=w).test[0] for w in (100, None))
+    assert np.isclose(huge, SIN.moments()[1] + 0.2, rtol=1e-6)
+    assert free < 0.4  # in the limit the block sums cost nothing, whatever the penalty
+    many = ridge_error(TANH, TANH, spiked_model(1.0, 0.01), 1e-3, 1e4, 1.0, 0.2)
+    assert 0.2 < many.test[0] < 0.203  # the feature is the link: tanh(kappa)
+
+
+def test_linear_floor_of_sine():
+    assert np.isclose(linear_floor(SIN, 0.1), (1 - np.exp(-2)) / 2 - np.exp(-1) + 0.1, rtol=1e-12)
+
+
+def test_stated_accuracy_of_the_kappa_grid():
+    for link, activation, model in [(SIN, TANH, spiked_model(1.5, gamma=0.9)), (TANH, RELU, spiked_model((1.5, -1.0)))]:
+        usual, fine = (
+            ridge_error(link, activation, model, 0.1, 2.0, 1.0, grid=g).test[0] for g in (None, normal_grid(321, 9))
+        )
+        assert abs(usual / fine - 1) < 1e-8
+
+
+def test_width_correction_vanishes():
+    model = spiked_model((0.5, 1.0, 2.0))
+    limit, *finite = (ridge_error(SIN, TANH, model, 0.1, 2.0, 1.0, width=w).test[0] for w in (None, 100, 10**9))
+    assert finite[0] > 1.2 * limit and np.isclose(finite[1], limit, rtol=0.05)
+
+
+def test_a_small_penalty_is_reached_from_a_large_one():
+    model = spiked_model((1.5, -1.0), gamma=0.9)
+    together = ridge_error(SIN, RELU, model, [1e-6, 0.1, 3.0], 2.0, 1.0).test
+    alone = [ridge_error(SIN, RELU, model, lam, 2.0, 1.0).test[0] for lam in (1e-6, 0.1, 3.0)]
+    assert np.allclose(together, alone, rtol=1e-9)
+
+
+def test_laws_have_mass_one_and_the_mean_of_the_row_variance():
+    f = conditional_features(RELU, spiked_model((1.0, -1.0)))
+    size = f.mean(f.mu1**2 + f.mu2sq) @ f.pi
+    for law in (sample_law(f, 1.5, 2.0), population_law(f, 0.5)):
+        assert abs(law.mass - 1) < 4e-3 and np.all(law.density >= 0)
+        assert np.isclose(np.trapezoid(law.x * law.density, law.x), size, rtol=5e-3)
+
+
+def test_distance_of_a_known_law():
+    law = Law(np.linspace(0, 1, 101), np.ones(101), np.linspace(0, 1, 101), 1.0)
+    assert np.isclose(law.distance((np.arange(10) + 0.5) / 10), 0.05)
+    assert np.isclose(law.distance(np.array([2.0])), 1.0)
+
+
+def test_diverging_outliers_of_relu_before_the_step_and_of_odd_activations():
+    assert np.isclose(diverging_outliers(conditional_features(RELU, spiked_model(0.0)))[0], 1 / (2 * np.pi))
+    assert np.allclose(diverging_outliers(conditional_features(TANH, spiked_model(0.0))), 0, atol=1e-20)
+    top, low = diverging_outliers(conditional_features(TANH, spiked_model((1.0, -1.0))))
+    assert top > 0.1 and abs(low) < 1e-14
+
+
+def test_order_one_outlier_is_a_zero_and_tanh_has_none():
+    f = conditional_features(WAVE, spiked_model(2.0, 0.4), normal_grid(61, 4.25))
+    (root,) = order_one_outliers(f, 4.0, 4.0, (8.0, 14.0))
+    assert 11.7 < root < 11.9
+    assert abs(outlier_determinant(f, root, 4.0, 4.0)[0]) < 1e-8
+    assert not len(order_one_outliers(conditional_features(TANH, spiked_model(2.0)), 4.0, 4.0, (1.2, 6.0)))
+
+
+def test_erf_kernel_of_the_population_is_the_sampled_one():
+    W = simulate.made(6, 5, 1, (1.5,), (1.0,)).W
+    X = torch.from_numpy(np.random.default_rng(0).standard_normal((200_000, 5))).to(W.device)
+    features = torch.from_numpy(ERF2((X @ W.T).cpu().numpy()))
+    sampled = np.linalg.eigvalsh((features.T @ features / len(X)).numpy())[::-1]
+    assert np.allclose(simulate.population_spectrum(1, (1.5,), 6, 5)["eigenvalue"][1], sampled, atol=0.01)
+
+
+def test_the_step_is_the_gradient():
+    d, p, n0 = 5, 4, 10
+    network = simulate.trained(p, d, 0, SIN, TANH, 0.7, n0 / d, (1.0, -1.0), noise=0.1)
+    W0, (target, _), block = simulate.untrained(p, d, (0.5, 0.5), 0)
+    zeta = torch.tensor([1.0, -1.0], dtype=W0.dtype, device=W0.device)[block]
+    ((X, y),) = simulate.Samples(n0, target, torch.sin, 0.1, (0, simulate.STEP))
+    W = W0.clone().requires_grad_()
+    loss = (torch.tanh(X @ W.T) @ zeta / p - y).square().sum() / (2 * n0)
+    (gradient,) = torch.autograd.grad(loss, W)
+    assert torch.allclose(network.W, W0 - 0.7 * p * gradient, atol=1e-12)
+
+
+def test_ridge_error_of_the_simulation_minimises_the_stated_objective():
+    network = simulate.made(6, 5, 0, (1.0,), (1.0,), 0.8)
+    n, lam = 30, 0.3
+    ((X, y),) = simulate.Samples(n, network.target, torch.sin, 0.2, (0, simulate.TRAIN))
+    Phi = torch.tanh(X @ network.W.T) / 6**0.5
+    a = torch.linalg.solve(Phi.T @ Phi + lam * torch.eye(6, dtype=Phi.dtype), Phi.T @ y)
+    ((T, t),) = simulate.Samples(500, network.target, torch.sin, 0.0, (0, simulate.TEST))
+    expected = float((t - torch.tanh(T @ network.W.T) @ a / 6**0.5).square().mean()) + 0.2
+    assert np.isclose(simulate.errors(network, SIN, TANH, lam, n, 0, 0.2, 500)["error"], expected, rtol=1e-12)
+
+
+def test_made_networks_have_the_stated_geometry():
+    network = simulate.made(9, 7, 0, (2.0, -1.0), (0.5, 1.0), 0.6, (1 / 3, 2 / 3))
+    assert np.isclose(float(network.v @ network.target), 0.6) and np.isclose(float(network.target.norm()), 1)
+    assert network.block.tolist() == [0] * 3 + [1] * 6
+    first = network.W[0] - 2.0 * network.v
+    assert np.isclose(float(first.norm()), 0.5)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: spiked_model((1.0, 2.0), pi=(0.5, 0.6)), "pi sums to 1.1"),
+        (lambda: spiked_model(1.0, c=0.0), "c has smallest entry 0"),
+        (lambda: spiked_model(1.0, gamma=1.5), "gamma = 1.5"),
+        (lambda: giant_step(RELU, TANH, 1.0, 20.0), "link = relu has mean 0.399: must be centred"),
+        (lambda: giant_step(SIN, TANH, 1.0, 0.0), "alpha0 = 0.0"),
+        (lambda: normal_grid(2), "points = 2"),
+        (lambda: sample_law(conditional_features(TANH, spiked_model(1.0)), 0.9, 1.0), "alpha = 0.9"),
+        (lambda: population_law(conditional_features(TANH, spiked_model(1.0)), 2.0), "delta = 2.0"),
+        (lambda: averaged(conditional_features(TANH, spiked_model((1.0, 2.0)))), "2 blocks"),
+        (lambda: order_one_outliers(conditional_features(TANH, spiked_model(1.0)), 2.0, 1.0, (3, 2)), "rising"),
+        (lambda: ridge_error(SIN, TANH, spiked_model(1.0), 0.0, 2.0, 1.0), "lam has smallest entry 0"),
+        (lambda: ridge_error(SIN, TANH, spiked_model(1.0), 0.1, 2.0, 1.0, width=0), "width = 0"),
+        (lambda: simulate.made(0, 10, 0, (1.0,), (1.0,)), "p = 0"),
+        (lambda: simulate.trained(5, 5, 0, SIN, TANH, 1.0, -1.0, (1.0,)), "alpha0 = -1.0"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_bad_arguments_are_named(call, words):
+    with pytest.raises(ValueError, match=words.replace("(", r"\(")):
+        call()
