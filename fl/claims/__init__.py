@@ -1,6 +1,18 @@
 """All claims of the book; importing this package fills the registry `CLAIMS`, topic by topic."""
 
-from fl.claims import alignment, gram, gram_linear, noise, representation, representation_contest, single_index, spectrum, spectrum_error, spikes, spikes_risk  # noqa: F401
+from fl.claims import (
+    alignment,
+    gram,
+    gram_linear,
+    noise,
+    representation,
+    representation_contest,
+    single_index,
+    spectrum,
+    spectrum_error,
+    spikes,
+    spikes_risk,
+)  # noqa: F401
 from fl.claims.engine import (
     CLAIMS,
     SCALES,
