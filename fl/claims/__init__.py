@@ -1,6 +1,6 @@
 """All claims of the book; importing this package fills the registry `CLAIMS`, topic by topic."""
 
-from fl.claims import (
+from fl.claims import (  # noqa: F401
     alignment,
     gram,
     gram_linear,
@@ -12,7 +12,7 @@ from fl.claims import (
     spectrum_error,
     spikes,
     spikes_risk,
-)  # noqa: F401
+)
 from fl.claims.engine import (
     CLAIMS,
     SCALES,
