@@ -61,7 +61,9 @@ def main(stems: list[str]) -> None:
         if stems and page.stem not in stems:
             continue
         book = notebook(page)
-        NotebookClient(book, timeout=300, resources={"metadata": {"path": str(page.parent)}}).execute()
+        where = {"metadata": {"path": str(page.parent)}}
+        # streams in one piece: how a kernel cuts its output depends on the load of the machine
+        NotebookClient(book, timeout=600, coalesce_streams=True, resources=where).execute()
         strip(book)
         for output in (o for c in book.cells for o in c.get("outputs", [])):
             if output.output_type == "stream" and output.name == "stderr":
