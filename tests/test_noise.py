@@ -43,6 +43,8 @@ def test_a_short_run_records_the_beginning_of_a_long_one():
     longer = noise.trajectories(0, "high", 1.0, steps=40, p=[-1.0, 1.0])
     common = np.intersect1d(short.step, longer.step)
     xr.testing.assert_equal(short.sel(step=common), longer.sel(step=common))
+    last = noise.trajectories(0, "high", 1.0, steps=40, p=[-1.0, 1.0], last_only=True)
+    xr.testing.assert_equal(last, longer.isel(step=[-1]))
     assert noise.trajectories(0, "high", 1.0, steps=20, p=[-1.0], rotated=True).noisy.notnull().all()
 
 

@@ -27,9 +27,9 @@ def runs(scale: str) -> xr.Dataset:
 
 
 def variants(scale: str, **setting) -> xr.Dataset:
-    """Return runs of both cases with something changed; SNR 1 and p = -2, -1, 0, 1 unless the setting says otherwise."""
+    """Return last errors of both cases with something changed; SNR 1, p = -2, -1, 0, 1 if ``setting`` has no other."""
     _, seeds, _ = SIZES[scale]
-    setting = {"p": (-2.0, -1.0, 0.0, 1.0), "snr": 1.0} | setting
+    setting = {"p": (-2.0, -1.0, 0.0, 1.0), "snr": 1.0, "last_only": True} | setting
     axes = {"case": ["high", "low"], "snr": [setting.pop("snr")]}
     return sweep(noise.trajectories, axes, range(seeds), steps=SHORTER[scale], **setting)
 
