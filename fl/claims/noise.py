@@ -15,7 +15,7 @@ from fl.sweep import sweep
 from fl.theory.alignment import early_alignment
 
 # scale -> steps, seeds, SNRs of the main sweep
-SIZES = {"smoke": (3000, 2, [1.0]), "book": (3000, 3, noise.SNRS), "paper": (noise.LONGEST, 5, noise.SNRS)}
+SIZES = {"smoke": (3000, 2, [1.0]), "book": (2500, 3, noise.SNRS), "paper": (noise.LONGEST, 5, noise.SNRS)}
 SHORTER = {"smoke": 2000, "book": 2000, "paper": noise.LONGEST}  # steps of the variants
 ORDER = "an order needs no tolerance: the mean over seeds has the claimed sign in every cell"
 
