@@ -45,7 +45,7 @@ def test_jupyter_book_is_version_one():
 def test_conda_environment_is_in_step():
     dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     assert dependencies[0] == f"python{PROJECT['requires-python']}"
-    assert dependencies[-1] == {"pip": ["-e .[book,test]"]} and dependencies[-2] == "pip"
+    assert dependencies[-1] == {"pip": ["-e .[book,test,zoo]"]} and dependencies[-2] == "pip"
     conda_names = {"pytorch": "torch"}
     for entry in dependencies[1:-2]:
         assert canonicalize_name(conda_names.get(entry, entry)) in names(NEEDED + EXTRA)

@@ -280,7 +280,8 @@ def test_ridge_error_of_the_simulation_minimises_the_stated_objective():
     ((X, y),) = simulate.Samples(n, network.target, torch.sin, 0.2, (0, simulate.TRAIN))
     Phi = torch.tanh(X @ network.W.T) / 6**0.5
     a = torch.linalg.solve(Phi.T @ Phi + lam * torch.eye(6, dtype=Phi.dtype), Phi.T @ y)
-    ((T, t),) = simulate.Samples(500, network.target, torch.sin, 0.0, (0, simulate.TEST))
+    chunks = simulate.Samples(500, network.target, torch.sin, 0.0, (0, simulate.TEST))
+    T, t = (torch.cat(parts) for parts in zip(*chunks, strict=True))
     expected = float((t - torch.tanh(T @ network.W.T) @ a / 6**0.5).square().mean()) + 0.2
     assert np.isclose(simulate.errors(network, SIN, TANH, lam, n, 0, 0.2, 500)["error"], expected, rtol=1e-12)
 

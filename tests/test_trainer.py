@@ -69,9 +69,8 @@ def test_curvature_is_the_diagonal_of_the_hessian():
     Z, f = np.empty((H, N)), np.empty(N)
     parts = [part.numpy() for part in (W, b, a, c)]
     kernel.forward((0,) * D, X, *parts, Z, f)
-    XT = np.vstack([X, np.ones(N)]).T.copy()
     squares, scale = np.zeros((H, D)), np.empty((H, D))
-    kernel.look(Z, XT, parts[2], squares, 1.0, scale)
+    kernel.look(Z, kernel.with_ones(X), parts[2], squares, 1.0, scale)
     measured = np.sqrt(squares / (1 - kernel.KEEP_CURVATURE))
     assert np.allclose(measured.ravel(), hessian.diagonal().numpy(), rtol=1e-10)
     assert np.allclose(scale, measured / measured.mean() + kernel.FLOOR)

@@ -130,7 +130,18 @@ def train(
     X, y, P, X_test, Y_test = (np.ascontiguousarray(v, dtype) for v in (X, y, P, X_test, Y_test))
     dims = (0,) * d
     for i in range(B):
-        data = X[i], y[i], columns, P[i], dtype.type(powers[i]), dtype.type(rate), steps, X_test, Y_test
+        data = (
+            X[i],
+            kernel.with_ones(X[i]),
+            y[i],
+            columns,
+            P[i],
+            dtype.type(powers[i]),
+            dtype.type(rate),
+            steps,
+            X_test,
+            Y_test,
+        )
         kernel.train(dims, *data, *(part[i] for part in network), losses[i], errors[i])
     return History(steps, losses, errors, network)
 
