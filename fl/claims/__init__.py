@@ -5,6 +5,8 @@ from fl.claims import (  # noqa: F401
     gram,
     gram_linear,
     noise,
+    ood,
+    ood_why,
     representation,
     representation_contest,
     single_index,
