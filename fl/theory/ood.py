@@ -94,8 +94,8 @@ def pattern_reading(digit, neither=0.0, agree: float = 0.1, congruent: float = 1
     :math:`\nu` = ``neither`` the share of conflicts in which neither cue is followed. For a = 1/10 and C = 1 this is
     :math:`D + N = 1 + 0.1D - 0.9\nu`. Exact if D and :math:`\nu` are those of the same conflicting images.
 
-    >>> pattern_reading(1.0), pattern_reading(0.0)  # who reads digits alone is right about a tenth of the patterns
-    (0.1, 1.0)
+    >>> float(pattern_reading(1.0))  # who reads digits alone is right about a tenth of the patterns
+    0.1
 
     Raises:
         ValueError: for an argument outside [0, 1].
