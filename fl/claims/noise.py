@@ -122,12 +122,13 @@ def matches_closed_form(scale, broken):
 
 @claim(
     "noise.adahessian",
-    statement="Powers of AdaHessian's diagonal on the axes order p = -2 against p = 1 like powers of the covariance",
+    statement="Powers of AdaHessian's diagonal, inputs on the axes, SNR 1: the final noise-free error at p = -2 is larger "
+    "than at p = 1 in case High, smaller in case Low",
     source="paper YN25 Fig. 1",
     control="randomly rotated inputs",
 )
 def adahessian(scale, broken):
-    """The noise-free error at p = -2 against p = 1, signed; on rotated inputs the diagonal has no spectrum to show."""
+    """One log-ratio a case, p = 1 over p = -2 and nothing between; rotated, the diagonal has no spectrum to show."""
     return _ordered(last(adahessian_runs(scale, rotated=broken)), scale, "clean")
 
 
