@@ -122,8 +122,8 @@ def matches_closed_form(scale, broken):
 
 @claim(
     "noise.adahessian",
-    statement="Powers of AdaHessian's diagonal, inputs on the axes, SNR 1: the final noise-free error at p = -2 is larger "
-    "than at p = 1 in case High, smaller in case Low",
+    statement="Powers of AdaHessian's diagonal, inputs on the axes, SNR 1: the final noise-free error at p = -2 is "
+    "larger than at p = 1 in case High, smaller in case Low",
     source="paper YN25 Fig. 1",
     control="randomly rotated inputs",
 )
