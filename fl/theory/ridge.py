@@ -87,15 +87,32 @@ def implicit_ridge(t, n: int, reg: float) -> float:
     1.0
     """
     t, n, reg = validate.positive("t", t), validate.count("n", n), validate.number("reg", reg, 0)
-    if reg == 0 and len(t) <= n:
-        if len(t) == n:
-            raise ValueError(f"reg = 0 with n = {n} equal to the dimension: the risk is infinite, take reg > 0")
+    if reg == 0 and len(t) == n:
+        raise ValueError(f"reg = 0 with n = {n} equal to the dimension: the risk is infinite, take reg > 0")
+    return resolvent_scale(t, len(t) / n, reg)
+
+
+def resolvent_scale(s, gamma: float, damping: float) -> float:
+    r"""Return the :math:`\kappa\ge 0` with :math:`\lambda = \kappa\,(1 - \gamma\,\bar{\mathbb E}[s/(s+\kappa)])`.
+
+    It turns the sample covariance into the true one, :math:`\lambda(\hat\Sigma+\lambda)^{-1}\approx
+    \kappa(\Sigma+\kappa)^{-1}`; the mean is over the eigenvalues ``s`` (d,), ``gamma`` is d/n, ``damping`` is
+    :math:`\lambda`. At zero damping it is 0 for gamma <= 1 and positive beyond.
+
+    >>> round(resolvent_scale([1.0], gamma=2.0, damping=0.0), 12)  # isotropic: gamma - 1
+    1.0
+    """
+    s, gamma = validate.positive("s", s), validate.number("gamma", gamma, 0, open_low=True)
+    damping = validate.number("damping", damping, 0)
+    if damping == 0 and gamma <= 1:
         return 0.0
-    # sum t/(t + k) lies between d t_min/(t_min + k) and sum(t)/k: both ends enclose the root
-    low = max(reg, t.min() * (len(t) - n) / n) / 2
-    high = 2 * (reg + t.sum() / n)
-    root = brentq(lambda v: reg * np.exp(-v) + np.mean(t / (t + np.exp(v))) * len(t) / n - 1, np.log(low), np.log(high))
-    return float(np.exp(root))
+
+    def excess(v):  # divided by kappa = e^v: at zero damping the root kappa = 0 is not the one wanted
+        return damping * np.exp(-v) + gamma * np.mean(s / (s + np.exp(v))) - 1
+
+    # the mean lies between s_min/(s_min + kappa) and mean(s)/kappa: both ends enclose the root
+    low, high = max(damping, s.min() * (gamma - 1)) / 2, 2 * (damping + gamma * s.mean())
+    return float(np.exp(brentq(excess, np.log(low), np.log(high), xtol=1e-14, rtol=1e-14)))
 
 
 def tuned_ridge(lam, energy, p: float, n: int, noise: float) -> tuple[float, float]:
