@@ -62,10 +62,10 @@ def ridge_error(
     return RidgeError(error @ features.weight, (point.D**2 * error) @ features.weight)
 
 
-def linear_floor(link: Link, noise: float = 0.0) -> float:
-    r"""Return :math:`\operatorname{Var} g - h_1^2 + \text{noise}`, the least error of a linear model."""
+def linear_floor(link: Link) -> float:
+    r"""Return :math:`\operatorname{Var} g - h_1^2`, the least error of a linear model, label noise not included."""
     mean, variance, _ = link.moments()
-    return variance - link.hermite(1)[1] ** 2 + validate.number("noise", noise, 0)
+    return variance - link.hermite(1)[1] ** 2
 
 
 def _along_penalty(features: Features, lam, alpha, delta) -> FixedPoint:
