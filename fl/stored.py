@@ -6,7 +6,6 @@ shows it, and computes its beginning again.
 """
 
 import hashlib
-import importlib.metadata
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import xarray as xr
 
 from fl import validate
+from fl.sweep import version
 
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "data"
 RUNS: dict[str, Callable[[str], xr.Dataset]] = {}
@@ -44,7 +44,7 @@ def make(name: str, scale: str, folder: Path = FOLDER) -> Path:
         "command": f"fl sweep {name} --scale {scale}",
         "seeds": ", ".join(str(int(s)) for s in data["seed"].values),
         "versions": ", ".join(
-            f"{p} {importlib.metadata.version(p)}" for p in ["fl", "numpy", "scipy", "torch", "numba"]
+            f"{p} {version(p)}" for p in ["fl", "numpy", "scipy", "torch", "numba", "pytorch-optimizer"]
         ),
         "machine": f"Python {platform.python_version()}, {platform.machine()}",
     }

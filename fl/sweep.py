@@ -120,11 +120,19 @@ def cached(function: Callable, **arguments):
 def source_hash() -> str:
     """Return a hash of the source of `fl`, the interpreter and the versions of the numerical libraries."""
     digest = hashlib.sha256(sys.version.split()[0].encode())
-    for name in ["numpy", "scipy", "torch", "numba", "scikit-learn", "xarray"]:
-        digest.update(f"{name}=={importlib.metadata.version(name)}".encode())
+    for name in ["numpy", "scipy", "torch", "numba", "scikit-learn", "xarray", "pytorch-optimizer"]:
+        digest.update(f"{name}=={version(name)}".encode())
     for path in sorted(_PACKAGE.rglob("*.py")):
         digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def version(package: str) -> str:
+    """Return the version of an installed package, or "absent": the optimizers of the extra `zoo` may be left out."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
 
 
 def cache_folder() -> Path:

@@ -18,7 +18,7 @@ GROUPS = [
     (
         "Simulation",
         "What an experiment measures: seeded, batched over seeds and settings.",
-        ["simulate/", "optimizers"],
+        ["simulate/", "optimizers", "preconditioners"],
     ),
     ("Claims", "The two held against each other.", ["claims/"]),
     ("Sweeps and stored runs", "How heavy results are computed once, and kept.", ["sweep", "stored"]),
