@@ -149,7 +149,7 @@ def id_near_ceiling(scale, broken):
 )
 def gd_adam_kfac(scale, broken):
     """The smallest of the four gaps, each less two paired standard errors."""
-    data = (without_cue if broken else runs)(scale, TRIO, PAIRED[scale])
+    data = without_cue(scale, TRIO, max(3, CONTROL[scale])) if broken else runs(scale, TRIO, PAIRED[scale])
     low, spread = min(
         (float((gap.mean("seed") - 2 * standard_error(gap)).min()), float(standard_error(gap).max()))
         for gap in gaps(data, TRIO)

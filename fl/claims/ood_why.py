@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from fl.claims.engine import Evidence, claim
-from fl.claims.ood import runs, sampling_error, sets, sizes
+from fl.claims.ood import CONTROL, SEEDS, runs, sampling_error, sets, sizes
 from fl.simulate import ood
 from fl.theory.ood import linear_rule
 
@@ -19,9 +19,9 @@ TESTS = ["digit", "noise"]
 )
 def rotation(scale, broken):
     """The least by which Adam's changes of D, N and exponent, taken as claimed, exceed GD's changes of any sign."""
-    names = ["GD", "Adam"]
-    pixel, turned = runs(scale, names), runs(scale, names, basis="random" if broken else "eigen")
-    change = (turned - pixel.sel(data=["digits"])).mean("seed")
+    names, seeds = ["GD", "Adam"], CONTROL[scale] if broken else SEEDS[scale]
+    turned = runs(scale, names, seeds, basis="random" if broken else "eigen")
+    change = (turned - runs(scale, names, seeds).sel(data=["digits"])).mean("seed")
     moved = {k: s * change[k].sel({"method": "Adam"}) for k, s in [("digit", -1), ("noise", 1), ("p_ratio", -1)]}
     margin = min(float((v - abs(change[k].sel({"method": "GD"}))).min()) for k, v in moved.items())
     reason = "an order needs no tolerance: the mean over seeds changes as claimed, and by more than GD's"
