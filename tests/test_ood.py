@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from fl import datasets
 from fl.claims import ood as claims
@@ -223,8 +224,14 @@ def test_bad_arguments_are_named(call, message):
 # --- claims ----------------------------------------------------------------------------------------------------------
 
 
-def test_sampling_decides_the_tolerance_of_the_reversal():
-    """Far apart no pair is exchanged; together every second is; a smaller test set exchanges more."""
-    assert claims._exchanges(np.array([0.1, 0.5, 0.9]), "digits") < 1e-6
-    assert claims._exchanges(np.array([0.5, 0.5, 0.5]), "digits") == pytest.approx(1)
-    assert claims._exchanges(np.array([0.5, 0.52]), "digits") > claims._exchanges(np.array([0.5, 0.52]), "mnist")
+def test_gaps_take_the_methods_in_the_order_given():
+    D, N = [[0.9, 0.8], [0.5, 0.7]], [[0.2, 0.1], [0.4, 0.3]]
+    data = xr.Dataset({"digit": (("method", "seed"), D), "noise": (("method", "seed"), N)}, {"method": ["A", "B"]})
+    for names, sign in [(["A", "B"], 1), (["B", "A"], -1)]:
+        digit, noise = claims.gaps(data, names)
+        assert np.allclose(digit, [sign * 0.4, sign * 0.1]) and np.allclose(noise, [sign * 0.2, sign * 0.2])
+
+
+def test_sampling_error_is_that_of_a_fair_coin():
+    assert claims.sampling_error() == pytest.approx(np.sqrt(0.25 / 597))
+    assert claims.sampling_error("mnist", seeds=4) == pytest.approx(np.sqrt(0.25 / 7600) / 2)
