@@ -12,6 +12,7 @@ from fl.claims import (  # noqa: F401
     spectrum_error,
     spikes,
     spikes_risk,
+    transfer,
 )
 from fl.claims.engine import (
     CLAIMS,

@@ -1,4 +1,4 @@
-r"""Features of one task serve the next: [YN25], Fig 3, what changes it, the mechanism behind it, and five tasks in a row.
+r"""Features of one task serve the next: [YN25], Fig 3, what changes it, its mechanism, and five tasks in a row.
 
 A network is trained on task 1 exactly as in `fl.simulate.noise`. Its first layer is kept,
 :math:`\phi(x)=\mathrm{relu}(Wx+b)`, and a new head is fitted to 200 rows of task 2 by centred ridge regression,
@@ -32,10 +32,12 @@ ORDERS = {
     "alternating": {"high": (0, 1, 0, 2, 0), "low": (9, 8, 9, 7, 9)},
     "wandering": {"high": (0, 1, 2, 3, 4), "low": (9, 8, 7, 6, 5)},
 }
-SEQUENCE_ROWS = 2400  # rows of each task in a sequence: 200 train, 200 choose the ridge, 2,000 test
+STEPS = (1000, 3000, noise.LONGEST)
+ROWS = 5000  # of task 2: 200 train, 200 choose the ridge, the rest measure
+SEQUENCE_ROWS = 2400  # of each task in a sequence
 
 
-def draw(seed: int, case: str, snr: float, direction: int, number: int, rows: int = noise.ROWS) -> Batch:
+def draw(seed: int, case: str, snr: float, direction: int, number: int, rows: int = ROWS) -> Batch:
     """Return standardised rows of task ``number`` of a seed, with its teacher on the axis ``direction``.
 
     Inputs, coefficient and noise directions depend on the seed and the number alone, not on the SNR or the direction.
@@ -72,25 +74,25 @@ def ridge_errors(network: trainer.Network, batches: Sequence[Batch], ridges: Seq
         ridges: values of :math:`\lambda` (R,).
 
     Returns:
-        mean squared errors with dimensions p (B), target (K) and ridge (R): ``validation`` on noisy labels, and on the
-        test rows ``noisy`` and ``clean``; in units of the variance of the labels.
+        mean squared errors on noisy labels in units of their variance, dimensions p (B), target (K) and ridge (R): on
+        the ``validation`` rows and on the ``test`` rows.
 
     Raises:
         ValueError: unless all ``ridges`` are > 0.
     """
     ridges = validate.positive("ridges", ridges, ("R",))
     N, V = noise.TRAIN, noise.TRAIN + VALIDATION
-    Y, clean = np.array([b.y for b in batches])[:, None], np.array([b.clean for b in batches])[:, None]
-    mean = Y[..., :N].mean(-1, keepdims=True)
+    Y = np.array([batch.y for batch in batches])
+    mean = Y[:, :N].mean(1, keepdims=True)
     errors = []
     for W, b in zip(network.W, network.b, strict=True):
         F = np.maximum(W @ batches[0].X + b[:, None], 0).astype(float)
-        f = mean + ridge_heads(F[:, :N], (Y - mean)[:, 0, :N], ridges) @ (F[:, N:] - F[:, :N].mean(1, keepdims=True))
-        fresh, test = f[..., : V - N], f[..., V - N :]
-        errors.append([_mse(fresh, Y[..., N:V]), _mse(test, Y[..., V:]), _mse(test, clean[..., V:])])
+        heads = ridge_heads(F[:, :N], Y[:, :N] - mean, ridges)
+        gaps = heads @ (F[:, N:] - F[:, :N].mean(1, keepdims=True)) - (Y[:, N:] - mean)[:, None]
+        errors.append([np.mean(gaps[..., : V - N] ** 2, -1), np.mean(gaps[..., V - N :] ** 2, -1)])
+    validation, test = np.moveaxis(np.array(errors), 1, 0)
     dims = ("p", "target", "ridge")
-    parts = zip(["validation", "noisy", "clean"], np.moveaxis(np.array(errors), 1, 0), strict=True)
-    return xr.Dataset({name: (dims, part) for name, part in parts}, coords={"ridge": ridges})
+    return xr.Dataset({"validation": (dims, validation), "test": (dims, test)}, {"ridge": ridges})
 
 
 def ridge_heads(F, Y, ridges) -> np.ndarray:
@@ -109,9 +111,9 @@ def ridge_heads(F, Y, ridges) -> np.ndarray:
     return ((Y @ Vt.T)[:, None] * gain) @ U.T
 
 
-def tuned(errors: xr.Dataset) -> xr.Dataset:
-    """Return the errors at the ridge with the smallest validation error; the ridge stays as a coordinate."""
-    return errors.isel(ridge=errors["validation"].argmin("ridge"))
+def tuned(errors: xr.Dataset) -> xr.DataArray:
+    """Return the test errors at the ridge with the smallest validation error; the ridge stays as a coordinate."""
+    return errors["test"].isel(ridge=errors["validation"].argmin("ridge"))
 
 
 def variance_share(network: trainer.Network, spectrum: Spectrum, direction: int) -> np.ndarray:
@@ -183,9 +185,9 @@ def sequence(
     steps: int = 1000,
     p: Sequence[float] = (-2.0, -1.0, 0.0, 1.0),
     snr: float = 1.0,
-    hidden: int = noise.HIDDEN,
+    hidden: int = 200,
 ) -> xr.Dataset:
-    """Train one first layer on five tasks in a row and measure its features, after each, on every task.
+    """Train one first layer on five tasks in a row; measure its features on the next task, and on the first.
 
     Args:
         seed: draws all tasks and weights; shared by all exponents and orders.
@@ -199,8 +201,9 @@ def sequence(
         hidden: number of neurons.
 
     Returns:
-        the errors ``noisy`` of a ridge head, dimensions p, after (1..5) and task (1..5): at the ridge `RIDGE`, and
-        ``tuned`` on validation rows.
+        errors of a ridge head: with dimensions p and task (2..5), on each task with the features of those before it,
+        ``next`` at the ridge `RIDGE` and ``next_tuned`` on validation rows; with dimensions p and after (1..5), on task
+        1 with the features after each task, ``first``.
 
     Raises:
         ValueError: for an unknown name or a number out of range.
@@ -212,31 +215,55 @@ def sequence(
     P = np.array([spectrum.power(q) for q in p])
     weights = np.random.default_rng([seed, 3])
     network = trainer.kaiming(len(p), hidden, spectrum.d, weights)
-    table = []
-    for batch in tasks:
-        new = trainer.kaiming(len(p), hidden, spectrum.d, weights)
-        network = network._replace(a=new.a, c=new.c) if head == "fresh" else network
+    first, following = [], []
+    for i, batch in enumerate(tasks):
+        if i:
+            following.append(ridge_errors(network, [batch]))
+            new = trainer.kaiming(len(p), hidden, spectrum.d, weights)
+            network = network._replace(a=new.a, c=new.c) if head == "fresh" else network
         network, _ = _train(network, batch, P, steps)
-        errors = [ridge_errors(network, [other]).isel(target=0) for other in tasks]
-        table.append([[e["noisy"].sel(ridge=RIDGE), tuned(e)["noisy"]] for e in errors])
-    noisy, chosen = np.moveaxis(np.array(table), (2, 3), (0, 1))
-    numbers = list(range(1, len(tasks) + 1))
-    dims = ("p", "after", "task")
-    return xr.Dataset({"noisy": (dims, noisy), "tuned": (dims, chosen)}, {"p": list(p), "after": numbers, "task": numbers})
+        first.append(ridge_errors(network, tasks[:1])["test"].sel(ridge=RIDGE))
+    following = xr.concat(following, "task")
+    errors = {
+        "next": following["test"].sel(ridge=RIDGE),
+        "next_tuned": tuned(following),
+        "first": xr.concat(first, "after"),
+    }
+    numbers = np.arange(1, len(tasks) + 1)
+    result = xr.Dataset({k: v.isel(target=0).drop_vars("ridge") for k, v in errors.items()})
+    return result.assign_coords(p=list(p), task=numbers[1:], after=numbers).transpose("p", "task", "after")
 
 
-def next_task(errors: xr.DataArray) -> xr.DataArray:
-    """Return the geometric mean of the errors on each task with the features of those before it (dimensions kept)."""
-    steps = [np.log(errors.sel(after=k, task=k + 1, drop=True)) for k in errors["after"].values[:-1]]
-    return np.exp(sum(steps) / len(steps))
+def average(errors: xr.DataArray) -> xr.DataArray:
+    """Return the geometric mean over the tasks of a sequence."""
+    return np.exp(np.log(errors).mean("task"))
+
+
+@stored("transfer")
+def published(scale: str) -> xr.Dataset:
+    """Fig 3 and its sweep at full size, the arranged noise, AdaHessian's powers, and sequences with 200 neurons."""
+    steps, seeds, each = {"smoke": ((10, 20), 2, 10), "book": ((300, 1000), 2, 100), "paper": (STEPS, 5, 3000)}[scale]
+    cases, snrs, longest = {"case": ["high", "low"]}, [0.5, 1.0, 5.0, np.inf], steps[-1:]
+    main = sweep(reuse, cases | {"snr": snrs}, range(seeds), steps=steps, targets=snrs)
+    chosen = tuned(main)
+    main = main.assign(tuned=chosen.drop_vars("ridge"), chosen=chosen["ridge"]).drop_vars("validation")
+    at = {"target": 1.0, "ridge": RIDGE, "step": longest[0]}
+    p = [-2.0, -1.0, 0.0, 1.0]
+    diagonal = sweep(reuse, cases, range(seeds), snr=1.0, steps=longest, p=p, optimizer="adahessian").sel(at, drop=True)
+    at |= {"target": 5.0, "p": -1.0}
+    along = {"snr": 0.5, "steps": longest, "p": [-1.0], "targets": [5.0], "arrange": True}
+    arranged_noise = sweep(reuse, cases, range(seeds), **along).sel(at, drop=True)
+    parts = [
+        main,
+        diagonal[["test"]].rename(test="adahessian"),
+        arranged_noise[["test", "share"]].rename(test="arranged_test", share="arranged_share"),
+        sweep(sequence, cases | {"order": list(ORDERS), "head": ["fresh", "kept"]}, range(seeds), steps=each),
+    ]
+    return xr.merge(parts, join="outer", compat="no_conflicts")
 
 
 def _spectrum(case: str) -> Spectrum:
     return noise.CASES["distinguished"][validate.choice("case", case, DIRECTIONS)][0]
-
-
-def _mse(outputs, labels) -> np.ndarray:
-    return np.mean((outputs - labels) ** 2, axis=-1)
 
 
 def _train(network: trainer.Network, batch: Batch, P, steps: int, power=None) -> tuple[trainer.Network, np.ndarray]:
