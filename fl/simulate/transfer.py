@@ -11,6 +11,7 @@ its coefficient are drawn anew. Another 200 rows choose the ridge where it is tu
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
@@ -166,15 +167,32 @@ def reuse(
     tasks = [draw(seed, case, target, first if same else second, 2) for target in targets]
     P = np.array([the_task.spectrum.power(q) for q in p])
     network = trainer.kaiming(len(p), hidden, the_task.spectrum.d, np.random.default_rng([seed, 3]))
-    results, done = [], 0
-    for step in steps:
-        power = p if optimizer == "adahessian" else None
-        network, train = _train(network, batch, P, step - done, power)
-        share = variance_share(network, the_task.spectrum, second)
-        results.append(ridge_errors(network, tasks).assign(train=("p", train), share=("p", share)))
-        done = step
+    power = p if optimizer == "adahessian" else None
+    results = []
+    for trained, train in _stages(network, batch, P, steps, power):
+        share = variance_share(trained, the_task.spectrum, second)
+        results.append(ridge_errors(trained, tasks).assign(train=("p", train), share=("p", share)))
     coords = {"p": list(p), "step": list(steps), "target": list(targets)}
     return xr.concat(results, "step").assign_coords(coords).transpose("p", "step", "target", "ridge")
+
+
+def share_curve(
+    seed: int, case: str, snr: float, steps: Sequence[int], p: float = -1.0, hidden: int = noise.HIDDEN
+) -> dict:
+    """Return the ``share`` along ``step`` of one direction of task 2, the mean over the nine equal ones.
+
+    The runs are those of `reuse`.
+
+    Raises:
+        ValueError: for an unknown case or a number out of range.
+    """
+    the_task, batch = noise.sample(seed, case, snr)
+    spectrum = the_task.spectrum
+    network = trainer.kaiming(1, hidden, spectrum.d, np.random.default_rng([seed, 3]))
+    k = DIRECTIONS[case][0]
+    stages = _stages(network, batch, spectrum.power(p)[None], steps)
+    shares = [(1 - variance_share(trained, spectrum, k)[0]) / (spectrum.d - 1) for trained, _ in stages]
+    return {"share": ("step", np.array(shares))}
 
 
 def sequence(
@@ -221,7 +239,7 @@ def sequence(
             following.append(ridge_errors(network, [batch]))
             new = trainer.kaiming(len(p), hidden, spectrum.d, weights)
             network = network._replace(a=new.a, c=new.c) if head == "fresh" else network
-        network, _ = _train(network, batch, P, steps)
+        network, _ = next(_stages(network, batch, P, [steps]))
         first.append(ridge_errors(network, tasks[:1])["test"].sel(ridge=RIDGE))
     following = xr.concat(following, "task")
     errors = {
@@ -266,11 +284,12 @@ def _spectrum(case: str) -> Spectrum:
     return noise.CASES["distinguished"][validate.choice("case", case, DIRECTIONS)][0]
 
 
-def _train(network: trainer.Network, batch: Batch, P, steps: int, power=None) -> tuple[trainer.Network, np.ndarray]:
-    """Return the networks after further ``steps`` on the training rows, and their training errors (B,)."""
-    X, y = batch.X[:, : noise.TRAIN], batch.y[: noise.TRAIN]
-    # errors on new rows are those of the ridge heads; the trainer wants at least one row to test on
-    history = trainer.train(
-        X, y, P, network, [steps], rate=noise.RATE, X_test=X[:, :1], Y_test=y[None, :1], power=power
-    )
-    return history.network, history.train[:, -1]
+def _stages(network: trainer.Network, batch: Batch, P, steps: Sequence[int], power=None):
+    """Yield the networks and their training errors (B,) after each of the increasing numbers of ``steps``."""
+    for done, step in pairwise([0, *steps]):
+        # errors on new rows are those of the ridge heads; the trainer wants at least one row to test on
+        X, y = batch.X[:, : noise.TRAIN], batch.y[: noise.TRAIN]
+        fixed = {"rate": noise.RATE, "X_test": X[:, :1], "Y_test": y[None, :1], "power": power}
+        history = trainer.train(X, y, P, network, [step - done], **fixed)
+        network = history.network
+        yield network, history.train[:, -1]
