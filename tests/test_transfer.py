@@ -56,8 +56,8 @@ def test_shares_against_draws_of_the_gradient(rng):
 
 def test_noise_raises_the_share_and_samples_lower_it():
     low, high = (early_shares(noise.task("high", s, [1.0]), -1.0, 200)[1] for s in (np.inf, 0.5))
-    # five times the noise, over a denominator that holds nine shares of it
-    assert high / low == pytest.approx(5 * (1 - 9 * high) / (1 - 9 * low), rel=1e-9)
+    # five times the noise, over a denominator that holds ten shares of it
+    assert high / low == pytest.approx(5 * (1 - 10 * high) / (1 - 10 * low), rel=1e-9)
     task = noise.task("low", 1.0, [1.0])
     assert early_shares(task, -1.0, 400)[0] / early_shares(task, -1.0, 800)[0] == pytest.approx(2, rel=0.1)
 
