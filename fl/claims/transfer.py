@@ -19,7 +19,7 @@ TOWARDS = {"high": -2.0, "low": 0.0}  # the exponent that favours the direction 
 EARLY, MIDDLE, LAST = transfer.STEPS
 NOISY = 0.5  # the SNR of a noisy task 1
 ORDER = "an order needs no tolerance: the mean over seeds has the claimed sign in every cell"
-TIE = "two standard errors of the paired log-ratio of the worst cell"
+SIZE = "the claimed size is the threshold"
 
 
 def runs(scale: str, case=("high", "low"), snr=(1.0, np.inf), steps=transfer.STEPS, p=EXPONENTS, **setting):
@@ -77,7 +77,7 @@ def _best(data: xr.Dataset, scale: str, target: float = 1.0) -> Evidence:
     """Return the smallest lead of p = -1 over another exponent: SNR 1, the last step, the fixed ridge."""
     errors = fixed_ridge(data, target).sel(snr=1, step=LAST)
     gap, error, where = _worst(np.log(errors.drop_sel(p=-1) / errors.sel(p=-1, drop=True)))
-    return Evidence(0, gap, 2 * error, TIE, error, "at least", _sizes(scale, where, steps=LAST))
+    return Evidence(0, gap, 0, ORDER, error, "at least", _sizes(scale, where, steps=LAST))
 
 
 @claim(
@@ -126,16 +126,17 @@ def not_universal(scale, broken):
 
 @claim(
     "transfer.tuned_ridge",
-    statement="With the ridge tuned on validation rows, the lead of p = -1 over the exponent towards task 2 is gone",
+    statement="A ridge tuned on validation rows leaves less than half of p = -1's lead over the exponent towards task 2",
     source="derived",
     control="the ridge fixed at 0.001",
 )
 def tuned_ridge(scale, broken):
-    """Everything else as in Fig 3."""
-    data = runs(scale)
-    errors = fixed_ridge(data) if broken else transfer.tuned(data).sel(target=1).drop_vars("ridge")
-    gap, error, where = _worst(towards(errors.sel(snr=1, step=LAST)), sign=-1)
-    return Evidence(0, gap, 2 * error, TIE, error, "at most", _sizes(scale, where, steps=LAST))
+    """The log-lead minus half of the log-lead at the fixed ridge; everything else as in Fig 3."""
+    data = runs(scale).sel(snr=1, step=LAST)
+    fixed = towards(fixed_ridge(data).reset_coords(drop=True))
+    lead = fixed if broken else towards(transfer.tuned(data).sel(target=1).reset_coords(drop=True))
+    gap, error, where = _worst(lead - fixed / 2, sign=-1)
+    return Evidence(0, gap, 0, SIZE, error, "at most", _sizes(scale, where, steps=LAST))
 
 
 @claim(
@@ -149,8 +150,7 @@ def mechanism(scale, broken):
     without = fixed_ridge(runs(scale), 5.0).sel(snr=np.inf, p=-1, step=LAST, drop=True)
     with_noise = fixed_ridge(noisy_runs(scale, arrange=broken), 5.0).sel(p=-1, step=LAST, drop=True)
     gap, error, where = _worst(np.log(without / with_noise).reset_coords(drop=True))
-    reason = "the claimed size is the threshold"
-    return Evidence(np.log(1.5), gap, 0, reason, error, "at least", _sizes(scale, where, steps=LAST))
+    return Evidence(np.log(1.5), gap, 0, SIZE, error, "at least", _sizes(scale, where, steps=LAST))
 
 
 @claim(
