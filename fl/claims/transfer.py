@@ -126,7 +126,7 @@ def not_universal(scale, broken):
 
 @claim(
     "transfer.tuned_ridge",
-    statement="A ridge tuned on validation rows leaves less than half of p = -1's lead over the exponent towards task 2",
+    statement="A ridge tuned on validation rows leaves less than half of p = -1's lead over the exponent to task 2",
     source="derived",
     control="the ridge fixed at 0.001",
 )
