@@ -8,6 +8,7 @@ from fl.claims import (  # noqa: F401, in reading order: `fl list` and the score
     noise,
     ood,
     ood_why,
+    transfer,
     spikes,
     spikes_risk,
     spectrum,
