@@ -32,7 +32,7 @@ def sets(scale: str) -> list[str]:
 
 def methods(scale: str) -> list[str]:
     """Return the compact set of optimizers: ten at scale ``smoke``, more for a chapter, all at scale ``paper``."""
-    more = ["SAM", "AdaHessian", *POWERS]
+    more = ["SAM", *POWERS]
     return {"smoke": QUICK, "book": QUICK + more, "paper": list(ood.METHODS)}[scale]
 
 
