@@ -6,6 +6,8 @@ from fl.claims import (  # noqa: F401, in reading order: `fl list` and the score
     gram_linear,
     alignment,
     noise,
+    ood,
+    ood_why,
     transfer,
     spikes,
     spikes_risk,

@@ -44,7 +44,7 @@ METHODS: dict[str, tuple[str, dict]] = EXACT | {name: (name, {}) for name in PLA
 
 
 class Data(NamedTuple):
-    """Centred inputs, one row per image, and labels; ``pictures`` are the two tests' images before centring.
+    """Centred inputs, one row per image, and labels.
 
     ``X`` and ``labels`` have the keys train, id, digit, noise, congruent (images with the pattern of their own class);
     ``mean`` (d,) is the training mean, ``patterns`` (10, d), ``covariance`` (d, d) that of the training inputs.
