@@ -2,6 +2,7 @@
 
 from fl.claims import (  # noqa: F401
     alignment,
+    effective_exponent,
     gram,
     gram_linear,
     noise,
