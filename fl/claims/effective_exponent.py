@@ -18,7 +18,7 @@ from fl.sweep import sweep
 from fl.theory import effective_exponent as theory
 
 LAM, S = bench.EIGENVALUES, np.diag(bench.EIGENVALUES)
-SEEDS = {"smoke": 4, "book": 6, "paper": 24}
+SEEDS = {"smoke": 4, "book": 4, "paper": 24}
 B, H, L = bench.BATCH, bench.NEURONS, bench.WINDOW
 WHOLE = {"signal": 1.0, "noise": 0.0, "batch": None, "steps": L}  # no noise: one window says it all
 ADAM, SOPHIA = 0.9, (1 - 0.96) / (1 + 0.96)  # memory of Adam's mean; variance that Sophia's mean keeps
@@ -82,7 +82,7 @@ CASES: dict[str, list[Case]] = {
         for d in (1e-6, 1e-2, 1.0)
     ],
     bench.NATURAL: [
-        _case(bench.NATURAL, f"damping {d:g}", theory.damped(LAM, d), hyper={"damping": d}, batch=256, steps=400)
+        _case(bench.NATURAL, f"damping {d:g}", theory.damped(LAM, d), hyper={"damping": d}, batch=256)
         for d in (1e-9, 1.0)
     ],
     "Adam": [
@@ -101,6 +101,7 @@ CASES: dict[str, list[Case]] = {
             f"clip {clip:g}",
             theory.clipped(LAM, clip, np.sqrt(SOPHIA * NOISE)),
             hyper={"p": clip, "update_period": 1},
+            steps=L,
         )
         for clip in (100.0, 0.02, 0.002)
     ],

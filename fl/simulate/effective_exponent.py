@@ -27,7 +27,7 @@ BATCH, STEPS, WINDOW, RATE = 64, 200, 100, 1e-8
 NATURAL = "natural gradient"
 NAMES = (*(name for name in optimizers.ZOO if name != "L-BFGS"), NATURAL)  # L-BFGS has no rate that could be small
 # averages that start from few samples; Sophia-H's starts from zero and is not corrected
-WARM_UP = {"Sophia-H": 300, "Shampoo": 100, "AdaHessian": 100}
+WARM_UP = {"Sophia-H": 300, "Shampoo": 100, "SOAP": 100, "AdaHessian": 100}
 
 
 class Bench:
@@ -135,7 +135,7 @@ def measure(
     return _report(recorder, float(np.mean(sizes)))
 
 
-def along(seed: int, rho: float = 0.5, rate: float = 0.02, steps: int = 301, every: int = 25) -> xr.Dataset:
+def along(seed: int, rho: float = 0.5, rate: float = 0.03, steps: int = 226, every: int = 15) -> xr.Dataset:
     """Train with SAM on the whole population, which moves the weights, and return its exponent along the way.
 
     Returns:
