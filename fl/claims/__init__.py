@@ -6,6 +6,7 @@ from fl.claims import (  # noqa: F401, in reading order: `fl list` and the score
     gram_linear,
     alignment,
     noise,
+    transfer,
     spikes,
     spikes_risk,
     spectrum,
