@@ -58,14 +58,13 @@ def damped(lam, damping: float, output: float = 1.0) -> np.ndarray:
     return 1 / (output * lam + validate.number("damping", damping, 0))
 
 
-def normalised(moment, power: float = 0.5) -> np.ndarray:
-    r"""Return ``moment`` to the power -``power`` (d,): what divides by the size of the gradient itself.
+def normalised(moment) -> np.ndarray:
+    r"""Return ``moment`` to the power -1/2, (d,): what divides by the size of the gradient itself.
 
-    With :math:`\mathbb E g_k^2` this is Adam on its axes (and SOAP in any basis, and Muon for wide layers) for 1/2, and
-    Shampoo with exponents -1/4 for 1/4. The noise part of the moment is proportional to :math:`\lambda`, its signal
-    part to :math:`\lambda^2`: p = -1/2 and -1 for power 1/2, p = -1/4 and -1/2 for 1/4.
+    With :math:`\mathbb E g_k^2` this is Adam on its axes, SOAP in any basis, and the polar factor of a wide layer. The
+    noise part of the moment is proportional to :math:`\lambda`, its signal part to :math:`\lambda^2`: p = -1/2 and -1.
     """
-    return validate.positive("moment", moment) ** -validate.number("power", power, 0)
+    return validate.positive("moment", moment) ** -0.5
 
 
 def averaged(lam, signal: float, noise: float, batch: float, memory: float, window: int) -> np.ndarray:
@@ -131,7 +130,7 @@ def polar(lam, fluctuation: float = 0.0) -> np.ndarray:
     return (1 - epsilon / 2 * terms.sum(1)) / root
 
 
-def newton_schulz(moment, steps: int = 5) -> np.ndarray:
+def newton_schulz(moment) -> np.ndarray:
     r"""Return what Muon's unfinished iteration multiplies singular values by, for G'G of eigenvalues ``moment`` (d,).
 
     The values :math:`s_k=\sqrt{m_k/\sum m}` are sent to :math:`\phi(s)=as+bs^3+cs^5` five times; the multiplier is
@@ -139,7 +138,7 @@ def newton_schulz(moment, steps: int = 5) -> np.ndarray:
     """
     moment = validate.positive("moment", moment)
     s = start = np.sqrt(moment / moment.sum())
-    for _ in range(validate.count("steps", steps)):
+    for _ in range(5):
         s = MUON[0] * s + MUON[1] * s**3 + MUON[2] * s**5
     return s / start
 
