@@ -59,7 +59,6 @@ def test_limits_of_the_multipliers():
     assert local(lambda x: theory.clipped(x, small, x**0.5)) == pytest.approx(-0.5, abs=1e-4)
     assert local(lambda x: theory.normalised(theory.second_moment(x, 1.0, 0.0))) == pytest.approx(-1, abs=1e-4)
     assert local(lambda x: theory.normalised(theory.second_moment(x, 0.0, 1.0, 9))) == pytest.approx(-0.5, abs=1e-4)
-    assert local(lambda x: theory.normalised(theory.second_moment(x, 0.0, 1.0, 9), 0.25)) == pytest.approx(-0.25)
 
 
 def test_clipped_is_the_regression_of_the_clipped_average():
