@@ -16,6 +16,7 @@ from fl.claims import (  # noqa: F401, in reading order: `fl list` and the score
     representation,
     representation_contest,
     single_index,
+    effective_exponent,
 )
 
 # isort: on
