@@ -83,10 +83,10 @@ def minimise(
         raise ValueError("model must have weights, and requires_grad on all of them")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(validate.count("seed", seed, minimum=0))
-        start = _gradients(name, params, loss, graph=every > 0)
-        if not np.isfinite(start):
-            raise ValueError(f"loss() = {start} at the start: must be finite")
         try:
+            start = _gradients(name, params, loss, graph=every > 0)
+            if not np.isfinite(start):
+                raise ValueError(f"loss() = {start} at the start: must be finite")
             if name == "L-BFGS":
                 return _lbfgs(params, loss, steps, watch, **hyper)
             return _loop(name, params, loss, steps, watch, every, recipe.make(model, loss, **hyper), start)
