@@ -78,7 +78,10 @@ def mnist_folder() -> Path | None:
 
 
 def fetch_mnist() -> Path:
-    """Download the two files (1.6 MB), check their sha256, and return their folder; a failure leaves nothing behind."""
+    """Download the two files (1.6 MB), check their sha256, and return their folder.
+
+    A failure leaves no part of a file behind; a file that is whole stays, and is not fetched again.
+    """
     import pooch  # its import warns about missing notebook widgets, so only a download pays for it
 
     folder = platformdirs.user_cache_path("fl")

@@ -65,7 +65,9 @@ def minimise(
 
     Raises:
         ValueError: for an unknown name or hyper-parameter, a value out of range, a loss that is no function, is not a
-            finite scalar at the start, or has no graph; for a loss without second derivatives where they are needed.
+            finite scalar at the start, or has no graph; for a loss without second derivatives where they are needed;
+            for a model with frozen weights, or without the layers that the optimizer wants.
+        ImportError: if the optimizer comes from `pytorch_optimizer` and the extra ``zoo`` is not installed.
     """
     recipe = ZOO[validate.choice("name", name, ZOO)]
     hyper = _checked(name, recipe, hyper)
@@ -77,12 +79,14 @@ def minimise(
     every = recipe.graph_every if isinstance(recipe.graph_every, int) else hyper[recipe.graph_every]
     watch = watch or (lambda step, value: False)
     params = list(model.parameters())
+    if not params or not all(w.requires_grad for w in params):
+        raise ValueError("model must have weights, and requires_grad on all of them")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(validate.count("seed", seed, minimum=0))
-        start = _gradients(name, params, loss, graph=every > 0)
-        if not np.isfinite(start):
-            raise ValueError(f"loss() = {start} at the start: must be finite")
         try:
+            start = _gradients(name, params, loss, graph=every > 0)
+            if not np.isfinite(start):
+                raise ValueError(f"loss() = {start} at the start: must be finite")
             if name == "L-BFGS":
                 return _lbfgs(params, loss, steps, watch, **hyper)
             return _loop(name, params, loss, steps, watch, every, recipe.make(model, loss, **hyper), start)
@@ -174,18 +178,27 @@ def _published(make: Callable) -> Callable:
     return lambda model, loss, **hyper: make(list(model.parameters()), **hyper).step
 
 
-def _from_zoo(name: str, **fixed) -> Callable:
-    def make(params, **hyper):
+def library(name: str) -> type[torch.optim.Optimizer]:
+    """Return a class of `pytorch_optimizer`.
+
+    Raises:
+        ImportError: if the package is not installed; the message says how to install it.
+    """
+    try:
         import pytorch_optimizer  # slow to import, and only the extra `zoo` brings it
+    except ImportError as error:
+        cure = "install the extra `zoo`, with pip install -e '.[zoo]' in the checkout"
+        raise ImportError(f"{name} needs pytorch-optimizer, which is not here: {cure}") from error
+    return getattr(pytorch_optimizer, name)
 
-        return getattr(pytorch_optimizer, name)(params, **hyper, **fixed)
 
-    return make
+def _from_library(name: str, **fixed) -> Callable:
+    return _published(lambda params, **hyper: library(name)(params, **hyper, **fixed))
 
 
 def _sam(model, loss, lr, rho):
     params = list(model.parameters())
-    sam = _from_zoo("SAM")(params, base_optimizer=torch.optim.SGD, lr=lr, rho=rho)
+    sam = library("SAM")(params, base_optimizer=torch.optim.SGD, lr=lr, rho=rho)
     return lambda: sam.step(lambda: _gradients("SAM", params, loss))
 
 
@@ -254,11 +267,11 @@ ZOO: dict[str, Recipe] = {
     "Adam": Recipe(_published(torch.optim.Adam), {"lr": _rate(1e-3)}),
     "AdamW": Recipe(_published(torch.optim.AdamW), {"lr": _rate(1e-3), "weight_decay": Hyper(1.0)}),
     "Sophia-H": Recipe(
-        _published(_from_zoo("SophiaH")),
+        _from_library("SophiaH"),
         {"lr": _rate(0.01), "p": _rate(0.05), "update_period": Hyper(10)},
         graph_every="update_period",
     ),
-    "AdaHessian": Recipe(_published(_from_zoo("AdaHessian")), {"lr": _rate(0.01)}, graph_every=1),
+    "AdaHessian": Recipe(_from_library("AdaHessian"), {"lr": _rate(0.01)}, graph_every=1),
     "power-AdaHessian": Recipe(
         _published(PowerAdaHessian), {"lr": _rate(1.0), "p": Hyper(-1.0, -4.0, 4.0)}, graph_every=1
     ),
@@ -276,9 +289,7 @@ ZOO: dict[str, Recipe] = {
             "every": Hyper(5),
         },
     ),
-    "SOAP": Recipe(
-        _published(_from_zoo("SOAP", weight_decay=0.0)), {"lr": _rate(0.01), "precondition_frequency": Hyper(1)}
-    ),
+    "SOAP": Recipe(_from_library("SOAP", weight_decay=0.0), {"lr": _rate(0.01), "precondition_frequency": Hyper(1)}),
     "Muon": Recipe(_muon, {"lr": _rate(0.01), "bias_lr": _rate(0.1)}),
     "L-BFGS": Recipe(lambda model, loss: None, {"pairs": Hyper(20)}),
     "exact": Recipe(_exact, {"lr": _rate(0.5), "p": Hyper(0.0, -4.0, 4.0)}),

@@ -32,9 +32,15 @@ class KFAC(torch.optim.Optimizer):
         damping: :math:`\delta`.
         clip: :math:`\kappa`.
         every: steps between two refreshes.
+
+    Raises:
+        ValueError: if the model has weights besides those of linear layers with biases.
     """
 
     def __init__(self, model: nn.Module, loss: Callable[[], Tensor], lr, damping, clip, every):
+        layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
+        if any(m.bias is None for m in layers) or 2 * len(layers) != len(list(model.parameters())):
+            raise ValueError("model: K-FAC wants linear layers with biases, and no other weights")
         super().__init__(model.parameters(), {"lr": lr})
         self.model, self.loss, self.damping, self.clip, self.every, self.age = model, loss, damping, clip, every, 0
 

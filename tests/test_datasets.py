@@ -1,6 +1,7 @@
 """Real images: what is loaded, and what a broken file says."""
 
 import gzip
+import hashlib
 import http.server
 import os
 import threading
@@ -60,6 +61,41 @@ def test_a_folder_that_lacks_a_file_is_named(no_mnist, monkeypatch, tmp_path):
     monkeypatch.setenv("FL_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="FL_DATA = .* lacks t10k-images.*: copy it there or unset FL_DATA"):
         datasets.load("mnist")
+
+
+def whole(name: str) -> bytes:
+    """Return a file of the right form, black or all zeros, with the given name."""
+    magic, shape, _ = datasets.FILES[name]
+    head = b"".join(n.to_bytes(4, "big") for n in (magic, *shape))
+    return head + bytes(int(np.prod(shape)))
+
+
+@pytest.mark.parametrize("broken", list(datasets.FILES), ids=["images", "labels"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda raw: gzip.compress(raw)[:-20], "is truncated or not a gzip file"),
+        (lambda raw: gzip.compress(raw[:-1]), "bytes: must be|in .* bytes"),
+        (lambda raw: gzip.compress(b"\0\0\x08\x07" + raw[4:]), "starts with 00000807: an IDX file of this kind"),
+        (gzip.compress, "has sha256 .*: must be"),
+    ],
+    ids=["truncated", "bytes missing", "magic", "checksum"],
+)
+def test_loading_a_folder_with_a_broken_file_names_the_file_and_the_cure(
+    broken, damage, message, tmp_path, monkeypatch
+):
+    right = {}
+    for name in datasets.FILES:
+        content = gzip.compress(whole(name), mtime=0)
+        right[name] = (*datasets.FILES[name][:2], hashlib.sha256(content).hexdigest())
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setenv("FL_DATA", str(tmp_path))
+    monkeypatch.setattr(datasets, "FILES", right)
+    assert datasets.load("mnist").X.max() == 0
+    (tmp_path / broken).write_bytes(damage(whole(broken)[:-1] + b"\1"))
+    with pytest.raises(ValueError, match=message) as error:
+        datasets.load("mnist")
+    assert str(tmp_path / broken) in str(error.value) and "replace it by the distributed file" in str(error.value)
 
 
 def test_a_good_file_is_read(tmp_path):
@@ -140,9 +176,37 @@ def test_a_failed_download_leaves_nothing_behind(no_mnist, mirror, answer):
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_good_download_is_kept(no_mnist, mirror, monkeypatch):
-    import hashlib
+@pytest.mark.parametrize("failure", [OSError("no space left on device"), KeyboardInterrupt()], ids=["disk", "Ctrl-C"])
+def test_a_download_that_ends_half_way_leaves_nothing_behind(no_mnist, monkeypatch, failure):
+    import pooch
 
+    def half(self, url, output_file, downloader, **_):
+        with open(output_file, "wb") as file:
+            file.write(b"half of the bytes")
+        raise failure
+
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", half)
+    with pytest.raises(type(failure)):
+        datasets.fetch_mnist()
+    assert os.listdir(no_mnist) == [] and datasets.mnist_folder() is None
+    with pytest.raises(FileNotFoundError, match="MNIST is not here"):
+        datasets.load("mnist")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_failure_at_the_second_file_keeps_the_whole_first_one_and_no_more(no_mnist, mirror, monkeypatch):
+    content = gzip.compress(idx())
+    good = (2049, (3,), hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(datasets, "FILES", {"first.gz": good, "second.gz": good})
+    mirror |= {"first.gz": (len(content), content), "second.gz": (len(content), content[:-3])}
+    with pytest.raises(Exception, match=".+"):
+        datasets.fetch_mnist()
+    assert os.listdir(no_mnist) == ["first.gz"] and (no_mnist / "first.gz").read_bytes() == content
+    assert datasets.mnist_folder() is None
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_good_download_is_kept(no_mnist, mirror, monkeypatch):
     content = gzip.compress(idx())
     files = {LABELS: (2049, (3,), hashlib.sha256(content).hexdigest())}
     monkeypatch.setattr(datasets, "FILES", files)

@@ -26,7 +26,8 @@ class Exponent(NamedTuple):
     """Both exponents, their fit, and the curves they are read from, K directions, from the largest eigenvalue on.
 
     ``eigenvalues`` (K,) in units of the inputs squared; ``ratio`` (K,) is r, ``gain`` (K,) is a; ``r2`` is the
-    coefficient of determination of ``ratio``; ``windows`` how many windows were complete. NaN without any.
+    coefficient of determination of ``ratio``; ``windows`` how many windows were complete. NaN without any, or where the
+    weights stood still through a whole window.
     """
 
     p_ratio: float
@@ -48,11 +49,13 @@ class Recorder:
         kept: smallest relative eigenvalue.
 
     Raises:
-        ValueError: if the covariance is not PSD, window < 1, or ``kept`` is outside (0, 1].
+        ValueError: if the covariance is not PSD or zero, window < 1, or ``kept`` is outside (0, 1].
     """
 
     def __init__(self, covariance, window: int = WINDOW, kept: float = KEPT):
         values, vectors = np.linalg.eigh(validate.psd("covariance", covariance))
+        if values[-1] <= 0:
+            raise ValueError("covariance = 0: must have a positive eigenvalue")
         keep = values >= validate.number("kept", kept, 0, 1, open_low=True) * values[-1]
         self.eigenvalues, self.basis = values[keep][::-1], vectors[:, keep][:, ::-1]
         self.window, self.windows = validate.count("window", window), []
@@ -77,8 +80,8 @@ class Recorder:
             ratio, gain = np.mean(ratios, 0), np.mean(gains, 0)
             p_ratio, r2 = _slope(lam, ratio)
             p_gain, _ = _slope(lam, np.log(np.where(gain > 0, gain, np.nan)))
-        scale = (lam / lam[0]) ** p_ratio
-        kappa = np.mean([_cosine(-(D @ U), (S @ U) * scale) for D, S in self.windows])
+            scale = (lam / lam[0]) ** p_ratio
+            kappa = np.mean([_cosine(-(D @ U), (S @ U) * scale) for D, S in self.windows])
         return Exponent(p_ratio, p_gain, float(kappa), r2, len(self.windows), lam, ratio, gain)
 
 

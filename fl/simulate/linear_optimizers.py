@@ -1,7 +1,7 @@
 r"""Optimizers for the two layers of :math:`\hat y = F G x`, behind one call.
 
-SGD, momentum, Adam, AdamW and Muon are torch's, SOAP is `pytorch_optimizer`'s. KFAC, its halves, damped natural
-gradient, Shampoo with a moving average and Muon with the exact polar factor (torch's five Newton-Schulz steps in
+SGD, momentum, Adam, AdamW and Muon are torch's, SOAP is `pytorch_optimizer`'s, Shampoo is that of `fl.preconditioners`.
+KFAC, its halves, damped natural gradient and Muon with the exact polar factor (torch's five Newton-Schulz steps in
 bfloat16 are rough) are written out: no library has them in this form.
 """
 
@@ -11,18 +11,20 @@ import torch
 from torch import Tensor
 
 from fl import validate
+from fl.optimizers import library
+from fl.preconditioners import Shampoo
 
-TORCH = {
+PUBLISHED = {
     "SGD": lambda w: torch.optim.SGD(w, lr=0.0),
     "momentum": lambda w: torch.optim.SGD(w, lr=0.0, momentum=0.9),
     "Adam": lambda w: torch.optim.Adam(w, lr=0.0),
     "AdamW": lambda w: torch.optim.AdamW(w, lr=0.0),
     "Muon": lambda w: torch.optim.Muon(w, lr=0.0, weight_decay=0.0),
-    "SOAP": lambda w: _soap()(w, lr=0.0, weight_decay=0.0),
+    "SOAP": lambda w: library("SOAP")(w, lr=0.0, weight_decay=0.0),
+    "Shampoo": lambda w: Shampoo(w, lr=0.0),
 }
-TORCH |= {"batch-norm": TORCH["SGD"], "batch-norm + Adam": TORCH["Adam"]}
-OWN = ("Muon exact", "Shampoo", "KFAC", "KFAC left", "KFAC right", "NGD")
-OPTIMIZERS = (*TORCH, *OWN)
+PUBLISHED |= {"batch-norm": PUBLISHED["SGD"], "batch-norm + Adam": PUBLISHED["Adam"]}
+OPTIMIZERS = (*PUBLISHED, "Muon exact", "KFAC", "KFAC left", "KFAC right", "NGD")
 
 
 def gradients(F: Tensor, G: Tensor, X: Tensor, Y: Tensor, normalise: bool = False) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,20 +49,14 @@ def updater(optimizer: str, F: Tensor, G: Tensor, damping: float = 0.0) -> Calla
         ValueError: for an unknown optimizer.
     """
     validate.choice("optimizer", optimizer, OPTIMIZERS)
-    if optimizer in TORCH:
-        return _published(TORCH[optimizer], F, G)
-    if optimizer in ("Shampoo", "Muon exact"):
-        return (_shampoo if optimizer == "Shampoo" else _muon)(F, G)
+    if optimizer in PUBLISHED:
+        return _published(PUBLISHED[optimizer], F, G)
+    if optimizer == "Muon exact":
+        return _muon(F, G)
     if optimizer == "NGD":
         return lambda rate, gF, gG, X, Z: _natural(rate, F, G, gF, gG, X, Z, damping)
     left, right = optimizer != "KFAC right", optimizer != "KFAC left"
     return lambda rate, gF, gG, X, Z: _kfac(rate, F, G, gF, gG, X, Z, damping, left, right)
-
-
-def _soap():
-    from pytorch_optimizer import SOAP  # slow to import, and only the extra `zoo` brings it
-
-    return SOAP
 
 
 def _published(make: Callable, F: Tensor, G: Tensor) -> Callable:
@@ -102,20 +98,6 @@ def _natural(rate, F, G, gF, gG, X, Z, damping) -> None:
     G -= rate * move[F.numel() :].view_as(G)
 
 
-def _shampoo(F: Tensor, G: Tensor, beta: float = 0.95, floor: float = 1e-12) -> Callable:
-    weights, age = (F, G), 0
-    factors = [[torch.zeros(s, s, dtype=W.dtype) for s in W.shape] for W in weights]
-
-    def update(rate, gF, gG, X, Z):
-        nonlocal age
-        age += 1
-        for W, g, (L, R) in zip(weights, (gF, gG), factors, strict=True):
-            L.lerp_(g @ g.T, 1 - beta), R.lerp_(g.T @ g, 1 - beta)
-            W -= rate * _root(L / (1 - beta**age), floor) @ g @ _root(R / (1 - beta**age), floor)
-
-    return update
-
-
 def _muon(F: Tensor, G: Tensor, momentum: float = 0.95) -> Callable:
     buffers = [torch.zeros_like(W) for W in (F, G)]
 
@@ -126,8 +108,3 @@ def _muon(F: Tensor, G: Tensor, momentum: float = 0.95) -> Callable:
             W -= rate * max(1, W.shape[0] / W.shape[1]) ** 0.5 * U @ Vt
 
     return update
-
-
-def _root(M: Tensor, floor: float) -> Tensor:
-    values, vectors = torch.linalg.eigh(M)
-    return (vectors * values.clamp_min(floor * values[-1]).pow(-0.25)) @ vectors.T
