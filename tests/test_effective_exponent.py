@@ -225,7 +225,7 @@ def test_course_reads_windows_of_one_run():
         (lambda: bench.measure(0, "GD", spread=0.5), "spread = 0.5"),
         (lambda: bench.measure(0, "GD", hyper={"rho": 1.0}), "hyper-parameter of GD = 'rho'"),
         (lambda: bench.along(0, rho=-1.0), "rho of SAM = -1.0"),
-        (lambda: bench.course(0, "Lion", 20), "method = 'Lion': must be one of"),
+        (lambda: bench.course(0, "Lion", 20), "optimizer = 'Lion': must be one of"),
         (lambda: bench.course(0, "GD", 30), "epochs = 30: must be a multiple of every = 20"),
         (lambda: theory.slope([1.0, 1.0], [1.0, 2.0]), "must hold two different eigenvalues"),
         (lambda: theory.slope([1.0, 2.0], [1.0, -2.0]), "multiplier has smallest entry -2"),

@@ -103,7 +103,7 @@ def test_bad_settings_are_named(change, message):
 
 
 def test_an_unknown_method_is_named():
-    with pytest.raises(ValueError, match="method = 'LARS': must be one of"):
+    with pytest.raises(ValueError, match="optimizer = 'LARS': must be one of"):
         ood.run(0, "LARS")
 
 
@@ -226,7 +226,9 @@ def test_bad_arguments_are_named(call, message):
 
 def test_gaps_take_the_methods_in_the_order_given():
     D, N = [[0.9, 0.8], [0.5, 0.7]], [[0.2, 0.1], [0.4, 0.3]]
-    data = xr.Dataset({"digit": (("method", "seed"), D), "noise": (("method", "seed"), N)}, {"method": ["A", "B"]})
+    data = xr.Dataset(
+        {"digit": (("optimizer", "seed"), D), "noise": (("optimizer", "seed"), N)}, {"optimizer": ["A", "B"]}
+    )
     for names, sign in [(["A", "B"], 1), (["B", "A"], -1)]:
         digit, noise = claims.gaps(data, names)
         assert np.allclose(digit, [sign * 0.4, sign * 0.1]) and np.allclose(noise, [sign * 0.2, sign * 0.2])

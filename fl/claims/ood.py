@@ -40,8 +40,8 @@ def runs(scale: str, names: list[str], seeds: int | None = None, **setting) -> x
     """Return the fresh runs of some methods; ``setting`` as in `fl.simulate.ood.draw`, for the digits alone."""
     seeds = range(SEEDS[scale] if seeds is None else seeds)
     if setting:
-        return sweep(ood.run, {"method": names}, seeds, **setting).expand_dims(data=["digits"])
-    return sweep(ood.run, {"data": sets(scale), "method": names}, seeds)
+        return sweep(ood.run, {"optimizer": names}, seeds, **setting).expand_dims(data=["digits"])
+    return sweep(ood.run, {"data": sets(scale), "optimizer": names}, seeds)
 
 
 def without_cue(scale: str, names: list[str], seeds: int | None = None) -> xr.Dataset:
@@ -57,12 +57,12 @@ def sampling_error(data: str = "digits", seeds: int = 1) -> float:
 def sizes(data: xr.Dataset, **more) -> dict:
     """Return what the evidence of some runs rests on."""
     found = {"data": data["data"].values.tolist(), "seeds": data["seed"].values.tolist()}
-    return found | {"methods": data["method"].values.tolist(), "h": ood.HIDDEN} | more
+    return found | {"methods": data["optimizer"].values.tolist(), "h": ood.HIDDEN} | more
 
 
 def gaps(data: xr.Dataset, names: list[str]) -> list[xr.DataArray]:
     """Return, seed by seed, by how much each method reads the digit more than the next, and the pattern less."""
-    D, N = ([data[k].sel({"method": name}, drop=True) for name in names] for k in ("digit", "noise"))
+    D, N = ([data[k].sel({"optimizer": name}, drop=True) for name in names] for k in ("digit", "noise"))
     return [D[i] - D[i + 1] for i in range(len(names) - 1)] + [N[i + 1] - N[i] for i in range(len(names) - 1)]
 
 
@@ -100,7 +100,7 @@ def _smallest(data: xr.Dataset, names: list[str]) -> float:
 def exact_power(scale, broken):
     """The smallest step in the claimed direction, or by how much D(-1) stays below two sampling errors."""
     data = without_cue(scale, EXACT) if broken else runs(scale, EXACT)
-    low = 2 * sampling_error() - data["digit"].sel({"method": "exact -1"}).mean("seed").max()
+    low = 2 * sampling_error() - data["digit"].sel({"optimizer": "exact -1"}).mean("seed").max()
     return Evidence(0, min(_smallest(data, EXACT), float(low)), 0, ORDER, None, "at least", sizes(data))
 
 
@@ -113,7 +113,7 @@ def exact_power(scale, broken):
 def power_sweep(scale, broken):
     """The smallest step of the three in the claimed direction."""
     data = without_cue(scale, POWERS) if broken else runs(scale, POWERS)
-    exponents = data["p_gain"].sel({"method": POWERS}).mean("seed").diff("method")
+    exponents = data["p_gain"].sel({"optimizer": POWERS}).mean("seed").diff("optimizer")
     smallest = min(_smallest(data, POWERS), float(exponents.min()))
     return Evidence(0, smallest, 0, ORDER, None, "at least", sizes(data))
 

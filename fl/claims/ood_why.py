@@ -22,8 +22,8 @@ def rotation(scale, broken):
     names, seeds = ["GD", "Adam"], CONTROL[scale] if broken else SEEDS[scale]
     turned = runs(scale, names, seeds, basis="random" if broken else "eigen")
     change = (turned - runs(scale, names, seeds).sel(data=["digits"])).mean("seed")
-    moved = {k: s * change[k].sel({"method": "Adam"}) for k, s in [("digit", -1), ("noise", 1), ("p_ratio", -1)]}
-    margin = min(float((v - abs(change[k].sel({"method": "GD"}))).min()) for k, v in moved.items())
+    moved = {k: s * change[k].sel({"optimizer": "Adam"}) for k, s in [("digit", -1), ("noise", 1), ("p_ratio", -1)]}
+    margin = min(float((v - abs(change[k].sel({"optimizer": "GD"}))).min()) for k, v in moved.items())
     reason = "an order needs no tolerance: the mean over seeds changes as claimed, and by more than GD's"
     return Evidence(0, margin, 0, reason, None, "at least", sizes(turned))
 

@@ -167,12 +167,14 @@ def along(seed: int, rho: float = 0.5, rate: float = 0.03, steps: int = 226, eve
     return xr.Dataset({"p_gain": ("step", p), "size": ("step", size)}, coords={"step": step})
 
 
-def course(seed: int, method: str, epochs: int, windows: tuple[int, ...] = (1, 5, 20), every: int = 20) -> xr.Dataset:
+def course(
+    seed: int, optimizer: str, epochs: int, windows: tuple[int, ...] = (1, 5, 20), every: int = 20
+) -> xr.Dataset:
     """Train on the digits for a fixed number of epochs and return the exponent that a run of each length would have.
 
     Args:
         seed: of the data and the network of `fl.simulate.ood`.
-        method: one of `ood.METHODS`.
+        optimizer: one of `ood.METHODS`.
         epochs: length of the run, a multiple of ``every``.
         windows: steps per window of the estimator.
         every: epochs between two read-outs.
@@ -181,9 +183,9 @@ def course(seed: int, method: str, epochs: int, windows: tuple[int, ...] = (1, 5
         ``p_ratio`` and ``p_gain`` (window, epoch) over all updates up to the epoch, and ``loss`` (epoch,) there.
 
     Raises:
-        ValueError: for an unknown method or epochs that are no multiple of ``every``.
+        ValueError: for an unknown optimizer or epochs that are no multiple of ``every``.
     """
-    name, hyper = ood.METHODS[validate.choice("method", method, ood.METHODS)]
+    name, hyper = ood.METHODS[validate.choice("optimizer", optimizer, ood.METHODS)]
     if validate.count("epochs", epochs) % validate.count("every", every):
         raise ValueError(f"epochs = {epochs}: must be a multiple of every = {every}")
     data = ood.draw(seed)

@@ -16,7 +16,7 @@ VARIANTS = {
     "no cue": ({"cue": "none"}, SOME),
     **{f"noise {s:g}": ({"noise": s}, SOME) for s in (0.05, 0.1, 0.2, 0.3)},
 }
-# label -> method and hyper-parameters that differ from the table's
+# label -> optimizer and hyper-parameters that differ from the table's
 SETTINGS = {
     "GD lr 0.3": ("GD", {"lr": 0.3}),
     "SAM rho 0.1": ("SAM", {"rho": 0.1}),
@@ -42,7 +42,7 @@ def table(scale: str) -> xr.Dataset:
         "book": (["digits"], ood.METHODS, 3),
         "paper": (list(ood.PROTOCOLS), ood.METHODS, 10),
     }[scale]
-    return sweep(ood.run, {"data": data, "method": list(methods)}, range(seeds))
+    return sweep(ood.run, {"data": data, "optimizer": list(methods)}, range(seeds))
 
 
 @stored("ood_variants")
@@ -53,11 +53,11 @@ def variants(scale: str) -> xr.Dataset:
     """
     seeds = {"smoke": 1, "book": 3, "paper": 5}[scale]
     parts = [
-        sweep(ood.run, {"method": list(methods if scale == "paper" else SOME)}, range(seeds), **setting)
+        sweep(ood.run, {"optimizer": list(methods if scale == "paper" else SOME)}, range(seeds), **setting)
         for setting, methods in VARIANTS.values()
     ]
     labels = xr.DataArray(list(VARIANTS), dims="variant", name="variant")
-    return xr.concat(parts, labels, join="outer").sel(method=list(parts[0]["method"].values))
+    return xr.concat(parts, labels, join="outer").sel(optimizer=list(parts[0]["optimizer"].values))
 
 
 @stored("ood_settings")
@@ -69,5 +69,5 @@ def settings(scale: str) -> xr.Dataset:
 
 def other(seed: int, setting: str) -> dict[str, float]:
     """Return `ood.run` on the digits with the hyper-parameters of `SETTINGS`."""
-    method, hyper = SETTINGS[setting]
-    return ood.run(seed, method, hyper=hyper)
+    optimizer, hyper = SETTINGS[setting]
+    return ood.run(seed, optimizer, hyper=hyper)
