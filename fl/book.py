@@ -5,7 +5,7 @@ import os
 import torch
 from IPython.display import Markdown, display
 
-from fl import claims, plotting
+from fl import claims, plotting, validate
 
 
 def scale() -> str:
@@ -19,24 +19,25 @@ def setup() -> None:
     plotting.style()
 
 
-def check(id: str) -> None:
-    """Evaluate a claim (from the store where possible), print its line, and raise unless it stands.
+def check(*ids: str) -> None:
+    """Evaluate claims (from the store where possible, several at a time) and print the line of each that stands.
 
-    The line names what does not change from machine to machine: the prediction and the tolerance to two digits.
+    A line names what does not change from machine to machine: the prediction and the tolerance to two digits.
 
     Raises:
-        AssertionError: if the claim does not hold or its control does not fail, with all numbers.
+        AssertionError: if a claim does not hold or its control does not fail, with all numbers.
+        ValueError: for an unknown id.
     """
-    v = claims.verify(id, scale())
-    relation = v.tolerance_reason.split(";")[0]
-    if not v.holds:
-        raise AssertionError(
-            f"{id} does not hold: measured {v.measured:.4g}, predicted {relation} {v.predicted:.4g}, "
-            f"tolerance {v.tolerance:.2g} ({v.tolerance_reason})"
-        )
-    if not v.control_fails:
-        raise AssertionError(f"{id} is a broken claim: its control ({v.control}) passes the same check")
-    print(f"{id}: PASS ({relation} {v.predicted:.2g}, tolerance {v.tolerance:.1g}; control fails)")
+    for v in claims.verify_all([claims.CLAIMS[validate.choice("claim", id, claims.CLAIMS)] for id in ids], scale()):
+        relation = v.tolerance_reason.split(";")[0]
+        if not v.holds:
+            raise AssertionError(
+                f"{v.id} does not hold: measured {v.measured:.4g}, predicted {relation} {v.predicted:.4g}, "
+                f"tolerance {v.tolerance:.2g} ({v.tolerance_reason})"
+            )
+        if not v.control_fails:
+            raise AssertionError(f"{v.id} is a broken claim: its control ({v.control}) passes the same check")
+        print(f"{v.id}: PASS ({relation} {v.predicted:.2g}, tolerance {v.tolerance:.1g}; control fails)")
 
 
 def glue(name: str, value, spec: str = ".3g") -> None:

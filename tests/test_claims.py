@@ -179,6 +179,11 @@ def test_check_prints_one_stable_line(registry, capsys, monkeypatch):
     register("demo.good", 1.0123456, standard_error=0.01)
     fl.check("demo.good")
     assert capsys.readouterr().out == "demo.good: PASS (equal 1, tolerance 0.1; control fails)\n"
+    register("demo.other", 1.0)
+    fl.check("demo.other", "demo.good")
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["demo.other", "demo.good"]
+    with pytest.raises(ValueError, match="claim = 'demo.none': must be one of demo.good, demo.other"):
+        fl.check("demo.none")
 
 
 @pytest.mark.parametrize(
@@ -265,7 +270,11 @@ def test_list_shows_statements_as_they_are(registry):
 def check_lines() -> dict[str, Counter]:
     """Return, per page of the book, how often each claim is checked."""
     return {
-        page.stem: Counter(re.findall(r"fl\.check\(\s*\"([^\"]+)\"\s*\)", page.read_text()))
+        page.stem: Counter(
+            id
+            for call in re.findall(r"fl\.check\(([^)]*)\)", page.read_text())
+            for id in re.findall(r'"([^"]+)"', call)
+        )
         for page in (ROOT / "book").glob("*.md")
     }
 
