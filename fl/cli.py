@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from fl import claims, simulate, stored  # noqa: F401, simulate registers the stored runs
+from fl import claims, stored
+from fl.simulate import noise, ood_runs, optimizer_contest, transfer  # noqa: F401, registers the stored runs
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 Scale = StrEnum("Scale", {s: s for s in claims.SCALES})

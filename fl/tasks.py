@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import special
-from scipy.stats import ortho_group
 
 from fl import numerics, validate
 
@@ -140,6 +139,8 @@ class Spectrum:
 
     def rotated(self, rng: np.random.Generator) -> "Spectrum":
         """Return the same eigenvalues on Haar-random eigenvectors."""
+        from scipy.stats import ortho_group  # takes a second to import, and few processes need it
+
         rng = validate.generator("rng", rng)
         return Spectrum(self.eigenvalues, ortho_group.rvs(self.d, random_state=rng) if self.d > 1 else np.eye(1))
 

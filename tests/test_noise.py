@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fl.simulate import noise
+from fl.simulate import alignment, noise
 
 
 @pytest.mark.parametrize("case", ["high", "low"])
@@ -28,6 +28,14 @@ def test_seeds_share_inputs_across_noise_levels_and_permutation_spares_the_test_
     assert np.allclose(shuffled.y[noise.TRAIN :], quiet.y[noise.TRAIN :])
     assert np.allclose(np.sort(shuffled.y[: noise.TRAIN]), np.sort(quiet.y[: noise.TRAIN]))
     assert not np.allclose(shuffled.y[: noise.TRAIN], quiet.y[: noise.TRAIN])
+
+
+@pytest.mark.parametrize("case", ["high", "low"])
+def test_cases_are_those_of_the_alignment_chapter(case):
+    ours, theirs = noise.task(case, 2.0, [1.0]), alignment.extreme_task(case.capitalize(), 2.0)
+    assert np.array_equal(ours.spectrum.eigenvalues, theirs.spectrum.eigenvalues)
+    assert np.array_equal(ours.teacher.directions, theirs.teacher.directions)
+    assert ours.teacher.link is theirs.teacher.link and ours.snr == theirs.snr
 
 
 def test_two_directions():

@@ -227,7 +227,7 @@ def test_mnist_without_the_files_says_what_to_do(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        ({"method": "Lion"}, r"method = 'Lion': must be one of exact -1, .*K-FAC 1e-3"),
+        ({"optimizer": "Lion"}, r"optimizer = 'Lion': must be one of exact -1, .*K-FAC 1e-3"),
         ({"data": "cifar"}, "data = 'cifar': must be one of digits, mnist"),
         ({"basis": "fourier"}, "basis = 'fourier': must be one of pixel, eigen, random"),
         ({"cue": "some"}, "cue = 'some': must be one of class, none"),
@@ -240,4 +240,4 @@ def test_mnist_without_the_files_says_what_to_do(monkeypatch, tmp_path):
 )
 def test_mistakes_are_named(mistake, message):
     with pytest.raises(ValueError, match=message):
-        ood.run(**{"seed": 0, "method": "GD"} | mistake)
+        ood.run(**{"seed": 0, "optimizer": "GD"} | mistake)

@@ -134,11 +134,10 @@ def test_kfac_limits():
 
 @pytest.mark.parametrize("n", [13, 60])
 def test_kfac_length_contains_the_ridge_risk(n):
-    # two chapters, two derivations: |beta|^2 = sum b s^2/D^2 + gamma E[s/D^2] * (test error of ridge regression)
+    # two chapters, one kappa: |beta|^2 = sum b s^2/D^2 + gamma E[s/D^2] * (test error of ridge regression)
     s, lam, rho = log_spaced(30, 12).eigenvalues, 0.2, 0.7
     b = np.random.default_rng(3).dirichlet(np.ones(30))
     kappa = theory.resolvent_scale(s, 30 / n, lam)
-    assert np.isclose(kappa, ridge.implicit_ridge(s, n, lam))
     risk = ridge.ridge_risk(s, s * b, 0.0, n, lam, rho).test
     square = b @ (s / (s + kappa)) ** 2 + np.sum(s / (s + kappa) ** 2) / n * risk
     assert np.isclose(theory.kfac(s, b, 30 / n, rho, lam).square, square)

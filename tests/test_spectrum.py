@@ -12,7 +12,7 @@ from scipy.stats import norm
 from fl.claims.spectrum import ERF2, RELU, SIN, SIN_COS, TANH, WAVE
 from fl.simulate import spectrum as simulate
 from fl.theory.feature_resolvent import fixed_point, linearise, resolvent
-from fl.theory.ridge_error import linear_floor, random_features_risk, ridge_error
+from fl.theory.ridge_error import linear_floor, ridge_error
 from fl.theory.spectrum import (
     Law,
     averaged,
@@ -30,6 +30,8 @@ from fl.theory.spiked_features import (
     spiked_model,
     teacher_given_spike,
 )
+from fl.theory.spikes import pair
+from fl.theory.spikes_risk import small_step_risk
 
 
 @settings(max_examples=15, deadline=None)
@@ -183,12 +185,14 @@ def test_without_spike_the_alignment_does_not_matter():
 def test_without_spike_the_error_is_the_classical_risk(psi1, psi2, lam):
     alpha = psi1 / psi2
     here = ridge_error(SIN, TANH, spiked_model(0.0), lam * alpha, alpha, psi2, 0.05).test[0]
-    assert np.isclose(here, random_features_risk(SIN, TANH, lam, psi1, psi2, 0.05) + 0.05, rtol=1e-7)
+    classical = small_step_risk(pair(("tanh", 1.0), ("sin", 1.0), 0.05), psi1, psi2, lam, 0.0)
+    assert np.isclose(here, classical + 0.05, rtol=1e-7)
 
 
 def test_published_values_of_the_classical_risk():
     # no penalty, infinitely many samples and neurons: what is left is the part of the link that is not linear
-    assert np.isclose(random_features_risk(SIN, TANH, 1e-9, 1e7, 1e3), linear_floor(SIN), rtol=1e-2)
+    two = pair(("tanh", 1.0), ("sin", 1.0), 0.0)
+    assert np.isclose(small_step_risk(two, 1e7, 1e3, 1e-9, 0.0), linear_floor(SIN), rtol=1e-2)
 
 
 def test_no_error_below_the_noise_and_a_huge_penalty_predicts_nothing():
@@ -201,7 +205,7 @@ def test_no_error_below_the_noise_and_a_huge_penalty_predicts_nothing():
 
 
 def test_linear_floor_of_sine():
-    assert np.isclose(linear_floor(SIN, 0.1), (1 - np.exp(-2)) / 2 - np.exp(-1) + 0.1, rtol=1e-12)
+    assert np.isclose(linear_floor(SIN), (1 - np.exp(-2)) / 2 - np.exp(-1), rtol=1e-12)
 
 
 def test_stated_accuracy_of_the_kappa_grid():

@@ -1,6 +1,8 @@
 """The walls of the house: which part of `fl` may import which."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,13 @@ def test_only_sweep_starts_processes(path):
 @pytest.mark.parametrize("path", under("theory/", "simulate/", "tasks", "numerics"), ids=lambda p: p.stem)
 def test_the_wings_leave_the_disk_alone(path):
     assert not touches(path, "pathlib", "os", "shutil", "tempfile", "pickle")
+
+
+def test_a_worker_of_a_sweep_imports_what_it_runs():
+    code = (
+        "import sys, fl.simulate.noise; print({'torch', 'matplotlib', 'scipy.stats', 'fl.claims'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fl.claims.engine import Evidence, claim
+from fl.plotting import standard_error
 from fl.simulate import alignment as experiment
 from fl.simulate import linear_student
 from fl.sweep import evaluate, sweep
@@ -136,7 +137,7 @@ def ridge_risk(scale, broken):
                 for j, reg in enumerate(regs):
                     risk = ridge.ridge_risk(lam, energy, p, n, reg, noise)
                     theory[i, j] = getattr(risk, kind) * (1 - risk.gamma if broken else 1)
-            mean, error = runs[kind].mean("seed").values, runs[kind].std("seed", ddof=1).values / np.sqrt(draws)
+            mean, error = runs[kind].mean("seed").values, standard_error(runs[kind]).values
             deviation.append(mean / theory - 1)
             tolerance.append(4 * error / theory + 2 / n)
     measured, allowed = worst(deviation, tolerance)
@@ -175,7 +176,7 @@ def interpolation(scale, broken):
     theory = np.array([ridge.interpolation_power_law(q + (0.5 if broken else 0), b, n) for q in qs])
     deviation, tolerance = [], []
     for kind, value in zip(("signal", "noise"), theory.T, strict=True):
-        mean, error = runs[kind].mean("seed").values, runs[kind].std("seed", ddof=1).values / np.sqrt(draws)
+        mean, error = runs[kind].mean("seed").values, standard_error(runs[kind]).values
         deviation.append(mean / value - 1)
         tolerance.append(3 * error / value + 0.02 + n / d)
     measured, allowed = worst(deviation, tolerance)

@@ -7,8 +7,10 @@ from fl.claims.spectrum import ERF, ERF3, RELU, SIN, SIN_COS, STEPS, TANH
 from fl.simulate import spectrum as simulate
 from fl.sweep import sweep
 from fl.tasks import Link
-from fl.theory.ridge_error import random_features_risk, ridge_error
+from fl.theory.ridge_error import ridge_error
 from fl.theory.spiked_features import giant_step, normal_grid, spiked_model
+from fl.theory.spikes import pair
+from fl.theory.spikes_risk import small_step_risk
 
 # link, activation, r, gamma; alpha = 2, delta = 1, lam = 0.1, noise 0.01
 ERRORS = [
@@ -106,10 +108,10 @@ LIMITS = [(2.0, 1.0, 0.1), (3.0, 1.4, 0.3), (4.0, 0.5, 0.05)]  # psi1 = n/d, psi
     control="the penalty not converted from one convention to the other",
 )
 def random_features_limit(scale, broken):
-    """Worst relative deviation between the fixed point at r = 0 and the closed form."""
-    worst, fine = 0.0, normal_grid(161)  # erf(3z) is steep
+    """Worst relative deviation between the fixed point at r = 0 and the closed form of chapter spikes at eta = 0."""
+    worst, fine = 0.0, normal_grid(161)  # erf(3z), the teacher of `pair`, is steep
     for psi1, psi2, lam in LIMITS:
-        alpha, classical = psi1 / psi2, random_features_risk(ERF3, ERF, lam, psi1, psi2, 0.01) + 0.01
+        alpha, classical = psi1 / psi2, small_step_risk(pair(), psi1, psi2, lam, 0.0) + 0.01
         here = ridge_error(
             ERF3, ERF, spiked_model(0.0), lam * (1 if broken else alpha), alpha, psi2, 0.01, grid=fine
         ).test[0]

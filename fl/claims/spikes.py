@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from fl.claims.engine import Evidence, Scale, claim
+from fl.plotting import standard_error
 from fl.simulate import spikes as simulate
 from fl.simulate.spikes import Setting
 from fl.sweep import sweep
@@ -51,11 +52,6 @@ def finite_sizes(scale: Scale) -> xr.Dataset:
     output = {"output": [True, False]}
     runs = [sweep(simulate.spike, output, range(seeds), setting=Setting(d), etas=(4.0,)) for d in dims]
     return xr.concat(runs, xr.DataArray(list(dims), dims="d", name="d")).squeeze("eta")
-
-
-def standard_error(values: xr.DataArray) -> xr.DataArray:
-    """Return the standard error of the mean over seeds."""
-    return values.std("seed", ddof=1) / values.sizes["seed"] ** 0.5
 
 
 @claim(

@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 
 from fl.claims.engine import Evidence, Scale, claim
-from fl.claims.spikes import RATIOS, standard_error
+from fl.claims.spikes import RATIOS
+from fl.plotting import standard_error
 from fl.simulate import spikes as simulate
 from fl.simulate.spikes import Setting
 from fl.sweep import sweep

@@ -21,14 +21,6 @@ def power_law_task(d: int, a: float, b: float, snr: float) -> Task:
     return Task(spectrum, Teacher(np.sqrt(energy / energy.sum() / spectrum.eigenvalues), "softplus10"), snr)
 
 
-def plain_descent(X, y, P, lr: float, steps: int) -> np.ndarray:
-    """Return the weights (d,) after gradient descent from zero on the mean square, step by step."""
-    w = np.zeros(len(X))
-    for _ in range(validate.count("steps", steps)):
-        w = w + 2 * lr / len(y) * P @ (X @ (y - X.T @ w))
-    return w
-
-
 def population_descent(a: float, b: float, p: float, d: int, lr: float, times: Sequence[float]) -> np.ndarray:
     r"""Return the excess risk at ``times`` of gradient descent on half the population mean square, from zero.
 

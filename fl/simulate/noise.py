@@ -59,8 +59,13 @@ def sample(
     X, y, clean = the_task.sample(ROWS, rng)
     if permuted:
         y = np.concatenate([rng.permutation(y[:TRAIN]), y[TRAIN:]])
+    return the_task, standardised(X, y, clean)
+
+
+def standardised(X, y, clean) -> Batch:
+    """Return the rows with both kinds of labels standardised by mean and sd of the training labels ``y[:TRAIN]``."""
     mean, sd = y[:TRAIN].mean(), y[:TRAIN].std(ddof=1)
-    return the_task, Batch(X, (y - mean) / sd, (clean - mean) / sd)
+    return Batch(X, (y - mean) / sd, (clean - mean) / sd)
 
 
 def trajectories(

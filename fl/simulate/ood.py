@@ -44,7 +44,7 @@ METHODS: dict[str, tuple[str, dict]] = EXACT | {name: (name, {}) for name in PLA
 
 
 class Data(NamedTuple):
-    """Centred inputs, one row per image, and labels; ``pictures`` are the two tests' images before centring.
+    """Centred inputs, one row per image, and labels.
 
     ``X`` and ``labels`` have the keys train, id, digit, noise, congruent (images with the pattern of their own class);
     ``mean`` (d,) is the training mean, ``patterns`` (10, d), ``covariance`` (d, d) that of the training inputs.
@@ -135,7 +135,7 @@ def network(d: int, seed: int, dtype: torch.dtype = torch.float32) -> nn.Sequent
 
 def train(
     seed: int,
-    method: str,
+    optimizer: str,
     data: str = "digits",
     long: bool = False,
     hyper: dict | None = None,
@@ -145,16 +145,16 @@ def train(
 
     Args:
         seed: of data and initial weights.
-        method: one of `METHODS`.
+        optimizer: one of `METHODS`.
         data: ``digits`` or ``mnist``.
         long: train for 500 epochs instead of to the protocol's training loss.
         hyper: further hyper-parameters of the optimizer.
         setting: of `draw`.
 
     Raises:
-        ValueError: for an unknown method, setting or hyper-parameter.
+        ValueError: for an unknown optimizer, setting or hyper-parameter.
     """
-    name, given = METHODS[validate.choice("method", method, METHODS)]
+    name, given = METHODS[validate.choice("optimizer", optimizer, METHODS)]
     drawn, protocol = draw(seed, data, **setting), PROTOCOLS[data]
     dtype = torch.float64 if name == "L-BFGS" else torch.float32  # its line search needs the digits
     X = {k: torch.as_tensor(x, dtype=dtype) for k, x in drawn.X.items()}
@@ -189,14 +189,14 @@ def train(
     return Run(model, drawn, tests, early, last, epochs, recorder.result())
 
 
-def run(seed: int, method: str, data: str = "digits", **setting) -> dict[str, float]:
+def run(seed: int, optimizer: str, data: str = "digits", **setting) -> dict[str, float]:
     """Return the numbers of one `train` run: accuracies, the two tests at loss 0.1, loss, epochs and exponents.
 
     ``digit`` and ``noise`` are the two out-of-distribution accuracies, ``id`` is that of validation, ``congruent`` that
     of the test images with the pattern of their own class; the loss is in nats. A run that ends before it reaches the
     loss 0.1 has NaN there, and one of fewer than five updates has NaN exponents.
     """
-    result = train(seed, method, data, **setting)
+    result = train(seed, optimizer, data, **setting)
     exponents = {k: getattr(result.exponent, k) for k in ("p_ratio", "p_gain", "kappa", "r2")}
     early = {f"{k}_early": result.early.get(k, np.nan) for k in ("digit", "noise")}
     return result.accuracy | early | {"loss": result.loss, "epochs": float(result.epochs)} | exponents

@@ -42,18 +42,30 @@ def early_alignment(task: Task, p: float, n: float) -> float:
     (1.0, 0.981)
     """
     p = validate.number("p", p)
-    if n != np.inf:
-        n = validate.count("n", n, minimum=2)
+    signal, noise = gradient_weights(task, n)
     lam, beta = eigenbasis(task)
     (tau,) = task.tau
-    c1, m2, m22 = label_moments(task)
     overlap, energy = beta**2 @ lam ** (p + 2), beta**2 @ lam ** (2 * p + 3)
-    if n == np.inf:
-        signal, noise = c1**2, 0.0
-    else:
-        signal, noise = c1**2 * (1 - (n - 2) / (n * (n - 1))) + m22 / n, m2 / (n - 1)
     top = signal * overlap**2 + noise * energy
     return float(top / (tau**2 * (signal * energy + noise * np.sum(lam ** (2 * p + 2)))))
+
+
+def gradient_weights(task: Task, n: float) -> tuple[float, float]:
+    r"""Return the weights s and :math:`\nu` of signal and sampling noise in :math:`\mathbb E\,gg^\top`.
+
+    .. math:: \mathbb E\,gg^\top=s\,\Sigma\beta\beta^\top\Sigma+\nu\,\Sigma,
+
+    with s and :math:`\nu` as in `early_alignment`; they are :math:`c_1^2` and 0 for infinitely many samples.
+
+    Raises:
+        ValueError: for a multi-index task, or n that is neither a whole number >= 2 nor ``inf``.
+    """
+    eigenbasis(task)  # one direction
+    c1, m2, m22 = label_moments(task)
+    if n == np.inf:
+        return c1**2, 0.0
+    n = validate.count("n", n, minimum=2)
+    return c1**2 * (1 - (n - 2) / (n * (n - 1))) + m22 / n, m2 / (n - 1)
 
 
 def label_moments(task: Task) -> tuple[float, float, float]:

@@ -153,10 +153,10 @@ def _iterate(features: Features, point: FixedPoint, steps: int) -> FixedPoint:
     return point
 
 
-def _newton(features: Features, point: FixedPoint, steps: int = 12) -> FixedPoint:
-    """Return the point after Newton steps, until the last one is small everywhere or ``steps`` are done."""
+def _newton(features: Features, point: FixedPoint) -> FixedPoint:
+    """Return the point after Newton steps, until the last one is small everywhere, at most 12."""
     k, g = len(features.pi), len(point.s)
-    for _ in range(steps):
+    for _ in range(12):
         P = point.nu[:, :, None] * np.eye(k)
         own = point.V + point.delta[:, None, None] * (P @ point.V_hat @ point.V) - P
         trace = point.nu * (point.s[:, None] + point.nu_hat) + np.einsum("gbc,gcb->gb", point.V, point.V_hat)

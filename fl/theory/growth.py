@@ -17,7 +17,7 @@ import numpy as np
 from fl import numerics, validate
 
 
-def growth_rate(X, y, P, iterations: int = 1500, step: float = 0.02) -> float:
+def growth_rate(X, y, P) -> float:
     r"""Return :math:`\Gamma=2\max_{|u|=1}|h(u)|`, the escape rate of a ReLU network with biases.
 
     No neuron ever grows faster in the norm :math:`(|u|^2+a^2)^{1/2}`, and the one at the maximum grows at this rate.
@@ -29,8 +29,6 @@ def growth_rate(X, y, P, iterations: int = 1500, step: float = 0.02) -> float:
         X: inputs (d, N).
         y: labels (N,).
         P: preconditioner of the first layer (d, d), positive semi-definite.
-        iterations: number of steps.
-        step: length of a step before the return to the sphere.
 
     Raises:
         ValueError: for a P that is not PSD, or shapes that do not fit.
@@ -40,16 +38,14 @@ def growth_rate(X, y, P, iterations: int = 1500, step: float = 0.02) -> float:
     1.414
     """
     lifted, y = _lift(X, y, P)
-    iterations = validate.count("iterations", iterations)
-    step = validate.number("step", step, 0, open_low=True)
     linear = lifted @ y
     axes = np.vstack([np.eye(len(lifted)), linear / max(np.linalg.norm(linear), np.finfo(float).tiny)])
     u = np.vstack([axes, -axes, axes, -axes])
     sign = np.repeat([[1.0], [-1.0]], 2 * len(axes), axis=0)
-    for _ in range(iterations):
+    for _ in range(1500):
         ascent = sign * ((u @ lifted > 0) * y @ lifted.T)
         norm = np.linalg.norm(ascent, axis=1, keepdims=True)
-        u = u + step * ascent / np.where(norm > 0, norm, 1.0)  # a neuron that sees no sample stays
+        u = u + 0.02 * ascent / np.where(norm > 0, norm, 1.0)  # a neuron that sees no sample stays
         u /= np.linalg.norm(u, axis=1, keepdims=True)
     return 2 * float(np.abs(np.maximum(u @ lifted, 0) @ y).max()) / len(y)
 

@@ -111,16 +111,11 @@ def kfac_tangents(tangents, eta: float, steps: int) -> np.ndarray:
     return np.array(path)
 
 
-def first_step_distance(S, G_star) -> float:
-    """Return the distance after the first SGD step from zero features: it spans row(G* S), not row(G*)."""
-    G_star, S = np.atleast_2d(np.asarray(G_star, dtype=float)), _covariance(S)
-    return numerics.subspace_distance((G_star @ S).T, G_star.T)
-
-
 def two_level_first_step(a: float, b: float) -> float:
-    r"""Return the same for a covariance with levels ``a``, ``b`` and one direction with half its mass on each.
+    r"""Return the distance after the first SGD step from zero features, which span row(G* S), not row(G*).
 
-    The cosine is :math:`\cos^2 = (a+b)^2/(2(a^2+b^2))`.
+    The covariance has two levels ``a``, ``b`` and one direction with half its mass on each. The cosine is
+    :math:`\cos^2 = (a+b)^2/(2(a^2+b^2))`.
 
     >>> round(two_level_first_step(1.8, 0.2), 6)
     0.624695

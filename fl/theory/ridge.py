@@ -87,15 +87,32 @@ def implicit_ridge(t, n: int, reg: float) -> float:
     1.0
     """
     t, n, reg = validate.positive("t", t), validate.count("n", n), validate.number("reg", reg, 0)
-    if reg == 0 and len(t) <= n:
-        if len(t) == n:
-            raise ValueError(f"reg = 0 with n = {n} equal to the dimension: the risk is infinite, take reg > 0")
+    if reg == 0 and len(t) == n:
+        raise ValueError(f"reg = 0 with n = {n} equal to the dimension: the risk is infinite, take reg > 0")
+    return resolvent_scale(t, len(t) / n, reg)
+
+
+def resolvent_scale(s, gamma: float, damping: float) -> float:
+    r"""Return the :math:`\kappa\ge 0` with :math:`\lambda = \kappa\,(1 - \gamma\,\bar{\mathbb E}[s/(s+\kappa)])`.
+
+    It turns the sample covariance into the true one, :math:`\lambda(\hat\Sigma+\lambda)^{-1}\approx
+    \kappa(\Sigma+\kappa)^{-1}`; the mean is over the eigenvalues ``s`` (d,), ``gamma`` is d/n, ``damping`` is
+    :math:`\lambda`. At zero damping it is 0 for gamma <= 1 and positive beyond.
+
+    >>> round(resolvent_scale([1.0], gamma=2.0, damping=0.0), 12)  # isotropic: gamma - 1
+    1.0
+    """
+    s, gamma = validate.positive("s", s), validate.number("gamma", gamma, 0, open_low=True)
+    damping = validate.number("damping", damping, 0)
+    if damping == 0 and gamma <= 1:
         return 0.0
-    # sum t/(t + k) lies between d t_min/(t_min + k) and sum(t)/k: both ends enclose the root
-    low = max(reg, t.min() * (len(t) - n) / n) / 2
-    high = 2 * (reg + t.sum() / n)
-    root = brentq(lambda v: reg * np.exp(-v) + np.mean(t / (t + np.exp(v))) * len(t) / n - 1, np.log(low), np.log(high))
-    return float(np.exp(root))
+
+    def excess(v):  # divided by kappa = e^v: at zero damping the root kappa = 0 is not the one wanted
+        return damping * np.exp(-v) + gamma * np.mean(s / (s + np.exp(v))) - 1
+
+    # the mean lies between s_min/(s_min + kappa) and mean(s)/kappa: both ends enclose the root
+    low, high = max(damping, s.min() * (gamma - 1)) / 2, 2 * (damping + gamma * s.mean())
+    return float(np.exp(brentq(excess, np.log(low), np.log(high), xtol=1e-14, rtol=1e-14)))
 
 
 def tuned_ridge(lam, energy, p: float, n: int, noise: float) -> tuple[float, float]:
@@ -114,8 +131,8 @@ def tuned_ridge(lam, energy, p: float, n: int, noise: float) -> tuple[float, flo
     return float(best.fun), float(kappa * (1 - np.sum(t / (t + kappa)) / n))
 
 
-def best_exponent(lam, energy, n: int, noise: float, *, tuned: bool = True, bounds=(-2.0, 4.0)) -> float:
-    r"""Return the p of smallest test error, with ``reg`` tuned for each p, or without regularisation.
+def best_exponent(lam, energy, n: int, noise: float, *, tuned: bool = True) -> float:
+    r"""Return the p in [-2, 4] of smallest test error, with ``reg`` tuned for each p, or without regularisation.
 
     With :math:`e_r\propto\lambda_r^{p^*+1}` and noise > 0 the tuned optimum is :math:`p^*` for every N and noise.
     Without regularisation d > N is needed.
@@ -124,7 +141,7 @@ def best_exponent(lam, energy, n: int, noise: float, *, tuned: bool = True, boun
         loss = lambda p: tuned_ridge(lam, energy, p, n, noise)[0]  # noqa: E731
     else:
         loss = lambda p: ridge_risk(lam, energy, p, n, 0.0, noise).test  # noqa: E731
-    return float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-5}).x)
+    return float(minimize_scalar(loss, bounds=(-2.0, 4.0), method="bounded", options={"xatol": 1e-5}).x)
 
 
 def interpolation_power_law(q: float, b: float, n: int) -> tuple[float, float]:
@@ -144,38 +161,6 @@ def interpolation_power_law(q: float, b: float, n: int) -> tuple[float, float]:
     n = validate.count("n", n)
     constant = gamma_function(2 - s) * gamma_function(s) * (np.pi / q / np.sin(np.pi / q)) ** (b - 1)
     return float(constant * n ** (1.0 - b)), q - 1
-
-
-def gd_solution(X, y, P, lr: float, steps: int) -> np.ndarray:
-    r"""Return the weights (d,) after ``steps`` of :math:`w\leftarrow w+\frac{2\eta}{N}PX(y-X^\top w)` from zero.
-
-    .. math:: w=PX\,G^+\bigl(I-(I-\tfrac{2\eta}N G)^{\text{steps}}\bigr)\,y,\qquad G=X^\top PX.
-
-    >>> gd_solution([[1.0]], [2.0], [[1.0]], lr=0.25, steps=2).tolist()  # w = 2 (1 - 1/4)
-    [1.5]
-    """
-    X, y, P = validate.array("X", X, ("d", "N")), validate.array("y", y, ("N",)), validate.psd("P", P)
-    lr, steps = validate.number("lr", lr, 0, open_low=True), validate.count("steps", steps, minimum=0)
-    values, V = np.linalg.eigh(X.T @ P @ X)
-    seen = values > 1e-12 * values[-1]
-    gain = np.zeros_like(values)
-    gain[seen] = (1 - (1 - 2 * lr * values[seen] / len(y)) ** steps) / values[seen]
-    return P @ X @ (V @ (gain * (V.T @ y)))
-
-
-def two_level_ridge(A: float, m_A: int, B: float, m_B: int, n: int) -> float:
-    r"""Return the implicit ridge of the interpolator for ``m_A`` modes at :math:`t=A` and ``m_B`` at :math:`t=B`.
-
-    The positive root of :math:`N\kappa^2+(N(A+B)-m_AA-m_BB)\,\kappa+AB\,(N-m_A-m_B)=0`.
-
-    Raises:
-        ValueError: unless m_A + m_B > n.
-    """
-    A, B = validate.number("A", A, 0, open_low=True), validate.number("B", B, 0, open_low=True)
-    d = validate.count("m_A", m_A) + validate.count("m_B", m_B)
-    if validate.count("n", n) >= d:
-        raise ValueError(f"n = {n}: must be < m_A + m_B = {d}, else nothing is interpolated")
-    return float(np.roots([n, n * (A + B) - m_A * A - m_B * B, A * B * (n - d)]).max())
 
 
 def _at_kappa(t, energy, n: int, kappa: float, noise: float) -> RidgeRisk:

@@ -11,7 +11,6 @@ Derived in chapter `spectrum`.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
 
 from fl import validate
 from fl.tasks import Link
@@ -63,46 +62,10 @@ def ridge_error(
     return RidgeError(error @ features.weight, (point.D**2 * error) @ features.weight)
 
 
-def linear_floor(link: Link, noise: float = 0.0) -> float:
-    r"""Return :math:`\operatorname{Var} g - h_1^2 + \text{noise}`, the least error of a linear model."""
+def linear_floor(link: Link) -> float:
+    r"""Return :math:`\operatorname{Var} g - h_1^2`, the least error of a linear model, label noise not included."""
     mean, variance, _ = link.moments()
-    return variance - link.hermite(1)[1] ** 2 + validate.number("noise", noise, 0)
-
-
-def random_features_risk(
-    link: Link, activation: Link, lam: float, psi1: float, psi2: float, noise: float = 0.0
-) -> float:
-    r"""Return the ridge risk of the untrained network in closed form, label noise not included.
-
-    ``psi1`` = n/d and ``psi2`` = p/d, and the penalty is :math:`n\lambda|w|^2`, the convention of chapter `spikes`:
-    ``lam * psi1 / psi2`` in `ridge_error`. Link and activation are taken centred.
-    The Gaussian equivalent of the features has the covariance :math:`\mu_1^2 W_0^\top W_0 + \mu_\star^2 I`; its ridge
-    risk needs only :math:`m(s)`, the transform of the Marchenko-Pastur law that solves :math:`sm^2+(s+\psi_2-1)m=1`.
-    Derived in chapter `spectrum`; an independent route to the same number as `ridge_error`.
-    """
-    lam, psi1 = validate.number("lam", lam, 0, open_low=True), validate.number("psi1", psi1, 0, open_low=True)
-    psi2, noise = validate.number("psi2", psi2, 0, open_low=True), validate.number("noise", noise, 0)
-    (_, variance, mu1), (_, energy, slope) = activation.moments(), link.moments()
-    star = variance - mu1**2
-
-    def transforms(kappa):
-        s = (star + kappa) / mu1**2
-        b = s + psi2 - 1
-        m = (np.sqrt(b**2 + 4 * s) - b) / (2 * s)
-        dm = -(m**2 + m) / (2 * s * m + b)
-        return s, m, dm, m / psi2 + (1 - 1 / psi2) / s, dm / psi2 - (1 - 1 / psi2) / s**2
-
-    def excess(logarithm):
-        kappa = np.exp(logarithm)
-        s, *_, dual, _ = transforms(kappa)
-        return kappa * (1 - psi2 / psi1 * (1 - kappa / mu1**2 * dual)) - lam
-
-    kappa = np.exp(brentq(excess, -30.0, 20.0, xtol=1e-14))
-    s, m, dm, dual, ddual = transforms(kappa)
-    ratio = kappa / mu1**2
-    gamma = psi2 / psi1 * (1 - 2 * ratio * dual - ratio**2 * ddual)
-    bias = slope**2 * (star / mu1**2 * m - ratio * s * dm)
-    return float((energy - slope**2 + noise + bias) / (1 - gamma) - noise)
+    return variance - link.hermite(1)[1] ** 2
 
 
 def _along_penalty(features: Features, lam, alpha, delta) -> FixedPoint:

@@ -18,6 +18,7 @@ from scipy import optimize
 
 from fl import validate
 from fl.tasks import Task
+from fl.theory.ridge import resolvent_scale
 
 
 class Moments(NamedTuple):
@@ -138,27 +139,6 @@ def best_exponent(s, b, gamma: float, nu: float, low: float = -3.0, high: float 
     return float(optimize.minimize_scalar(loss, bounds=around, method="bounded", options={"xatol": 1e-7}).x)
 
 
-def resolvent_scale(s, gamma: float, damping: float) -> float:
-    r"""Return the :math:`\kappa\ge 0` with :math:`\lambda = \kappa\,(1 - \gamma\,\bar{\mathbb E}[s/(s+\kappa)])`.
-
-    It turns the sample covariance into the true one, :math:`\lambda(\hat\Sigma+\lambda)^{-1}\approx
-    \kappa(\Sigma+\kappa)^{-1}`. At zero damping it is 0 for gamma <= 1 and positive beyond.
-
-    >>> round(resolvent_scale([1.0], gamma=2.0, damping=0.0), 12)  # isotropic: gamma - 1
-    1.0
-    """
-    s, gamma, damping = validate.positive("s", s), validate.number("gamma", gamma, 0, open_low=True), _damping(damping)
-    if damping == 0 and gamma <= 1:
-        return 0.0
-
-    def excess(kappa):  # divided by kappa: at zero damping the root kappa = 0 is not the one wanted
-        return 1 - gamma * np.mean(s / (s + kappa)) - damping / kappa
-
-    top = damping + gamma * s.mean()
-    low = damping if damping > 0 else top * 1e-14
-    return float(optimize.brentq(excess, low, top * (1 + 1e-12), xtol=1e-15 * top, rtol=1e-14))
-
-
 def kfac(s, b, gamma: float, rho: float, damping: float) -> Direction:
     r"""Return the limits for :math:`\hat\beta = (\hat\Sigma+\lambda)^{-1} X y/n`, the covariance of the same batch.
 
@@ -174,7 +154,7 @@ def kfac(s, b, gamma: float, rho: float, damping: float) -> Direction:
         ValueError: at gamma = 1 without damping, where the sample covariance has eigenvalues down to zero.
     """
     s, b, gamma = _check(s, b, gamma)
-    rho, damping = validate.number("rho", rho, 0), _damping(damping)
+    rho, damping = validate.number("rho", rho, 0), validate.number("damping", damping, 0)
     if damping == 0 and gamma == 1:
         raise ValueError("damping = 0 at gamma = 1: must be > 0, the sample covariance has no bounded inverse")
     kappa = resolvent_scale(s, gamma, damping)
@@ -256,7 +236,3 @@ def _check(s, b, gamma) -> tuple[np.ndarray, np.ndarray, float]:
     if b.min() < 0 or abs(b.sum() - 1) > 1e-8:
         raise ValueError(f"b has smallest entry {b.min():g} and sum {b.sum():g}: must be >= 0 and sum to 1")
     return s, b, validate.number("gamma", gamma, 0, open_low=True)
-
-
-def _damping(damping) -> float:
-    return validate.number("damping", damping, 0)

@@ -122,10 +122,10 @@ def normal_grid(points: int = 81, cut: float = 7.0) -> tuple[np.ndarray, np.ndar
     return kappa, weight / weight.sum()
 
 
-def sample_grid(kappa, bins: int = 50) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return the realised :math:`\kappa_i`, shape (n,), as ``bins`` equal-mass bins: their means and weights."""
+def sample_grid(kappa) -> tuple[np.ndarray, np.ndarray]:
+    r"""Return the realised :math:`\kappa_i`, shape (n,), as 50 equal-mass bins: their means and weights."""
     kappa = np.sort(validate.array("kappa", kappa, ("n",)))
-    parts = np.array_split(kappa, validate.count("bins", bins))
+    parts = np.array_split(kappa, 50)
     return np.array([part.mean() for part in parts]), np.array([len(part) for part in parts]) / len(kappa)
 
 

@@ -11,7 +11,7 @@ from scipy import special
 from fl import validate
 
 
-def resolvent_risk(C, h, e, shares, n: int, penalty: float, noise: float, tolerance: float = 1e-10) -> float:
+def resolvent_risk(C, h, e, shares, n: int, penalty: float, noise: float) -> float:
     r"""Return the risk of ridge on features with second moments that depend on a label-free group of the input.
 
     Group g has the share ``shares[g]`` and the means ``C[g]`` of s s', ``h[g]`` of s y and ``e[g]`` of y^2. With
@@ -29,7 +29,6 @@ def resolvent_risk(C, h, e, shares, n: int, penalty: float, noise: float, tolera
         n: number of samples.
         penalty: lambda > 0.
         noise: label noise inside ``e``, taken off the result.
-        tolerance: relative, on delta.
 
     Raises:
         ValueError: for wrong shapes, or a penalty not > 0.
@@ -45,7 +44,7 @@ def resolvent_risk(C, h, e, shares, n: int, penalty: float, noise: float, tolera
     for _ in range(10_000):
         Q = np.linalg.inv(((shares / (1 + delta)) @ flat).reshape(N, N) + penalty * np.eye(N))
         previous, delta = delta, flat @ Q.ravel() / n
-        if np.abs(delta - previous).max() <= tolerance * delta.max():
+        if np.abs(delta - previous).max() <= 1e-10 * delta.max():
             break
     else:
         raise RuntimeError("the fixed point of the resolvent was not reached in 10,000 iterations")

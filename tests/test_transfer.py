@@ -1,0 +1,248 @@
+"""Transfer: the heads, the protocol of two tasks, the sequence, and the closed form of the early shares."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from fl.simulate import noise, trainer, transfer
+from fl.tasks import Batch, Spectrum, Task, Teacher, power_law
+from fl.theory.alignment import early_alignment
+from fl.theory.transfer import early_shares
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(5)
+
+
+# --- theory --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ["high", "low"])
+@pytest.mark.parametrize("p", [-2.0, -1.0, 0.5])
+def test_the_share_of_the_teacher_is_its_alignment(case, p):
+    task = noise.task(case, 2.0, [0.7])
+    shares = early_shares(task, p, 200)
+    assert shares.sum() == pytest.approx(1)
+    k, r = transfer.DIRECTIONS[case]
+    assert shares[k] == pytest.approx(early_alignment(task, p, 200))
+    assert shares[r] == pytest.approx((1 - shares[k]) / 9, rel=1e-9)
+
+
+def test_the_rest_is_shared_like_a_power_of_the_spectrum():
+    task = Task(power_law(5, 1.0), Teacher([0, 0, 2.0, 0, 0], "softplus10"), 1.0)
+    shares = early_shares(task, 0.5, 100)
+    assert shares[4] / shares[0] == pytest.approx(5.0**-3)
+    assert early_shares(task, 0.5, np.inf).tolist() == [0, 0, 1, 0, 0]
+
+
+def test_shares_do_not_depend_on_the_basis(rng):
+    lam, beta = np.array([3.0, 1.0, 0.2]), np.array([0.3, 1.0, -2.0])
+    turned = Spectrum(lam).rotated(rng)
+    plain = early_shares(Task(Spectrum(lam), Teacher(beta, "relu"), 1.0), -0.5, 50)
+    assert early_shares(Task(turned, Teacher(turned.rotation @ beta, "relu"), 1.0), -0.5, 50) == pytest.approx(plain)
+
+
+def test_shares_against_draws_of_the_gradient(rng):
+    """An oblique teacher: both the signal term and the noise term are seen, at 2% of the largest share."""
+    lam, beta, n, p = np.array([4.0, 1.0, 0.5]), np.array([0.2, 1.0, 0.5]), 40, -0.7
+    task = Task(Spectrum(lam), Teacher(beta, "softplus10"), 0.7)
+    energy = np.zeros(3)
+    for _ in range(4000):
+        X, y, _ = task.sample(n, rng)
+        energy += lam ** (2 * p + 1) * (X @ (y - y.mean()) / n) ** 2
+    assert energy / energy.sum() == pytest.approx(early_shares(task, p, n), abs=0.012)
+
+
+def test_noise_raises_the_share_and_samples_lower_it():
+    low, high = (early_shares(noise.task("high", s, [1.0]), -1.0, 200)[1] for s in (np.inf, 0.5))
+    # five times the noise, over a denominator that holds ten shares of it
+    assert high / low == pytest.approx(5 * (1 - 10 * high) / (1 - 10 * low), rel=1e-9)
+    task = noise.task("low", 1.0, [1.0])
+    assert early_shares(task, -1.0, 400)[0] / early_shares(task, -1.0, 800)[0] == pytest.approx(2, rel=0.1)
+
+
+# --- heads ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("h", [5, 60])
+def test_heads_are_those_of_centred_ridge_regression(rng, h):
+    F, Y = rng.standard_normal((h, 40)) + 3, rng.standard_normal((2, 40))
+    heads = transfer.ridge_heads(F, Y - Y.mean(1, keepdims=True), np.array([1e-3, 0.2]))
+    for k in range(2):
+        for i, reg in enumerate([1e-3, 0.2]):
+            assert heads[k, i] == pytest.approx(Ridge(alpha=reg * 40).fit(F.T, Y[k]).coef_, rel=1e-6, abs=1e-9)
+
+
+def test_errors_are_on_rows_that_neither_fitted_nor_chose(rng):
+    network = trainer.kaiming(1, 20, 10, rng, scale=1.0)
+    X, y = rng.standard_normal((10, 900)), rng.standard_normal(900)
+    errors = transfer.ridge_errors(network, [Batch(X, y, y), Batch(X, 2 * y, 2 * y)], [0.1]).isel(p=0, ridge=0)
+    F = np.maximum(network.W[0] @ X + network.b[0][:, None], 0).T
+    f = Ridge(alpha=0.1 * 200).fit(F[:200], y[:200]).predict(F)
+    assert errors["validation"][0] == pytest.approx(np.mean((f - y)[200:400] ** 2))
+    assert errors["test"][0] == pytest.approx(np.mean((f - y)[400:] ** 2))
+    assert errors["test"][1] == pytest.approx(4 * errors["test"][0].item()), "labels do not mix"
+
+
+def test_the_ridge_is_chosen_on_validation_rows_alone():
+    errors = transfer.ridge_errors(
+        trainer.kaiming(2, 30, 10, np.random.default_rng(0)), [transfer.draw(0, "low", 1.0, 8, 2)]
+    )
+    chosen = transfer.tuned(errors)
+    best = errors["validation"].argmin("ridge")
+    assert np.array_equal(chosen["ridge"], errors["ridge"][best]) and chosen.dims == ("p", "target")
+    assert (chosen >= errors["test"].min("ridge")).all()
+
+
+# --- protocol ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("case", "variances"), [("high", (10, 0.1)), ("low", (0.1, 10))])
+def test_the_second_task_is_at_the_other_end(case, variances):
+    spectrum = noise.CASES["distinguished"][case][0]
+    assert tuple(spectrum.eigenvalues[list(transfer.DIRECTIONS[case])]) == variances
+    ascending = np.argsort(spectrum.eigenvalues)
+    assert transfer.DIRECTIONS[case][1] == ascending[0 if case == "high" else -1]
+
+
+def test_rows_are_shared_across_noise_levels_and_directions():
+    a, b = transfer.draw(3, "high", 0.5, 1, 2), transfer.draw(3, "high", np.inf, 0, 2)
+    assert np.array_equal(a.X, b.X) and a.X.shape == (10, transfer.ROWS)
+    assert np.allclose(b.y, b.clean), "no noise"
+    assert not np.array_equal(a.X, transfer.draw(3, "high", 0.5, 1, 3).X)
+    ratio = a.clean.std() / (a.y - a.clean).std()
+    assert ratio == pytest.approx(0.5, rel=0.05)
+    order = np.argsort(a.X[1])
+    slope = np.sign(a.clean[order[-1]] - a.clean[order[0]])
+    assert (slope * np.diff(a.clean[order]) >= -1e-9).all(), "the teacher sees its direction alone"
+
+
+def test_arranged_noise_keeps_its_values_and_rises_with_the_coordinate():
+    _, batch = noise.sample(1, "high", 0.5)
+    other = transfer.arranged(batch, 0)
+    n = noise.TRAIN
+    values, sorted_values = (v.y[:n] - v.clean[:n] for v in (batch, other))
+    scale = np.ptp(sorted_values) / np.ptp(values)
+    a, b = (np.sort(v - v.mean()) for v in (values * scale, sorted_values))
+    assert a == pytest.approx(b, abs=1e-9)
+    assert (np.diff(sorted_values[np.argsort(batch.X[0, :n])]) >= -1e-12).all()
+    assert other.y[:n].std(ddof=1) == pytest.approx(1) and abs(other.y[:n].mean()) < 1e-12
+
+
+def test_the_share_is_that_of_the_pre_activations(rng):
+    spectrum = Spectrum(np.array([4.0, 1.0]))
+    W = np.array([[[1.0, 2.0], [0.0, 4.0]]])
+    network = trainer.Network(W, np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((1, 1)))
+    assert transfer.variance_share(network, spectrum, 0) == pytest.approx([4 / 24])
+    Z = W[0] @ spectrum.inputs(200_000, rng)
+    assert Z.var(1).sum() == pytest.approx(24, rel=0.02)
+
+
+def test_stages_are_one_run():
+    """Recording on the way changes nothing, and the first task is the run of the chapter on noise."""
+    setting = {"p": [-1.0, 1.0], "hidden": noise.HIDDEN}
+    both = transfer.reuse(0, "high", 1.0, steps=(20, 60), **setting)
+    once = transfer.reuse(0, "high", 1.0, steps=(60,), **setting)
+    assert np.allclose(both["test"].sel(step=60), once["test"].sel(step=60), rtol=1e-5)
+    before = noise.trajectories(0, "high", 1.0, steps=60, p=[-1.0, 1.0], last_only=True)
+    assert np.allclose(both["train"].sel(step=60), before["train"][:, 0], rtol=1e-6)
+    assert both["test"].dims == ("p", "step", "target", "ridge") and both["share"].dims == ("p", "step")
+
+
+def test_share_curve_averages_the_nine_directions():
+    curve = transfer.share_curve(0, "low", 1.0, steps=(5, 300), hidden=40)["share"][1]
+    run = transfer.reuse(0, "low", 1.0, steps=(5, 300), p=[-1.0], hidden=40)
+    assert curve.shape == (2,) and 0.2 < run["share"][0, 1] / curve[1] < 5
+    assert curve[0] == pytest.approx(1 / 9, rel=0.01), "at the start the nine large directions hold everything"
+
+
+def test_the_same_direction_is_easier():
+    same, other = (
+        transfer.reuse(0, "high", np.inf, (800,), [0.0], [np.inf], hidden=60, same=s)["test"].sel(ridge=transfer.RIDGE)
+        for s in (True, False)
+    )
+    assert same.item() < 0.1 < 0.8 < other.item()
+
+
+def test_adahessian_and_arranged_noise_run():
+    plain, diagonal, arranged = (
+        transfer.reuse(0, "low", 0.5, (200,), [-1.0], hidden=20, **s)
+        for s in ({}, {"optimizer": "adahessian"}, {"arrange": True})
+    )
+    assert plain["train"].notnull().all() and not np.allclose(plain["share"], diagonal["share"], rtol=1e-3)
+    assert not np.allclose(plain["train"], arranged["train"], rtol=1e-6)
+
+
+# --- sequence ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", transfer.ORDERS)
+@pytest.mark.parametrize("case", ["high", "low"])
+def test_orders_start_on_the_distinguished_direction(case, order):
+    lam = noise.CASES["distinguished"][case][0].eigenvalues
+    directions = transfer.ORDERS[order][case]
+    assert len(directions) == 5 and directions[0] == transfer.DIRECTIONS[case][0]
+    others = [r for r in directions if r != directions[0]]
+    assert len(set(others)) == len(others) == {"staying": 0, "alternating": 2, "wandering": 4}[order]
+    assert all(lam[r] != lam[directions[0]] for r in others)
+
+
+def test_sequence_measures_before_it_trains():
+    setting = {"case": "high", "steps": 40, "p": [-1.0, 0.0], "hidden": 30}
+    fresh, kept = (transfer.sequence(0, order="wandering", head=h, **setting) for h in ("fresh", "kept"))
+    staying = transfer.sequence(0, order="staying", **setting)
+    assert fresh["next"].dims == ("p", "task") and fresh["first"].dims == ("p", "after")
+    # the second task is measured on features of the first alone: neither the head nor later tasks matter
+    assert fresh["next"].sel(task=2).equals(kept["next"].sel(task=2))
+    assert fresh["first"].sel(after=1).equals(staying["first"].sel(after=1))
+    assert not fresh["first"].sel(after=5).equals(kept["first"].sel(after=5))
+    mean = transfer.average(fresh["next"])
+    assert mean[0].item() == pytest.approx(np.prod(fresh["next"][0].values) ** 0.25)
+
+
+# --- bad input -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"case": "middle"}, "case = 'middle': must be one of high, low"),
+        ({"snr": 0.0}, "snr"),
+        ({"optimizer": "adam"}, "optimizer = 'adam': must be one of exact, adahessian"),
+        ({"optimizer": "adahessian", "steps": (2, 3)}, "must be one number for adahessian"),
+        ({"steps": (3, 2)}, "steps"),
+        ({"hidden": 0}, "h = 0"),
+        ({"p": [np.inf]}, "p = inf"),
+        ({"targets": [-1.0]}, "snr = -1"),
+    ],
+)
+def test_bad_settings_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        transfer.reuse(**{"seed": 0, "case": "high", "snr": 1.0, "steps": (2,), "hidden": 4} | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"order": "random"}, "order = 'random': must be one of staying, alternating, wandering"),
+        ({"head": "lost"}, "head = 'lost': must be one of fresh, kept"),
+        ({"case": "none"}, "case = 'none'"),
+        ({"steps": 0}, "steps"),
+    ],
+)
+def test_bad_sequences_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        transfer.sequence(**{"seed": 0, "case": "high", "order": "staying", "steps": 2, "hidden": 4} | change)
+
+
+def test_bad_rows_and_ridges_are_named():
+    with pytest.raises(ValueError, match="direction = 10: must be at most 9"):
+        transfer.draw(0, "high", 1.0, 10, 2)
+    network = trainer.kaiming(1, 3, 10, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="ridges has smallest entry 0"):
+        transfer.ridge_errors(network, [transfer.draw(0, "high", 1.0, 1, 2)], [0.0, 1.0])
+    with pytest.raises(ValueError, match="n = 1"):
+        early_shares(noise.task("high", 1.0, [1.0]), 0.0, 1)
+    with pytest.raises(ValueError, match="2 teacher directions"):
+        early_shares(noise.task("high", 1.0, [1.0, 1.0], "two"), 0.0, 10)
