@@ -338,6 +338,19 @@ def test_lbfgs_stops_by_itself_at_the_minimum():
     assert torch.equal(model.w.detach(), best)
 
 
+def test_lbfgs_ends_at_its_last_iterate_also_when_a_line_search_fails():
+    """A wrong slope: no trial point is better, and the weights return to where the iteration stood."""
+    model, at = Point([1.0, 2.0]), {}
+
+    def loss():
+        value = (model.w**2).sum()
+        return value.detach() - (value - value.detach())  # the value of the bowl, the slope of its negative
+
+    made = minimise("L-BFGS", model, loss, 9, lambda step, value: at.update({step: weights(model)}))
+    assert made == max(at) == 1  # scipy counts the failed search as an iteration
+    assert torch.equal(weights(model), at[1]) and torch.equal(at[1], at[0])
+
+
 def test_sophia_clips_its_update():
     model = Point([3.0, -2.0, 1e-6])
     before = weights(model)
