@@ -230,12 +230,9 @@ def _exact(model, loss, lr, p, covariance):
 def _lbfgs(params, loss, steps, watch, pairs) -> int:
     """Run scipy's L-BFGS-B, whose iterations are the steps; its last evaluation is the point it stands at."""
 
-    def place(x) -> None:
+    def evaluate(x):
         with torch.no_grad():
             nn.utils.vector_to_parameters(torch.as_tensor(x, dtype=params[0].dtype), params)
-
-    def evaluate(x):
-        place(x)
         value = _gradients("L-BFGS", params, loss)
         return value, torch.cat([w.grad.flatten() for w in params]).double().numpy()
 
@@ -252,7 +249,7 @@ def _lbfgs(params, loss, steps, watch, pairs) -> int:
     if watch(0, evaluate(begin)[0]):
         return 0
     options = {"maxcor": pairs, "maxiter": steps, "ftol": 0.0, "gtol": 0.0, "maxfun": 20 * steps + 20}
-    place(optimize.minimize(evaluate, begin, jac=True, method="L-BFGS-B", callback=callback, options=options).x)
+    optimize.minimize(evaluate, begin, jac=True, method="L-BFGS-B", callback=callback, options=options)
     return made
 
 

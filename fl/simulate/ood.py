@@ -116,13 +116,15 @@ def draw(
     }
     mean = X["train"].mean(0)
     covariance = np.cov(X["train"].T, bias=True)
-    turn = np.eye(len(mean))
+    X = {k: x - mean if centred else x for k, x in X.items()}
+    answers = {"train": labels[train], "id": labels[valid], "digit": y, "noise": drawn, "congruent": y}
+    if basis == "pixel":
+        return Data(X, answers, mean, patterns, covariance)
     if basis == "eigen":
         turn = np.linalg.eigh(covariance)[1]
-    elif basis == "random":
-        turn = np.linalg.qr(np.random.default_rng([seed, 1]).standard_normal(turn.shape))[0]
-    X = {k: (x - mean if centred else x) @ turn for k, x in X.items()}
-    answers = {"train": labels[train], "id": labels[valid], "digit": y, "noise": drawn, "congruent": y}
+    else:
+        turn = np.linalg.qr(np.random.default_rng([seed, 1]).standard_normal(covariance.shape))[0]
+    X = {k: x @ turn for k, x in X.items()}
     return Data(X, answers, mean @ turn, patterns @ turn, turn.T @ covariance @ turn)
 
 
@@ -152,7 +154,7 @@ def train(
         setting: of `draw`.
 
     Raises:
-        ValueError: for an unknown optimizer, setting or hyper-parameter.
+        ValueError: for an unknown optimizer or hyper-parameter, or a setting out of range.
     """
     name, given = METHODS[validate.choice("optimizer", optimizer, METHODS)]
     drawn, protocol = draw(seed, data, **setting), PROTOCOLS[data]
