@@ -14,7 +14,7 @@ TESTS = ["digit", "noise"]
 @claim(
     "ood.rotation",
     statement="With the eigenvectors of Sigma as coordinates Adam reads the pattern more and the digit less; GD stays",
-    source="derived",
+    source="observed",
     control="random coordinates",
 )
 def rotation(scale, broken):

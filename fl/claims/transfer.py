@@ -107,7 +107,7 @@ def adahessian(scale, broken):
 @claim(
     "transfer.not_universal",
     statement="Without label noise, or after 1,000 steps, the exponent towards task 2 beats p = -1 (ridge 0.001)",
-    source="derived",
+    source="observed",
     control="SNR 1 and 10,000 steps",
 )
 def not_universal(scale, broken):
@@ -127,7 +127,7 @@ def not_universal(scale, broken):
 @claim(
     "transfer.tuned_ridge",
     statement="A ridge tuned on validation rows leaves less than half of p = -1's lead over the exponent to task 2",
-    source="derived",
+    source="observed",
     control="the ridge fixed at 0.001",
 )
 def tuned_ridge(scale, broken):
@@ -142,7 +142,7 @@ def tuned_ridge(scale, broken):
 @claim(
     "transfer.mechanism",
     statement="At p = -1 noise in task 1 (SNR 1/2 against none) cuts the error on the same task 2 by a third or more",
-    source="derived",
+    source="observed",
     control="the same noise values, sorted along the direction of task 1",
 )
 def mechanism(scale, broken):
@@ -156,7 +156,7 @@ def mechanism(scale, broken):
 @claim(
     "transfer.share",
     statement="At p = -1 the share along task 2 grows with the noise of task 1 by more than in the early feature",
-    source="derived",
+    source="observed",
     control="the same noise values, sorted along the direction of task 1",
 )
 def share(scale, broken):
