@@ -1,10 +1,12 @@
-"""Time per step of every optimizer of the zoo, next to the loop one would write with `torch.optim.SGD`.
+"""Time per step of every optimizer of the zoo, next to the loop one would write with
+`torch.optim.SGD`.
 
     python benchmarks/optimizers.py [--steps 60] [--data digits]
 
-The problem is that of the two-cue protocol: 600 digits, the network 64-256-10, full batch; nothing stops the run.
-Prints CPU milliseconds a step (loss, gradients, second derivatives, update) and the ratio to the plain loop. L-BFGS
-counts iterations, of one loss or more each. Run it on a quiet machine.
+The problem is that of the two-cue protocol: 600 digits, the network 64-256-10, full
+batch; nothing stops the run. Prints CPU milliseconds a step (loss, gradients, second
+derivatives, update) and the ratio to the plain loop. L-BFGS counts iterations, of one
+loss or more each. Run it on a quiet machine.
 """
 
 import argparse
@@ -21,7 +23,9 @@ from fl.simulate import ood
 
 
 def best(function, repeats: int = 3) -> float:
-    """Return CPU seconds per step; ``function`` returns how many it made. The best of three."""
+    """Return CPU seconds per step; ``function`` returns how many it made. The best of
+    three.
+    """
     times = []
     for _ in range(repeats):
         start = time.process_time()
@@ -47,7 +51,10 @@ def main() -> None:
     given = arguments.parse_args()
     torch.set_num_threads(1)
     data = ood.draw(0, given.data)
-    X = {t: torch.as_tensor(data.X["train"], dtype=t) for t in (torch.float32, torch.float64)}
+    X = {
+        t: torch.as_tensor(data.X["train"], dtype=t)
+        for t in (torch.float32, torch.float64)
+    }
     y = torch.as_tensor(data.labels["train"])
 
     def seconds(train, dtype=torch.float32) -> float:
@@ -59,11 +66,18 @@ def main() -> None:
         return best(once)
 
     base = seconds(lambda model, loss: plain(model, loss, given.steps))
-    print(f"CPU milliseconds a step on {given.data}\n  {'loop with torch.optim.SGD':26s} {base * 1e3:7.2f}")
+    print(
+        f"CPU milliseconds a step on {given.data}\n  {'loop with torch.optim.SGD':26s} {base * 1e3:7.2f}"
+    )
     for name in ZOO:
         hyper = {"covariance": data.covariance} if name == "exact" else {}
         dtype = torch.float64 if name == "L-BFGS" else torch.float32
-        each = seconds(lambda model, loss, n=name, h=hyper: minimise(n, model, loss, given.steps, **h), dtype)
+        each = seconds(
+            lambda model, loss, n=name, h=hyper: minimise(
+                n, model, loss, given.steps, **h
+            ),
+            dtype,
+        )
         print(f"  {name:26s} {each * 1e3:7.2f}   {each / base:5.1f} x")
 
 

@@ -1,8 +1,10 @@
-"""Time and memory of one step and ridge, from d = N = 500 to 4,000: ``python benchmarks/ridge_scaling.py [D ...]``.
+"""Time and memory of one step and ridge, from d = N = 500 to 4,000: ``python
+benchmarks/ridge_scaling.py [D ...]``.
 
-n = 2d in both stages. Every size runs in a process of its own; its peak memory, less that of a process that has only
-imported the libraries, is set against the bytes of one N x N matrix, and its time against the flop count. The features
-of all samples at once would be an n x N matrix, twice as large, and the pipeline would need several.
+n = 2d in both stages. Every size runs in a process of its own; its peak memory, less
+that of a process that has only imported the libraries, is set against the bytes of one
+N x N matrix, and its time against the flop count. The features of all samples at once
+would be an n x N matrix, twice as large, and the pipeline would need several.
 """
 
 import json
@@ -17,7 +19,9 @@ PENALTY = 0.1
 
 
 def flops(d: int) -> float:
-    """Multiplications and additions of the matrix products and the Cholesky factors, N = d and n = 2d."""
+    """Multiplications and additions of the matrix products and the Cholesky factors, N
+    = d and n = 2d.
+    """
     n = 2 * d
     step = 4 * n * d * d  # X W0 and X'(...)
     fits = 2 * (
@@ -27,9 +31,12 @@ def flops(d: int) -> float:
 
 
 def measure(d: int) -> dict[str, float]:
-    from fl.simulate import ridge, spikes
+    from fl.instruments import streamed_ridge
+    from fl.simulate import spikes
 
-    spikes.risk(spikes.Setting(20), 0, (1.0,), (PENALTY,))  # libraries warm up outside the clock
+    spikes.risk(
+        spikes.Setting(20), 0, (1.0,), (PENALTY,)
+    )  # libraries warm up outside the clock
     if d == 0:
         return {"peak": _peak()}
     start, cpu = time.perf_counter(), time.process_time()
@@ -40,7 +47,7 @@ def measure(d: int) -> dict[str, float]:
         "cpu": cpu,
         "peak": _peak(),
         "risk": float(run.fresh.squeeze()),
-        "device": str(ridge.device()),
+        "device": str(streamed_ridge.device()),
     }
 
 
@@ -53,7 +60,12 @@ def _peak() -> float:
 
 
 def alone(d: int) -> dict[str, float]:
-    output = subprocess.run([sys.executable, __file__, "--one", str(d)], check=True, capture_output=True, text=True)
+    output = subprocess.run(
+        [sys.executable, __file__, "--one", str(d)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return json.loads(output.stdout)
 
 
@@ -75,7 +87,9 @@ def main(dims: list[int]) -> None:
     for name, values in columns.items() if len(dims) > 1 else ():
         steps = np.diff(np.log(values)) / np.diff(np.log(dims))
         fit = np.polyfit(np.log(dims), np.log(values), 1)[0]
-        print(f"exponent of {name}: {fit:.2f} over all sizes; {', '.join(f'{s:.2f}' for s in steps)} from size to size")
+        print(
+            f"exponent of {name}: {fit:.2f} over all sizes; {', '.join(f'{s:.2f}' for s in steps)} from size to size"
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""Five points of a test-error curve: the solver of `fl` against a direct transcription of the same equations.
+"""Five points of a test-error curve: the solver of `fl` against a direct transcription
+of the same equations.
 
     python benchmarks/test_error_curve.py [DRAWS]
 
-The network has one tanh block, the link is the sine, lam = 0.1, n/d runs from 0.2 to 3 at p = d, and the spike is that
-of a step of size 3 on 20 d samples (its isotropic part: beta = 0). The transcription takes every average over kappa by
-adaptive quadrature of a scalar function, at every sweep of a damped loop, and the spectrum of W0 from a sampled matrix
-with d = 1000. It is run for DRAWS matrices (default 3), whose spread is its sampling noise.
+The network has one tanh block, the link is the sine, lam = 0.1, n/d runs from 0.2 to 3
+at p = d, and the spike is that of a step of size 3 on 20 d samples (its isotropic part:
+beta = 0). The transcription takes every average over kappa by adaptive quadrature of a
+scalar function, at every sweep of a damped loop, and the spectrum of W0 from a sampled
+matrix with d = 1000. It is run for DRAWS matrices (default 3), whose spread is its
+sampling noise.
 """
 
 import os
@@ -20,8 +23,8 @@ import numpy as np
 from scipy.integrate import quad
 
 from fl.tasks import LINKS
-from fl.theory.ridge_error import ridge_error
-from fl.theory.spiked_features import giant_step, normal_grid
+from fl.theory.spectrum_error import ridge_error
+from fl.theory.spectrum_features import giant_step, normal_grid
 
 SIN, TANH = LINKS["sin"], LINKS["tanh"]
 ALPHAS, LAM, DELTA = [0.2, 0.5, 1.0, 2.0, 3.0], 0.1, 1.0
@@ -29,8 +32,17 @@ Z, W = np.polynomial.hermite_e.hermegauss(61)
 W = W / W.sum()
 
 
-def naive_error(alpha: float, r: float, c: float, gamma: float, omega: np.ndarray, tolerance: float = 1e-6) -> float:
-    """Return the test error at one ``alpha``; ``omega`` (p,) are the eigenvalues of a sampled W0 W0'."""
+def naive_error(
+    alpha: float,
+    r: float,
+    c: float,
+    gamma: float,
+    omega: np.ndarray,
+    tolerance: float = 1e-6,
+) -> float:
+    """Return the test error at one ``alpha``; ``omega`` (p,) are the eigenvalues of a
+    sampled W0 W0'.
+    """
     rho = np.sqrt(1 - gamma**2)
 
     def features(kappa):
@@ -50,11 +62,17 @@ def naive_error(alpha: float, r: float, c: float, gamma: float, omega: np.ndarra
             def integrand(kappa):
                 mu0, mu1, mu2sq = features(kappa)
                 D = 1 / (1 + mu1**2 * V + mu2sq * nu)
-                return f(kappa, D, mu0, mu1, mu2sq, *labels(kappa)) * np.exp(-(kappa**2) / 2) / np.sqrt(2 * np.pi)
+                return (
+                    f(kappa, D, mu0, mu1, mu2sq, *labels(kappa))
+                    * np.exp(-(kappa**2) / 2)
+                    / np.sqrt(2 * np.pi)
+                )
 
             return quad(integrand, -7, 7, epsabs=1e-8, epsrel=1e-8)[0]
 
-        def error(kappa, mu0, mu1, mu2sq, h, h1, hh, m=m, theta=theta, psi=psi, q1=q1, q2=q2):
+        def error(
+            kappa, mu0, mu1, mu2sq, h, h1, hh, m=m, theta=theta, psi=psi, q1=q1, q2=q2
+        ):
             mean_part, rest = mu0 * m + kappa * mu1 * theta, mu1 * psi
             squared = hh - 2 * h * mean_part + mean_part**2 - 2 * h1 * rest + rest**2
             return squared + mu1**2 * q1 + mu2sq * q2
@@ -64,20 +82,43 @@ def naive_error(alpha: float, r: float, c: float, gamma: float, omega: np.ndarra
         resolvent = 1 / (LAM + nu_hat + V_hat * omega)
         new_V, new_nu = np.mean(omega * resolvent), np.mean(resolvent)
         M = mean(lambda k, D, m0, m1, m2, *g: D * m0**2)
-        new_m = mean(lambda k, D, m0, m1, m2, h, *g, theta=theta: D * m0 * (h - k * m1 * theta)) / M
-        theta_hat = alpha * mean(
-            lambda k, D, m0, m1, m2, h, *g, m=m, theta=theta: D * k * m1 * (h - m0 * m - k * m1 * theta)
+        new_m = (
+            mean(
+                lambda k, D, m0, m1, m2, h, *g, theta=theta: (
+                    D * m0 * (h - k * m1 * theta)
+                )
+            )
+            / M
         )
-        psi_hat = alpha * mean(lambda k, D, m0, m1, m2, h, h1, hh, psi=psi: D * m1 * (h1 - m1 * psi))
+        theta_hat = alpha * mean(
+            lambda k, D, m0, m1, m2, h, *g, m=m, theta=theta: (
+                D * k * m1 * (h - m0 * m - k * m1 * theta)
+            )
+        )
+        psi_hat = alpha * mean(
+            lambda k, D, m0, m1, m2, h, h1, hh, psi=psi: D * m1 * (h1 - m1 * psi)
+        )
         new_theta = DELTA * new_V * (theta_hat + V_hat * theta)
         new_psi = DELTA * new_V * (psi_hat + V_hat * psi)
-        q1_hat = alpha * mean(lambda k, D, m0, m1, m2, *g: D**2 * m1**2 * error(k, m0, m1, m2, *g))
-        q2_hat = alpha * mean(lambda k, D, m0, m1, m2, *g: D**2 * m2 * error(k, m0, m1, m2, *g))
+        q1_hat = alpha * mean(
+            lambda k, D, m0, m1, m2, *g: D**2 * m1**2 * error(k, m0, m1, m2, *g)
+        )
+        q2_hat = alpha * mean(
+            lambda k, D, m0, m1, m2, *g: D**2 * m2 * error(k, m0, m1, m2, *g)
+        )
         q2_hat += DELTA * (theta_hat**2 + psi_hat**2)
         source = (q2_hat + q1_hat * omega) * resolvent**2
         old = np.array([V, nu, m, theta, psi, q1, q2])
         new = 0.3 * old + 0.7 * np.array(
-            [new_V, new_nu, new_m, new_theta, new_psi, np.mean(omega * source), np.mean(source)]
+            [
+                new_V,
+                new_nu,
+                new_m,
+                new_theta,
+                new_psi,
+                np.mean(omega * source),
+                np.mean(source),
+            ]
         )
         V, nu, m, theta, psi, q1, q2 = new
         if np.abs(new - old).max() < tolerance * np.abs(new).max():
@@ -94,28 +135,42 @@ def sampled_spectrum(d: int, seed: int) -> np.ndarray:
 
 def main(draws: int) -> None:
     model = giant_step(SIN, TANH, 3.0, 20.0)
-    model = replace(model, beta=0 * model.beta)  # the transcription is of the isotropic model
+    model = replace(
+        model, beta=0 * model.beta
+    )  # the transcription is of the isotropic model
     times = []
     for _ in range(10):
         start = time.process_time()
         curve = ridge_error(SIN, TANH, model, LAM, ALPHAS, DELTA).test
         times.append(time.process_time() - start)
-    refined = ridge_error(SIN, TANH, model, LAM, ALPHAS, DELTA, grid=normal_grid(1281, 9.0)).test
+    refined = ridge_error(
+        SIN, TANH, model, LAM, ALPHAS, DELTA, grid=normal_grid(1281, 9.0)
+    ).test
     accuracy = np.abs(curve / refined - 1).max()
-    print(f"fl: first call {times[0]:.4f} s, best of ten {min(times):.4f} s CPU; {accuracy:.1e} from its refinement")
+    print(
+        f"fl: first call {times[0]:.4f} s, best of ten {min(times):.4f} s CPU; {accuracy:.1e} from its refinement"
+    )
     naive, naive_times = [], []
     for draw in range(draws):
         start = time.process_time()
         omega = sampled_spectrum(1000, draw)
-        naive.append([naive_error(a, model.r[0], model.c[0], model.gamma, omega) for a in ALPHAS])
+        naive.append(
+            [naive_error(a, model.r[0], model.c[0], model.gamma, omega) for a in ALPHAS]
+        )
         naive_times.append(time.process_time() - start)
     naive = np.array(naive)
     noise = naive.std(axis=0, ddof=1)
     ratio = np.mean(naive_times) / times[0]
-    print(f"transcription: {np.mean(naive_times):.1f} s CPU a curve, {ratio:.0f} times the first call")
+    print(
+        f"transcription: {np.mean(naive_times):.1f} s CPU a curve, {ratio:.0f} times the first call"
+    )
     print("n/d    fl           transcription  its noise  difference in units of noise")
-    for a, ours, theirs, sd in zip(ALPHAS, curve, naive.mean(axis=0), noise, strict=True):
-        print(f"{a:<6} {ours:.8f}   {theirs:.8f}     {sd:.1e}    {(ours - theirs) / (sd / np.sqrt(draws)):+.1f}")
+    for a, ours, theirs, sd in zip(
+        ALPHAS, curve, naive.mean(axis=0), noise, strict=True
+    ):
+        print(
+            f"{a:<6} {ours:.8f}   {theirs:.8f}     {sd:.1e}    {(ours - theirs) / (sd / np.sqrt(draws)):+.1f}"
+        )
     assert times[0] < 0.5 and accuracy < 1e-6
     assert np.all(np.abs(naive.mean(axis=0) - curve) < 5 * noise + 1e-5)
 

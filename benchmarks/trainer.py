@@ -1,11 +1,13 @@
-"""The fused trainer against a straightforward autograd loop, on the label-noise experiment of the book.
+"""The fused trainer against a straightforward autograd loop, on the label-noise
+experiment of the book.
 
     python benchmarks/trainer.py [--steps 10000]
 
-Prints CPU milliseconds per configuration and epoch for: the autograd loop that evaluates the 9,800 test rows in every
-epoch (as the published scripts of this experiment do), the same loop without test rows, and the fused trainer with
-the test error at 200 log-spaced steps; then the agreement of the final test errors, and where the fused time goes,
-relative to what this machine can do. Run it on a quiet machine.
+Prints CPU milliseconds per configuration and epoch for: the autograd loop that
+evaluates the 9,800 test rows in every epoch (as the published scripts of this
+experiment do), the same loop without test rows, and the fused trainer with the test
+error at 200 log-spaced steps; then the agreement of the final test errors, and where
+the fused time goes, relative to what this machine can do. Run it on a quiet machine.
 """
 
 import argparse
@@ -17,10 +19,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
+from fl.instruments import trainer
+from fl.instruments import trainer_kernel as kernel
 from fl.numerics import log_steps
-from fl.simulate import kernel, noise, trainer
+from fl.simulate import noise
 
-POWERS = [-1.0, 0.0, 1.0]  # the well-conditioned cells of case High: p = -2 amplifies rounding
+POWERS = [
+    -1.0,
+    0.0,
+    1.0,
+]  # the well-conditioned cells of case High: p = -2 amplifies rounding
 
 
 def cpu(function, repeats: int = 1) -> float:
@@ -36,9 +44,16 @@ def cpu(function, repeats: int = 1) -> float:
 
 def autograd(X, y, P, start, epochs: int, evaluate: bool) -> float:
     """Train one network the plain way; return its final test error."""
-    W, b, a, c = (torch.tensor(part, dtype=torch.float32, requires_grad=True) for part in start)
+    W, b, a, c = (
+        torch.tensor(part, dtype=torch.float32, requires_grad=True) for part in start
+    )
     X, y, P = (torch.tensor(part, dtype=torch.float32) for part in (X.T, y, P))
-    train, test, labels, test_labels = X[: noise.TRAIN], X[noise.TRAIN :], y[: noise.TRAIN], y[noise.TRAIN :]
+    train, test, labels, test_labels = (
+        X[: noise.TRAIN],
+        X[noise.TRAIN :],
+        y[: noise.TRAIN],
+        y[noise.TRAIN :],
+    )
 
     def error(inputs, targets):
         return ((torch.relu(inputs @ W.T + b) @ a + c - targets) ** 2).mean()
@@ -61,16 +76,24 @@ def fused(X, y, P, start, steps) -> np.ndarray:
     """Train all networks with `fl`; return their final test errors."""
     T = noise.TRAIN
     data = {"X_test": X[:, T:], "Y_test": y[None, T:]}
-    return trainer.train(X[:, :T], y[:T], P, start, steps, rate=noise.RATE, **data).test[:, -1, 0]
+    return trainer.train(
+        X[:, :T], y[:T], P, start, steps, rate=noise.RATE, **data
+    ).test[:, -1, 0]
 
 
 def parts(X, y, start) -> dict[str, tuple[float, float]]:
-    """Return seconds and floating-point operations of the pieces of one full-batch step."""
+    """Return seconds and floating-point operations of the pieces of one full-batch
+    step.
+    """
     d, N, h = len(X), noise.TRAIN, noise.HIDDEN
     X = np.ascontiguousarray(X[:, :N], np.float32)
     W, b, a, c = (part[0].astype(np.float32) for part in start)
     X1 = kernel.with_ones(X)
-    Z, f, G = np.empty((h, N), np.float32), np.empty(N, np.float32), np.empty((h, len(X1)), np.float32)
+    Z, f, G = (
+        np.empty((h, N), np.float32),
+        np.empty(N, np.float32),
+        np.empty((h, len(X1)), np.float32),
+    )
     rho = y[:N].astype(np.float32)
     kernel.forward((0,) * d, X, W, b, a, c, Z, f)
     active = Z.copy()
@@ -91,7 +114,9 @@ def parts(X, y, start) -> dict[str, tuple[float, float]]:
 
 
 def peak() -> float:
-    """Return one core's best float32 rate in a large matrix product (torch or numpy), operations per second."""
+    """Return one core's best float32 rate in a large matrix product (torch or numpy),
+    operations per second.
+    """
     A = torch.randn(1500, 1500)
     B = A.numpy()
     return 2 * 1500**3 / min(cpu(lambda: A @ A), cpu(lambda: B @ B))
@@ -118,22 +143,32 @@ def main() -> None:
     print(f"  autograd, 9,800 test rows each epoch         {with_test * 1e3:8.3f}")
     print(f"  autograd, no test rows                       {without * 1e3:8.3f}")
     print(f"  fused, 200 test errors in {steps:6d} steps      {ours * 1e3:8.3f}")
-    print(f"ratios: {with_test / ours:.0f} x (at least 60 wanted), {without / ours:.1f} x (at least 4 wanted)")
+    print(
+        f"ratios: {with_test / ours:.0f} x (at least 60 wanted), {without / ours:.1f} x (at least 4 wanted)"
+    )
 
     short = min(steps, 3000)
     ends = fused(X, y, P, start, [short])
-    gaps = [abs(autograd(X, y, P[i], first, short, False) - ends[i]) for i in range(len(P))]
-    print(f"final test errors after {short} steps differ by at most {max(gaps):.1e} (at most 1e-4 wanted)")
+    gaps = [
+        abs(autograd(X, y, P[i], first, short, False) - ends[i]) for i in range(len(P))
+    ]
+    print(
+        f"final test errors after {short} steps differ by at most {max(gaps):.1e} (at most 1e-4 wanted)"
+    )
 
     best = peak()
-    print(f"\none step, no test rows; one core reaches {best / 1e9:.0f} GFLOP/s (float32, large matrix product)")
+    print(
+        f"\none step, no test rows; one core reaches {best / 1e9:.0f} GFLOP/s (float32, large matrix product)"
+    )
     alone = trainer.Network(*(part[:1] for part in start))
     total = cpu(lambda: fused(X, y, P[:1], alone, [1000])) / 1000
     left = total
     for name, (seconds, work) in parts(X, y, start).items():
         left -= 0 if name.startswith(" ") else seconds
         rate = work / seconds
-        print(f"  {name:48s} {seconds * 1e6:6.1f} us {rate / 1e9:6.1f} GFLOP/s, {rate / best:4.0%} of the core's rate")
+        print(
+            f"  {name:48s} {seconds * 1e6:6.1f} us {rate / 1e9:6.1f} GFLOP/s, {rate / best:4.0%} of the core's rate"
+        )
     print(f"  {'updates of all weights, and set-up':48s} {left * 1e6:6.1f} us")
     print(f"  {'together':48s} {total * 1e6:6.1f} us")
 

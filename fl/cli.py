@@ -12,9 +12,14 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from fl import claims, stored
-from fl.simulate import noise, ood_runs, optimizer_contest, transfer  # noqa: F401, registers the stored runs
+from fl.simulate import noise, ood_runs, representation_contest, transfer  # noqa: F401, registers the stored runs
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help=__doc__,
+    pretty_exceptions_enable=False,
+)
 Scale = StrEnum("Scale", {s: s for s in claims.SCALES})
 Names = Annotated[list[str] | None, typer.Argument(metavar="[IDS or TOPICS]...")]
 
@@ -31,28 +36,53 @@ def list_claims(names: Names = None) -> None:
 @app.command()
 def verify(
     names: Names = None,
-    scale: Annotated[Scale, typer.Option(help="Sizes: seconds, the book's, or the papers'.")] = Scale.book,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the verdicts to this file.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes; all cores if not given.")] = None,
+    scale: Annotated[
+        Scale, typer.Option(help="Sizes: seconds, the book's, or the papers'.")
+    ] = Scale.book,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write the verdicts to this file.")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Worker processes; all cores if not given."),
+    ] = None,
 ) -> None:
-    """Evaluate claims and their controls; exit code 1 if a claim fails or a control passes."""
+    """Evaluate claims and their controls; exit code 1 if a claim fails or a control
+    passes.
+    """
     chosen = _select(names)
     if json_path is not None and not json_path.resolve().parent.is_dir():
         raise typer.BadParameter(f"--json {json_path}: its folder must exist")
     verdicts = claims.verify_all(chosen, scale.value, jobs)
     table = Table(
-        Column("claim", no_wrap=True), "predicted", "measured", "tolerance", "s.e.", "holds", "control fails", "s"
+        Column("claim", no_wrap=True),
+        "predicted",
+        "measured",
+        "tolerance",
+        "s.e.",
+        "holds",
+        "control fails",
+        "s",
     )
     for v in verdicts:
         error = "" if v.standard_error is None else f"{v.standard_error:.1e}"
-        relation = v.tolerance_reason.split(";")[0].replace("equal", "")
-        numbers = [f"{relation} {v.predicted:.4g}".strip(), f"{v.measured:.4g}", f"{v.tolerance:.2g}", error]
-        table.add_row(v.id, *numbers, _mark(v.holds), _mark(v.control_fails), f"{v.seconds:.1f}")
+        relation = v.relation.replace("equal", "")
+        numbers = [
+            f"{relation} {v.predicted:.4g}".strip(),
+            f"{v.measured:.4g}",
+            f"{v.tolerance:.2g}",
+            error,
+        ]
+        table.add_row(
+            v.id, *numbers, _mark(v.holds), _mark(v.control_fails), f"{v.seconds:.1f}"
+        )
     _console().print(table)
     if json_path is not None:
         _write_json(json_path, [v.record() for v in verdicts])
     failed = [v.id for v in verdicts if not v.stands]
-    print(f"{len(verdicts) - len(failed)} of {len(verdicts)} claims stand at scale {scale.value}")
+    print(
+        f"{len(verdicts) - len(failed)} of {len(verdicts)} claims stand at scale {scale.value}"
+    )
     if failed:
         print("not standing: " + ", ".join(failed))
         raise typer.Exit(1)
@@ -61,9 +91,14 @@ def verify(
 @app.command()
 def sweep(
     name: Annotated[str, typer.Argument(help="Name of a stored run.")],
-    scale: Annotated[Scale, typer.Option(help="Sizes: seconds, the book's, or the papers'.")] = Scale.paper,
+    scale: Annotated[
+        Scale, typer.Option(help="Sizes: seconds, the book's, or the papers'.")
+    ] = Scale.paper,
     folder: Annotated[
-        Path | None, typer.Option(help="Where to write; by default a new folder below the paper scale.")
+        Path | None,
+        typer.Option(
+            help="Where to write; by default a new folder below the paper scale."
+        ),
     ] = None,
 ) -> None:
     """Make a large run that the book shows and store it with its seeds and versions.
@@ -71,7 +106,11 @@ def sweep(
     Only the paper scale replaces the file that the book reads.
     """
     if folder is None:
-        folder = stored.FOLDER if scale is Scale.paper else Path(tempfile.mkdtemp(prefix="fl-"))
+        folder = (
+            stored.FOLDER
+            if scale is Scale.paper
+            else Path(tempfile.mkdtemp(prefix="fl-"))
+        )
     try:
         print(stored.make(name, scale.value, folder))
     except ValueError as error:

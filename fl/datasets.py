@@ -1,7 +1,9 @@
-"""Real images: scikit-learn's digits (embedded, always there) and MNIST's official test part (optional).
+"""Real images: scikit-learn's digits (embedded, always there) and MNIST's official test
+part (optional).
 
-MNIST is read from the folder named by the environment variable ``FL_DATA``, or downloaded once with a checksum by
-`fetch_mnist`. Images stand in columns, like the samples of a `Task`, and pixels lie in [0, 1].
+MNIST is read from the folder named by the environment variable ``FL_DATA``, or
+downloaded once with a checksum by `fetch_mnist`. Images stand in columns, like the
+samples of a `Task`, and pixels lie in [0, 1].
 """
 
 import gzip
@@ -40,11 +42,14 @@ class Images(NamedTuple):
 
 
 def load(name: str) -> Images:
-    """Return the images of ``"digits"`` (d = 64, n = 1797) or ``"mnist"`` (d = 784, n = 10000).
+    """Return the images of ``"digits"`` (d = 64, n = 1797) or ``"mnist"`` (d = 784, n =
+    10000).
 
     Raises:
-        ValueError: for an unknown name, or a file that is truncated or not the distributed one.
-        FileNotFoundError: if MNIST is asked for and neither ``FL_DATA`` nor an earlier download has it.
+        ValueError: for an unknown name, or a file that is truncated or not the
+            distributed one.
+        FileNotFoundError: if MNIST is asked for and neither ``FL_DATA`` nor an earlier
+            download has it.
     """
     validate.choice("name", name, ["digits", "mnist"])
     if name == "digits":
@@ -71,7 +76,9 @@ def mnist_folder() -> Path | None:
     if given:
         missing = [file for file in FILES if not (Path(given) / file).is_file()]
         if missing:
-            raise FileNotFoundError(f"FL_DATA = {given!r} lacks {', '.join(missing)}: copy it there or unset FL_DATA")
+            raise FileNotFoundError(
+                f"FL_DATA = {given!r} lacks {', '.join(missing)}: copy it there or unset FL_DATA"
+            )
         return Path(given)
     cache = platformdirs.user_cache_path("fl")
     return cache if all((cache / file).is_file() for file in FILES) else None
@@ -80,9 +87,11 @@ def mnist_folder() -> Path | None:
 def fetch_mnist() -> Path:
     """Download the two files (1.6 MB), check their sha256, and return their folder.
 
-    A failure leaves no part of a file behind; a file that is whole stays, and is not fetched again.
+    A failure leaves no part of a file behind; a file that is whole stays, and is not
+    fetched again.
     """
-    import pooch  # its import warns about missing notebook widgets, so only a download pays for it
+    # its import warns about missing notebook widgets, so only a download pays for it
+    import pooch
 
     folder = platformdirs.user_cache_path("fl")
     for file, (_, _, sha256) in FILES.items():
@@ -90,24 +99,31 @@ def fetch_mnist() -> Path:
     return folder
 
 
-def read_idx(path: Path, magic: int, shape: tuple[int, ...], sha256: str | None = None) -> np.ndarray:
+def read_idx(
+    path: Path, magic: int, shape: tuple[int, ...], sha256: str | None = None
+) -> np.ndarray:
     """Return the unsigned bytes of a gzipped IDX file as an array of ``shape``.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for a wrong checksum (when ``sha256`` is given), broken compression, wrong magic number,
-            wrong shape in the header, or missing bytes; the message names the file and the cure.
+        ValueError: for a wrong checksum (when ``sha256`` is given), broken compression,
+            wrong magic number, wrong shape in the header, or missing bytes; the message
+            names the file and the cure.
     """
     path = Path(path)
     cure = "replace it by the distributed file"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: put the distributed file there")
+        raise FileNotFoundError(
+            f"{path} does not exist: put the distributed file there"
+        )
     packed = path.read_bytes()
     found = hashlib.sha256(packed).hexdigest()
     try:
         raw = gzip.decompress(packed)
     except (OSError, EOFError):
-        raise ValueError(f"{path} is truncated or not a gzip file ({len(packed)} bytes): {cure}") from None
+        raise ValueError(
+            f"{path} is truncated or not a gzip file ({len(packed)} bytes): {cure}"
+        ) from None
     head = 4 + 4 * len(shape)
     if len(raw) < head or int.from_bytes(raw[:4], "big") != magic:
         raise ValueError(

@@ -1,8 +1,9 @@
-r"""Numerical tools that belong to no theorem: matrix powers, Gaussian expectations, Hermite coefficients, angles.
+r"""Numerical tools that belong to no theorem: matrix powers, Gaussian expectations,
+Hermite coefficients, angles.
 
-Hermite polynomials are the probabilists' :math:`He_k` (leading coefficient 1). The normalised coefficients are
-:math:`c_k = \mathbb E[f(z)\,He_k(z)]/\sqrt{k!}` with :math:`z\sim N(0,1)`, so that
-:math:`\mathbb E f(z)^2 = \sum_k c_k^2`.
+Hermite polynomials are the probabilists' :math:`He_k` (leading coefficient 1). The
+normalised coefficients are :math:`c_k = \mathbb E[f(z)\,He_k(z)]/\sqrt{k!}` with
+:math:`z\sim N(0,1)`, so that :math:`\mathbb E f(z)^2 = \sum_k c_k^2`.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,8 +17,9 @@ from fl import validate
 def psd_power(S, p: float, rcond: float = 1e-12) -> np.ndarray:
     r"""Return :math:`S^p` for a symmetric PSD ``S`` of shape (d, d).
 
-    Eigenvalues below ``rcond`` times the largest count as zero and stay zero for every ``p``, so ``p = -1`` is
-    the pseudo-inverse and ``p = 0`` the projection on the range.
+    Eigenvalues below ``rcond`` times the largest count as zero and stay zero for every
+    ``p``, so ``p = -1`` is the pseudo-inverse and ``p = 0`` the projection on the
+    range.
 
     >>> psd_power([[4.0, 0.0], [0.0, 0.0]], -0.5).tolist()
     [[0.5, 0.0], [0.0, 0.0]]
@@ -33,11 +35,15 @@ def psd_power(S, p: float, rcond: float = 1e-12) -> np.ndarray:
     return (vectors * powers) @ vectors.T
 
 
-def gaussian_rule(kinks: Sequence[float] = (), panels: int = 24, order: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return nodes and weights with ``weights @ f(nodes)`` :math:`= \mathbb E f(z)`, :math:`z\sim N(0,1)`.
+def gaussian_rule(
+    kinks: Sequence[float] = (), panels: int = 24, order: int = 40
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Return nodes and weights with ``weights @ f(nodes)`` :math:`= \mathbb E f(z)`,
+    :math:`z\sim N(0,1)`.
 
-    Composite Gauss-Legendre on [-12, 12], cut at ``kinks``: each piece is smooth, so ReLU, the absolute value and
-    the softplus of slope 10 come out to rounding, which Gauss-Hermite nodes do not reach.
+    Composite Gauss-Legendre on [-12, 12], cut at ``kinks``: each piece is smooth, so
+    ReLU, the absolute value and the softplus of slope 10 come out to rounding, which
+    Gauss-Hermite nodes do not reach.
     """
     inner = [k for k in kinks if -12 < k < 12]
     cuts = np.unique(np.concatenate([np.linspace(-12, 12, panels + 1), inner]))
@@ -49,7 +55,8 @@ def gaussian_rule(kinks: Sequence[float] = (), panels: int = 24, order: int = 40
 
 
 def gaussian_mean(f: Callable, kinks: Sequence[float] = ()) -> float:
-    r"""Return :math:`\mathbb E f(z)` for a standard normal ``z``; ``kinks`` are the points where ``f`` is not smooth.
+    r"""Return :math:`\mathbb E f(z)` for a standard normal ``z``; ``kinks`` are the
+    points where ``f`` is not smooth.
 
     >>> bool(abs(gaussian_mean(np.abs, kinks=[0.0]) - np.sqrt(2 / np.pi)) < 1e-14)
     True
@@ -58,8 +65,11 @@ def gaussian_mean(f: Callable, kinks: Sequence[float] = ()) -> float:
     return float(weights @ f(nodes))
 
 
-def hermite_coefficients(f: Callable, degree: int, kinks: Sequence[float] = ()) -> np.ndarray:
-    r"""Return the normalised coefficients :math:`c_0..c_{degree}` of ``f``, shape (degree + 1,).
+def hermite_coefficients(
+    f: Callable, degree: int, kinks: Sequence[float] = ()
+) -> np.ndarray:
+    r"""Return the normalised coefficients :math:`c_0..c_{degree}` of ``f``, shape
+    (degree + 1,).
 
     >>> np.abs(hermite_coefficients(lambda z: z**2, 3)).round(6).tolist()  # z^2 = 1 + sqrt(2) He_2/sqrt(2)
     [1.0, 0.0, 1.414214, 0.0]
@@ -72,32 +82,51 @@ def hermite_coefficients(f: Callable, degree: int, kinks: Sequence[float] = ()) 
 
 
 def hermite_erf(degree: int, tau: float = 1.0) -> np.ndarray:
-    r"""Return the normalised coefficients of :math:`\mathrm{erf}(\tau z)` in closed form, shape (degree + 1,).
+    r"""Return the normalised coefficients of :math:`\mathrm{erf}(\tau z)` in closed
+    form, shape (degree + 1,).
 
     .. math:: c_{2m+1} = \frac{2\tau}{\sqrt{\pi(1+2\tau^2)}}
               \Bigl(\frac{-2\tau^2}{1+2\tau^2}\Bigr)^m\frac{(2m-1)!!}{\sqrt{(2m+1)!}},\qquad c_{2m}=0.
     """
-    tau, c = validate.number("tau", tau, 0, open_low=True), np.zeros(validate.count("degree", degree, minimum=0) + 1)
+    tau, c = (
+        validate.number("tau", tau, 0, open_low=True),
+        np.zeros(validate.count("degree", degree, minimum=0) + 1),
+    )
     m = np.arange((degree + 1) // 2)
-    lead, ratio = 2 * tau / np.sqrt(np.pi * (1 + 2 * tau**2)), 2 * tau**2 / (1 + 2 * tau**2)
-    c[1::2] = lead * (-ratio) ** m * _odd_factorial(m) / np.sqrt(special.factorial(2 * m + 1))
+    lead, ratio = (
+        2 * tau / np.sqrt(np.pi * (1 + 2 * tau**2)),
+        2 * tau**2 / (1 + 2 * tau**2),
+    )
+    c[1::2] = (
+        lead * (-ratio) ** m * _odd_factorial(m) / np.sqrt(special.factorial(2 * m + 1))
+    )
     return c
 
 
 def hermite_abs(degree: int, tau: float = 1.0) -> np.ndarray:
-    r"""Return the normalised coefficients of :math:`|\tau z|` in closed form, shape (degree + 1,).
+    r"""Return the normalised coefficients of :math:`|\tau z|` in closed form, shape
+    (degree + 1,).
 
     .. math:: c_0=\tau\sqrt{2/\pi},\qquad c_{2m}=c_0\,(-1)^{m-1}\frac{(2m-3)!!}{\sqrt{(2m)!}},\qquad c_{2m+1}=0.
     """
-    tau, c = validate.number("tau", tau, 0, open_low=True), np.zeros(validate.count("degree", degree, minimum=0) + 1)
+    tau, c = (
+        validate.number("tau", tau, 0, open_low=True),
+        np.zeros(validate.count("degree", degree, minimum=0) + 1),
+    )
     m = np.arange(1, degree // 2 + 1)
     c[0] = tau * np.sqrt(2 / np.pi)
-    c[2::2] = c[0] * (-1.0) ** (m - 1) * _odd_factorial(m - 1) / np.sqrt(special.factorial(2 * m))
+    c[2::2] = (
+        c[0]
+        * (-1.0) ** (m - 1)
+        * _odd_factorial(m - 1)
+        / np.sqrt(special.factorial(2 * m))
+    )
     return c
 
 
 def hermite_relu(degree: int, tau: float = 1.0) -> np.ndarray:
-    r"""Return the normalised coefficients of :math:`\max(\tau z, 0) = (\tau z+|\tau z|)/2`, shape (degree + 1,).
+    r"""Return the normalised coefficients of :math:`\max(\tau z, 0) = (\tau z+|\tau
+    z|)/2`, shape (degree + 1,).
 
     >>> hermite_relu(3).round(6).tolist()  # 1/sqrt(2 pi), 1/2, 1/(2 sqrt(pi)), 0
     [0.398942, 0.5, 0.282095, 0.0]
@@ -113,16 +142,20 @@ def _odd_factorial(m: np.ndarray) -> np.ndarray:
 
 
 def subspace_distance(A, B) -> float:
-    """Return the sine of the largest principal angle between the column spaces of ``A`` (d, k) and ``B`` (d, l).
+    """Return the sine of the largest principal angle between the column spaces of ``A``
+    (d, k) and ``B`` (d, l).
 
-    0 if one space contains the other, 1 if some direction of the smaller is orthogonal to the larger.
+    0 if one space contains the other, 1 if some direction of the smaller is orthogonal
+    to the larger.
 
     Raises:
         ValueError: if the numbers of rows differ or a matrix is zero.
     """
     A, B = validate.array("A", A, ("d", "k")), validate.array("B", B, ("d", "l"))
     if A.shape[0] != B.shape[0]:
-        raise ValueError(f"B has {B.shape[0]} rows: must have as many as A, {A.shape[0]}")
+        raise ValueError(
+            f"B has {B.shape[0]} rows: must have as many as A, {A.shape[0]}"
+        )
     for name, M in [("A", A), ("B", B)]:
         if not M.any():
             raise ValueError(f"{name} is zero: it must span at least one direction")
@@ -130,10 +163,39 @@ def subspace_distance(A, B) -> float:
 
 
 def log_steps(last: int, number: int) -> np.ndarray:
-    """Return at most ``number`` distinct whole steps from 1 to ``last``, log-spaced, both ends included.
+    """Return at most ``number`` distinct whole steps from 1 to ``last``, log-spaced,
+    both ends included.
 
     >>> log_steps(100, 5).tolist()
     [1, 3, 10, 32, 100]
     """
-    last, number = validate.count("last", last), validate.count("number", number, minimum=2)
+    last, number = (
+        validate.count("last", last),
+        validate.count("number", number, minimum=2),
+    )
     return np.unique(np.rint(np.geomspace(1, last, number)).astype(int))
+
+
+def standard_error(values, dim: str = "seed"):
+    """Return the standard error of the mean of labelled ``values`` over ``dim``.
+
+    From the sample standard deviation, one degree of freedom off.
+    """
+    return values.std(dim, ddof=1) / np.sqrt(values.sizes[dim])
+
+
+def worst_cell(score, *others) -> tuple[dict, list[float]]:
+    """Return the labels of the largest entry of ``score`` and what stands there.
+
+    Args:
+        score: labelled array, without NaN; the larger, the worse.
+        others: labelled arrays with the dimensions of ``score``.
+
+    Returns:
+        The coordinates of the entry, and the entries of ``score`` and of each of
+        ``others`` in that very cell.
+    """
+    where = score.argmax(...)
+    cells = [array[where] for array in (score, *others)]
+    labels = {name: label.item() for name, label in cells[0].coords.items()}
+    return labels, [float(cell) for cell in cells]

@@ -1,7 +1,8 @@
 """One look for every figure: theory is a line, simulation is dots with error bars.
 
-Figures are drawn dark on a transparent ground; the book's style sheet turns them over in dark mode. The colours are the
-Okabe-Ito set without its yellow: distinct for colour-blind readers and on both grounds.
+Figures are drawn dark on a transparent ground; the book's style sheet turns them over
+in dark mode. The colours are the Okabe-Ito set without its yellow: distinct for
+colour-blind readers and on both grounds.
 """
 
 import matplotlib.pyplot as plt
@@ -10,13 +11,17 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from fl.numerics import standard_error
+
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 WIDTH = 7.2  # inches, the text width of the page
 
 
 def style() -> None:
-    """Set the figure style and SVG output for this process; the same picture has the same bytes each time."""
+    """Set the figure style and SVG output for this process; the same picture has the
+    same bytes each time.
+    """
     plt.rcParams.update(
         {
             "figure.figsize": (WIDTH, 3.2),
@@ -42,7 +47,9 @@ def style() -> None:
 
 def panels(number: int = 1, *, height: float = 3.2, **subplots) -> list[Axes]:
     """Return ``number`` axes side by side on one figure of text width."""
-    _, axes = plt.subplots(1, number, figsize=(WIDTH, height), squeeze=False, **subplots)
+    _, axes = plt.subplots(
+        1, number, figsize=(WIDTH, height), squeeze=False, **subplots
+    )
     return list(axes[0])
 
 
@@ -51,22 +58,33 @@ def theory(ax: Axes, x, y, label: str | None = None, series: int = 0, **line) ->
     ax.plot(x, y, color=COLOURS[series % len(COLOURS)], label=label, zorder=2, **line)
 
 
-def measured(ax: Axes, x, y, label: str | None = None, series: int = 0, error=None, **dots) -> None:
-    """Draw a measurement as dots, with error bars of plus and minus ``error`` if it is given.
+def measured(
+    ax: Axes, x, y, label: str | None = None, series: int = 0, error=None, **dots
+) -> None:
+    """Draw a measurement as dots, with error bars of plus and minus ``error`` if it is
+    given.
 
-    A `DataArray` ``y`` with a ``seed`` dimension is averaged over it, and its standard error is the bar.
+    A `DataArray` ``y`` with a ``seed`` dimension is averaged over it, and its standard
+    error is the bar.
     """
     if isinstance(y, xr.DataArray) and "seed" in y.dims:
         y, error = y.mean("seed"), standard_error(y) if y.sizes["seed"] > 1 else None
     k = series % len(COLOURS)
-    look = dict(fmt=MARKERS[k], color=COLOURS[k], markersize=5, capsize=2.5, elinewidth=1.1, zorder=3) | dots
-    error = None if error is None else np.asarray(error)  # labelled arrays would become arrays of objects
+    look = (
+        dict(
+            fmt=MARKERS[k],
+            color=COLOURS[k],
+            markersize=5,
+            capsize=2.5,
+            elinewidth=1.1,
+            zorder=3,
+        )
+        | dots
+    )
+    error = (
+        None if error is None else np.asarray(error)
+    )  # labelled arrays would become arrays of objects
     ax.errorbar(np.asarray(x), np.asarray(y), yerr=error, label=label, **look)
-
-
-def standard_error(values: xr.DataArray, dim: str = "seed") -> xr.DataArray:
-    """Return the standard error of the mean over ``dim`` (sample standard deviation, one degree of freedom off)."""
-    return values.std(dim, ddof=1) / np.sqrt(values.sizes[dim])
 
 
 def matrix(ax: Axes, values, title: str, **image) -> None:
@@ -77,12 +95,26 @@ def matrix(ax: Axes, values, title: str, **image) -> None:
 
 
 def heat_map(ax: Axes, x, y, values, label: str, dots=None, **look) -> None:
-    """Draw ``values`` (len(y), len(x)) as colours with a colour bar; ``dots`` (x, y, value) have the same scale.
+    """Draw ``values`` (len(y), len(x)) as colours with a colour bar; ``dots`` (x, y,
+    value) have the same scale.
 
     A dot that cannot be seen agrees with the map: only its rim stands out.
     """
-    image = ax.pcolormesh(x, y, values, **(dict(cmap="cividis", shading="gouraud", rasterized=True) | look))
+    image = ax.pcolormesh(
+        x,
+        y,
+        values,
+        **(dict(cmap="cividis", shading="gouraud", rasterized=True) | look),
+    )
     if dots is not None:
-        ax.scatter(*dots[:2], c=dots[2], cmap=image.cmap, norm=image.norm, s=70, edgecolors="white", zorder=3)
+        ax.scatter(
+            *dots[:2],
+            c=dots[2],
+            cmap=image.cmap,
+            norm=image.norm,
+            s=70,
+            edgecolors="white",
+            zorder=3,
+        )
     ax.grid(False)
     ax.figure.colorbar(image, ax=ax, label=label)

@@ -1,8 +1,9 @@
 """Large runs that are made once by one command and kept in the repository.
 
-``fl sweep NAME --scale paper`` makes a run and writes it to ``book/data`` as netCDF, with its seeds, its scale and the
-versions that made it as attributes, and its sha256 in ``book/data/SHA256SUMS``. A chapter reads it with `read`,
-shows it, and computes its beginning again.
+``fl sweep NAME --scale paper`` makes a run and writes it to ``book/data`` as netCDF,
+with its seeds, its scale and the versions that made it as attributes, and its sha256 in
+``book/data/SHA256SUMS``. A chapter reads it with `read`, shows it, and computes its
+beginning again.
 """
 
 import hashlib
@@ -20,7 +21,9 @@ RUNS: dict[str, Callable[[str], xr.Dataset]] = {}
 
 
 def stored(name: str) -> Callable:
-    """Register the decorated function ``scale -> Dataset`` (with a ``seed`` coordinate) as the stored run ``name``."""
+    """Register the decorated function ``scale -> Dataset`` (with a ``seed`` coordinate)
+    as the stored run ``name``.
+    """
 
     def register(function: Callable) -> Callable:
         if name in RUNS:
@@ -39,24 +42,33 @@ def make(name: str, scale: str, folder: Path = FOLDER) -> Path:
     """
     data = RUNS[validate.choice("name", name, sorted(RUNS))](scale)
     if "seed" not in data.coords:
-        raise ValueError(f"the run {name!r} has no coordinate `seed`: a stored run must say which seeds made it")
+        raise ValueError(
+            f"the run {name!r} has no coordinate `seed`: a stored run must say which seeds made it"
+        )
     data.attrs |= {
         "command": f"fl sweep {name} --scale {scale}",
         "seeds": ", ".join(str(int(s)) for s in data["seed"].values),
         "versions": ", ".join(
-            f"{p} {version(p)}" for p in ["fl", "numpy", "scipy", "torch", "numba", "pytorch-optimizer"]
+            f"{p} {version(p)}"
+            for p in ["fl", "numpy", "scipy", "torch", "numba", "pytorch-optimizer"]
         ),
         "machine": f"Python {platform.python_version()}, {platform.machine()}",
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.nc"
     # float32 holds three digits with room to spare and halves what every clone carries
-    encoding = {k: {"dtype": "float32"} for k, v in data.data_vars.items() if v.dtype.kind == "f"}
+    encoding = {
+        k: {"dtype": "float32"}
+        for k, v in data.data_vars.items()
+        if v.dtype.kind == "f"
+    }
     part = path.with_suffix(".part")
     data.to_netcdf(part, engine="scipy", encoding=encoding)
     part.replace(path)
     sums = _sums(folder) | {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
-    (folder / "SHA256SUMS").write_text("".join(f"{v}  {k}\n" for k, v in sorted(sums.items())))
+    (folder / "SHA256SUMS").write_text(
+        "".join(f"{v}  {k}\n" for k, v in sorted(sums.items()))
+    )
     return path
 
 
@@ -73,7 +85,9 @@ def read(name: str, folder: Path = FOLDER) -> xr.Dataset:
         raise FileNotFoundError(f"{path} does not exist; {cure}")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != _sums(folder).get(path.name):
-        raise ValueError(f"{path} has sha256 {found}, which SHA256SUMS does not list: it is damaged or edited; {cure}")
+        raise ValueError(
+            f"{path} has sha256 {found}, which SHA256SUMS does not list: it is damaged or edited; {cure}"
+        )
     return xr.load_dataset(path, engine="scipy")
 
 

@@ -1,9 +1,12 @@
-"""What every test shares: property tests that repeat, and a results cache of its own where a test asks."""
+"""What every test shares: property tests that repeat, and a results cache of its own
+where a test asks.
+"""
 
 import pytest
 from hypothesis import settings
 
-# the machine may be loaded: no deadline; the same examples each time: a failure can be repeated
+# the machine may be loaded: no deadline; the same examples each time: a failure can be
+# repeated
 settings.register_profile("fl", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("fl")
 

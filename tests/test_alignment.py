@@ -1,4 +1,6 @@
-"""Alignment: hand cases, invariances, limits, and two independent routes to the same number."""
+"""Alignment: hand cases, invariances, limits, and two independent routes to the same
+number.
+"""
 
 import numpy as np
 import pytest
@@ -7,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl.simulate import alignment as experiment
-from fl.simulate import linear_student
+from fl.simulate import alignment_student
 from fl.tasks import Spectrum, Task, Teacher, power_law, two_level
-from fl.theory import growth, ridge
+from fl.theory import alignment_growth, alignment_ridge
 from fl.theory.alignment import early_alignment, label_moments
 
 LAM = power_law(40, 1.0).eigenvalues
@@ -17,32 +19,41 @@ ENERGY = np.arange(1, 41.0) ** -1.7
 RNG = np.random.default_rng(0)
 
 
-# --- the early feature -----------------------------------------------------------------------------------------------
+# --- the early feature ----------------------------------------------------------------
 
 
 def test_label_moments_of_a_linear_teacher():
-    task = Task(Spectrum([4.0, 1.0]), Teacher([1.0, 0.0]), snr=2.0)  # u ~ N(0, 4): E u^2 (u^2/4 - 1)/4 = 2
+    task = Task(
+        Spectrum([4.0, 1.0]), Teacher([1.0, 0.0]), snr=2.0
+    )  # u ~ N(0, 4): E u^2 (u^2/4 - 1)/4 = 2
     np.testing.assert_allclose(label_moments(task), (1.0, 4 * 1.25, 2.0), rtol=1e-12)
 
 
 def test_early_alignment_by_hand_for_the_identity():
-    # d equal eigenvalues, linear teacher of length 1, no noise: s = 1 - (N-2)/(N(N-1)) + 2/N, nu = 1/(N-1)
+    # d equal eigenvalues, linear teacher of length 1, no noise: s = 1 - (N-2)/(N(N-1))
+    # + 2/N, nu = 1/(N-1)
     d, n = 7, 20
     task = Task(Spectrum(np.ones(d)), Teacher(np.eye(d)[2]))
     s, nu = 1 - (n - 2) / (n * (n - 1)) + 2 / n, 1 / (n - 1)
     for p in (-2.0, 0.0, 3.0):
-        assert early_alignment(task, p, n) == pytest.approx((s + nu) / (s + d * nu), rel=1e-12)
+        assert early_alignment(task, p, n) == pytest.approx(
+            (s + nu) / (s + d * nu), rel=1e-12
+        )
 
 
 @pytest.mark.parametrize("p", [-2.0, -1.0, 0.0, 1.0])
 def test_early_alignment_leading_order(p):
-    """1/A - 1 is close to m2/(N c1^2 tau^2) sum (lam_r/lam_k)^(2p+2), with an error of order 1/N."""
+    """1/A - 1 is close to m2/(N c1^2 tau^2) sum (lam_r/lam_k)^(2p+2), with an error of
+    order 1/N.
+    """
     n = 10**9
     task = experiment.extreme_task("High", 1.0)
     lam = task.spectrum.eigenvalues
     c1, m2, _ = label_moments(task)
     leading = m2 / (n * c1**2 * lam[0]) * np.sum((lam[1:] / lam[0]) ** (2 * p + 2))
-    assert 1 / early_alignment(task, p, n) - 1 == pytest.approx(leading, rel=1e-4, abs=1e-14)
+    assert 1 / early_alignment(task, p, n) - 1 == pytest.approx(
+        leading, rel=1e-4, abs=1e-14
+    )
 
 
 def test_early_alignment_ignores_the_basis_the_scale_of_the_inputs_and_dead_directions():
@@ -64,12 +75,16 @@ def test_early_alignment_is_a_squared_correlation(p, snr, n):
 
 
 def test_early_feature_of_one_seed_does_not_depend_on_the_other_exponents():
-    one = experiment.early_feature("Low", 1.0, [0.0], n=20, draws=5, seed=3)["alignment"][1]
-    two = experiment.early_feature("Low", 1.0, [-1.0, 0.0], n=20, draws=5, seed=3)["alignment"][1]
+    one = experiment.early_feature("Low", 1.0, [0.0], n=20, draws=5, seed=3)[
+        "alignment"
+    ][1]
+    two = experiment.early_feature("Low", 1.0, [-1.0, 0.0], n=20, draws=5, seed=3)[
+        "alignment"
+    ][1]
     assert one[0] == two[1]
 
 
-# --- the escape from zero --------------------------------------------------------------------------------------------
+# --- the escape from zero -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("activation", ["relu", "linear"])
@@ -80,17 +95,23 @@ def test_gradients_agree_with_autograd(activation):
     Z = leaves[0] @ torch.tensor(X) + leaves[1][:, None]
     output = leaves[2] @ (torch.relu(Z) if activation == "relu" else Z)
     ((output - torch.tensor(y)) ** 2).mean().backward()
-    for hand, leaf in zip(experiment.gradients(net, X, y, activation), leaves, strict=True):
+    for hand, leaf in zip(
+        experiment.gradients(net, X, y, activation), leaves, strict=True
+    ):
         np.testing.assert_allclose(hand, leaf.grad.numpy(), atol=1e-13)
 
 
 def test_one_step_changes_the_conserved_quantity_only_at_second_order():
-    """The first order vanishes exactly: the change is lr^2 (g_w' P g_w + g_b^2 - g_a^2) for each neuron."""
+    """The first order vanishes exactly: the change is lr^2 (g_w' P g_w + g_b^2 - g_a^2)
+    for each neuron.
+    """
     X, y, task = experiment.small_sample("Low", 30, 1)
     P, inverse, lr = task.spectrum.power(0.6), task.spectrum.power(-0.6), 0.1
     net = experiment.initial(6, 7, 0.5, RNG)
     after, G = experiment.descend(net, X, y, P, lr), experiment.gradients(net, X, y)
-    before, later = (np.sum(v.W @ inverse * v.W, axis=1) + v.b**2 - v.a**2 for v in (net, after))
+    before, later = (
+        np.sum(v.W @ inverse * v.W, axis=1) + v.b**2 - v.a**2 for v in (net, after)
+    )
     second = lr**2 * (np.sum(G.W @ P * G.W, axis=1) + G.b**2 - G.a**2)
     np.testing.assert_allclose(later - before, second, atol=1e-12)
 
@@ -98,14 +119,20 @@ def test_one_step_changes_the_conserved_quantity_only_at_second_order():
 def test_growth_rate_is_the_maximum_over_a_fine_grid_of_angles():
     x, y = RNG.standard_normal(60), RNG.standard_normal(60)
     angle = np.linspace(0, 2 * np.pi, 40001)
-    h = np.maximum(np.outer(np.cos(angle), 1.7**0.5 * x) + np.sin(angle)[:, None], 0) @ y / 60
-    assert growth.growth_rate(x[None], y, [[1.7]]) == pytest.approx(2 * np.abs(h).max(), rel=1e-4)
+    h = (
+        np.maximum(np.outer(np.cos(angle), 1.7**0.5 * x) + np.sin(angle)[:, None], 0)
+        @ y
+        / 60
+    )
+    assert alignment_growth.growth_rate(x[None], y, [[1.7]]) == pytest.approx(
+        2 * np.abs(h).max(), rel=1e-4
+    )
 
 
 def test_no_network_grows_faster_than_the_growth_rate():
     X, y, task = experiment.small_sample("Low", 50, 0)
     P, inverse = task.spectrum.power(0.5), task.spectrum.power(-0.5)
-    bound = growth.growth_rate(X, y, P)
+    bound = alignment_growth.growth_rate(X, y, P)
     for _ in range(50):
         net = experiment.initial(3, 7, 1e-9, RNG)
         G = experiment.gradients(net, X, y)
@@ -118,131 +145,218 @@ def test_no_network_grows_faster_than_the_growth_rate():
 def test_linear_network_escapes_at_its_own_rate(p):
     X, y, task = experiment.small_sample("High", 60, 2)
     rate = experiment.escape_rate("High", p, 60, 20, 2, activation="linear")["rate"]
-    # after 20 e-foldings the output is some 1e-5 of the labels, and slows the growth by as much
-    assert rate == pytest.approx(growth.linear_growth_rate(X, y, task.spectrum.power(p)), rel=1e-4)
+    # after 20 e-foldings the output is some 1e-5 of the labels, and slows the growth by
+    # as much
+    assert rate == pytest.approx(
+        alignment_growth.linear_growth_rate(X, y, task.spectrum.power(p)), rel=1e-4
+    )
 
 
 def test_linear_rate_scales_like_lam_to_one_plus_half_p():
     lam = np.array([4.0, 0.25])
-    X = np.sqrt(2 * lam)[:, None] * np.array([[1, -1, 0, 0], [0, 0, 1, -1.0]])  # second moment diag(lam)
+    X = np.sqrt(2 * lam)[:, None] * np.array(
+        [[1, -1, 0, 0], [0, 0, 1, -1.0]]
+    )  # second moment diag(lam)
     for p in (-2.0, 0.0, 1.0):
-        rates = [growth.linear_growth_rate(X, X[k], np.diag(lam**p)) for k in range(2)]
+        rates = [
+            alignment_growth.linear_growth_rate(X, X[k], np.diag(lam**p))
+            for k in range(2)
+        ]
         np.testing.assert_allclose(rates, 2 * lam ** (1 + p / 2), rtol=1e-12)
 
 
 def test_half_space_rate_by_hand():
-    assert growth.half_space_rate([1.0, -1.0, 3.0], [1.0, 5.0, 2.0], 4.0) == pytest.approx(
-        2 * np.sqrt(4 * (7 / 3) ** 2 + 1)
-    )
+    assert alignment_growth.half_space_rate(
+        [1.0, -1.0, 3.0], [1.0, 5.0, 2.0], 4.0
+    ) == pytest.approx(2 * np.sqrt(4 * (7 / 3) ** 2 + 1))
 
 
-# --- the linear student ----------------------------------------------------------------------------------------------
+# --- the linear student ---------------------------------------------------------------
 
 
 def test_two_level_ridge_solves_the_equation():
     t = np.repeat([3.0, 0.2], [5, 30])
     A, m_A, B, m_B, n = 3.0, 5, 0.2, 30, 12
     root = np.roots([n, n * (A + B) - m_A * A - m_B * B, A * B * (n - m_A - m_B)]).max()
-    assert ridge.implicit_ridge(t, n, 0.0) == pytest.approx(root, rel=1e-10)
+    assert alignment_ridge.implicit_ridge(t, n, 0.0) == pytest.approx(root, rel=1e-10)
 
 
-@given(n=st.integers(1, 80).filter(lambda n: n != 40), reg=st.floats(1e-6, 1e3), p=st.floats(-2, 2))
+@given(
+    n=st.integers(1, 80).filter(lambda n: n != 40),
+    reg=st.floats(1e-6, 1e3),
+    p=st.floats(-2, 2),
+)
 @settings(max_examples=40, deadline=None)
 def test_implicit_ridge_is_a_root(n, reg, p):
     t = LAM ** (p + 1)
-    kappa = ridge.implicit_ridge(t, n, reg)
+    kappa = alignment_ridge.implicit_ridge(t, n, reg)
     assert kappa * (1 - np.sum(t / (t + kappa)) / n) == pytest.approx(reg, rel=1e-6)
 
 
 def test_ridge_risk_limits():
-    heavy = ridge.ridge_risk(LAM, ENERGY, 0.5, 30, 1e9, 0.3)
-    assert heavy.test == pytest.approx(ENERGY.sum() + 0.3, rel=1e-6)  # nothing is learned
+    heavy = alignment_ridge.ridge_risk(LAM, ENERGY, 0.5, 30, 1e9, 0.3)
+    assert heavy.test == pytest.approx(
+        ENERGY.sum() + 0.3, rel=1e-6
+    )  # nothing is learned
     assert heavy.train == pytest.approx(heavy.test, rel=1e-6)
-    squares = ridge.ridge_risk(LAM, ENERGY, 0.5, 100, 0.0, 0.3)
-    assert squares[:2] == pytest.approx((0.3 / (1 - 0.4), 0.3 * (1 - 0.4)))  # least squares, d/N = 0.4
-    assert ridge.ridge_risk(LAM, ENERGY, 0.5, 100, 1e-10, 0.3).test == pytest.approx(squares.test, rel=1e-5)
-    assert ridge.ridge_risk(LAM, ENERGY, 0.5, 20, 0.0, 0.3).train == pytest.approx(0, abs=1e-12)  # interpolation
+    squares = alignment_ridge.ridge_risk(LAM, ENERGY, 0.5, 100, 0.0, 0.3)
+    assert squares[:2] == pytest.approx(
+        (0.3 / (1 - 0.4), 0.3 * (1 - 0.4))
+    )  # least squares, d/N = 0.4
+    assert alignment_ridge.ridge_risk(
+        LAM, ENERGY, 0.5, 100, 1e-10, 0.3
+    ).test == pytest.approx(squares.test, rel=1e-5)
+    assert alignment_ridge.ridge_risk(
+        LAM, ENERGY, 0.5, 20, 0.0, 0.3
+    ).train == pytest.approx(0, abs=1e-12)  # interpolation
 
 
 def test_ridge_risk_at_whitening_with_population_covariance():
     """p = -1, d > N, no ridge: excess = signal (1 - N/d) + noise N/(d - N)."""
-    risk = ridge.ridge_risk(LAM, ENERGY, -1.0, 10, 0.0, 0.5)
-    assert risk.test - 0.5 == pytest.approx(ENERGY.sum() * (1 - 10 / 40) + 0.5 * 10 / 30, rel=1e-10)
+    risk = alignment_ridge.ridge_risk(LAM, ENERGY, -1.0, 10, 0.0, 0.5)
+    assert risk.test - 0.5 == pytest.approx(
+        ENERGY.sum() * (1 - 10 / 40) + 0.5 * 10 / 30, rel=1e-10
+    )
 
 
 @pytest.mark.parametrize("n", [15, 60])
 def test_matched_preconditioner_beats_every_other_spectrum(n):
-    """The best shrinkage is t proportional to e with reg = noise/N, among all t, not only among powers."""
+    """The best shrinkage is t proportional to e with reg = noise/N, among all t, not
+    only among powers.
+    """
     noise, p_star = 0.4, 0.7  # energies r^-1.7 = lam^(p* + 1)
-    best, reg = ridge.tuned_ridge(LAM, ENERGY, p_star, n, noise)
+    best, reg = alignment_ridge.tuned_ridge(LAM, ENERGY, p_star, n, noise)
     assert reg == pytest.approx(noise / n, rel=1e-3)
     for _ in range(50):
         t = ENERGY * np.exp(0.3 * RNG.standard_normal(40))
-        assert ridge.tuned_ridge(t, ENERGY, 0.0, n, noise)[0] > best
+        assert alignment_ridge.tuned_ridge(t, ENERGY, 0.0, n, noise)[0] > best
 
 
 def test_best_exponent_without_ridge_is_lower_with_noise_and_the_same_without():
     lam, energy = power_law(2000, 1.0).eigenvalues, np.arange(1, 2001.0) ** -1.8
-    assert ridge.best_exponent(lam, energy, 100, 1e-9, tuned=False) == pytest.approx(0.8, abs=0.02)
-    assert ridge.best_exponent(lam, energy, 100, 0.5, tuned=False) < 0.4
+    assert alignment_ridge.best_exponent(
+        lam, energy, 100, 1e-9, tuned=False
+    ) == pytest.approx(0.8, abs=0.02)
+    assert alignment_ridge.best_exponent(lam, energy, 100, 0.5, tuned=False) < 0.4
 
 
 def test_interpolation_constant_is_stationary_at_q_equal_b():
-    value = [ridge.interpolation_power_law(q, 2.2, 100)[0] for q in (2.19, 2.2, 2.21)]
+    value = [
+        alignment_ridge.interpolation_power_law(q, 2.2, 100)[0]
+        for q in (2.19, 2.2, 2.21)
+    ]
     assert value[1] < min(value[0], value[2])
 
 
 @pytest.mark.parametrize(("q", "b"), [(2.0, 2.0), (2.5, 2.7)])
 def test_interpolation_law_is_the_limit_of_the_deterministic_equivalent(q, b):
     r, n = np.arange(1, 200_001.0), 500
-    signal, noise = ridge.interpolation_power_law(q, b, n)
-    clean = ridge.ridge_risk(r**-q, r**-b, 0.0, n, 0.0, 0.0).test
+    signal, noise = alignment_ridge.interpolation_power_law(q, b, n)
+    clean = alignment_ridge.ridge_risk(r**-q, r**-b, 0.0, n, 0.0, 0.0).test
     assert clean == pytest.approx(signal, rel=0.02)
-    assert ridge.ridge_risk(r**-q, r**-b, 0.0, n, 0.0, 1.0).test - 1 - clean == pytest.approx(noise, rel=0.02)
+    assert alignment_ridge.ridge_risk(
+        r**-q, r**-b, 0.0, n, 0.0, 1.0
+    ).test - 1 - clean == pytest.approx(noise, rel=0.02)
 
 
 def test_flow_risk_at_p_minus_one_is_exponential_and_its_power_law_is_the_sum():
-    np.testing.assert_allclose(ridge.flow_risk(LAM, ENERGY, -1.0, [0.7]), ENERGY.sum() * np.exp(-1.4))
+    np.testing.assert_allclose(
+        alignment_ridge.flow_risk(LAM, ENERGY, -1.0, [0.7]), ENERGY.sum() * np.exp(-1.4)
+    )
     r = np.arange(1, 50_001.0)
-    np.testing.assert_allclose(ridge.flow_risk(r**-2.5, r**-3, 0.0, [1e3]), ridge.flow_power_law(2.5, 3.0, [1e3]), 1e-3)
+    np.testing.assert_allclose(
+        alignment_ridge.flow_risk(r**-2.5, r**-3, 0.0, [1e3]),
+        alignment_ridge.flow_power_law(2.5, 3.0, [1e3]),
+        1e-3,
+    )
 
 
 @pytest.mark.parametrize(("d", "n"), [(5, 12), (12, 5)])
 def test_ridge_weights_are_stationary(d, n):
-    X, y, power, reg = RNG.standard_normal((d, n)), RNG.standard_normal(n), np.geomspace(0.5, 4, d), 0.3
-    w = linear_student.ridge_weights(X, y, power, reg)
+    X, y, power, reg = (
+        RNG.standard_normal((d, n)),
+        RNG.standard_normal(n),
+        np.geomspace(0.5, 4, d),
+        0.3,
+    )
+    w = alignment_student.ridge_weights(X, y, power, reg)
     np.testing.assert_allclose(X @ (X.T @ w - y) / n + reg * w / power, 0, atol=1e-12)
 
 
 def test_ridge_errors_are_exact_for_a_fresh_sample():
-    task = linear_student.power_law_task(8, 1.0, 1.5, 1.0)
-    run = linear_student.ridge_errors(8, 20, [0.5], [0.1], seed=4)
+    task = alignment_student.power_law_task(8, 1.0, 1.5, 1.0)
+    run = alignment_student.ridge_errors(8, 20, [0.5], [0.1], seed=4)
     X, y, _ = task.sample(20, np.random.default_rng(4))
     mean = task.teacher.link.moments(1.0)[0]
-    w = linear_student.ridge_weights(X, y - mean, task.spectrum.eigenvalues**0.5, 0.1)
+    w = alignment_student.ridge_weights(
+        X, y - mean, task.spectrum.eigenvalues**0.5, 0.1
+    )
     fresh = task.sample(400_000, np.random.default_rng(5))
-    assert np.mean((fresh.y - mean - w @ fresh.X) ** 2) == pytest.approx(run["test"][1][0, 0], rel=0.01)
+    assert np.mean((fresh.y - mean - w @ fresh.X) ** 2) == pytest.approx(
+        run["test"][1][0, 0], rel=0.01
+    )
 
 
-# --- validation ------------------------------------------------------------------------------------------------------
+# --- validation -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: early_alignment(experiment.extreme_task("High", 1.0), np.inf, 10), "p = inf"),
-        (lambda: early_alignment(experiment.extreme_task("High", 1.0), 0.0, 1), "n = 1: must be an integer >= 2"),
-        (lambda: early_alignment(Task(Spectrum([1.0, 1.0]), Teacher(np.eye(2))), 0, 9), "2 teacher directions"),
-        (lambda: experiment.extreme_task("high", 1.0), "case = 'high': must be one of High, Low"),
-        (lambda: growth.growth_rate(np.ones((2, 3)), np.ones(4), np.eye(2)), "y has 4 entries"),
-        (lambda: growth.growth_rate(np.ones((2, 3)), np.ones(3), np.eye(3)), r"P has shape \(3, 3\)"),
-        (lambda: growth.growth_rate(np.ones((1, 3)), np.ones(3), [[-1.0]]), "P has smallest eigenvalue"),
-        (lambda: ridge.ridge_risk(LAM, ENERGY, 0.0, 40, 0.0, 0.1), "n = 40 equal to the dimension"),
-        (lambda: ridge.ridge_risk(LAM, -ENERGY, 0.0, 9, 0.1, 0.1), "none negative"),
-        (lambda: ridge.ridge_risk([1.0, 0.0], [1.0, 1.0], 0.0, 9, 0.1, 0.1), "all must be > 0"),
-        (lambda: ridge.ridge_risk(LAM, ENERGY, 0.0, 9, np.nan, 0.1), "reg = nan"),
-        (lambda: ridge.interpolation_power_law(0.9, 2.0, 9), "q = 0.9"),
-        (lambda: ridge.interpolation_power_law(1.5, 4.1, 9), "saturates"),
+        (
+            lambda: early_alignment(experiment.extreme_task("High", 1.0), np.inf, 10),
+            "p = inf",
+        ),
+        (
+            lambda: early_alignment(experiment.extreme_task("High", 1.0), 0.0, 1),
+            "n = 1: must be an integer >= 2",
+        ),
+        (
+            lambda: early_alignment(
+                Task(Spectrum([1.0, 1.0]), Teacher(np.eye(2))), 0, 9
+            ),
+            "2 teacher directions",
+        ),
+        (
+            lambda: experiment.extreme_task("high", 1.0),
+            "case = 'high': must be one of High, Low",
+        ),
+        (
+            lambda: alignment_growth.growth_rate(
+                np.ones((2, 3)), np.ones(4), np.eye(2)
+            ),
+            "y has 4 entries",
+        ),
+        (
+            lambda: alignment_growth.growth_rate(
+                np.ones((2, 3)), np.ones(3), np.eye(3)
+            ),
+            r"P has shape \(3, 3\)",
+        ),
+        (
+            lambda: alignment_growth.growth_rate(np.ones((1, 3)), np.ones(3), [[-1.0]]),
+            "P has smallest eigenvalue",
+        ),
+        (
+            lambda: alignment_ridge.ridge_risk(LAM, ENERGY, 0.0, 40, 0.0, 0.1),
+            "n = 40 equal to the dimension",
+        ),
+        (
+            lambda: alignment_ridge.ridge_risk(LAM, -ENERGY, 0.0, 9, 0.1, 0.1),
+            "none negative",
+        ),
+        (
+            lambda: alignment_ridge.ridge_risk(
+                [1.0, 0.0], [1.0, 1.0], 0.0, 9, 0.1, 0.1
+            ),
+            "all must be > 0",
+        ),
+        (
+            lambda: alignment_ridge.ridge_risk(LAM, ENERGY, 0.0, 9, np.nan, 0.1),
+            "reg = nan",
+        ),
+        (lambda: alignment_ridge.interpolation_power_law(0.9, 2.0, 9), "q = 0.9"),
+        (lambda: alignment_ridge.interpolation_power_law(1.5, 4.1, 9), "saturates"),
     ],
 )
 def test_errors_name_argument_value_and_what_is_allowed(call, message):

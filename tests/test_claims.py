@@ -1,4 +1,6 @@
-"""The claims engine, its command line, and the bond between the registry and the chapters."""
+"""The claims engine, its command line, and the bond between the registry and the
+chapters.
+"""
 
 import itertools
 import json
@@ -20,15 +22,35 @@ from fl.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 KEYS = [
-    *["id", "topic", "statement", "source", "predicted", "measured", "standard_error", "tolerance"],
-    *["tolerance_reason", "holds", "control", "control_fails", "sizes", "scale", "seconds"],
+    *[
+        "id",
+        "topic",
+        "statement",
+        "source",
+        "predicted",
+        "measured",
+        "standard_error",
+        "tolerance",
+    ],
+    *[
+        "relation",
+        "reason",
+        "holds",
+        "control",
+        "control_fails",
+        "sizes",
+        "scale",
+        "seconds",
+    ],
 ]
 
 
 @pytest.fixture
 def registry(cache, monkeypatch):
     """An empty registry and an empty results cache."""
-    monkeypatch.setenv("FL_JOBS", "1")  # another process would not see claims that a test registers
+    monkeypatch.setenv(
+        "FL_JOBS", "1"
+    )  # another process would not see claims that a test registers
     kept = dict(CLAIMS)
     CLAIMS.clear()
     yield CLAIMS
@@ -39,12 +61,14 @@ def registry(cache, monkeypatch):
 def register(id="demo.good", measured=1.0, broken=2.0, *, source="derived", **evidence):
     fields = dict(predicted=1.0, tolerance=0.1, reason="rounding") | evidence
 
-    @claim(id, statement="one is [one] for |x| < 1", source=source, control="one is two")
+    @claim(
+        id, statement="one is [one] for |x| < 1", source=source, control="one is two"
+    )
     def function(scale, is_broken):
         return Evidence(measured=broken if is_broken else measured, **fields)
 
 
-# --- evidence ------------------------------------------------------------------------------------------------------
+# --- evidence -------------------------------------------------------------------------
 
 finite = st.floats(-1e6, 1e6)
 
@@ -69,31 +93,52 @@ def test_what_is_not_finite_never_holds(measured, relation):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (dict(relation="near"), "relation = 'near': must be one of equal, at most, at least"),
-        (dict(tolerance=-1.0), r"tolerance = -1.0: must be a finite number in \[0, inf\)"),
+        (
+            dict(relation="near"),
+            "relation = 'near': must be one of equal, at most, at least",
+        ),
+        (
+            dict(tolerance=-1.0),
+            r"tolerance = -1.0: must be a finite number in \[0, inf\)",
+        ),
         (dict(predicted=np.nan), "predicted = nan: must be a finite number"),
         (dict(standard_error=np.nan), "standard_error = nan: must be"),
-        (dict(sizes={"f": print}), "sizes holds <built-in function print>: must be numbers, strings, lists"),
+        (
+            dict(sizes={"f": print}),
+            "sizes holds <built-in function print>: must be numbers, strings, lists",
+        ),
     ],
 )
 def test_evidence_refuses(fields, message):
     with pytest.raises(ValueError, match=message):
-        Evidence(**(dict(predicted=0.0, measured=0.0, tolerance=1.0, reason="") | fields))
+        Evidence(
+            **(dict(predicted=0.0, measured=0.0, tolerance=1.0, reason="") | fields)
+        )
 
 
 def test_sizes_become_plain_values():
-    sizes = {"n": np.int64(3), "dims": np.arange(2), "eta": (np.float32(0.5),), "seeds": range(2), 1: np.bool_(True)}
+    sizes = {
+        "n": np.int64(3),
+        "dims": np.arange(2),
+        "eta": (np.float32(0.5),),
+        "seeds": range(2),
+        1: np.bool_(True),
+    }
     plain = Evidence(0.0, 0.0, 1.0, "", sizes=sizes).sizes
     assert plain == {"n": 3, "dims": [0, 1], "eta": [0.5], "seeds": [0, 1], "1": True}
     assert json.loads(json.dumps(plain)) == plain
 
 
-# --- registry ------------------------------------------------------------------------------------------------------
+# --- registry -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("id", ["nodot", "a.b.c", ".name", "topic.", "Topic.name", "topic.a name"])
+@pytest.mark.parametrize(
+    "id", ["nodot", "a.b.c", ".name", "topic.", "Topic.name", "topic.a name"]
+)
 def test_ids_are_topic_dot_name(registry, id):
-    with pytest.raises(ValueError, match=f"id = '{id}': must be a new name of the form topic.name"):
+    with pytest.raises(
+        ValueError, match=f"id = '{id}': must be a new name of the form topic.name"
+    ):
         register(id)
 
 
@@ -105,7 +150,10 @@ def test_a_name_is_taken_once(registry):
 
 @pytest.mark.parametrize("source", ["", "paper", "rumour", "derived, mostly"])
 def test_sources_are_of_three_kinds(registry, source):
-    with pytest.raises(ValueError, match=f"source = '{source}': must be 'paper KEY', 'derived' or 'observed'"):
+    with pytest.raises(
+        ValueError,
+        match=f"source = '{source}': must be 'paper KEY', 'derived' or 'observed'",
+    ):
         register(source=source)
     register(source="paper YN25")
 
@@ -115,11 +163,14 @@ def test_selection_by_id_and_topic_in_order(registry):
         register(id)
     ids = [c.id for c in claims.select(["b.two", "a"])]
     assert ids == ["a.one", "b.two"] and len(claims.select()) == 3
-    with pytest.raises(ValueError, match="claim or topic = 'c': must be one of a, a.one, b, b.one, b.two"):
+    with pytest.raises(
+        ValueError,
+        match="claim or topic = 'c': must be one of a, a.one, b, b.one, b.two",
+    ):
         claims.select(["c"])
 
 
-# --- verdicts ------------------------------------------------------------------------------------------------------
+# --- verdicts -------------------------------------------------------------------------
 
 
 def test_a_claim_stands_if_it_holds_and_its_control_does_not(registry):
@@ -139,17 +190,29 @@ def test_a_claim_stands_if_it_holds_and_its_control_does_not(registry):
 def test_the_control_must_be_the_same_check(registry):
     @claim("demo.cheat", statement="s", source="derived", control="c")
     def cheat(scale, broken):
-        return Evidence(0.0, 1.0 * broken, 0.1, "rounding", relation="at least" if broken else "equal")
+        return Evidence(
+            0.0,
+            1.0 * broken,
+            0.1,
+            "rounding",
+            relation="at least" if broken else "equal",
+        )
 
-    with pytest.raises(ValueError, match="demo.cheat: the control must be the same check"):
+    with pytest.raises(
+        ValueError, match="demo.cheat: the control must be the same check"
+    ):
         claims.verify("demo.cheat", "smoke")
 
 
 def test_unknown_claims_and_scales(registry):
     register()
-    with pytest.raises(ValueError, match="claim = 'demo.bad': must be one of demo.good"):
+    with pytest.raises(
+        ValueError, match="claim = 'demo.bad': must be one of demo.good"
+    ):
         claims.verify("demo.bad")
-    with pytest.raises(ValueError, match="scale = 'huge': must be one of smoke, book, paper"):
+    with pytest.raises(
+        ValueError, match="scale = 'huge': must be one of smoke, book, paper"
+    ):
         claims.verify("demo.good", "huge")
     with pytest.raises(ValueError, match="scale = 'huge'"):
         claims.verify_all(claims.select(), "huge")
@@ -171,26 +234,42 @@ def test_a_verdict_is_evaluated_once_per_scale(registry):
     assert len(runs) == 4
 
 
-# --- what a chapter prints -----------------------------------------------------------------------------------------
+# --- what a chapter prints ------------------------------------------------------------
 
 
 def test_check_prints_one_stable_line(registry, capsys, monkeypatch):
     monkeypatch.setenv("FL_SCALE", "smoke")
     register("demo.good", 1.0123456, standard_error=0.01)
     fl.check("demo.good")
-    assert capsys.readouterr().out == "demo.good: PASS (equal 1, tolerance 0.1; control fails)\n"
+    assert (
+        capsys.readouterr().out
+        == "demo.good: PASS (equal 1, tolerance 0.1; control fails)\n"
+    )
     register("demo.other", 1.0)
     fl.check("demo.other", "demo.good")
-    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["demo.other", "demo.good"]
-    with pytest.raises(ValueError, match="claim = 'demo.none': must be one of demo.good, demo.other"):
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "demo.other",
+        "demo.good",
+    ]
+    with pytest.raises(
+        ValueError, match="claim = 'demo.none': must be one of demo.good, demo.other"
+    ):
         fl.check("demo.none")
 
 
 @pytest.mark.parametrize(
     ("measured", "broken", "message"),
     [
-        (1.2, 2.0, r"demo.good does not hold: measured 1.2, predicted equal 1, tolerance 0.1 \(equal; rounding\)"),
-        (1.0, 1.0, r"demo.good is a broken claim: its control \(one is two\) passes the same check"),
+        (
+            1.2,
+            2.0,
+            r"demo.good does not hold: measured 1.2, predicted equal 1, tolerance 0.1 \(equal; rounding\)",
+        ),
+        (
+            1.0,
+            1.0,
+            r"demo.good is a broken claim: its control \(one is two\) passes the same check",
+        ),
     ],
 )
 def test_check_raises_with_the_numbers(registry, measured, broken, message):
@@ -206,7 +285,7 @@ def test_tables_keep_bars_of_the_mathematics(registry, monkeypatch):
     assert shown == [r"| \|x\| | n |" + "\n| --- | --- |\n" + r"| $\\|x\\|$ | 1.23 |"]
 
 
-# --- command line --------------------------------------------------------------------------------------------------
+# --- command line ---------------------------------------------------------------------
 
 
 def invoke(*arguments):
@@ -218,23 +297,37 @@ def test_verify_writes_exactly_the_keys(registry, tmp_path):
     path = tmp_path / "out.json"
     result = invoke("verify", "--scale", "smoke", "--json", str(path))
     assert result.exit_code == 0, result.output
-    assert "1 of 1 claims stand at scale smoke" in result.output and "demo.good" in result.output
+    assert (
+        "1 of 1 claims stand at scale smoke" in result.output
+        and "demo.good" in result.output
+    )
     (record,) = json.loads(path.read_text())
     assert list(record) == KEYS
-    assert record["sizes"] == {"n": 3} and record["scale"] == "smoke" and record["holds"] is True
+    assert (
+        record["sizes"] == {"n": 3}
+        and record["scale"] == "smoke"
+        and record["holds"] is True
+    )
     assert record["topic"] == "demo" and record["tolerance_reason"] == "equal; rounding"
 
 
 @pytest.mark.parametrize(
-    ("measured", "broken"), [(2.0, 3.0), (1.0, 1.0), (np.nan, 2.0)], ids=["fails", "toothless", "nan"]
+    ("measured", "broken"),
+    [(2.0, 3.0), (1.0, 1.0), (np.nan, 2.0)],
+    ids=["fails", "toothless", "nan"],
 )
-def test_verify_exits_with_1_if_a_claim_fails_or_a_control_passes(registry, tmp_path, measured, broken):
+def test_verify_exits_with_1_if_a_claim_fails_or_a_control_passes(
+    registry, tmp_path, measured, broken
+):
     register("demo.good")
     register("demo.bad", measured, broken)
     path = tmp_path / "out.json"
     result = invoke("verify", "--scale", "smoke", "--json", str(path))
     assert result.exit_code == 1
-    assert "not standing: demo.bad" in result.output and "1 of 2 claims stand" in result.output
+    assert (
+        "not standing: demo.bad" in result.output
+        and "1 of 2 claims stand" in result.output
+    )
     records = json.loads(path.read_text(), parse_constant=pytest.fail)  # NaN is no JSON
     assert len(records) == 2
     assert invoke("verify", "demo.good", "--scale", "smoke").exit_code == 0
@@ -264,7 +357,7 @@ def test_list_shows_statements_as_they_are(registry):
     assert result.exit_code == 0 and "one is [one] for |x| < 1" in result.output
 
 
-# --- registry and chapters -----------------------------------------------------------------------------------------
+# --- registry and chapters ------------------------------------------------------------
 
 
 def check_lines() -> dict[str, Counter]:
@@ -282,20 +375,30 @@ def check_lines() -> dict[str, Counter]:
 def test_every_claim_is_checked_once_in_the_chapter_of_its_topic():
     on_pages = Counter()
     for page, ids in check_lines().items():
-        assert {id.split(".")[0] for id in ids} <= {page}, f"{page} checks claims of another topic"
+        assert {id.split(".")[0] for id in ids} <= {page}, (
+            f"{page} checks claims of another topic"
+        )
         on_pages += ids
     assert on_pages == Counter(list(CLAIMS)), "registry and chapters differ"
 
 
 def test_claims_stand_in_the_order_of_the_chapters():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    pages = [Path(chapter["file"]).stem for part in toc["parts"] for chapter in part["chapters"]]
-    topics = [topic for topic, _ in itertools.groupby(CLAIMS.values(), lambda c: c.topic)]
+    pages = [
+        Path(chapter["file"]).stem
+        for part in toc["parts"]
+        for chapter in part["chapters"]
+    ]
+    topics = [
+        topic for topic, _ in itertools.groupby(CLAIMS.values(), lambda c: c.topic)
+    ]
     assert topics == [page for page in pages if page in topics]
 
 
 def test_papers_named_as_sources_are_in_the_bibliography():
-    keys = set(re.findall(r"@\w+\{(\w+),", (ROOT / "book" / "references.bib").read_text()))
+    keys = set(
+        re.findall(r"@\w+\{(\w+),", (ROOT / "book" / "references.bib").read_text())
+    )
     for c in CLAIMS.values():
         if c.source.startswith("paper "):
             assert c.source.split()[1].strip(",") in keys, c.id

@@ -23,7 +23,9 @@ def idx(magic=2049, values=(7, 2, 1), shape=None) -> bytes:
 def no_mnist(monkeypatch, tmp_path):
     """A machine that has never seen MNIST; its download folder."""
     monkeypatch.delenv("FL_DATA", raising=False)
-    monkeypatch.setattr(datasets.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(
+        datasets.platformdirs, "user_cache_path", lambda name: tmp_path / name
+    )
     return tmp_path / "fl"
 
 
@@ -44,22 +46,40 @@ def test_mnist_is_the_official_test_part():
     X, labels = datasets.load("mnist")
     assert X.shape == (784, 10_000) and X.min() == 0 and X.max() == 1
     assert labels[:5].tolist() == [7, 2, 1, 0, 4]
-    assert np.bincount(labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(labels).tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
 
 
 def test_an_unknown_data_set():
-    with pytest.raises(ValueError, match="name = 'cifar': must be one of digits, mnist"):
+    with pytest.raises(
+        ValueError, match="name = 'cifar': must be one of digits, mnist"
+    ):
         datasets.load("cifar")
 
 
 def test_without_mnist_the_error_says_what_to_do(no_mnist):
-    with pytest.raises(FileNotFoundError, match="set FL_DATA to a folder that holds t10k-images"):
+    with pytest.raises(
+        FileNotFoundError, match="set FL_DATA to a folder that holds t10k-images"
+    ):
         datasets.load("mnist")
 
 
 def test_a_folder_that_lacks_a_file_is_named(no_mnist, monkeypatch, tmp_path):
     monkeypatch.setenv("FL_DATA", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="FL_DATA = .* lacks t10k-images.*: copy it there or unset FL_DATA"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="FL_DATA = .* lacks t10k-images.*: copy it there or unset FL_DATA",
+    ):
         datasets.load("mnist")
 
 
@@ -76,7 +96,10 @@ def whole(name: str) -> bytes:
     [
         (lambda raw: gzip.compress(raw)[:-20], "is truncated or not a gzip file"),
         (lambda raw: gzip.compress(raw[:-1]), "bytes: must be|in .* bytes"),
-        (lambda raw: gzip.compress(b"\0\0\x08\x07" + raw[4:]), "starts with 00000807: an IDX file of this kind"),
+        (
+            lambda raw: gzip.compress(b"\0\0\x08\x07" + raw[4:]),
+            "starts with 00000807: an IDX file of this kind",
+        ),
         (gzip.compress, "has sha256 .*: must be"),
     ],
     ids=["truncated", "bytes missing", "magic", "checksum"],
@@ -95,7 +118,9 @@ def test_loading_a_folder_with_a_broken_file_names_the_file_and_the_cure(
     (tmp_path / broken).write_bytes(damage(whole(broken)[:-1] + b"\1"))
     with pytest.raises(ValueError, match=message) as error:
         datasets.load("mnist")
-    assert str(tmp_path / broken) in str(error.value) and "replace it by the distributed file" in str(error.value)
+    assert str(tmp_path / broken) in str(
+        error.value
+    ) and "replace it by the distributed file" in str(error.value)
 
 
 def test_a_good_file_is_read(tmp_path):
@@ -110,19 +135,41 @@ def test_a_good_file_is_read(tmp_path):
         (gzip.compress(idx())[:-9], "is truncated or not a gzip file"),
         (b"", "is truncated or not a gzip file|starts with"),
         (b"<html>not found</html>", "is truncated or not a gzip file"),
-        (gzip.compress(b"\0\0"), "starts with 0000: an IDX file of this kind starts with 00000801"),
-        (gzip.compress(idx(magic=2051)), "starts with 00000803: an IDX file of this kind starts with 00000801"),
-        (gzip.compress(idx(shape=(4,))), r"holds \(4,\) in 11 bytes: must be \(3,\) in 11"),
-        (gzip.compress(idx(values=(7, 2), shape=(3,))), r"holds \(3,\) in 10 bytes: must be \(3,\) in 11"),
+        (
+            gzip.compress(b"\0\0"),
+            "starts with 0000: an IDX file of this kind starts with 00000801",
+        ),
+        (
+            gzip.compress(idx(magic=2051)),
+            "starts with 00000803: an IDX file of this kind starts with 00000801",
+        ),
+        (
+            gzip.compress(idx(shape=(4,))),
+            r"holds \(4,\) in 11 bytes: must be \(3,\) in 11",
+        ),
+        (
+            gzip.compress(idx(values=(7, 2), shape=(3,))),
+            r"holds \(3,\) in 10 bytes: must be \(3,\) in 11",
+        ),
     ],
-    ids=["cut short", "empty", "not gzip", "too short", "magic", "shape", "bytes missing"],
+    ids=[
+        "cut short",
+        "empty",
+        "not gzip",
+        "too short",
+        "magic",
+        "shape",
+        "bytes missing",
+    ],
 )
 def test_a_broken_file_is_named_with_its_cure(tmp_path, content, message):
     path = tmp_path / LABELS
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
         datasets.read_idx(path, 2049, (3,))
-    assert str(path) in str(error.value) and "replace it by the distributed file" in str(error.value)
+    assert str(path) in str(
+        error.value
+    ) and "replace it by the distributed file" in str(error.value)
 
 
 def test_a_file_of_the_right_form_with_other_content_is_refused(tmp_path):
@@ -133,13 +180,18 @@ def test_a_file_of_the_right_form_with_other_content_is_refused(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing.gz does not exist: put the distributed file there"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="nothing.gz does not exist: put the distributed file there",
+    ):
         datasets.read_idx(tmp_path / "nothing.gz", 2049, (3,))
 
 
 @pytest.fixture
 def mirror(monkeypatch):
-    """A server on this machine in place of the mirror: a table of name -> (announced length, content)."""
+    """A server on this machine in place of the mirror: a table of name -> (announced
+    length, content).
+    """
     files = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -162,9 +214,13 @@ def mirror(monkeypatch):
     server.server_close()
 
 
-@pytest.mark.filterwarnings("default")  # importing pooch warns about missing notebook widgets
+@pytest.mark.filterwarnings(
+    "default"
+)  # importing pooch warns about missing notebook widgets
 @pytest.mark.parametrize(
-    "answer", [(5, b"wrong"), (10_000, b"cut"), None], ids=["other content", "connection lost", "not found"]
+    "answer",
+    [(5, b"wrong"), (10_000, b"cut"), None],
+    ids=["other content", "connection lost", "not found"],
 )
 def test_a_failed_download_leaves_nothing_behind(no_mnist, mirror, answer):
     if answer:
@@ -176,8 +232,14 @@ def test_a_failed_download_leaves_nothing_behind(no_mnist, mirror, answer):
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("failure", [OSError("no space left on device"), KeyboardInterrupt()], ids=["disk", "Ctrl-C"])
-def test_a_download_that_ends_half_way_leaves_nothing_behind(no_mnist, monkeypatch, failure):
+@pytest.mark.parametrize(
+    "failure",
+    [OSError("no space left on device"), KeyboardInterrupt()],
+    ids=["disk", "Ctrl-C"],
+)
+def test_a_download_that_ends_half_way_leaves_nothing_behind(
+    no_mnist, monkeypatch, failure
+):
     import pooch
 
     def half(self, url, output_file, downloader, **_):
@@ -194,14 +256,22 @@ def test_a_download_that_ends_half_way_leaves_nothing_behind(no_mnist, monkeypat
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_failure_at_the_second_file_keeps_the_whole_first_one_and_no_more(no_mnist, mirror, monkeypatch):
+def test_a_failure_at_the_second_file_keeps_the_whole_first_one_and_no_more(
+    no_mnist, mirror, monkeypatch
+):
     content = gzip.compress(idx())
     good = (2049, (3,), hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(datasets, "FILES", {"first.gz": good, "second.gz": good})
-    mirror |= {"first.gz": (len(content), content), "second.gz": (len(content), content[:-3])}
+    mirror |= {
+        "first.gz": (len(content), content),
+        "second.gz": (len(content), content[:-3]),
+    }
     with pytest.raises(Exception, match=".+"):
         datasets.fetch_mnist()
-    assert os.listdir(no_mnist) == ["first.gz"] and (no_mnist / "first.gz").read_bytes() == content
+    assert (
+        os.listdir(no_mnist) == ["first.gz"]
+        and (no_mnist / "first.gz").read_bytes() == content
+    )
     assert datasets.mnist_folder() is None
 
 

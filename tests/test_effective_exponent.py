@@ -14,10 +14,12 @@ LAM = np.array([10.0, 3.0, 1.0, 0.1])
 
 def local(function, lam=1.0, step=1e-4):
     """Return the slope of a multiplier at one eigenvalue."""
-    return theory.slope([lam * (1 + step), lam], function(np.array([lam * (1 + step), lam])))
+    return theory.slope(
+        [lam * (1 + step), lam], function(np.array([lam * (1 + step), lam]))
+    )
 
 
-# --- theory --------------------------------------------------------------------------------------------------------
+# --- theory ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("p", [-1.0, -0.5, 0.0, 2.0])
@@ -29,9 +31,13 @@ def test_second_moment_of_sampled_gradients():
     rng = np.random.default_rng(0)
     signal, noise, B, draws = 0.7, 2.0, 8, 40_000
     x = rng.standard_normal((draws, B, 4)) * np.sqrt(LAM)
-    residual = signal * x @ np.array([1, -1, 1, 1]) - noise * rng.standard_normal((draws, B))
+    residual = signal * x @ np.array([1, -1, 1, 1]) - noise * rng.standard_normal(
+        (draws, B)
+    )
     square = np.einsum("nb,nbk->nk", residual, x) / B
-    assert np.allclose((square**2).mean(0), theory.second_moment(LAM, signal, noise, B), rtol=0.04)
+    assert np.allclose(
+        (square**2).mean(0), theory.second_moment(LAM, signal, noise, B), rtol=0.04
+    )
     assert np.allclose(theory.second_moment(LAM, signal, noise), (LAM * signal) ** 2)
 
 
@@ -44,7 +50,9 @@ def test_hutchinson_square_of_sampled_estimates_in_any_basis():
     estimate = z * np.einsum("nbk,nb->nk", x, np.einsum("nbk,nk->nb", x, z)) / B
     assert np.allclose(estimate.mean(0), np.diag(S), rtol=0.05)
     assert np.allclose((estimate**2).mean(0), theory.hutchinson_square(S, B), rtol=0.05)
-    assert np.allclose(theory.hutchinson_square(np.diag(LAM)), LAM**2), "the population's diagonal is exact"
+    assert np.allclose(theory.hutchinson_square(np.diag(LAM)), LAM**2), (
+        "the population's diagonal is exact"
+    )
 
 
 def test_limits_of_the_multipliers():
@@ -55,10 +63,18 @@ def test_limits_of_the_multipliers():
     assert local(lambda x: theory.ascent(x, 1.0, large)) == pytest.approx(0, abs=1e-4)
     assert local(lambda x: theory.ascent(x, 1.0, 1.0)) == pytest.approx(0.5, abs=1e-4)
     assert local(lambda x: theory.ascent(x, 1.0, small)) == pytest.approx(1, abs=1e-4)
-    assert local(lambda x: theory.clipped(x, large, x**0.5)) == pytest.approx(-1, abs=1e-4)
-    assert local(lambda x: theory.clipped(x, small, x**0.5)) == pytest.approx(-0.5, abs=1e-4)
-    assert local(lambda x: theory.normalised(theory.second_moment(x, 1.0, 0.0))) == pytest.approx(-1, abs=1e-4)
-    assert local(lambda x: theory.normalised(theory.second_moment(x, 0.0, 1.0, 9))) == pytest.approx(-0.5, abs=1e-4)
+    assert local(lambda x: theory.clipped(x, large, x**0.5)) == pytest.approx(
+        -1, abs=1e-4
+    )
+    assert local(lambda x: theory.clipped(x, small, x**0.5)) == pytest.approx(
+        -0.5, abs=1e-4
+    )
+    assert local(
+        lambda x: theory.normalised(theory.second_moment(x, 1.0, 0.0))
+    ) == pytest.approx(-1, abs=1e-4)
+    assert local(
+        lambda x: theory.normalised(theory.second_moment(x, 0.0, 1.0, 9))
+    ) == pytest.approx(-0.5, abs=1e-4)
 
 
 def test_clipped_is_the_regression_of_the_clipped_average():
@@ -76,12 +92,15 @@ def test_averaged_is_the_regression_of_the_averaged_gradient():
         mean = beta * mean + (1 - beta) * g[:, t]
         if t >= 200 - L:
             moved, seen = moved + mean, seen + g[:, t]
-    # one direction with eigenvalue 1 and moments as drawn: signal 0.15, and a variance of 1 without sampling terms
+    # one direction with eigenvalue 1 and moments as drawn: signal 0.15, and a variance
+    # of 1 without sampling terms
     share, whole = 1 / 1e9, 0.15**2
     noise = np.sqrt(1e9 * (1 - share * 2 * whole))
     expected = theory.averaged([1.0], 0.15, noise, int(1e9), beta, L)[0]
     assert (moved * seen).mean() / (seen**2).mean() == pytest.approx(expected, rel=0.02)
-    assert theory.averaged(LAM, 1.0, 0.0, 10**9, 0.9, 50) == pytest.approx(1, abs=1e-6), "the signal passes whole"
+    assert theory.averaged(LAM, 1.0, 0.0, 10**9, 0.9, 50) == pytest.approx(
+        1, abs=1e-6
+    ), "the signal passes whole"
 
 
 @pytest.mark.parametrize("h", [32, 128])
@@ -101,12 +120,18 @@ def test_newton_schulz_is_the_published_iteration():
     published = torch.optim._muon._zeropower_via_newtonschulz(G, theory.MUON, 5, 1e-7)
     found = published.double().diagonal().numpy() / np.sqrt(LAM)
     ours = theory.newton_schulz(LAM)
-    assert np.allclose(found / found[0], ours / ours[0], rtol=0.03), "bfloat16 has two digits"
+    assert np.allclose(found / found[0], ours / ours[0], rtol=0.03), (
+        "bfloat16 has two digits"
+    )
 
 
 def test_two_sided_limits():
-    assert theory.slope(LAM, theory.two_sided(LAM, 8, 0.9999, 0.0)) == pytest.approx(-0.25, abs=1e-3)
-    assert theory.slope(LAM, theory.two_sided(LAM, 8, 0.0, 0.0)) == pytest.approx(-0.5, abs=1e-3)
+    assert theory.slope(LAM, theory.two_sided(LAM, 8, 0.9999, 0.0)) == pytest.approx(
+        -0.25, abs=1e-3
+    )
+    assert theory.slope(LAM, theory.two_sided(LAM, 8, 0.0, 0.0)) == pytest.approx(
+        -0.5, abs=1e-3
+    )
 
 
 def test_matrix_gain_of_aligned_and_of_turned_factors():
@@ -115,27 +140,39 @@ def test_matrix_gain_of_aligned_and_of_turned_factors():
     assert np.allclose(theory.matrix_gain(C + 1.0, C, np.ones_like), 1)
     b = np.ones((4, 1))
     X = np.linalg.inv(C + b @ b.T)
-    assert np.allclose(theory.matrix_gain(C + b @ b.T, C, lambda v: 1 / v), np.diag(X @ C) / LAM)
+    assert np.allclose(
+        theory.matrix_gain(C + b @ b.T, C, lambda v: 1 / v), np.diag(X @ C) / LAM
+    )
 
 
 def test_turned_by_nothing_and_by_everything():
     D = LAM**-0.5
     assert np.allclose(theory.turned(D, np.eye(4)), D)
-    hadamard = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
-    assert np.allclose(theory.turned(D, hadamard), D.mean()), "equal weights level all multipliers"
+    hadamard = (
+        np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
+    )
+    assert np.allclose(theory.turned(D, hadamard), D.mean()), (
+        "equal weights level all multipliers"
+    )
 
 
-# --- bench ---------------------------------------------------------------------------------------------------------
+# --- bench ----------------------------------------------------------------------------
 
 
 def test_gradients_have_the_law_they_are_given():
     b = bench.Bench(0, signal=1.0, noise=0.0, batch=None, spread=4.0, rotated=True)
     b.loss().backward()
     S = b.spectrum.power(1)
-    assert np.allclose(b.X.T @ b.X / len(b.X), S), "the population has exactly the covariance"
-    assert np.allclose(b.first.grad, -(b.readout[:, None] ** 2) * torch.as_tensor(b.errors @ S))
+    assert np.allclose(b.X.T @ b.X / len(b.X), S), (
+        "the population has exactly the covariance"
+    )
+    assert np.allclose(
+        b.first.grad, -(b.readout[:, None] ** 2) * torch.as_tensor(b.errors @ S)
+    )
     along = np.abs(b.errors @ b.spectrum.rotation)
-    assert np.allclose(along, 1), "errors are equal along the eigenvectors, not along the axes"
+    assert np.allclose(along, 1), (
+        "errors are equal along the eigenvectors, not along the axes"
+    )
     assert np.linalg.matrix_rank(bench.Bench(0, signal=1.0, rank_one=True).errors) == 1
 
 
@@ -150,11 +187,18 @@ def test_noise_gradients_have_the_covariance_of_the_inputs():
     assert np.abs(total / 300 - expected).max() < 0.05 * size.max()
 
 
-@pytest.mark.parametrize("name", [name for name in bench.NAMES if name not in ("K-FAC", bench.NATURAL)])
+@pytest.mark.parametrize(
+    "name", [name for name in bench.NAMES if name not in ("K-FAC", bench.NATURAL)]
+)
 def test_weights_stand_still(name):
     b = bench.Bench(0)
     optimizers.minimise(
-        name, b.model, b.loss, 3, lr=bench.RATE, **({"covariance": claims.S} if name == "exact" else {})
+        name,
+        b.model,
+        b.loss,
+        3,
+        lr=bench.RATE,
+        **({"covariance": claims.S} if name == "exact" else {}),
     )
     assert b.first.detach().abs().max() < 1e-5
 
@@ -162,23 +206,36 @@ def test_weights_stand_still(name):
 @pytest.mark.parametrize("p", [-1.0, -0.5, 0.5, 1.0])
 def test_exact_powers_are_measured_exactly(p):
     for rotated in (False, True):
-        run = bench.measure(0, "exact", hyper={"p": p}, rotated=rotated, steps=20, window=5)
-        assert abs(run.p_ratio - p) < 1e-4 and abs(run.p_gain - p) < 1e-4 and run.kappa > 1 - 1e-6
+        run = bench.measure(
+            0, "exact", hyper={"p": p}, rotated=rotated, steps=20, window=5
+        )
+        assert (
+            abs(run.p_ratio - p) < 1e-4
+            and abs(run.p_gain - p) < 1e-4
+            and run.kappa > 1 - 1e-6
+        )
 
 
 def test_whole_population_sees_the_derived_multiplier_of_every_neuron_and_direction():
-    for name, case in [(n, c) for n in ("Adam", "AdaHessian", "SAM") for c in claims.CASES[n]]:
+    for name, case in [
+        (n, c) for n in ("Adam", "AdaHessian", "SAM") for c in claims.CASES[n]
+    ]:
         if case.setting.get("batch", 0) is not None:
             continue
         gain, line = bench.measure(3, name, **case.setting)["gain"], case.multiplier(3)
-        assert np.allclose(gain, line / np.exp(np.log(line).mean()), rtol=1e-3), (name, case.label)
+        assert np.allclose(gain, line / np.exp(np.log(line).mean()), rtol=1e-3), (
+            name,
+            case.label,
+        )
 
 
 def test_powers_of_adahessian():
     for p in (-1.0, -0.5, 0.5, 1.0):
         run = bench.measure(0, "power-AdaHessian", hyper={"p": p}, **claims.WHOLE)
         floor = (bench.EIGENVALUES / bench.EIGENVALUES.mean() + 1e-3) ** p
-        assert float(run.p_gain) == pytest.approx(theory.slope(bench.EIGENVALUES, floor), abs=1e-4)
+        assert float(run.p_gain) == pytest.approx(
+            theory.slope(bench.EIGENVALUES, floor), abs=1e-4
+        )
 
 
 def test_momentum_and_weight_decay_change_no_exponent():
@@ -198,7 +255,17 @@ def test_soap_moves_nothing_in_its_first_step():
 def test_shampoo_of_one_gradient_is_its_polar_factor():
     b = bench.Bench(0)
     (G,) = torch.autograd.grad(b.loss(), b.first)
-    optimizers.minimise("Shampoo", b.model, b.loss, 1, lr=1.0, memory=0.0, momentum=0.0, every=1, floor=1e-14)
+    optimizers.minimise(
+        "Shampoo",
+        b.model,
+        b.loss,
+        1,
+        lr=1.0,
+        memory=0.0,
+        momentum=0.0,
+        every=1,
+        floor=1e-14,
+    )
     U, _, Vt = torch.linalg.svd(G, full_matrices=False)
     assert torch.allclose(b.first.detach(), -U @ Vt, atol=1e-3)
 
@@ -211,7 +278,10 @@ def test_along_sees_the_gradient_fall():
 
 def test_course_reads_windows_of_one_run():
     run = bench.course(0, "exact +0.5", 20, windows=(1, 5), every=10)
-    assert run.p_gain.dims == ("window", "epoch") and run.epoch.values.tolist() == [10, 20]
+    assert run.p_gain.dims == ("window", "epoch") and run.epoch.values.tolist() == [
+        10,
+        20,
+    ]
     assert np.allclose(run.p_gain, 0.5, atol=0.01) and run.loss[1] < run.loss[0]
 
 
@@ -219,16 +289,31 @@ def test_course_reads_windows_of_one_run():
     ("call", "message"),
     [
         (lambda: bench.measure(0, "L-BFGS"), "optimizer = 'L-BFGS': must be one of GD"),
-        (lambda: bench.measure(0, "GD", steps=30, window=20), "steps = 30: must be a multiple of window = 20"),
+        (
+            lambda: bench.measure(0, "GD", steps=30, window=20),
+            "steps = 30: must be a multiple of window = 20",
+        ),
         (lambda: bench.measure(0, "GD", noise=-1.0), "noise = -1.0"),
         (lambda: bench.measure(0, "GD", batch=0), "batch = 0: must be an integer >= 1"),
         (lambda: bench.measure(0, "GD", spread=0.5), "spread = 0.5"),
-        (lambda: bench.measure(0, "GD", hyper={"rho": 1.0}), "hyper-parameter of GD = 'rho'"),
+        (
+            lambda: bench.measure(0, "GD", hyper={"rho": 1.0}),
+            "hyper-parameter of GD = 'rho'",
+        ),
         (lambda: bench.along(0, rho=-1.0), "rho of SAM = -1.0"),
         (lambda: bench.course(0, "Lion", 20), "optimizer = 'Lion': must be one of"),
-        (lambda: bench.course(0, "GD", 30), "epochs = 30: must be a multiple of every = 20"),
-        (lambda: theory.slope([1.0, 1.0], [1.0, 2.0]), "must hold two different eigenvalues"),
-        (lambda: theory.slope([1.0, 2.0], [1.0, -2.0]), "multiplier has smallest entry -2"),
+        (
+            lambda: bench.course(0, "GD", 30),
+            "epochs = 30: must be a multiple of every = 20",
+        ),
+        (
+            lambda: theory.slope([1.0, 1.0], [1.0, 2.0]),
+            "must hold two different eigenvalues",
+        ),
+        (
+            lambda: theory.slope([1.0, 2.0], [1.0, -2.0]),
+            "multiplier has smallest entry -2",
+        ),
         (lambda: theory.second_moment(LAM, 1.0, 1.0, 0), "batch = 0"),
         (lambda: theory.damped(LAM, -1.0), "damping = -1.0"),
         (lambda: theory.clipped(LAM, 0.0, LAM), "clip = 0.0"),

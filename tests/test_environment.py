@@ -15,9 +15,16 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NEEDED = [Requirement(line) for line in PROJECT["dependencies"]]
-EXTRA = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
+EXTRA = [
+    Requirement(line)
+    for lines in PROJECT["optional-dependencies"].values()
+    for line in lines
+]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+PAGES = [
+    TOC["root"],
+    *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]),
+]
 
 
 def names(requirements) -> set[str]:
@@ -26,7 +33,9 @@ def names(requirements) -> set[str]:
 
 def pins() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    found = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+    found = [
+        Requirement(line) for line in lines if line.strip() and not line.startswith("#")
+    ]
     return {canonicalize_name(r.name): next(iter(r.specifier)).version for r in found}
 
 
@@ -43,16 +52,25 @@ def test_jupyter_book_is_version_one():
 
 
 def test_conda_environment_is_in_step():
-    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())[
+        "dependencies"
+    ]
     assert dependencies[0] == f"python{PROJECT['requires-python']}"
-    assert dependencies[-1] == {"pip": ["-e .[book,test,zoo]"]} and dependencies[-2] == "pip"
+    assert (
+        dependencies[-1] == {"pip": ["-e .[book,test,zoo]"]}
+        and dependencies[-2] == "pip"
+    )
     conda_names = {"pytorch": "torch"}
     for entry in dependencies[1:-2]:
         assert canonicalize_name(conda_names.get(entry, entry)) in names(NEEDED + EXTRA)
 
 
 def test_what_the_package_imports_is_what_it_asks_for():
-    distributions = {"sklearn": "scikit-learn", "matplotlib_inline": "matplotlib-inline", "IPython": "ipython"}
+    distributions = {
+        "sklearn": "scikit-learn",
+        "matplotlib_inline": "matplotlib-inline",
+        "IPython": "ipython",
+    }
     distributions |= {"pytorch_optimizer": "pytorch-optimizer"}
     imported = set()
     for path in (ROOT / "fl").rglob("*.py"):
@@ -61,8 +79,13 @@ def test_what_the_package_imports_is_what_it_asks_for():
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 imported.add(node.module.split(".")[0])
-    imported -= set(sys.stdlib_module_names) | {"fl", "myst_nb"}  # myst_nb is there in a chapter's kernel only
-    assert names([Requirement(distributions.get(i, i)) for i in imported]) <= names(NEEDED + EXTRA)
+    imported -= set(sys.stdlib_module_names) | {
+        "fl",
+        "myst_nb",
+    }  # myst_nb is there in a chapter's kernel only
+    assert names([Requirement(distributions.get(i, i)) for i in imported]) <= names(
+        NEEDED + EXTRA
+    )
 
 
 def test_table_of_contents_and_pages_are_the_same():
@@ -81,7 +104,9 @@ def test_the_reference_of_the_package_is_complete():
     spec = importlib.util.spec_from_file_location("api", ROOT / "tools" / "api.py")
     api = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(api)
-    assert (ROOT / "book" / "api.md").read_text() == api.page(), "run: python tools/api.py"
+    assert (ROOT / "book" / "api.md").read_text() == api.page(), (
+        "run: python tools/api.py"
+    )
 
 
 def test_one_version_everywhere():
@@ -91,7 +116,18 @@ def test_one_version_everywhere():
 
 
 def test_the_readme_names_commands_that_exist():
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for document in ["README.md", "CONTRIBUTING.md", "book/intro.md", "book/reproducing.md"]:
-        used = set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / document).read_text(), re.MULTILINE))
+    targets = set(
+        re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    )
+    for document in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "book/intro.md",
+        "book/reproducing.md",
+    ]:
+        used = set(
+            re.findall(
+                r"(?:^|`)make ([a-z-]+)", (ROOT / document).read_text(), re.MULTILINE
+            )
+        )
         assert used <= targets, document

@@ -1,4 +1,6 @@
-"""The effective exponent: exact for powers, blind to rate and basis, and not to a wrong sign."""
+"""The effective exponent: exact for powers, blind to rate and basis, and not to a wrong
+sign.
+"""
 
 import numpy as np
 import pytest
@@ -6,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fl.instruments.exponent_recorder import Recorder
 from fl.optimizers import exact_preconditioner, minimise
-from fl.simulate.exponent import Recorder
 
 D, H = 6, 4
 
@@ -48,14 +50,18 @@ def measure(p, rate=0.1, window=5, steps=40, seed=0, turn=None, scale=1.0):
 @pytest.mark.parametrize("p", [-1.0, -0.5, 0.0, 0.5, 1.0])
 def test_a_power_is_found_exactly(p, window):
     e = measure(p, window=window)
-    assert e.p_ratio == pytest.approx(p, abs=1e-10) and e.p_gain == pytest.approx(p, abs=1e-10)
+    assert e.p_ratio == pytest.approx(p, abs=1e-10) and e.p_gain == pytest.approx(
+        p, abs=1e-10
+    )
     assert e.kappa == pytest.approx(1, abs=1e-12) and e.windows == 40 // window
     assert p == 0 or e.r2 == pytest.approx(1, abs=1e-12)
 
 
 def test_curves_of_a_power():
     e = measure(-0.5, rate=0.3)
-    np.testing.assert_allclose(e.eigenvalues, np.geomspace(1, 0.01, D), rtol=1e-12)  # from the largest on
+    np.testing.assert_allclose(
+        e.eigenvalues, np.geomspace(1, 0.01, D), rtol=1e-12
+    )  # from the largest on
     np.testing.assert_allclose(e.ratio, np.log(0.3 * e.eigenvalues**-0.5), rtol=1e-10)
     np.testing.assert_allclose(e.gain / e.gain[0], e.eigenvalues**-0.5, rtol=1e-10)
 
@@ -64,18 +70,26 @@ def test_curves_of_a_power():
 def test_rate_basis_and_units_do_not_matter(p, rate, seed, scale):
     Q = np.linalg.qr(np.random.default_rng(seed + 1).standard_normal((D, D)))[0]
     e = measure(p, rate=rate, seed=seed, turn=Q, scale=scale, steps=10)
-    assert e.p_ratio == pytest.approx(p, abs=1e-7) and e.p_gain == pytest.approx(p, abs=1e-7)
+    assert e.p_ratio == pytest.approx(p, abs=1e-7) and e.p_gain == pytest.approx(
+        p, abs=1e-7
+    )
     assert e.kappa == pytest.approx(1, abs=1e-9)
 
 
 def test_a_rate_that_changes_from_window_to_window_does_not_matter():
     e = measure(0.7, rate=lambda t: 0.5 / (1 + t // 5))
-    assert e.p_ratio == pytest.approx(0.7, abs=1e-10) and e.p_gain == pytest.approx(0.7, abs=1e-10)
+    assert e.p_ratio == pytest.approx(0.7, abs=1e-10) and e.p_gain == pytest.approx(
+        0.7, abs=1e-10
+    )
 
 
 def test_the_sign_of_the_exponent_is_seen():
     up, down = measure(0.5), measure(-0.5)
-    assert up.p_ratio > 0.4 > -0.4 > down.p_ratio and up.ratio[0] > up.ratio[-1] and down.ratio[0] < down.ratio[-1]
+    assert (
+        up.p_ratio > 0.4 > -0.4 > down.p_ratio
+        and up.ratio[0] > up.ratio[-1]
+        and down.ratio[0] < down.ratio[-1]
+    )
 
 
 def test_going_uphill_shows_in_gain_and_kappa():
@@ -85,7 +99,9 @@ def test_going_uphill_shows_in_gain_and_kappa():
 
 
 def test_gain_leaves_out_what_is_not_along_the_gradient():
-    """Movement added to a direction, at a right angle to the gradient there, lengthens it but gains nothing."""
+    """Movement added to a direction, at a right angle to the gradient there, lengthens
+    it but gains nothing.
+    """
     rng = np.random.default_rng(0)
     S = np.diag(np.geomspace(1, 0.01, D))
 
@@ -93,27 +109,44 @@ def test_gain_leaves_out_what_is_not_along_the_gradient():
         G, side = G.numpy(), rng.standard_normal((H, D))
         side -= G * (side * G).sum(0) / (G**2).sum(0)
         side *= np.linalg.norm(G, axis=0) / np.linalg.norm(side, axis=0)
-        return -0.1 * torch.tensor(G + side * np.linspace(0, 5, D))  # more and more to the weak directions
+        return -0.1 * torch.tensor(
+            G + side * np.linspace(0, 5, D)
+        )  # more and more to the weak directions
 
     e = feed(Recorder(S, 1), 20, update, rng)
-    assert e.p_gain == pytest.approx(0, abs=1e-10) and e.p_ratio < -0.2 and e.kappa < 0.9
-    np.testing.assert_allclose(e.ratio, np.log(0.1 * np.hypot(1, np.linspace(0, 5, D))), rtol=1e-9)
+    assert (
+        e.p_gain == pytest.approx(0, abs=1e-10) and e.p_ratio < -0.2 and e.kappa < 0.9
+    )
+    np.testing.assert_allclose(
+        e.ratio, np.log(0.1 * np.hypot(1, np.linspace(0, 5, D))), rtol=1e-9
+    )
 
 
 def test_movement_without_a_gradient_law_has_no_fit():
     rng = np.random.default_rng(0)
-    e = feed(Recorder(spectrum(rng)), 200, lambda G, t: torch.tensor(rng.standard_normal((H, D))), rng)
+    e = feed(
+        Recorder(spectrum(rng)),
+        200,
+        lambda G, t: torch.tensor(rng.standard_normal((H, D))),
+        rng,
+    )
     assert abs(e.kappa) < 0.2
 
 
 def test_a_window_takes_the_gradients_at_the_starts_of_its_steps():
     """By hand: two windows of two steps in one dimension."""
     recorder = Recorder(np.eye(2), window=2)
-    at = torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, 3.0], [3.0, 9.0], [4.0, 5.0]]).double()
-    slopes = torch.tensor([[1.0, 1.0], [2.0, 0.0], [5.0, 1.0], [-4.0, 1.0], [9.0, 9.0]]).double()
+    at = torch.tensor(
+        [[0.0, 0.0], [1.0, 2.0], [3.0, 3.0], [3.0, 9.0], [4.0, 5.0]]
+    ).double()
+    slopes = torch.tensor(
+        [[1.0, 1.0], [2.0, 0.0], [5.0, 1.0], [-4.0, 1.0], [9.0, 9.0]]
+    ).double()
     for t in range(5):
         recorder.see(t, at[t][None], slopes[t][None])
-    moves, sums = zip(*((D.tolist()[0], S.tolist()[0]) for D, S in recorder.windows), strict=True)
+    moves, sums = zip(
+        *((D.tolist()[0], S.tolist()[0]) for D, S in recorder.windows), strict=True
+    )
     assert moves == ([3, 3], [1, 2]) and sums == ([3, 1], [1, 2])
     recorder.see(5, at[0][None], slopes[0][None])
     assert recorder.result().windows == 2  # the third is not complete
@@ -130,13 +163,25 @@ def test_the_recorder_keeps_its_own_copy_of_weights_that_move_in_place():
 
 @pytest.mark.parametrize("steps", [0, 4])
 def test_no_complete_window_gives_nan(steps):
-    e = feed(Recorder(spectrum(np.random.default_rng(0))), steps, lambda G, t: -G, np.random.default_rng(1))
+    e = feed(
+        Recorder(spectrum(np.random.default_rng(0))),
+        steps,
+        lambda G, t: -G,
+        np.random.default_rng(1),
+    )
     assert e.windows == 0 and np.isnan([e.p_ratio, e.p_gain, e.kappa, e.r2]).all()
-    assert np.isnan(e.ratio).all() and e.ratio.shape == e.gain.shape == e.eigenvalues.shape == (D,)
+    assert np.isnan(
+        e.ratio
+    ).all() and e.ratio.shape == e.gain.shape == e.eigenvalues.shape == (D,)
 
 
 def test_weights_that_stand_still_give_nan_and_no_warning():
-    e = feed(Recorder(np.diag(np.arange(1.0, D + 1))), 10, lambda G, t: 0 * G, np.random.default_rng(1))
+    e = feed(
+        Recorder(np.diag(np.arange(1.0, D + 1))),
+        10,
+        lambda G, t: 0 * G,
+        np.random.default_rng(1),
+    )
     assert e.windows == 2 and np.isnan([e.p_ratio, e.p_gain, e.kappa, e.r2]).all()
 
 
@@ -156,7 +201,13 @@ def test_directions_below_the_threshold_are_left_out():
 
 
 def test_one_direction_has_no_slope():
-    e = feed(Recorder(np.diag([1.0, 1e-9])), 5, lambda G, t: -G, np.random.default_rng(0), (H, 2))
+    e = feed(
+        Recorder(np.diag([1.0, 1e-9])),
+        5,
+        lambda G, t: -G,
+        np.random.default_rng(0),
+        (H, 2),
+    )
     assert e.windows == 1 and np.isnan(e.p_ratio) and np.isnan(e.p_gain)
 
 
@@ -168,16 +219,31 @@ def test_exact_powers_on_a_network_have_their_exponent(p):
     y = torch.tensor(rng.integers(0, 3, 40))
     S = np.cov(X.numpy().T, bias=True)
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(D, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).double()
+    model = torch.nn.Sequential(
+        torch.nn.Linear(D, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
+    ).double()
     recorder = Recorder(S)
     first = model[0].weight
 
     def loss():
         return torch.nn.functional.cross_entropy(model(X), y)
 
-    minimise("exact", model, loss, 20, lambda t, value: recorder.see(t, first, first.grad), p=p, lr=0.1, covariance=S)
+    minimise(
+        "exact",
+        model,
+        loss,
+        20,
+        lambda t, value: recorder.see(t, first, first.grad),
+        p=p,
+        lr=0.1,
+        covariance=S,
+    )
     e = recorder.result()
-    assert e.windows == 4 and e.p_ratio == pytest.approx(p, abs=1e-4) and e.p_gain == pytest.approx(p, abs=1e-4)
+    assert (
+        e.windows == 4
+        and e.p_ratio == pytest.approx(p, abs=1e-4)
+        and e.p_gain == pytest.approx(p, abs=1e-4)
+    )
     assert e.kappa == pytest.approx(1, abs=1e-8)
     assert exact_preconditioner(S, p).shape == (D, D)
 
@@ -185,7 +251,10 @@ def test_exact_powers_on_a_network_have_their_exponent(p):
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        ((-np.eye(2),), "covariance has smallest eigenvalue -1: must be positive semi-definite"),
+        (
+            (-np.eye(2),),
+            "covariance has smallest eigenvalue -1: must be positive semi-definite",
+        ),
         ((np.ones(3),), r"covariance has shape \(3,\): must be \(d, d\)"),
         ((np.triu(np.ones((2, 2))),), "covariance is not symmetric"),
         ((np.full((2, 2), np.nan),), "covariance has 4 entries that are NaN"),
@@ -195,7 +264,17 @@ def test_exact_powers_on_a_network_have_their_exponent(p):
         ((np.eye(2), 5, 0.0), r"kept = 0.0: must be a finite number in \(0, 1\]"),
         ((np.eye(2), 5, 1.5), "kept = 1.5"),
     ],
-    ids=["negative", "vector", "asymmetric", "nan", "zero", "no window", "half a window", "kept 0", "kept 1.5"],
+    ids=[
+        "negative",
+        "vector",
+        "asymmetric",
+        "nan",
+        "zero",
+        "no window",
+        "half a window",
+        "kept 0",
+        "kept 1.5",
+    ],
 )
 def test_mistakes_are_named(mistake, message):
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,6 @@
-"""The Gram recursion and training in parameter space: identities, invariances, limits, arguments."""
+"""The Gram recursion and training in parameter space: identities, invariances, limits,
+arguments.
+"""
 
 import numpy as np
 import pytest
@@ -19,7 +21,10 @@ def network(seed=0, d=6, N=9, h=5, depth=2, k=1, p=-0.5):
     rng = np.random.default_rng(seed)
     spectrum = tasks.power_law(d, 1.0)
     X, P = spectrum.inputs(N, rng), spectrum.power(p)
-    W0, theta0 = simulate.first_layer(rng, h, P), simulate.later_layers(rng, [h] * (depth - 1) + [k])
+    W0, theta0 = (
+        simulate.first_layer(rng, h, P),
+        simulate.later_layers(rng, [h] * (depth - 1) + [k]),
+    )
     return X, rng.standard_normal((k, N)), P, W0, theta0
 
 
@@ -48,7 +53,8 @@ def test_every_rule_closes_and_a_coupled_penalty_opens_it(rule):
 def test_coupled_penalty_is_decoupled_decay_for_plain_descent():
     X, Y, _, W0, theta0 = network()
     runs = [
-        simulate.train(X, Y, W0, theta0, np.eye(6), steps=30, rate=0.05, **k) for k in ({"l2": 0.3}, {"decay": 0.3})
+        simulate.train(X, Y, W0, theta0, np.eye(6), steps=30, rate=0.05, **k)
+        for k in ({"l2": 0.3}, {"decay": 0.3})
     ]
     assert gap(*runs) < 1e-13
 
@@ -64,7 +70,10 @@ def test_coupled_penalty_closes_for_powers_of_the_training_covariance(p, N):
     A = numerics.psd_power(scale * (G + G.T) / (2 * N), p / (p + 1)) / scale
     kw = {"steps": 60, "rate": 0.05, "bias_rate": 0.02}
     run = simulate.train(X, Y, W0, theta0, P, l2=0.3, **kw)
-    assert gap(run, theory.train(W0 @ X, theta0, Y, G, decay=0.3, decay_matrix=A, **kw)) < 1e-10
+    assert (
+        gap(run, theory.train(W0 @ X, theta0, Y, G, decay=0.3, decay_matrix=A, **kw))
+        < 1e-10
+    )
     assert gap(run, theory.train(W0 @ X, theta0, Y, G, decay=0.3, **kw)) > 1e-4
 
 
@@ -73,7 +82,9 @@ def test_momentum_before_and_after_the_preconditioner_differ_only_if_it_moves():
     moving = P * np.linspace(0.2, 2, 40)[:, None, None]
 
     def run(P, memory):
-        return simulate.train(X, Y, W0, theta0, P, steps=40, rate=0.05, momentum=0.8, memory=memory)
+        return simulate.train(
+            X, Y, W0, theta0, P, steps=40, rate=0.05, momentum=0.8, memory=memory
+        )
 
     assert gap(run(P, "gradients"), run(P, "steps")) < 1e-13
     assert gap(run(moving, "gradients"), run(moving, "steps")) > 1e-3
@@ -83,7 +94,15 @@ def test_the_bias_is_the_pre_activation_of_the_input_zero():
     X, Y, P, W0, theta0 = network()
     kw = {"steps": 20, "rate": 0.05, "bias_rate": 0.1}
     run = simulate.train(X, Y, W0, theta0, P, x=np.zeros((6, 1)), **kw)
-    other = theory.train(W0 @ X, theta0, Y, theory.gram(X, P), z0=np.zeros((5, 1)), C=np.zeros((9, 1)), **kw)
+    other = theory.train(
+        W0 @ X,
+        theta0,
+        Y,
+        theory.gram(X, P),
+        z0=np.zeros((5, 1)),
+        C=np.zeros((9, 1)),
+        **kw,
+    )
     np.testing.assert_allclose(run.z, other.z, atol=1e-13)
     assert np.abs(run.z[-1]).max() > 1e-3
 
@@ -101,7 +120,10 @@ def test_directions_in_the_kernel_of_the_preconditioner_never_move():
 def test_batched_runs_are_the_single_runs():
     X, Y, P, _, _ = network()
     rng = np.random.default_rng(2)
-    W0, theta0 = simulate.first_layer(rng, 5, P, (3,)), simulate.later_layers(rng, [5, 4, 1], (3,))
+    W0, theta0 = (
+        simulate.first_layer(rng, 5, P, (3,)),
+        simulate.later_layers(rng, [5, 4, 1], (3,)),
+    )
     kw = {"steps": 15, "rate": 0.05, "momentum": 0.5, "left": 0.5, "bias_rate": 0.1}
     together = simulate.train(X, Y, W0, theta0, P, **kw)
     alone = simulate.train(X, Y, W0[1], [(A[1], c[1]) for A, c in theta0], P, **kw)
@@ -115,7 +137,9 @@ def test_twins_share_gram_and_start(p, seed):
     X, _, _, W0, _ = network(seed)
     P = tasks.power_law(6, 1.0).power(p)
     X2, W2 = simulate.twin(X, W0, P, np.random.default_rng(seed))
-    np.testing.assert_allclose(theory.gram(X2, P), theory.gram(X, P), rtol=1e-8, atol=1e-10 * np.trace(P))
+    np.testing.assert_allclose(
+        theory.gram(X2, P), theory.gram(X, P), rtol=1e-8, atol=1e-10 * np.trace(P)
+    )
     np.testing.assert_allclose(W2 @ X2, W0 @ X, rtol=1e-8, atol=1e-9 * np.abs(W0).max())
     assert np.linalg.norm(X2 - X) > 0.1 * np.linalg.norm(X)
 
@@ -125,7 +149,10 @@ def test_spectrum_is_flat_at_minus_one_and_plain_at_zero():
     s, flat = simulate.gram_eigenvalues(X, -1)
     np.testing.assert_allclose(flat, np.ones(5), atol=1e-9)
     np.testing.assert_allclose(theory.spectrum(s, 0), s**2)
-    assert theory.spectrum(simulate.gram_eigenvalues(X.T, -1)[0], -1).tolist() == [1.0] * 5 + [0.0] * 3
+    assert (
+        theory.spectrum(simulate.gram_eigenvalues(X.T, -1)[0], -1).tolist()
+        == [1.0] * 5 + [0.0] * 3
+    )
 
 
 def test_initial_moment_is_mean_and_spread_over_draws():
@@ -141,17 +168,24 @@ def test_initial_moment_is_mean_and_spread_over_draws():
 @pytest.mark.parametrize("N", [4, 12])
 def test_linear_path_is_that_of_descent(p, N):
     X, Y, P, _, _ = network(N=N, p=p)
-    x, rate = np.random.default_rng(4).standard_normal((6, 3)), 0.1 / np.linalg.eigvalsh(P)[-1]
+    x, rate = (
+        np.random.default_rng(4).standard_normal((6, 3)),
+        0.1 / np.linalg.eigvalsh(P)[-1],
+    )
     path = simulate_linear.linear_descent(X, Y[0], P, rate, [0, 1, 7, 200])
     G, C = theory.gram(X, P), theory.gram(X, P, x)
     for w, steps in zip(path, [0, 1, 7, 200], strict=True):
-        np.testing.assert_allclose(theory_linear.linear_outputs(G, C, Y[0], rate, steps), w @ x, atol=1e-10)
+        np.testing.assert_allclose(
+            theory_linear.linear_outputs(G, C, Y[0], rate, steps), w @ x, atol=1e-10
+        )
 
 
 @pytest.mark.parametrize("p", [-1.0, 0.5])
 def test_with_more_samples_than_dimensions_every_power_ends_at_least_squares(p):
     X, Y, P, _, _ = network(N=14, p=p)
-    f = theory_linear.linear_outputs(theory.gram(X, P), theory.gram(X, P, np.eye(6)), Y[0])
+    f = theory_linear.linear_outputs(
+        theory.gram(X, P), theory.gram(X, P, np.eye(6)), Y[0]
+    )
     np.testing.assert_allclose(f, np.linalg.lstsq(X.T, Y[0])[0], atol=1e-10)
     np.testing.assert_allclose(f, theory_linear.interpolator(X, Y[0]), atol=1e-10)
 
@@ -161,10 +195,14 @@ def test_whitened_risk_is_the_mean_over_draws():
     w, risks = np.eye(d)[0], []
     for _ in range(400):
         X = rng.standard_normal((d, N))
-        found = theory_linear.interpolator(X, w @ X + noise**0.5 * rng.standard_normal(N))
+        found = theory_linear.interpolator(
+            X, w @ X + noise**0.5 * rng.standard_normal(N)
+        )
         risks.append(((found - w) ** 2).sum())
     error = np.std(risks) / 20
-    assert abs(np.mean(risks) - theory_linear.whitened_risk(N, d, noise)) < 4 * error < 0.1
+    assert (
+        abs(np.mean(risks) - theory_linear.whitened_risk(N, d, noise)) < 4 * error < 0.1
+    )
 
 
 def test_train_only_whitening_has_a_trivial_gram_and_a_cross_gram_that_is_not():
@@ -172,7 +210,9 @@ def test_train_only_whitening_has_a_trivial_gram_and_a_cross_gram_that_is_not():
     P = simulate_linear.whitening(X)
     x = np.random.default_rng(6).standard_normal((12, 2))
     np.testing.assert_allclose(theory.gram(X, P), 4 * np.eye(4), atol=1e-10)
-    np.testing.assert_allclose(theory.gram(X, P, x), 4 * np.linalg.pinv(X) @ x, atol=1e-10)
+    np.testing.assert_allclose(
+        theory.gram(X, P, x), 4 * np.linalg.pinv(X) @ x, atol=1e-10
+    )
     both = simulate_linear.whitening(X, x)
     np.testing.assert_allclose(theory.gram(X, both, x), 0, atol=1e-10)
 
@@ -187,8 +227,14 @@ RUN = {"steps": 2, "rate": 0.1}
     [
         (lambda: theory.gram(X, np.eye(3)), r"P has shape \(3, 3\): must be \(6, 6\)"),
         (lambda: theory.gram(X * np.nan, P), "X has 54 entries that are NaN"),
-        (lambda: theory.train(Z0, THETA, Y, G[:4, :4], **RUN), r"G has shape \(4, 4\): must be \(9, 9\)"),
-        (lambda: theory.train(Z0, THETA, Y, G, z0=Z0, **RUN), "z0, C: give both or none"),
+        (
+            lambda: theory.train(Z0, THETA, Y, G[:4, :4], **RUN),
+            r"G has shape \(4, 4\): must be \(9, 9\)",
+        ),
+        (
+            lambda: theory.train(Z0, THETA, Y, G, z0=Z0, **RUN),
+            "z0, C: give both or none",
+        ),
         (
             lambda: theory.train(Z0, THETA, Y, G, z0=Z0, C=G[:, :2], **RUN),
             r"C has shape \(9, 2\): must be finite, \(9, 9\)",
@@ -197,9 +243,18 @@ RUN = {"steps": 2, "rate": 0.1}
             lambda: theory.train(Z0, THETA, Y, G, activation="sine", **RUN),
             "activation = 'sine': must be one of relu, tanh",
         ),
-        (lambda: theory.train(Z0, THETA, Y, G, steps=0, rate=0.1), "steps = 0: must be an integer >= 1"),
-        (lambda: simulate.train(X, Y, W0, THETA, P, steps=2, rate=0.0), r"rate = 0.0: must be a finite number in \(0"),
-        (lambda: simulate.train(X, Y, W0, THETA, P, momentum=1.0, **RUN), "momentum = 1.0: must be a finite number"),
+        (
+            lambda: theory.train(Z0, THETA, Y, G, steps=0, rate=0.1),
+            "steps = 0: must be an integer >= 1",
+        ),
+        (
+            lambda: simulate.train(X, Y, W0, THETA, P, steps=2, rate=0.0),
+            r"rate = 0.0: must be a finite number in \(0",
+        ),
+        (
+            lambda: simulate.train(X, Y, W0, THETA, P, momentum=1.0, **RUN),
+            "momentum = 1.0: must be a finite number",
+        ),
         (
             lambda: simulate.train(X, Y, W0, THETA, P, memory="both", **RUN),
             "memory = 'both': must be one of gradients, steps",
@@ -209,12 +264,20 @@ RUN = {"steps": 2, "rate": 0.1}
             r"P has shape \(3, 6, 6\): must be \(2, 6, 6\)",
         ),
         (
-            lambda: simulate.twin(X, W0, np.diag([1.0, 0, 1, 1, 1, 1]), np.random.default_rng()),
+            lambda: simulate.twin(
+                X, W0, np.diag([1.0, 0, 1, 1, 1, 1]), np.random.default_rng()
+            ),
             "P has condition number inf",
         ),
-        (lambda: simulate.first_layer(np.random.default_rng(), 3, -P), "P has smallest eigenvalue"),
+        (
+            lambda: simulate.first_layer(np.random.default_rng(), 3, -P),
+            "P has smallest eigenvalue",
+        ),
         (lambda: theory.spectrum([1.0], np.inf), "p = inf: must be a finite number"),
-        (lambda: theory_linear.whitened_risk(9, 10), "N = 9: must be at most d - 2 = 8"),
+        (
+            lambda: theory_linear.whitened_risk(9, 10),
+            "N = 9: must be at most d - 2 = 8",
+        ),
         (
             lambda: simulate_linear.linear_chance("digits", "test", 2, 2, 64, 0),
             r"over = 'test': must be one of train, train\+test",

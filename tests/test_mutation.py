@@ -12,17 +12,45 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def nbval(folder: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-p", "no:cacheprovider", "--nbval"]
-    command += ["--nbval-current-env", "--nbval-sanitize-with", str(ROOT / "tests" / "sanitize.cfg"), "chapter.ipynb"]
-    environment = os.environ | {"PYTHONPATH": str(folder), "FL_CACHE": str(folder / "cache")}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-o",
+        "addopts=",
+        "-p",
+        "no:cacheprovider",
+        "--nbval",
+    ]
+    command += [
+        "--nbval-current-env",
+        "--nbval-sanitize-with",
+        str(ROOT / "tests" / "sanitize.cfg"),
+        "chapter.ipynb",
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": str(folder),
+        "FL_CACHE": str(folder / "cache"),
+    }
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_nbval_catches_one_per_cent(tmp_path):
-    shutil.copytree(ROOT / "fl", tmp_path / "fl", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "fl", tmp_path / "fl", ignore=shutil.ignore_patterns("__pycache__")
+    )
     book = nbformat.v4.new_notebook()
     code = "import fl\nfrom fl.numerics import gaussian_mean\nfl.show(mean_of_abs=gaussian_mean(abs, [0.0]))"
-    printed = nbformat.v4.new_output("stream", name="stdout", text="mean of abs: 0.798\n")
+    printed = nbformat.v4.new_output(
+        "stream", name="stdout", text="mean of abs: 0.798\n"
+    )
     book.cells = [nbformat.v4.new_code_cell(code, execution_count=1, outputs=[printed])]
     nbformat.write(book, tmp_path / "chapter.ipynb")
 
@@ -31,7 +59,9 @@ def test_nbval_catches_one_per_cent(tmp_path):
 
     numerics = tmp_path / "fl" / "numerics.py"
     source = numerics.read_text()
-    mutant = source.replace("return float(weights @ f(nodes))", "return float(weights @ f(nodes)) * 1.01")
+    mutant = source.replace(
+        "return float(weights @ f(nodes))", "return float(weights @ f(nodes)) * 1.01"
+    )
     assert mutant != source
     numerics.write_text(mutant)
     result = nbval(tmp_path)

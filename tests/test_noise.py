@@ -13,9 +13,13 @@ def test_rows_follow_the_protocol(case):
     assert X.shape == (10, 10_000) and y.shape == clean.shape == (10_000,)
     train = y[: noise.TRAIN]
     assert abs(train.mean()) < 1e-12 and np.isclose(train.std(ddof=1), 1)
-    assert np.isclose(clean.std() / (y - clean).std(), 2.0, rtol=0.05), "SNR is a ratio of standard deviations"
+    assert np.isclose(clean.std() / (y - clean).std(), 2.0, rtol=0.05), (
+        "SNR is a ratio of standard deviations"
+    )
     variances = task.spectrum.eigenvalues
-    assert sorted(variances.tolist()) == ([0.1] * 9 + [10] if case == "high" else [0.1] + [10] * 9)
+    assert sorted(variances.tolist()) == (
+        [0.1] * 9 + [10] if case == "high" else [0.1] + [10] * 9
+    )
     seen = np.flatnonzero(task.teacher.directions[0])
     assert len(seen) == 1 and variances[seen[0]] == (10 if case == "high" else 0.1)
 
@@ -26,13 +30,18 @@ def test_seeds_share_inputs_across_noise_levels_and_permutation_spares_the_test_
     assert np.array_equal(quiet.X, loud.X)
     _, shuffled = noise.sample(0, "low", 5.0, permuted=True)
     assert np.allclose(shuffled.y[noise.TRAIN :], quiet.y[noise.TRAIN :])
-    assert np.allclose(np.sort(shuffled.y[: noise.TRAIN]), np.sort(quiet.y[: noise.TRAIN]))
+    assert np.allclose(
+        np.sort(shuffled.y[: noise.TRAIN]), np.sort(quiet.y[: noise.TRAIN])
+    )
     assert not np.allclose(shuffled.y[: noise.TRAIN], quiet.y[: noise.TRAIN])
 
 
 @pytest.mark.parametrize("case", ["high", "low"])
 def test_cases_are_those_of_the_alignment_chapter(case):
-    ours, theirs = noise.task(case, 2.0, [1.0]), alignment.extreme_task(case.capitalize(), 2.0)
+    ours, theirs = (
+        noise.task(case, 2.0, [1.0]),
+        alignment.extreme_task(case.capitalize(), 2.0),
+    )
     assert np.array_equal(ours.spectrum.eigenvalues, theirs.spectrum.eigenvalues)
     assert np.array_equal(ours.teacher.directions, theirs.teacher.directions)
     assert ours.teacher.link is theirs.teacher.link and ours.snr == theirs.snr
@@ -41,7 +50,10 @@ def test_cases_are_those_of_the_alignment_chapter(case):
 def test_two_directions():
     for teacher, expected in [("two", [10, 10]), ("opposite", [10, 0.1])]:
         task, _ = noise.sample(0, "high", 1.0, teacher)
-        assert [task.spectrum.eigenvalues[np.flatnonzero(row)[0]] for row in task.teacher.directions] == expected
+        assert [
+            task.spectrum.eigenvalues[np.flatnonzero(row)[0]]
+            for row in task.teacher.directions
+        ] == expected
 
 
 def test_a_short_run_records_the_beginning_of_a_long_one():
@@ -53,16 +65,33 @@ def test_a_short_run_records_the_beginning_of_a_long_one():
     xr.testing.assert_equal(short.sel(step=common), longer.sel(step=common))
     last = noise.trajectories(0, "high", 1.0, steps=40, p=[-1.0, 1.0], last_only=True)
     xr.testing.assert_equal(last, longer.isel(step=[-1]))
-    assert noise.trajectories(0, "high", 1.0, steps=20, p=[-1.0], rotated=True).noisy.notnull().all()
+    assert (
+        noise.trajectories(0, "high", 1.0, steps=20, p=[-1.0], rotated=True)
+        .noisy.notnull()
+        .all()
+    )
 
 
 def test_exact_powers_do_not_care_about_the_basis_but_the_diagonal_does():
-    """Rotated inputs meet a Kaiming start that is not rotated: equal up to that start, which training forgets."""
-    at = {"seed": 1, "case": "high", "snr": 5.0, "steps": 600, "p": [1.0], "dtype": "float64"}
-    plain, turned = (noise.trajectories(**at, rotated=r)["noisy"][0, -1] for r in (False, True))
+    """Rotated inputs meet a Kaiming start that is not rotated: equal up to that start,
+    which training forgets.
+    """
+    at = {
+        "seed": 1,
+        "case": "high",
+        "snr": 5.0,
+        "steps": 600,
+        "p": [1.0],
+        "dtype": "float64",
+    }
+    plain, turned = (
+        noise.trajectories(**at, rotated=r)["noisy"][0, -1] for r in (False, True)
+    )
     assert abs(np.log(plain / turned)) < 0.1
     at |= {"p": [-2.0], "optimizer": "adahessian"}
-    plain, turned = (noise.trajectories(**at, rotated=r)["clean"][0, -1] for r in (False, True))
+    plain, turned = (
+        noise.trajectories(**at, rotated=r)["clean"][0, -1] for r in (False, True)
+    )
     assert np.log(plain / turned) > 1
 
 
@@ -95,4 +124,6 @@ def test_read_outs():
 )
 def test_bad_settings_are_named(change, message):
     with pytest.raises(ValueError, match=message):
-        noise.trajectories(**{"seed": 0, "case": "high", "snr": 1.0, "steps": 5} | change)
+        noise.trajectories(
+            **{"seed": 0, "case": "high", "snr": 1.0, "steps": 5} | change
+        )

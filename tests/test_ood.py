@@ -1,4 +1,6 @@
-"""Two cues in conflict: the protocol, the linear rule, and the identity of the two accuracies."""
+"""Two cues in conflict: the protocol, the linear rule, and the identity of the two
+accuracies.
+"""
 
 import numpy as np
 import pytest
@@ -20,28 +22,42 @@ def drawn():
     return ood.draw(0)
 
 
-# --- the protocol ----------------------------------------------------------------------------------------------------
+# --- the protocol ---------------------------------------------------------------------
 
 
 def test_sizes_and_labels(drawn):
-    assert {k: len(drawn.X[k]) for k in TESTS} == {"train": 600, "id": 600} | dict.fromkeys(TESTS[2:], 597)
-    assert drawn.patterns.shape == (10, 64) and np.isclose(drawn.patterns.std(), 0.15, rtol=0.1)
+    assert {k: len(drawn.X[k]) for k in TESTS} == {
+        "train": 600,
+        "id": 600,
+    } | dict.fromkeys(TESTS[2:], 597)
+    assert drawn.patterns.shape == (10, 64) and np.isclose(
+        drawn.patterns.std(), 0.15, rtol=0.1
+    )
     assert np.array_equal(drawn.labels["digit"], drawn.labels["congruent"])
     agree = np.mean(drawn.labels["noise"] == drawn.labels["digit"])
     assert abs(agree - 0.1) < 3 * np.sqrt(0.09 / 597)
 
 
 def test_images_carry_the_patterns_they_should(drawn):
-    """Where a digit has no ink and the pattern no clipping, the pattern of the claimed class is seen bare."""
+    """Where a digit has no ink and the pattern no clipping, the pattern of the claimed
+    class is seen bare.
+    """
     pixels, _ = datasets.load("digits")
     empty = np.flatnonzero(pixels.max(1) == 0)
     y = drawn.labels
     neighbour = np.array([1, 0, 3, 2, 5, 4, 7, 6, 9, 8])
-    carried = {"train": y["train"], "id": y["id"], "noise": y["noise"], "congruent": y["digit"]}
+    carried = {
+        "train": y["train"],
+        "id": y["id"],
+        "noise": y["noise"],
+        "congruent": y["digit"],
+    }
     for key, c in (carried | {"digit": neighbour[y["digit"]]}).items():
         seen = drawn.X[key] + drawn.mean
         assert seen.min() >= -1e-12 and seen.max() <= 1 + 1e-12
-        assert np.allclose(seen[:, empty], drawn.patterns[c][:, empty].clip(0, 1), atol=1e-12), key
+        assert np.allclose(
+            seen[:, empty], drawn.patterns[c][:, empty].clip(0, 1), atol=1e-12
+        ), key
 
 
 def test_centring_and_covariance(drawn):
@@ -55,8 +71,12 @@ def test_centring_and_covariance(drawn):
 @pytest.mark.parametrize("basis", ["eigen", "random"])
 def test_another_basis_keeps_the_geometry(drawn, basis):
     turned = ood.draw(0, basis=basis)
-    assert np.allclose(turned.X["noise"] @ turned.X["train"].T, drawn.X["noise"] @ drawn.X["train"].T)
-    assert np.allclose(turned.patterns @ turned.patterns.T, drawn.patterns @ drawn.patterns.T)
+    assert np.allclose(
+        turned.X["noise"] @ turned.X["train"].T, drawn.X["noise"] @ drawn.X["train"].T
+    )
+    assert np.allclose(
+        turned.patterns @ turned.patterns.T, drawn.patterns @ drawn.patterns.T
+    )
     off = turned.covariance - np.diag(np.diag(turned.covariance))
     assert (np.abs(off).max() < 1e-10) == (basis == "eigen")
 
@@ -69,7 +89,9 @@ def test_without_a_cue_only_the_training_patterns_change(drawn):
     pixels, _ = datasets.load("digits")
     empty = np.flatnonzero(pixels.max(1) == 0)
     seen = (none.X["train"] + none.mean)[:, empty]
-    found = (np.abs(seen[:, None] - none.patterns[:, empty].clip(0, 1)).max(2) < 1e-9).argmax(1)
+    found = (
+        np.abs(seen[:, None] - none.patterns[:, empty].clip(0, 1)).max(2) < 1e-9
+    ).argmax(1)
     assert abs(np.mean(found == none.labels["train"]) - 0.1) < 3 * np.sqrt(0.09 / 600)
 
 
@@ -79,19 +101,26 @@ def test_a_run_repeats_stops_at_its_target_and_shares_the_start():
     assert {"id", "digit", "noise", "congruent", "epochs", "p_gain"} <= set(one)
     assert torch.equal(ood.network(64, 3)[0].weight, ood.network(64, 3)[0].weight)
     bare = ood.run(3, "L-BFGS", hyper={"pairs": 10}, noise=0.0)
-    assert bare["digit"] > 0.9 and bare["noise"] < 0.2, "without patterns there is only the digit to read"
+    assert bare["digit"] > 0.9 and bare["noise"] < 0.2, (
+        "without patterns there is only the digit to read"
+    )
 
 
 def test_every_stored_setting_names_a_method():
     assert {method for method, _ in ood_runs.SETTINGS.values()} <= set(ood.METHODS)
-    assert set(claims.methods("book")) <= set(claims.methods("paper")) == set(ood.METHODS)
+    assert (
+        set(claims.methods("book")) <= set(claims.methods("paper")) == set(ood.METHODS)
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"data": "letters"}, "data = 'letters': must be one of digits, mnist"),
-        ({"basis": "fourier"}, "basis = 'fourier': must be one of pixel, eigen, random"),
+        (
+            {"basis": "fourier"},
+            "basis = 'fourier': must be one of pixel, eigen, random",
+        ),
         ({"cue": "some"}, "cue = 'some': must be one of class, none"),
         ({"noise": -0.1}, r"noise = -0.1: must be a finite number in \[0, inf\)"),
         ({"seed": -1}, "seed = -1"),
@@ -112,12 +141,15 @@ def test_mnist_follows_the_protocol():
         pytest.skip("MNIST is not here: set FL_DATA to the folder of its files")
     drawn = ood.draw(0, "mnist")
     assert [len(drawn.X[k]) for k in TESTS] == [1200, 1200, 7600, 7600, 7600]
-    assert np.isclose(drawn.patterns.std(), 0.1, rtol=0.05) and claims.TEST["mnist"] == 7600
+    assert (
+        np.isclose(drawn.patterns.std(), 0.1, rtol=0.05)
+        and claims.TEST["mnist"] == 7600
+    )
     rule = rule_accuracy("mnist", -1.0, [0])
     assert rule["digit"] < 0.02 and rule["noise"] > 0.98
 
 
-# --- theory ----------------------------------------------------------------------------------------------------------
+# --- theory ---------------------------------------------------------------------------
 
 
 def test_rule_at_zero_is_the_nearest_mean(drawn):
@@ -128,12 +160,17 @@ def test_rule_at_zero_is_the_nearest_mean(drawn):
 
 
 def test_directions_at_minus_one_are_those_of_the_covariance_within_classes():
-    """The total covariance and the one within classes have the same discriminants: Sherman-Morrison-Woodbury."""
+    """The total covariance and the one within classes have the same discriminants:
+    Sherman-Morrison-Woodbury.
+    """
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 4000)
     X = rng.standard_normal((4000, 5)) * [3, 1, 1, 0.5, 2] + np.eye(3, 5)[y]
     within = np.cov((X - theory.class_means(X, y)[y]).T)
-    ours, theirs = theory.directions(X, y, -1.0), np.linalg.solve(within, theory.class_means(X, y).T).T
+    ours, theirs = (
+        theory.directions(X, y, -1.0),
+        np.linalg.solve(within, theory.class_means(X, y).T).T,
+    )
     assert theory.share_in_span(ours, theirs, np.eye(5)) > 1 - 1e-8
     assert theory.share_in_span(theory.directions(X, y, 0.0), theirs, np.eye(5)) < 0.99
 
@@ -154,21 +191,30 @@ def test_the_rule_reads_the_pattern_alone_at_minus_one():
 
 
 def test_share_of_the_first_displacement(drawn):
-    model, X, y = ood.network(64, 0, torch.float64), drawn.X["train"], drawn.labels["train"]
+    model, X, y = (
+        ood.network(64, 0, torch.float64),
+        drawn.X["train"],
+        drawn.labels["train"],
+    )
     loss = torch.nn.functional.cross_entropy(model(torch.tensor(X)), torch.tensor(y))
     G = torch.autograd.grad(loss, [model[0].weight])[0].numpy()
     for p, low, high in [(-1.0, 0.88, 0.94), (0.0, 0.99, 1.0)]:
         moved = G @ exact_preconditioner(drawn.covariance, p).numpy()
-        share = theory.share_in_span(moved, theory.directions(X, y, p), drawn.covariance)
+        share = theory.share_in_span(
+            moved, theory.directions(X, y, p), drawn.covariance
+        )
         assert low < share < high, p
 
 
 def test_share_in_span():
     W = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 2.0]])
     assert np.isclose(theory.share_in_span(W, np.eye(3)[:1], np.eye(3)), 1 / 6)
-    assert np.isclose(theory.share_in_span(W, np.eye(3)[:1], np.diag([4.0, 1.0, 0.0])), 4 / 5)
+    assert np.isclose(
+        theory.share_in_span(W, np.eye(3)[:1], np.diag([4.0, 1.0, 0.0])), 4 / 5
+    )
     assert np.isclose(theory.share_in_span(W, W, np.diag([4.0, 1.0, 2.0])), 1)
-    # right angles are those of the metric: the second direction counts for what it shares with the first
+    # right angles are those of the metric: the second direction counts for what it
+    # shares with the first
     M = np.array([[1.0, 0.5], [0.5, 1.0]])
     assert np.isclose(theory.share_in_span([[0.0, 1.0]], [[1.0, 0.0]], M), 0.25)
 
@@ -182,12 +228,18 @@ def test_two_cues_against_a_sample(p):
     train = np.column_stack([a * y, b * y]) + z
     for turn, predicted in zip((-1, 1), theory.two_cues(a, b, v, w, p), strict=True):
         shown = np.column_stack([a * y, turn * b * y]) + z
-        assert abs(np.mean(theory.linear_rule(train, y, shown, p) == y) - predicted) < 1.5 / np.sqrt(n)
+        assert abs(
+            np.mean(theory.linear_rule(train, y, shown, p) == y) - predicted
+        ) < 1.5 / np.sqrt(n)
 
 
 def test_two_cues_in_the_limits():
-    assert theory.two_cues(2, 1, 1, 1e-9, -1.0)[0] < 1e-6, "a cue without variance wins at p = -1"
-    assert theory.two_cues(2, 1, 1, 1e-9, 0.0)[0] > 0.9, "and loses at p = 0 if it is faint"
+    assert theory.two_cues(2, 1, 1, 1e-9, -1.0)[0] < 1e-6, (
+        "a cue without variance wins at p = -1"
+    )
+    assert theory.two_cues(2, 1, 1, 1e-9, 0.0)[0] > 0.9, (
+        "and loses at p = 0 if it is faint"
+    )
     assert np.isclose(theory.two_cues(1, 1, 1, 1, -0.7)[0], 0.5)
     D, C = theory.two_cues(1, 2, 0.5, 0.7, -0.3)
     swapped = theory.two_cues(2, 1, 0.7, 0.5, -0.3)
@@ -195,25 +247,52 @@ def test_two_cues_in_the_limits():
 
 
 def test_pattern_reading():
-    assert theory.pattern_reading(1.0) == pytest.approx(0.1) and theory.pattern_reading(0.0) == 1
+    assert (
+        theory.pattern_reading(1.0) == pytest.approx(0.1)
+        and theory.pattern_reading(0.0) == 1
+    )
     D = np.linspace(0, 0.8, 5)
     assert np.allclose(D + theory.pattern_reading(D, 0.2), 1 + 0.1 * D - 0.9 * 0.2)
-    # counted by hand: 3 images agree (2 right), 5 conflict: 2 follow the digit, 2 the pattern, 1 neither
-    assert theory.pattern_reading(2 / 5, 1 / 5, agree=3 / 8, congruent=2 / 3) == pytest.approx(4 / 8)
+    # counted by hand: 3 images agree (2 right), 5 conflict: 2 follow the digit, 2 the
+    # pattern, 1 neither
+    assert theory.pattern_reading(
+        2 / 5, 1 / 5, agree=3 / 8, congruent=2 / 3
+    ) == pytest.approx(4 / 8)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: theory.class_means([[1.0, 2.0]], [0, 1]), r"labels has shape \(2,\): must be \(1,\)"),
-        (lambda: theory.directions([[1.0, 2.0]] * 3, [0, 1, 1], -1.0), "X has no variance"),
+        (
+            lambda: theory.class_means([[1.0, 2.0]], [0, 1]),
+            r"labels has shape \(2,\): must be \(1,\)",
+        ),
+        (
+            lambda: theory.directions([[1.0, 2.0]] * 3, [0, 1, 1], -1.0),
+            "X has no variance",
+        ),
         (lambda: theory.directions(np.eye(3), [0, 1, 2], np.inf), "p = inf"),
-        (lambda: theory.linear_rule(np.eye(3), [0, 1, 2], np.eye(2), 0.0), r"new has shape \(2, 2\)"),
-        (lambda: theory.share_in_span(np.zeros((1, 2)), np.eye(2), np.eye(2)), "W has no length"),
-        (lambda: theory.share_in_span(np.eye(2), np.eye(2), np.eye(3)), r"metric has shape \(3, 3\)"),
+        (
+            lambda: theory.linear_rule(np.eye(3), [0, 1, 2], np.eye(2), 0.0),
+            r"new has shape \(2, 2\)",
+        ),
+        (
+            lambda: theory.share_in_span(np.zeros((1, 2)), np.eye(2), np.eye(2)),
+            "W has no length",
+        ),
+        (
+            lambda: theory.share_in_span(np.eye(2), np.eye(2), np.eye(3)),
+            r"metric has shape \(3, 3\)",
+        ),
         (lambda: theory.pattern_reading(1.2), r"digit = 1.2: must lie in \[0, 1\]"),
-        (lambda: theory.pattern_reading(0.2, agree=2), r"agree = 2: must be a finite number in \[0, 1\]"),
-        (lambda: theory.two_cues(0.0, 1, 1, 1, 0), r"a = 0.0: must be a finite number in \(0, inf\)"),
+        (
+            lambda: theory.pattern_reading(0.2, agree=2),
+            r"agree = 2: must be a finite number in \[0, 1\]",
+        ),
+        (
+            lambda: theory.two_cues(0.0, 1, 1, 1, 0),
+            r"a = 0.0: must be a finite number in \(0, inf\)",
+        ),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -221,19 +300,24 @@ def test_bad_arguments_are_named(call, message):
         call()
 
 
-# --- claims ----------------------------------------------------------------------------------------------------------
+# --- claims ---------------------------------------------------------------------------
 
 
 def test_gaps_take_the_methods_in_the_order_given():
     D, N = [[0.9, 0.8], [0.5, 0.7]], [[0.2, 0.1], [0.4, 0.3]]
     data = xr.Dataset(
-        {"digit": (("optimizer", "seed"), D), "noise": (("optimizer", "seed"), N)}, {"optimizer": ["A", "B"]}
+        {"digit": (("optimizer", "seed"), D), "noise": (("optimizer", "seed"), N)},
+        {"optimizer": ["A", "B"]},
     )
     for names, sign in [(["A", "B"], 1), (["B", "A"], -1)]:
         digit, noise = claims.gaps(data, names)
-        assert np.allclose(digit, [sign * 0.4, sign * 0.1]) and np.allclose(noise, [sign * 0.2, sign * 0.2])
+        assert np.allclose(digit, [sign * 0.4, sign * 0.1]) and np.allclose(
+            noise, [sign * 0.2, sign * 0.2]
+        )
 
 
 def test_sampling_error_is_that_of_a_fair_coin():
     assert claims.sampling_error() == pytest.approx(np.sqrt(0.25 / 597))
-    assert claims.sampling_error("mnist", seeds=4) == pytest.approx(np.sqrt(0.25 / 7600) / 2)
+    assert claims.sampling_error("mnist", seeds=4) == pytest.approx(
+        np.sqrt(0.25 / 7600) / 2
+    )

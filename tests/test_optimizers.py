@@ -1,4 +1,6 @@
-"""The optimizer zoo: one convention for all, each against what its paper says, and what mistakes say."""
+"""The optimizer zoo: one convention for all, each against what its paper says, and what
+mistakes say.
+"""
 
 import copy
 import sys
@@ -14,8 +16,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from fl import optimizers
+from fl.instruments import two_layer_optimizers
 from fl.optimizers import ZOO, defaults, exact_preconditioner, minimise
-from fl.simulate import linear_optimizers
 
 N, D, H, C = 30, 6, 5, 3
 SECOND = ["Sophia-H", "AdaHessian", "power-AdaHessian"]
@@ -42,12 +44,16 @@ def weights(model) -> torch.Tensor:
 
 
 def run(name, data, steps=6, watch=None, model=None, seed=0, **hyper):
-    """Train on the small problem and return the model, what `minimise` returned and the weights."""
+    """Train on the small problem and return the model, what `minimise` returned and the
+    weights.
+    """
     X, y = data
     model = network() if model is None else model
     if name == "exact":
         hyper = {"covariance": np.cov(X.numpy().T, bias=True)} | hyper
-    made = minimise(name, model, lambda: cross_entropy(model(X), y), steps, watch, seed, **hyper)
+    made = minimise(
+        name, model, lambda: cross_entropy(model(X), y), steps, watch, seed, **hyper
+    )
     return model, made, weights(model)
 
 
@@ -57,27 +63,45 @@ def run(name, data, steps=6, watch=None, model=None, seed=0, **hyper):
 @every_name
 def test_loss_falls(name, data):
     values = []
-    hyper = {"every": 1} if name == "Shampoo" else {}  # roots that are five steps old make the first of them too long
+    hyper = (
+        {"every": 1} if name == "Shampoo" else {}
+    )  # roots that are five steps old make the first of them too long
     run(name, data, 30, lambda step, value: values.append(value), **hyper)
     assert values[-1] < values[0] - 0.01 and np.isfinite(values).all()
 
 
 @every_name
-def test_watch_sees_every_step_with_loss_and_plain_gradients_of_the_weights_there(name, data):
+def test_watch_sees_every_step_with_loss_and_plain_gradients_of_the_weights_there(
+    name, data
+):
     (X, y), model, seen = data, network(), []
 
     def watch(step, value):
         loss = cross_entropy(model(X), y)
         assert value == pytest.approx(loss.item(), rel=1e-14)
-        for w, g in zip(model.parameters(), torch.autograd.grad(loss, list(model.parameters())), strict=True):
+        for w, g in zip(
+            model.parameters(),
+            torch.autograd.grad(loss, list(model.parameters())),
+            strict=True,
+        ):
             torch.testing.assert_close(w.grad.detach(), g, rtol=1e-12, atol=1e-15)
         seen.append((step, weights(model)))
 
     _, made, final = run(name, data, 5, watch, model)
     assert [step for step, _ in seen] == [0, 1, 2, 3, 4, 5] and made == 5
-    assert torch.equal(seen[0][1], weights(network())) and torch.equal(seen[-1][1], final)
-    moved = [not torch.equal(a, b) for (_, a), (_, b) in zip(seen, seen[1:], strict=False)]
-    assert moved == [name != "SOAP", True, True, True, True]  # SOAP builds its preconditioner in the first step
+    assert torch.equal(seen[0][1], weights(network())) and torch.equal(
+        seen[-1][1], final
+    )
+    moved = [
+        not torch.equal(a, b) for (_, a), (_, b) in zip(seen, seen[1:], strict=False)
+    ]
+    assert moved == [
+        name != "SOAP",
+        True,
+        True,
+        True,
+        True,
+    ]  # SOAP builds its preconditioner in the first step
 
 
 @every_name
@@ -96,7 +120,9 @@ def test_a_true_answer_ends_the_run_there(name, data, stop):
 
 @every_name
 def test_a_seed_fixes_the_run_and_the_global_generator_stays(name, data):
-    hyper = {"p": 100.0} if name == "Sophia-H" else {}  # else every entry is clipped, whatever its curvature
+    hyper = (
+        {"p": 100.0} if name == "Sophia-H" else {}
+    )  # else every entry is clipped, whatever its curvature
     torch.manual_seed(11)
     state = torch.get_rng_state()
     first = run(name, data, seed=4, **hyper)[2]
@@ -135,30 +161,44 @@ def test_a_short_run_is_the_beginning_of_a_long_one(name, data):
 def test_defaults_lie_within_their_ranges(name):
     assert defaults(name) == {key: h.default for key, h in ZOO[name].hyper.items()}
     for key, h in ZOO[name].hyper.items():
-        assert h.low <= h.default <= h.high and not (h.open_low and h.default == h.low), key
+        assert h.low <= h.default <= h.high and not (
+            h.open_low and h.default == h.low
+        ), key
         assert not isinstance(h.default, int) or h.default >= 1
 
 
 # what each hyper-parameter is set to, and what else makes it matter within a few steps
 CHANGED = {
     ("K-FAC", "clip"): (1e-2, {}),
-    ("K-FAC", "lr"): (0.05, {"clip": 10.0}),  # a clipped step has the length of the bound, whatever the rate
+    ("K-FAC", "lr"): (
+        0.05,
+        {"clip": 10.0},
+    ),  # a clipped step has the length of the bound, whatever the rate
     ("K-FAC", "damping"): (1e-2, {}),
     ("Shampoo", "floor"): (0.1, {}),
     ("L-BFGS", "pairs"): (1, {}),
     ("SOAP", "precondition_frequency"): (3, {}),
     ("exact", "p"): (-0.5, {}),
     ("power-AdaHessian", "p"): (0.5, {}),
-    ("Sophia-H", "update_period"): (2, {"p": 100.0}),  # the curvature is seen where the clip does not act
+    ("Sophia-H", "update_period"): (
+        2,
+        {"p": 100.0},
+    ),  # the curvature is seen where the clip does not act
     ("Sophia-H", "p"): (0.01, {}),
 }
 
 
-@pytest.mark.parametrize(("name", "key"), [(name, key) for name in ZOO for key in ZOO[name].hyper])
+@pytest.mark.parametrize(
+    ("name", "key"), [(name, key) for name in ZOO for key in ZOO[name].hyper]
+)
 def test_every_hyper_parameter_reaches_the_optimizer(name, key, data):
     default = defaults(name)[key]
-    value, others = CHANGED.get((name, key), (default + 1 if isinstance(default, int) else default / 2, {}))
-    usual, changed = (run(name, data, 8, **others, **{key: v})[2] for v in (default, value))
+    value, others = CHANGED.get(
+        (name, key), (default + 1 if isinstance(default, int) else default / 2, {})
+    )
+    usual, changed = (
+        run(name, data, 8, **others, **{key: v})[2] for v in (default, value)
+    )
     assert value != default and (usual - changed).abs().max() > 1e-8
     assert torch.equal(run(name, data, 8, **others)[2], usual)
 
@@ -167,10 +207,14 @@ def test_every_hyper_parameter_reaches_the_optimizer(name, key, data):
 
 
 def by_hand(data, step, steps=2):
-    """Return the weights after ``step(model, gradients, t)``, t = 1, 2, ..., changed them ``steps`` times."""
+    """Return the weights after ``step(model, gradients, t)``, t = 1, 2, ..., changed
+    them ``steps`` times.
+    """
     (X, y), model = data, network()
     for t in range(1, steps + 1):
-        grads = torch.autograd.grad(cross_entropy(model(X), y), list(model.parameters()))
+        grads = torch.autograd.grad(
+            cross_entropy(model(X), y), list(model.parameters())
+        )
         with torch.no_grad():
             step(model, grads, t)
     return weights(model)
@@ -181,12 +225,22 @@ def test_descent_by_hand(data):
         for w, g in zip(model.parameters(), grads, strict=True):
             w -= 0.7 * g
 
-    torch.testing.assert_close(run("GD", data, 2, lr=0.7)[2], by_hand(data, step), rtol=1e-13, atol=1e-15)
+    torch.testing.assert_close(
+        run("GD", data, 2, lr=0.7)[2], by_hand(data, step), rtol=1e-13, atol=1e-15
+    )
     flat = run("exact", data, 2, lr=0.7, p=0.0)[2]
     torch.testing.assert_close(flat, by_hand(data, step), rtol=1e-12, atol=1e-14)
-    torch.testing.assert_close(run("SAM", data, 2, lr=0.7, rho=0.0)[2], by_hand(data, step), rtol=1e-13, atol=1e-15)
     torch.testing.assert_close(
-        run("momentum", data, 2, lr=0.7, momentum=0.0)[2], by_hand(data, step), rtol=1e-13, atol=1e-15
+        run("SAM", data, 2, lr=0.7, rho=0.0)[2],
+        by_hand(data, step),
+        rtol=1e-13,
+        atol=1e-15,
+    )
+    torch.testing.assert_close(
+        run("momentum", data, 2, lr=0.7, momentum=0.0)[2],
+        by_hand(data, step),
+        rtol=1e-13,
+        atol=1e-15,
     )
 
 
@@ -199,7 +253,12 @@ def test_momentum_by_hand(data):
             w -= 0.3 * kept[i]
 
     expected = by_hand(data, step, 3)
-    torch.testing.assert_close(run("momentum", data, 3, lr=0.3, momentum=0.8)[2], expected, rtol=1e-13, atol=1e-15)
+    torch.testing.assert_close(
+        run("momentum", data, 3, lr=0.3, momentum=0.8)[2],
+        expected,
+        rtol=1e-13,
+        atol=1e-15,
+    )
 
 
 @pytest.mark.parametrize("decay", [None, 0.4], ids=["Adam", "AdamW"])
@@ -227,7 +286,9 @@ class Point(nn.Module):
 
 
 def bowl(seed: int = 0, d: int = 5):
-    """Return a model at a random point, a quadratic loss of it, the Hessian and the minimum."""
+    """Return a model at a random point, a quadratic loss of it, the Hessian and the
+    minimum.
+    """
     rng = np.random.default_rng(seed)
     A = rng.standard_normal((d, d))
     A = torch.tensor(A @ A.T / d + np.eye(d))
@@ -241,8 +302,14 @@ def test_sam_steps_along_the_gradient_uphill():
     g = A @ (model.w.detach() - best)
     before = weights(model)
     minimise("SAM", model, loss, 1, lr=0.1, rho=0.7)
-    # the gradient at w + rho g/|g| is (I + rho A/|g|) g: a plus sign. The library takes |g| in single precision.
-    torch.testing.assert_close((before - weights(model)) / 0.1, g + 0.7 * A @ g / g.norm(), rtol=1e-6, atol=1e-6)
+    # the gradient at w + rho g/|g| is (I + rho A/|g|) g: a plus sign. The library takes
+    # |g| in single precision.
+    torch.testing.assert_close(
+        (before - weights(model)) / 0.1,
+        g + 0.7 * A @ g / g.norm(),
+        rtol=1e-6,
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize("p", [-1.0, 0.5, 1.0])
@@ -263,7 +330,9 @@ def test_exact_preconditioner_by_hand():
     S = np.diag([4.0, 1.0])
     np.testing.assert_allclose(exact_preconditioner(S, 0.0), np.eye(2), rtol=1e-14)
     np.testing.assert_allclose(exact_preconditioner(S, 1.0), S * 5 / 17, rtol=1e-5)
-    np.testing.assert_allclose(exact_preconditioner(S, -1.0), np.diag([0.25, 1.0]) * 5 / 2, rtol=1e-5)
+    np.testing.assert_allclose(
+        exact_preconditioner(S, -1.0), np.diag([0.25, 1.0]) * 5 / 2, rtol=1e-5
+    )
 
 
 def test_jitter_is_relative_and_bounds_empty_directions():
@@ -280,16 +349,25 @@ def test_exact_preconditioner_keeps_the_trace_and_turns_with_the_inputs(p, seed,
     P = exact_preconditioner(S, p).numpy()
     assert np.trace(S @ P) == pytest.approx(np.trace(S))
     tight = {"rtol": 1e-7, "atol": 1e-9 * abs(P).max()}
-    np.testing.assert_allclose(exact_preconditioner(Q @ S @ Q.T, p), Q @ P @ Q.T, **tight)
+    np.testing.assert_allclose(
+        exact_preconditioner(Q @ S @ Q.T, p), Q @ P @ Q.T, **tight
+    )
     np.testing.assert_allclose(exact_preconditioner(scale * S, p), P, **tight)
 
 
 def test_exact_run_does_not_care_about_the_basis(data):
     X, y = data
-    Q = torch.linalg.qr(torch.randn(D, D, dtype=torch.float64, generator=torch.Generator().manual_seed(2)))[0]
+    Q = torch.linalg.qr(
+        torch.randn(
+            D, D, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+        )
+    )[0]
     turned = network()
     turned[0].weight.data = turned[0].weight.data @ Q
-    model, turned = run("exact", (X, y), p=-1.0, lr=0.1)[0], run("exact", (X @ Q, y), model=turned, p=-1.0, lr=0.1)[0]
+    model, turned = (
+        run("exact", (X, y), p=-1.0, lr=0.1)[0],
+        run("exact", (X @ Q, y), model=turned, p=-1.0, lr=0.1)[0],
+    )
     torch.testing.assert_close(turned(X @ Q), model(X), rtol=1e-9, atol=1e-11)
 
 
@@ -306,7 +384,9 @@ def test_muon_moves_matrices_by_nearly_polar_factors_and_biases_by_descent(data)
         else:  # Newton-Schulz in bfloat16 leaves singular values between 0.5 and 1.3
             U, _, Vt = torch.linalg.svd(g, full_matrices=False)
             factor = 0.01 * max(1, w.shape[0] / w.shape[1]) ** 0.5
-            kept = torch.linalg.svdvals(move / factor)[: np.linalg.matrix_rank(g.numpy(), tol=1e-3 * g.norm().item())]
+            kept = torch.linalg.svdvals(move / factor)[
+                : np.linalg.matrix_rank(g.numpy(), tol=1e-3 * g.norm().item())
+            ]
             assert kept.max() < 1.35 and kept.min() > 0.4
             assert (move * (U @ Vt)).sum() > 0
 
@@ -315,7 +395,13 @@ def test_lbfgs_reaches_the_minimum_of_a_bowl_and_is_scipys():
     model, loss, A, best = bowl()
     begin = model.w.detach().numpy().copy()
     path = []
-    made = minimise("L-BFGS", model, loss, 15, lambda step, value: path.append(model.w.detach().numpy().copy()))
+    made = minimise(
+        "L-BFGS",
+        model,
+        loss,
+        15,
+        lambda step, value: path.append(model.w.detach().numpy().copy()),
+    )
     assert made <= 15 and len(path) == made + 1
     np.testing.assert_allclose(model.w.detach(), best, atol=1e-6)
 
@@ -326,7 +412,12 @@ def test_lbfgs_reaches_the_minimum_of_a_bowl_and_is_scipys():
     direct = [begin]
     options = {"maxcor": 20, "maxiter": 4, "ftol": 0.0, "gtol": 0.0}
     optimize.minimize(
-        function, begin, jac=True, method="L-BFGS-B", options=options, callback=lambda x: direct.append(x.copy())
+        function,
+        begin,
+        jac=True,
+        method="L-BFGS-B",
+        options=options,
+        callback=lambda x: direct.append(x.copy()),
     )
     np.testing.assert_allclose(path[:5], direct, rtol=1e-9, atol=1e-11)
 
@@ -339,14 +430,20 @@ def test_lbfgs_stops_by_itself_at_the_minimum():
 
 
 def test_lbfgs_ends_at_its_last_iterate_also_when_a_line_search_fails():
-    """A wrong slope: no trial point is better, and the weights return to where the iteration stood."""
+    """A wrong slope: no trial point is better, and the weights return to where the
+    iteration stood.
+    """
     model, at = Point([1.0, 2.0]), {}
 
     def loss():
         value = (model.w**2).sum()
-        return value.detach() - (value - value.detach())  # the value of the bowl, the slope of its negative
+        return value.detach() - (
+            value - value.detach()
+        )  # the value of the bowl, the slope of its negative
 
-    made = minimise("L-BFGS", model, loss, 9, lambda step, value: at.update({step: weights(model)}))
+    made = minimise(
+        "L-BFGS", model, loss, 9, lambda step, value: at.update({step: weights(model)})
+    )
     assert made == max(at) == 1  # scipy counts the failed search as an iteration
     assert torch.equal(weights(model), at[1]) and torch.equal(at[1], at[0])
 
@@ -354,13 +451,19 @@ def test_lbfgs_ends_at_its_last_iterate_also_when_a_line_search_fails():
 def test_sophia_clips_its_update():
     model = Point([3.0, -2.0, 1e-6])
     before = weights(model)
-    minimise("Sophia-H", model, lambda: (model.w**2).sum() / 2, 1, lr=0.1, p=1e-3, seed=1)
+    minimise(
+        "Sophia-H", model, lambda: (model.w**2).sum() / 2, 1, lr=0.1, p=1e-3, seed=1
+    )
     move = before - weights(model)
-    assert move[:2].tolist() == pytest.approx([1e-4, -1e-4]) and abs(move[2]) <= 1e-4 * (1 + 1e-9)
+    assert move[:2].tolist() == pytest.approx([1e-4, -1e-4]) and abs(
+        move[2]
+    ) <= 1e-4 * (1 + 1e-9)
 
 
 def test_first_adahessian_step_divides_by_the_curvature():
-    """For a diagonal Hessian the estimate is exact, so that the first step is lr times Newton's."""
+    """For a diagonal Hessian the estimate is exact, so that the first step is lr times
+    Newton's.
+    """
     model, k = Point([3.0, -2.0, 0.5]), torch.tensor([5.0, 1.0, 0.2])
     before = weights(model)
     minimise("AdaHessian", model, lambda: (k * model.w**2).sum() / 2, 1, lr=0.1)
@@ -368,11 +471,15 @@ def test_first_adahessian_step_divides_by_the_curvature():
 
 
 def test_shampoo_of_the_contest_is_that_of_the_zoo():
-    """The contest gives rates by hand and changes them; the update is the one tested against matrix powers."""
+    """The contest gives rates by hand and changes them; the update is the one tested
+    against matrix powers.
+    """
     rng = np.random.default_rng(3)
-    F, G, gF, gG = (torch.tensor(rng.standard_normal(s)) for s in ((5, 2), (2, 7), (5, 2), (2, 7)))
+    F, G, gF, gG = (
+        torch.tensor(rng.standard_normal(s)) for s in ((5, 2), (2, 7), (5, 2), (2, 7))
+    )
     before = F.clone(), G.clone()
-    update = linear_optimizers.updater("Shampoo", F, G)
+    update = two_layer_optimizers.updater("Shampoo", F, G)
     with torch.no_grad():
         update(0.1, gF, gG, None, None)
     for old, W, g in zip(before, (F, G), (gF, gG), strict=True):
@@ -410,13 +517,28 @@ def test_missing_second_derivatives_are_named(name):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (lambda model: None, "loss = None: .* needs a function without arguments that returns the loss"),
+        (
+            lambda model: None,
+            "loss = None: .* needs a function without arguments that returns the loss",
+        ),
         (lambda model: 3.0, "loss = 3.0: .* needs a function"),
-        (lambda model: lambda: model.w, r"(?s)loss\(\) = .*: must be a tensor with one entry"),
+        (
+            lambda model: lambda: model.w,
+            r"(?s)loss\(\) = .*: must be a tensor with one entry",
+        ),
         (lambda model: lambda: 3.0, r"loss\(\) = 3.0: must be a tensor with one entry"),
-        (lambda model: lambda: model.w.detach().sum(), "has no graph, so .* gets no gradient"),
-        (lambda model: lambda: (model.w**2).sum() * np.nan, r"loss\(\) = nan at the start: must be finite"),
-        (lambda model: lambda: (model.w**2).sum() / 0, r"loss\(\) = inf at the start: must be finite"),
+        (
+            lambda model: lambda: model.w.detach().sum(),
+            "has no graph, so .* gets no gradient",
+        ),
+        (
+            lambda model: lambda: (model.w**2).sum() * np.nan,
+            r"loss\(\) = nan at the start: must be finite",
+        ),
+        (
+            lambda model: lambda: (model.w**2).sum() / 0,
+            r"loss\(\) = inf at the start: must be finite",
+        ),
     ],
     ids=["none", "number", "vector", "no tensor", "no graph", "nan", "infinite"],
 )
@@ -430,43 +552,91 @@ def test_a_loss_that_cannot_serve_is_named(name, loss, message):
 
 def call(name="GD", model=None, steps=3, **hyper):
     model = network() if model is None else model
-    return minimise(name, model, lambda: sum((w**2).sum() for w in model.parameters()), steps, **hyper)
+    return minimise(
+        name,
+        model,
+        lambda: sum((w**2).sum() for w in model.parameters()),
+        steps,
+        **hyper,
+    )
 
 
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        ({"name": "Lion"}, "name = 'Lion': must be one of GD, momentum, SAM, Adam, .*, exact"),
+        (
+            {"name": "Lion"},
+            "name = 'Lion': must be one of GD, momentum, SAM, Adam, .*, exact",
+        ),
         ({"rho": 1.0}, "hyper-parameter of GD = 'rho': must be one of lr"),
         (
             {"name": "K-FAC", "clips": 1.0},
             "hyper-parameter of K-FAC = 'clips': must be one of lr, damping, clip, every",
         ),
-        ({"covariance": np.eye(D)}, "hyper-parameter of GD = 'covariance': must be one of lr"),
+        (
+            {"covariance": np.eye(D)},
+            "hyper-parameter of GD = 'covariance': must be one of lr",
+        ),
         ({"lr": 0.0}, r"lr of GD = 0.0: must be a finite number in \(0, inf\)"),
         ({"lr": -1.0}, "lr of GD = -1.0"),
         ({"lr": "1"}, "lr of GD = '1'"),
         ({"lr": np.nan}, "lr of GD = nan"),
-        ({"name": "momentum", "momentum": 1.5}, r"momentum of momentum = 1.5: must be a finite number in \[0, 1\]"),
+        (
+            {"name": "momentum", "momentum": 1.5},
+            r"momentum of momentum = 1.5: must be a finite number in \[0, 1\]",
+        ),
         ({"name": "Shampoo", "memory": 1.0}, "memory of Shampoo = 1.0"),
-        ({"name": "Shampoo", "every": 2.5}, "every of Shampoo = 2.5: must be an integer >= 1"),
+        (
+            {"name": "Shampoo", "every": 2.5},
+            "every of Shampoo = 2.5: must be an integer >= 1",
+        ),
         ({"name": "K-FAC", "every": 0}, "every of K-FAC = 0: must be an integer >= 1"),
-        ({"name": "L-BFGS", "pairs": 2.0}, "pairs of L-BFGS = 2.0: must be an integer >= 1"),
-        ({"name": "Sophia-H", "update_period": True}, "update_period of Sophia-H = True"),
-        ({"name": "power-AdaHessian", "p": 5.0}, r"p of power-AdaHessian = 5.0: must be a finite number in \[-4, 4\]"),
+        (
+            {"name": "L-BFGS", "pairs": 2.0},
+            "pairs of L-BFGS = 2.0: must be an integer >= 1",
+        ),
+        (
+            {"name": "Sophia-H", "update_period": True},
+            "update_period of Sophia-H = True",
+        ),
+        (
+            {"name": "power-AdaHessian", "p": 5.0},
+            r"p of power-AdaHessian = 5.0: must be a finite number in \[-4, 4\]",
+        ),
         ({"steps": 0}, "steps = 0: must be an integer >= 1"),
         ({"steps": 1.5}, "steps = 1.5"),
         ({"seed": -1}, "seed = -1: must be an integer >= 0"),
         ({"model": lambda: 0}, "model = .*: must be a torch.nn.Module"),
         ({"model": nn.ReLU()}, "model must have weights"),
         ({"name": "exact"}, "covariance of exact is missing"),
-        ({"name": "exact", "covariance": np.eye(D + 1)}, r"covariance has shape \(7, 7\): must be \(6, 6\)"),
-        ({"name": "exact", "covariance": np.ones(D)}, r"covariance has shape \(6,\): must be \(d, d\)"),
-        ({"name": "exact", "covariance": -np.eye(D)}, "covariance has smallest eigenvalue -1: must be positive semi"),
-        ({"name": "exact", "covariance": np.triu(np.ones((D, D)))}, "covariance is not symmetric"),
-        ({"name": "exact", "covariance": np.zeros((D, D))}, "covariance = 0: must have a positive eigenvalue"),
-        ({"name": "exact", "covariance": np.eye(2), "model": nn.LayerNorm(2)}, "model has no linear layer"),
-        ({"name": "K-FAC", "model": nn.LayerNorm(2)}, "K-FAC wants linear layers with biases"),
+        (
+            {"name": "exact", "covariance": np.eye(D + 1)},
+            r"covariance has shape \(7, 7\): must be \(6, 6\)",
+        ),
+        (
+            {"name": "exact", "covariance": np.ones(D)},
+            r"covariance has shape \(6,\): must be \(d, d\)",
+        ),
+        (
+            {"name": "exact", "covariance": -np.eye(D)},
+            "covariance has smallest eigenvalue -1: must be positive semi",
+        ),
+        (
+            {"name": "exact", "covariance": np.triu(np.ones((D, D)))},
+            "covariance is not symmetric",
+        ),
+        (
+            {"name": "exact", "covariance": np.zeros((D, D))},
+            "covariance = 0: must have a positive eigenvalue",
+        ),
+        (
+            {"name": "exact", "covariance": np.eye(2), "model": nn.LayerNorm(2)},
+            "model has no linear layer",
+        ),
+        (
+            {"name": "K-FAC", "model": nn.LayerNorm(2)},
+            "K-FAC wants linear layers with biases",
+        ),
     ],
     ids=lambda v: "-".join(v) if isinstance(v, dict) else "",
 )
@@ -493,7 +663,10 @@ def test_defaults_of_an_unknown_name():
 @pytest.mark.parametrize("name", LIBRARY)
 def test_a_missing_extra_says_how_to_install_it(name, data, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
-    with pytest.raises(ImportError, match="needs pytorch-optimizer, which is not here: install the extra `zoo`, with"):
+    with pytest.raises(
+        ImportError,
+        match="needs pytorch-optimizer, which is not here: install the extra `zoo`, with",
+    ):
         run(name, data)
 
 
@@ -502,12 +675,14 @@ def test_the_rest_of_the_zoo_does_without_the_extra(data, monkeypatch):
     for name in set(ZOO) - set(LIBRARY):
         assert run(name, data, 2)[1] == 2
     with pytest.raises(ImportError, match="install the extra `zoo`"):
-        linear_optimizers.updater("SOAP", torch.eye(2), torch.eye(2))
+        two_layer_optimizers.updater("SOAP", torch.eye(2), torch.eye(2))
 
 
 def test_a_run_that_blows_up_ends_there(data):
     values = []
-    _, made, _ = run("GD", data, 400, lambda step, value: values.append(value), lr=1e200)
+    _, made, _ = run(
+        "GD", data, 400, lambda step, value: values.append(value), lr=1e200
+    )
     assert made < 400 and len(values) == made + 1 and not np.isfinite(values[-1])
 
 

@@ -1,4 +1,6 @@
-"""The look: lines for theory, dots with the right error bars for measurements, the same bytes each time."""
+"""The look: lines for theory, dots with the right error bars for measurements, the same
+bytes each time.
+"""
 
 import io
 
@@ -29,7 +31,9 @@ def test_dots_are_means_over_seeds_with_standard_errors():
     (container,) = ax.containers
     np.testing.assert_allclose(container.lines[0].get_ydata(), [3.0, 2.0])
     bars = np.array(container.lines[2][0].get_segments())  # (point, end, coordinate)
-    np.testing.assert_allclose(np.diff(bars[:, :, 1])[:, 0] / 2, [2 / np.sqrt(3), 0.0])  # sd 2, three seeds
+    np.testing.assert_allclose(
+        np.diff(bars[:, :, 1])[:, 0] / 2, [2 / np.sqrt(3), 0.0]
+    )  # sd 2, three seeds
 
 
 def test_one_seed_has_no_error_bar():

@@ -1,4 +1,6 @@
-"""K-FAC, power-AdaHessian and Shampoo against what they are defined to be, computed the long way."""
+"""K-FAC, power-AdaHessian and Shampoo against what they are defined to be, computed the
+long way.
+"""
 
 import copy
 from functools import partial
@@ -11,7 +13,13 @@ from torch import nn
 
 from fl import preconditioners
 from fl.optimizers import library, minimise
-from fl.preconditioners import KFAC, PowerAdaHessian, Shampoo, inverse_root, kfac_factors
+from fl.preconditioners import (
+    KFAC,
+    PowerAdaHessian,
+    Shampoo,
+    inverse_root,
+    kfac_factors,
+)
 
 N, D, H, C = 9, 4, 3, 5
 
@@ -26,20 +34,32 @@ def problem():
 
 
 def plain_gradients(model, loss) -> None:
-    for w, g in zip(model.parameters(), torch.autograd.grad(loss(), list(model.parameters())), strict=True):
+    for w, g in zip(
+        model.parameters(),
+        torch.autograd.grad(loss(), list(model.parameters())),
+        strict=True,
+    ):
         w.grad = g
 
 
 def fisher_gradients(model, layer, X):
-    """Yield (p, gradient of -log p in [W b], inputs and a one) for each image and class, by one backward pass each."""
+    """Yield (p, gradient of -log p in [W b], inputs and a one) for each image and
+    class, by one backward pass each.
+    """
     seen = {}
-    hook = layer.register_forward_hook(lambda m, x, y: seen.update(inputs=x[0][0].detach()))
+    hook = layer.register_forward_hook(
+        lambda m, x, y: seen.update(inputs=x[0][0].detach())
+    )
     for x in X:
         for c in range(C):
             logs = model(x[None]).log_softmax(1)[0]
             p = float(logs[c].detach().exp())
             W, b = torch.autograd.grad(-logs[c], [layer.weight, layer.bias])
-            yield p, torch.cat([W, b[:, None]], 1), torch.cat([seen["inputs"], torch.ones(1)])
+            yield (
+                p,
+                torch.cat([W, b[:, None]], 1),
+                torch.cat([seen["inputs"], torch.ones(1)]),
+            )
     hook.remove()
 
 
@@ -47,7 +67,10 @@ def brute_factors(model, layer, X):
     A, G = 0, 0
     for p, whole, inputs in fisher_gradients(model, layer, X):
         slope = whole[:, -1]  # the gradient in the bias is the gradient in the output
-        A, G = A + torch.outer(inputs, inputs) / (N * C), G + p * torch.outer(slope, slope) / N
+        A, G = (
+            A + torch.outer(inputs, inputs) / (N * C),
+            G + p * torch.outer(slope, slope) / N,
+        )
     return A, G
 
 
@@ -64,25 +87,40 @@ def test_kfac_factors_of_one_image_are_its_whole_fisher_matrix(problem):
     model, _, X, _ = problem
     one = X[:1]
     for layer, A, G in kfac_factors(model, lambda: model(one).sum()):
-        fisher = sum(p * torch.outer(g.flatten(), g.flatten()) for p, g, _ in fisher_gradients(model, layer, one))
-        torch.testing.assert_close(torch.kron(G, A), fisher, rtol=1e-10, atol=1e-14)  # weights row by row
+        fisher = sum(
+            p * torch.outer(g.flatten(), g.flatten())
+            for p, g, _ in fisher_gradients(model, layer, one)
+        )
+        torch.testing.assert_close(
+            torch.kron(G, A), fisher, rtol=1e-10, atol=1e-14
+        )  # weights row by row
 
 
 def test_kfac_fisher_of_the_logits_is_diag_p_minus_pp(problem):
     model, loss, X, _ = problem
     p = model(X).softmax(1).detach()
     expected = sum(torch.diag(q) - torch.outer(q, q) for q in p) / N
-    torch.testing.assert_close(kfac_factors(model, loss)[-1][2], expected, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(
+        kfac_factors(model, loss)[-1][2], expected, rtol=1e-12, atol=1e-15
+    )
 
 
 def dense_kfac_moves(model, loss, X, damping):
-    """Return (layer, (G kron A + damping)^-1 gradient, gradient), the system solved as one dense matrix."""
+    """Return (layer, (G kron A + damping)^-1 gradient, gradient), the system solved as
+    one dense matrix.
+    """
     result = []
     for layer in (model[0], model[2]):
         A, G = brute_factors(model, layer, X)
         gradient = torch.cat([layer.weight.grad, layer.bias.grad[:, None]], 1)
         big = torch.kron(G, A) + damping * torch.eye(gradient.numel(), dtype=A.dtype)
-        result.append((layer, torch.linalg.solve(big, gradient.flatten()).view_as(gradient), gradient))
+        result.append(
+            (
+                layer,
+                torch.linalg.solve(big, gradient.flatten()).view_as(gradient),
+                gradient,
+            )
+        )
     return result
 
 
@@ -96,23 +134,36 @@ def test_kfac_step_solves_the_dense_system(problem, damping, clip):
     lr = 0.3
     nu = min(1.0, np.sqrt(clip / (lr**2 * size)))
     assert (nu == 1) == (clip > 1)
-    before = {layer: torch.cat([layer.weight, layer.bias[:, None]], 1).detach() for layer, *_ in moves}
+    before = {
+        layer: torch.cat([layer.weight, layer.bias[:, None]], 1).detach()
+        for layer, *_ in moves
+    }
     KFAC(model, loss, lr=lr, damping=damping, clip=clip, every=1).step()
     for layer, move, _ in moves:
         after = torch.cat([layer.weight, layer.bias[:, None]], 1).detach()
-        torch.testing.assert_close(before[layer] - after, lr * nu * move, rtol=1e-8, atol=1e-13)
+        torch.testing.assert_close(
+            before[layer] - after, lr * nu * move, rtol=1e-8, atol=1e-13
+        )
 
 
 def test_a_clipped_kfac_step_changes_the_distribution_by_the_bound(problem):
-    """The mean divergence between the outputs before and after is clip/2, the quadratic form of the Fisher matrix."""
+    """The mean divergence between the outputs before and after is clip/2, the quadratic
+    form of the Fisher matrix.
+    """
     model, _, _, y = problem
-    one = nn.Sequential(copy.deepcopy(model[2]))  # one layer and one input: the factors are the whole Fisher matrix
+    one = nn.Sequential(
+        copy.deepcopy(model[2])
+    )  # one layer and one input: the factors are the whole Fisher matrix
     inputs = torch.randn(1, H, dtype=torch.float64)
     loss = partial(nn.functional.cross_entropy, target=y[:1])
     before = one(inputs).log_softmax(1).detach()
-    minimise("K-FAC", one, lambda: loss(one(inputs)), 1, lr=0.5, damping=1e-9, clip=1e-6)
+    minimise(
+        "K-FAC", one, lambda: loss(one(inputs)), 1, lr=0.5, damping=1e-9, clip=1e-6
+    )
     after = one(inputs).log_softmax(1).detach()
-    assert float((before.exp() * (before - after)).sum()) == pytest.approx(0.5e-6, rel=0.01)
+    assert float((before.exp() * (before - after)).sum()) == pytest.approx(
+        0.5e-6, rel=0.01
+    )
 
 
 def loss_of(model, problem):
@@ -145,17 +196,23 @@ def test_heavily_damped_kfac_is_gradient_descent(problem):
     before = [w.detach().clone() for w in model.parameters()]
     KFAC(model, loss, lr=1e6, damping=1e8, clip=1e9, every=1).step()
     for old, w in zip(before, model.parameters(), strict=True):
-        torch.testing.assert_close((old - w.detach()) * 100, w.grad, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(
+            (old - w.detach()) * 100, w.grad, rtol=1e-6, atol=1e-9
+        )
 
 
 def test_kfac_does_not_care_about_a_linear_change_of_its_inputs(problem):
-    """Without damping x -> T x gives the same network after a step, if the first layer starts at W T^-1."""
+    """Without damping x -> T x gives the same network after a step, if the first layer
+    starts at W T^-1.
+    """
     model, _, X, y = problem
     T = torch.randn(D, D, dtype=torch.float64) + 3 * torch.eye(D)
     turned = copy.deepcopy(model)
     turned[0].weight.data = torch.linalg.solve(T.T, model[0].weight.data.T).T
     for net, inputs in ((model, X), (turned, X @ T.T)):
-        loss = partial(lambda net, inputs: nn.functional.cross_entropy(net(inputs), y), net, inputs)
+        loss = partial(
+            lambda net, inputs: nn.functional.cross_entropy(net(inputs), y), net, inputs
+        )
         minimise("K-FAC", net, loss, 1, damping=1e-11, lr=0.1, clip=1.0)
     torch.testing.assert_close(turned(X @ T.T), model(X), rtol=1e-5, atol=1e-6)
 
@@ -170,11 +227,14 @@ def test_kfac_does_not_care_about_a_linear_change_of_its_inputs(problem):
     ids=["no bias", "other weights", "no linear layer"],
 )
 def test_kfac_names_what_it_cannot_serve(model):
-    with pytest.raises(ValueError, match="K-FAC wants linear layers with biases, and no other weights"):
+    with pytest.raises(
+        ValueError, match="K-FAC wants linear layers with biases, and no other weights"
+    ):
         KFAC(model, None, lr=0.1, damping=1e-3, clip=1.0, every=1)
 
 
-# Power-AdaHessian on losses with a diagonal Hessian: squares of signs are one, so Hutchinson's estimate is exact.
+# Power-AdaHessian on losses with a diagonal Hessian: squares of signs are one, so
+# Hutchinson's estimate is exact.
 
 
 def quartic(w, v):
@@ -183,7 +243,11 @@ def quartic(w, v):
 
 
 def step_of(params, loss, optimizer) -> None:
-    for w, g in zip(params, torch.autograd.grad(loss(*params), params, create_graph=True), strict=True):
+    for w, g in zip(
+        params,
+        torch.autograd.grad(loss(*params), params, create_graph=True),
+        strict=True,
+    ):
         w.grad = g
     optimizer.step()
 
@@ -210,14 +274,21 @@ def test_power_adahessian_by_hand_over_three_steps(p):
 def test_power_minus_one_is_adahessian_up_to_the_scale_of_each_tensor(monkeypatch):
     monkeypatch.setattr(preconditioners, "FLOOR", 0.0)
     moves = []
-    for make in (lambda q: PowerAdaHessian(q, lr=1e-3, p=-1.0), lambda q: library("AdaHessian")(q, lr=1e-3)):
+    for make in (
+        lambda q: PowerAdaHessian(q, lr=1e-3, p=-1.0),
+        lambda q: library("AdaHessian")(q, lr=1e-3),
+    ):
         rng = np.random.default_rng(1)
-        params = [torch.tensor(rng.standard_normal(n), requires_grad=True) for n in (5, 3)]
+        params = [
+            torch.tensor(rng.standard_normal(n), requires_grad=True) for n in (5, 3)
+        ]
         before, optimizer = [w.detach().clone() for w in params], make(params)
         step_of(params, quartic, optimizer)
         moves.append([old - w.detach() for old, w in zip(before, params, strict=True)])
     for own, published in zip(*moves, strict=True):
-        assert (own / published).std() < 1e-9 * (own / published).mean() and (own / published).mean() > 0
+        assert (own / published).std() < 1e-9 * (own / published).mean() and (
+            own / published
+        ).mean() > 0
 
 
 def test_power_zero_is_descent_with_averaged_gradients(problem):
@@ -237,15 +308,26 @@ def test_power_zero_is_descent_with_averaged_gradients(problem):
 def test_power_adahessian_uses_the_rademacher_estimate(problem):
     """On a full Hessian one step follows z * Hz for the signs that the generator gives."""
     model, loss, _, _ = problem
-    params, before = list(model.parameters()), [w.detach().clone() for w in model.parameters()]
+    params, before = (
+        list(model.parameters()),
+        [w.detach().clone() for w in model.parameters()],
+    )
     slopes = torch.autograd.grad(loss(), params, create_graph=True)
     torch.manual_seed(5)
     signs = [torch.randint_like(w, 0, 2) * 2 - 1 for w in params]
     assert all(set(z.flatten().tolist()) <= {-1.0, 1.0} for z in signs)
-    h = [abs(z * Hz) for z, Hz in zip(signs, torch.autograd.grad(slopes, params, signs), strict=True)]
+    h = [
+        abs(z * Hz)
+        for z, Hz in zip(signs, torch.autograd.grad(slopes, params, signs), strict=True)
+    ]
     minimise("power-AdaHessian", model, loss, 1, seed=5, lr=0.1, p=1.0)
     for w, old, g, k in zip(params, before, slopes, h, strict=True):
-        torch.testing.assert_close(old - w.detach(), 0.1 * g.detach() * (k / k.mean() + 1e-3), rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(
+            old - w.detach(),
+            0.1 * g.detach() * (k / k.mean() + 1e-3),
+            rtol=1e-10,
+            atol=1e-14,
+        )
 
 
 def powered(M: np.ndarray, power: float, floor: float) -> np.ndarray:
@@ -262,11 +344,16 @@ def test_shampoo_is_the_matrix_powers(momentum, floor, every):
     rng = np.random.default_rng(2)
     W, b = rng.standard_normal((3, 4)), rng.standard_normal(3)
     params = [torch.tensor(W), torch.tensor(b)]
-    shampoo = Shampoo(params, lr=0.1, memory=0.8, momentum=momentum, floor=floor, every=every)
+    shampoo = Shampoo(
+        params, lr=0.1, memory=0.8, momentum=momentum, floor=floor, every=every
+    )
     L = R = V = M = m = 0.0
     for t in range(1, 6):
         G, g = rng.standard_normal((3, 4)), rng.standard_normal(3)
-        L, R, V = (0.8 * old + 0.2 * new for old, new in ((L, G @ G.T), (R, G.T @ G), (V, np.outer(g, g))))
+        L, R, V = (
+            0.8 * old + 0.2 * new
+            for old, new in ((L, G @ G.T), (R, G.T @ G), (V, np.outer(g, g)))
+        )
         M, m = (momentum * old + (1 - momentum) * new for old, new in ((M, G), (m, g)))
         if t % every == 1 or every == 1:
             left, right = (powered(S / (1 - 0.8**t), -0.25, floor) for S in (L, R))
@@ -280,7 +367,9 @@ def test_shampoo_is_the_matrix_powers(momentum, floor, every):
 
 
 def test_the_first_step_of_shampoo_is_the_polar_factor():
-    G = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    G = torch.randn(
+        3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     W, b = torch.zeros(3, 5, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
     W.grad, b.grad = G, torch.tensor([3.0, 0.0, -4.0, 0.0], dtype=torch.float64)
     Shampoo([W, b], lr=1.0, floor=1e-12).step()
@@ -290,7 +379,9 @@ def test_the_first_step_of_shampoo_is_the_polar_factor():
 
 
 def test_old_roots_of_shampoo_stretch_a_direction_that_they_have_not_seen():
-    """By the root of the floor: known behaviour, and the reason why the first few steps can raise the loss."""
+    """By the root of the floor: known behaviour, and the reason why the first few steps
+    can raise the loss.
+    """
     b = torch.zeros(2, dtype=torch.float64)
     shampoo = Shampoo([b], lr=1.0, floor=1e-6, every=5)
     for g in ([1.0, 0.0], [0.0, 1.0]):
@@ -308,7 +399,17 @@ def test_shampoo_does_not_move_without_a_gradient():
 
 @pytest.mark.parametrize("power", [-0.25, -0.5, -1.0])
 def test_inverse_root_on_a_known_spectrum(power):
-    Q = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))[0]
+    Q = torch.linalg.qr(
+        torch.randn(
+            3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+        )
+    )[0]
     M = Q @ torch.diag(torch.tensor([16.0, 1.0, 1e-9], dtype=torch.float64)) @ Q.T
-    expected = Q @ torch.diag(torch.tensor([16.0, 1.0, 0.16], dtype=torch.float64) ** power) @ Q.T
-    torch.testing.assert_close(inverse_root(M, power, 0.01), expected, rtol=1e-9, atol=1e-12)
+    expected = (
+        Q
+        @ torch.diag(torch.tensor([16.0, 1.0, 0.16], dtype=torch.float64) ** power)
+        @ Q.T
+    )
+    torch.testing.assert_close(
+        inverse_root(M, power, 0.01), expected, rtol=1e-9, atol=1e-12
+    )

@@ -1,4 +1,6 @@
-"""The reference notebooks are in step with the chapters; nbval then compares what they print."""
+"""The reference notebooks are in step with the chapters; nbval then compares what they
+print.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -7,7 +9,9 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-spec = importlib.util.spec_from_file_location("reference", ROOT / "tools" / "reference.py")
+spec = importlib.util.spec_from_file_location(
+    "reference", ROOT / "tools" / "reference.py"
+)
 reference = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(reference)
 CHAPTERS = reference.chapters()
@@ -19,13 +23,19 @@ def stored(page: Path) -> nbformat.NotebookNode:
 
 
 def test_one_reference_per_chapter_and_no_orphan():
-    assert {p.stem for p in reference.REFERENCES.glob("*.ipynb")} == {p.stem for p in CHAPTERS}
+    assert {p.stem for p in reference.REFERENCES.glob("*.ipynb")} == {
+        p.stem for p in CHAPTERS
+    }
 
 
 @pytest.mark.parametrize("page", CHAPTERS, ids=lambda p: p.stem)
 def test_code_and_tags_are_those_of_the_chapter(page):
     def code(book):
-        return [(c.source, c.metadata.get("tags", [])) for c in book.cells if c.cell_type == "code"]
+        return [
+            (c.source, c.metadata.get("tags", []))
+            for c in book.cells
+            if c.cell_type == "code"
+        ]
 
     assert code(stored(page)) == code(reference.notebook(page)), CURE.format(page.stem)
 
@@ -49,4 +59,7 @@ def test_every_cell_has_run_and_says_nothing_on_stderr(page):
 def test_no_chapter_opts_out_of_the_comparison(page):
     banned = {"nbval-skip", "nbval-ignore-output", "skip-execution"}
     for cell in reference.notebook(page).cells:
-        assert not banned & set(cell.metadata.get("tags", [])) and "NBVAL_" not in cell.source
+        assert (
+            not banned & set(cell.metadata.get("tags", []))
+            and "NBVAL_" not in cell.source
+        )

@@ -1,4 +1,6 @@
-"""One gradient step and a single-index teacher: closed forms, limits, invariances, and what is refused."""
+"""One gradient step and a single-index teacher: closed forms, limits, invariances, and
+what is refused.
+"""
 
 import pickle
 
@@ -9,8 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl.simulate import single_index as simulate
-from fl.tasks import LINKS, Link, Spectrum, Task, Teacher, log_spaced, spectral_task, two_level
-from fl.theory import ridge
+from fl.tasks import (
+    LINKS,
+    Link,
+    Spectrum,
+    Task,
+    Teacher,
+    log_spaced,
+    spectral_task,
+    two_level,
+)
+from fl.theory import alignment_ridge
 from fl.theory import single_index as theory
 from fl.theory import single_index_network as network
 
@@ -31,8 +42,12 @@ def direct(task, n, P, seed=0):
 def test_moments_of_relu_by_hand():
     # relu at variance tau^2 = 1: mean slope 1/2, E y^2 = 1/2
     m = theory.moments(spectral_task(two_level(1.8, 2, 0.2, 2), 0, "relu", 0.3))
-    assert np.allclose([m.tau2, m.slope, m.nu, m.rho], [1, 0.5, (0.5 + 0.09) * 4, (0.5 + 0.09) * 4 - 1])
-    centred = theory.moments(spectral_task(two_level(1.8, 2, 0.2, 2), 0, "relu", 0.3), centred=True)
+    assert np.allclose(
+        [m.tau2, m.slope, m.nu, m.rho], [1, 0.5, (0.5 + 0.09) * 4, (0.5 + 0.09) * 4 - 1]
+    )
+    centred = theory.moments(
+        spectral_task(two_level(1.8, 2, 0.2, 2), 0, "relu", 0.3), centred=True
+    )
     assert np.isclose(centred.nu, m.nu - 4 / (2 * np.pi))  # the mean is 1/sqrt(2 pi)
 
 
@@ -47,14 +62,19 @@ def test_weights_follow_the_rotation():
     turned = task.spectrum.rotated(np.random.default_rng(1))
     moved = Task(turned, Teacher(task.teacher.directions @ turned.rotation.T))
     assert np.allclose(theory.weights(moved)[1], theory.weights(task)[1])
-    assert np.isclose(theory.weights(spectral_task(turned, 1.5))[1] @ turned.eigenvalues, theory.moments(task).tau2)
+    assert np.isclose(
+        theory.weights(spectral_task(turned, 1.5))[1] @ turned.eigenvalues,
+        theory.moments(task).tau2,
+    )
 
 
 # population ------------------------------------------------------------------------------------------------------
 
 
 def test_population_isotropic_and_endless_data():
-    assert np.isclose(theory.population_power([1.0], [1.0], 0.5, 3.0, -0.7).cos2, 1 / 2.5)
+    assert np.isclose(
+        theory.population_power([1.0], [1.0], 0.5, 3.0, -0.7).cos2, 1 / 2.5
+    )
     assert np.isclose(theory.population_power(S, B, 1e-14, 1.0, 0).cos2, 1 / 1.64)
     assert np.isclose(theory.population_power(S, B, 1e-14, 1.0, -1).cos2, 1)
 
@@ -66,8 +86,14 @@ def test_no_random_filter_beats_the_best(seed, gamma, nu):
     s, b = rng.uniform(0.1, 3, 12), rng.dirichlet(np.ones(12))
     best = theory.best_filter(s, b, gamma, nu)
     top = theory.population_filter(s, b, gamma, nu, best).cos2
-    others = [theory.population_filter(s, b, gamma, nu, best * (1 + 0.1 * rng.standard_normal(12))).cos2]
-    others += [theory.population_power(s, b, gamma, nu, p).cos2 for p in (-1, -0.5, 0, 1)]
+    others = [
+        theory.population_filter(
+            s, b, gamma, nu, best * (1 + 0.1 * rng.standard_normal(12))
+        ).cos2
+    ]
+    others += [
+        theory.population_power(s, b, gamma, nu, p).cos2 for p in (-1, -0.5, 0, 1)
+    ]
     assert max(others) <= top + 1e-12
     assert np.isclose(top, (b**2 * s / (b * s + gamma * nu / 12)).sum())
 
@@ -80,8 +106,14 @@ def test_best_filter_of_an_even_teacher_is_damped_whitening():
 
 def test_alignment_does_not_see_the_scale_of_the_covariance():
     # s -> 4 s with the label fixed: slope / 2, so tau2, rho and nu are 4 times as large
-    a = [theory.kfac(S, B, 0.5, 0.3, 0.1).cos2, theory.sample_power(S, B, 0.5, 0.3, -0.3).cos2]
-    c = [theory.kfac(4 * S, B, 0.5, 1.2, 0.4).cos2, theory.sample_power(4 * S, B, 0.5, 1.2, -0.3).cos2]
+    a = [
+        theory.kfac(S, B, 0.5, 0.3, 0.1).cos2,
+        theory.sample_power(S, B, 0.5, 0.3, -0.3).cos2,
+    ]
+    c = [
+        theory.kfac(4 * S, B, 0.5, 1.2, 0.4).cos2,
+        theory.sample_power(4 * S, B, 0.5, 1.2, -0.3).cos2,
+    ]
     assert np.allclose(a, c)
 
 
@@ -102,16 +134,22 @@ def test_resolvent_scale_solves_its_equation(gamma, damping, seed):
     s = np.random.default_rng(seed).uniform(0.05, 4, 9)
     kappa = theory.resolvent_scale(s, gamma, damping)
     assert kappa >= damping
-    assert np.isclose(kappa * (1 - gamma * np.mean(s / (s + kappa))), damping, rtol=1e-9)
+    assert np.isclose(
+        kappa * (1 - gamma * np.mean(s / (s + kappa))), damping, rtol=1e-9
+    )
 
 
 def test_resolvent_scale_of_two_levels_is_the_root_of_a_cubic():
     gamma, lam, (s1, s2) = 0.7, 0.3, S
     k = np.polynomial.Polynomial([0, 1])
     w = 0.5
-    cubic = (lam - k) * (k + s1) * (k + s2) + gamma * k * (w * s1 * (k + s2) + w * s2 * (k + s1))
+    cubic = (lam - k) * (k + s1) * (k + s2) + gamma * k * (
+        w * s1 * (k + s2) + w * s2 * (k + s1)
+    )
     roots = cubic.roots()
-    assert np.isclose(theory.resolvent_scale(S, gamma, lam), roots[roots.real > 0].real.max())
+    assert np.isclose(
+        theory.resolvent_scale(S, gamma, lam), roots[roots.real > 0].real.max()
+    )
 
 
 @pytest.mark.parametrize("gamma", [0.4, 1.7])
@@ -125,20 +163,29 @@ def test_kfac_isotropic(gamma):
 
 def test_kfac_limits():
     weak = np.array([0.1, 0.9])
-    assert np.isclose(theory.kfac(S, weak, 2.0, 0.4, 1e8).cos2, theory.population_power(S, weak, 2.0, 0.76, 0).cos2)
+    assert np.isclose(
+        theory.kfac(S, weak, 2.0, 0.4, 1e8).cos2,
+        theory.population_power(S, weak, 2.0, 0.76, 0).cos2,
+    )
     plain = 1 / (1 + 0.4 * 0.5 * np.mean(1 / S) / 0.5)
-    assert np.isclose(theory.kfac(S, weak, 0.5, 0.4, 0).cos2, plain)  # whatever the direction
+    assert np.isclose(
+        theory.kfac(S, weak, 0.5, 0.4, 0).cos2, plain
+    )  # whatever the direction
     assert np.isclose(theory.kfac(S, B, 0.5, 0.4, 0).cos2, plain)
-    assert np.isclose(theory.kfac(S, weak, 2.0, 0.4, 0).cos2, theory.kfac(S, weak, 2.0, 0.4, 1e-10).cos2)
+    assert np.isclose(
+        theory.kfac(S, weak, 2.0, 0.4, 0).cos2,
+        theory.kfac(S, weak, 2.0, 0.4, 1e-10).cos2,
+    )
 
 
 @pytest.mark.parametrize("n", [13, 60])
 def test_kfac_length_contains_the_ridge_risk(n):
-    # two chapters, one kappa: |beta|^2 = sum b s^2/D^2 + gamma E[s/D^2] * (test error of ridge regression)
+    # two chapters, one kappa: |beta|^2 = sum b s^2/D^2 + gamma E[s/D^2] * (test error
+    # of ridge regression)
     s, lam, rho = log_spaced(30, 12).eigenvalues, 0.2, 0.7
     b = np.random.default_rng(3).dirichlet(np.ones(30))
     kappa = theory.resolvent_scale(s, 30 / n, lam)
-    risk = ridge.ridge_risk(s, s * b, 0.0, n, lam, rho).test
+    risk = alignment_ridge.ridge_risk(s, s * b, 0.0, n, lam, rho).test
     square = b @ (s / (s + kappa)) ** 2 + np.sum(s / (s + kappa) ** 2) / n * risk
     assert np.isclose(theory.kfac(s, b, 30 / n, rho, lam).square, square)
 
@@ -146,7 +193,9 @@ def test_kfac_length_contains_the_ridge_risk(n):
 @pytest.mark.parametrize("gamma", [0.3, 1.0, 2.5])
 def test_best_damping_of_an_even_teacher(gamma):
     s = log_spaced(40, 50).eigenvalues
-    assert np.isclose(theory.best_damping(s, np.full(40, 1 / 40), gamma, 0.6), gamma * 0.6, rtol=1e-4)
+    assert np.isclose(
+        theory.best_damping(s, np.full(40, 1 / 40), gamma, 0.6), gamma * 0.6, rtol=1e-4
+    )
 
 
 def test_best_damping_moves_with_the_teacher():
@@ -165,11 +214,17 @@ def test_whitenings_tie_at_the_crossing():
 def test_sample_powers_that_have_closed_forms(gamma):
     b, rho = np.array([0.3, 0.7]), 0.4
     tau2 = b @ S
-    assert np.isclose(theory.sample_power(S, b, gamma, rho, -1).cos2, theory.kfac(S, b, gamma, rho, 0).cos2)
     assert np.isclose(
-        theory.sample_power(S, b, gamma, rho, 0).cos2, theory.population_power(S, b, gamma, rho + tau2, 0).cos2
+        theory.sample_power(S, b, gamma, rho, -1).cos2,
+        theory.kfac(S, b, gamma, rho, 0).cos2,
     )
-    assert np.isclose(theory.sample_power(S, b, gamma, rho, -0.5).square, tau2 + gamma * rho)
+    assert np.isclose(
+        theory.sample_power(S, b, gamma, rho, 0).cos2,
+        theory.population_power(S, b, gamma, rho + tau2, 0).cos2,
+    )
+    assert np.isclose(
+        theory.sample_power(S, b, gamma, rho, -0.5).square, tau2 + gamma * rho
+    )
 
 
 # the network -----------------------------------------------------------------------------------------------------
@@ -179,7 +234,9 @@ def test_spike_against_a_large_random_matrix():
     d, N, theta = 600, 300, 2.0
     rng = np.random.default_rng(0)
     u, v = rng.standard_normal(N), rng.standard_normal(d)
-    G = rng.standard_normal((N, d)) / np.sqrt(d) + theta * np.outer(u / np.linalg.norm(u), v / np.linalg.norm(v))
+    G = rng.standard_normal((N, d)) / np.sqrt(d) + theta * np.outer(
+        u / np.linalg.norm(u), v / np.linalg.norm(v)
+    )
     values, right = np.linalg.svd(G)[1:]
     outlier, overlap = network.spike(theta, N / d)
     assert abs(values[0] / outlier - 1) < 0.02
@@ -205,44 +262,76 @@ def test_adam_lies_between_two_over_pi_and_one():
     assert 2 / np.pi < network.adam(S, B, 0.5, 1.25, "tanh") / plain < 1
     # many samples: no dither is left
     clean = theory.population_power(S, B, 1e-9, 1.25, 0).cos2
-    assert np.isclose(network.adam(S, B, 1e-9, 1.25, "tanh"), 2 / np.pi * clean, rtol=1e-3)
+    assert np.isclose(
+        network.adam(S, B, 1e-9, 1.25, "tanh"), 2 / np.pi * clean, rtol=1e-3
+    )
 
 
 def test_adam_on_isotropic_inputs_needs_no_rotation():
-    b = np.ones(300) / 300  # all coordinates of beta equal: the axes show it, the formula for rotated axes does not
+    b = (
+        np.ones(300) / 300
+        # all coordinates of beta equal: the axes show it, the formula for rotated axes does
+        # not
+    )
     axes = network.adam(np.ones(300), b, 0.5, 1.25, "relu", on_axes=True)
     assert axes > network.adam(np.ones(300), b, 0.5, 1.25, "relu")
 
 
 def test_gradient_by_hand_agrees_with_autograd():
     rng = np.random.default_rng(2)
-    X, G = torch.from_numpy(rng.standard_normal((5, 12))), torch.from_numpy(rng.standard_normal((7, 5)))
-    a, y = torch.from_numpy(rng.standard_normal(7)), torch.from_numpy(rng.standard_normal(12))
+    X, G = (
+        torch.from_numpy(rng.standard_normal((5, 12))),
+        torch.from_numpy(rng.standard_normal((7, 5))),
+    )
+    a, y = (
+        torch.from_numpy(rng.standard_normal(7)),
+        torch.from_numpy(rng.standard_normal(12)),
+    )
     u = G @ X
-    by_hand = ((y - a @ torch.tanh(u)) * a[:, None] * (1 - torch.tanh(u) ** 2)) @ X.T / 12
+    by_hand = (
+        ((y - a @ torch.tanh(u)) * a[:, None] * (1 - torch.tanh(u) ** 2)) @ X.T / 12
+    )
     assert torch.allclose(simulate.descent(G, a, X, y, "tanh"), by_hand, atol=1e-14)
 
 
 def test_batchnorm_gradient_keeps_no_scale():
     rng = np.random.default_rng(3)
-    X, G = torch.from_numpy(rng.standard_normal((5, 20))), torch.from_numpy(rng.standard_normal((4, 5)))
-    a, y = torch.from_numpy(rng.standard_normal(4)), torch.from_numpy(rng.standard_normal(20))
+    X, G = (
+        torch.from_numpy(rng.standard_normal((5, 20))),
+        torch.from_numpy(rng.standard_normal((4, 5))),
+    )
+    a, y = (
+        torch.from_numpy(rng.standard_normal(4)),
+        torch.from_numpy(rng.standard_normal(20)),
+    )
     g = simulate.descent(G, a, X, y, "tanh", batchnorm=True)
-    assert torch.allclose((g * G).sum(1), torch.zeros(4, dtype=g.dtype), atol=1e-12)  # the output ignores |g_k|
-    assert torch.allclose(simulate.descent(3 * G, a, X, y, "tanh", batchnorm=True), g / 3, atol=1e-12)
+    assert torch.allclose(
+        (g * G).sum(1), torch.zeros(4, dtype=g.dtype), atol=1e-12
+    )  # the output ignores |g_k|
+    assert torch.allclose(
+        simulate.descent(3 * G, a, X, y, "tanh", batchnorm=True), g / 3, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("activation", ["linear", "tanh"])
 def test_gauss_newton_fits_the_batch_to_first_order(activation):
     rng = np.random.default_rng(4)
-    X, G = torch.from_numpy(rng.standard_normal((5, 4))), torch.from_numpy(rng.standard_normal((6, 5)))
-    a, y = torch.from_numpy(rng.standard_normal(6)), torch.from_numpy(rng.standard_normal(4))
+    X, G = (
+        torch.from_numpy(rng.standard_normal((5, 4))),
+        torch.from_numpy(rng.standard_normal((6, 5))),
+    )
+    a, y = (
+        torch.from_numpy(rng.standard_normal(6)),
+        torch.from_numpy(rng.standard_normal(4)),
+    )
     sigma = simulate.ACTIVATIONS[activation]
     step = simulate.gauss_newton(G, a, X, y, activation)
     out = a @ sigma(G @ X)
     J = torch.autograd.functional.jacobian(lambda W: a @ sigma(W @ X), G).reshape(4, -1)
     assert torch.allclose(out + J @ step.ravel(), y, atol=1e-10)
-    assert torch.allclose(step.ravel(), torch.linalg.pinv(J) @ (y - out), atol=1e-10)  # and is the shortest such step
+    assert torch.allclose(
+        step.ravel(), torch.linalg.pinv(J) @ (y - out), atol=1e-10
+    )  # and is the shortest such step
 
 
 # the experiment --------------------------------------------------------------------------------------------------
@@ -250,9 +339,15 @@ def test_gauss_newton_fits_the_batch_to_first_order(activation):
 
 def test_directions_are_what_they_say():
     task, n = spectral_task(log_spaced(12, 5), 0.5, "tanh", 0.2), 40
-    data = simulate.directions(task, n, 0, powers=(-0.7,), sample_powers=(-1.0, 0.5), dampings=(0.0, 0.3))
-    assert np.isclose(data.population[0, 0], direct(task, n, lambda C: task.spectrum.power(-0.7)))
-    assert np.isclose(data.kfac[0, 1], direct(task, n, lambda C: np.linalg.inv(C + 0.3 * np.eye(12))))
+    data = simulate.directions(
+        task, n, 0, powers=(-0.7,), sample_powers=(-1.0, 0.5), dampings=(0.0, 0.3)
+    )
+    assert np.isclose(
+        data.population[0, 0], direct(task, n, lambda C: task.spectrum.power(-0.7))
+    )
+    assert np.isclose(
+        data.kfac[0, 1], direct(task, n, lambda C: np.linalg.inv(C + 0.3 * np.eye(12)))
+    )
     assert np.isclose(data["sample"][0, 0], data.kfac[0, 0])
 
     def root(C):
@@ -265,7 +360,9 @@ def test_directions_are_what_they_say():
 def test_directions_do_not_see_a_rotation():
     task, n = spectral_task(log_spaced(10, 5), 0.5, "relu", 0.2), 25
     turned = task.spectrum.rotated(np.random.default_rng(9))
-    moved = Task(turned, Teacher(task.teacher.directions @ turned.rotation.T, "relu"), task.snr)
+    moved = Task(
+        turned, Teacher(task.teacher.directions @ turned.rotation.T, "relu"), task.snr
+    )
     settings_ = dict(powers=(-0.5,), sample_powers=(0.4,), dampings=(0.2,), draws=3)
     a, b = (simulate.directions(t, n, 1, **settings_) for t in (task, moved))
     assert all(np.allclose(a[name], b[name]) for name in a.data_vars)
@@ -274,7 +371,9 @@ def test_directions_do_not_see_a_rotation():
 def test_weights_before_and_after_a_step():
     task = spectral_task(two_level(1.8, 10, 0.2, 10), 0, noise=0.3)
     still = simulate.stepped_weights(task, 40, 40, "tanh", eta=0.0, seed=0)
-    moved = simulate.stepped_weights(task, 40, 40, "tanh", eta=50.0, seed=0, damping=0.1)
+    moved = simulate.stepped_weights(
+        task, 40, 40, "tanh", eta=50.0, seed=0, damping=0.1
+    )
     assert still["values"][1].shape == (20,)
     assert moved["values"][1][0] > 3 * still["values"][1][0]
 
@@ -284,7 +383,9 @@ def test_weights_before_and_after_a_step():
 
 def test_refuses_a_singular_sample_covariance():
     task = spectral_task(two_level(1.8, 5, 0.2, 5), 0, noise=0.3)
-    with pytest.raises(ValueError, match=r"n = 10 with damping = 0: n must be > d = 10"):
+    with pytest.raises(
+        ValueError, match=r"n = 10 with damping = 0: n must be > d = 10"
+    ):
         simulate.directions(task, 10, 0, dampings=(0.0,))
     with pytest.raises(ValueError, match="negative sample power"):
         simulate.directions(task, 8, 0, sample_powers=(-0.5,))
@@ -305,13 +406,27 @@ def test_refuses_a_singular_sample_covariance():
         (lambda: theory.population_power(S, B, 0.0, 0.5, 0), "gamma = 0"),
         (lambda: theory.population_filter(S, B, 0.5, 0.5, [0, 0]), "phi is zero"),
         (lambda: theory.best_exponent(S, B, 0.5, 0.5, low=1, high=0), "high = 0"),
-        (lambda: theory.moments(spectral_task(two_level(2, 2, 1, 2), 0, "abs")), "mean slope 0"),
-        (lambda: theory.weights(Task(Spectrum([1.0, 2.0]), Teacher([1.0, 1.0]))), "of length 1"),
+        (
+            lambda: theory.moments(spectral_task(two_level(2, 2, 1, 2), 0, "abs")),
+            "mean slope 0",
+        ),
+        (
+            lambda: theory.weights(Task(Spectrum([1.0, 2.0]), Teacher([1.0, 1.0]))),
+            "of length 1",
+        ),
         (lambda: network.slope_moments("gelu", S), "activation = 'gelu'"),
         (lambda: network.adam(S, B, 0.5, 1.0, "linear"), "must vary"),
         (lambda: network.implicit_damping("abs", S, 0.5), "non-zero mean slope"),
-        (lambda: simulate.updates(spectral_task(two_level(2, 2, 1, 2), 0), 9, 3, "gelu", 0), "activation = 'gelu'"),
-        (lambda: spectral_task(Spectrum([1.0, 0.0]), 0), "eigenvalues has smallest entry 0"),
+        (
+            lambda: simulate.updates(
+                spectral_task(two_level(2, 2, 1, 2), 0), 9, 3, "gelu", 0
+            ),
+            "activation = 'gelu'",
+        ),
+        (
+            lambda: spectral_task(Spectrum([1.0, 0.0]), 0),
+            "eigenvalues has smallest entry 0",
+        ),
         (lambda: spectral_task(two_level(2, 2, 1, 2), 0, noise=-1), "noise = -1"),
         (lambda: log_spaced(5, 0.5), "ratio = 0.5"),
     ],

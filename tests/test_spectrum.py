@@ -1,4 +1,6 @@
-"""The spectrum of learned features and the ridge error: closed forms, invariances, limits, two independent routes."""
+"""The spectrum of learned features and the ridge error: closed forms, invariances,
+limits, two independent routes.
+"""
 
 from dataclasses import replace
 
@@ -11,8 +13,6 @@ from scipy.stats import norm
 
 from fl.claims.spectrum import ERF2, RELU, SIN, SIN_COS, TANH, WAVE
 from fl.simulate import spectrum as simulate
-from fl.theory.feature_resolvent import fixed_point, linearise, resolvent
-from fl.theory.ridge_error import linear_floor, ridge_error
 from fl.theory.spectrum import (
     Law,
     averaged,
@@ -22,7 +22,8 @@ from fl.theory.spectrum import (
     population_law,
     sample_law,
 )
-from fl.theory.spiked_features import (
+from fl.theory.spectrum_error import linear_floor, ridge_error
+from fl.theory.spectrum_features import (
     conditional_features,
     giant_step,
     normal_grid,
@@ -30,6 +31,7 @@ from fl.theory.spiked_features import (
     spiked_model,
     teacher_given_spike,
 )
+from fl.theory.spectrum_resolvent import fixed_point, linearise, resolvent
 from fl.theory.spikes import pair
 from fl.theory.spikes_risk import small_step_risk
 
@@ -43,7 +45,9 @@ def test_relu_features_have_their_closed_form(r, c):
     assert np.allclose(f.mu1[:, 0], c * norm.cdf(x), atol=1e-12)
     assert np.allclose(f.curvature[:, 0], norm.pdf(x) / c, atol=1e-11)
     second = (mean**2 + c**2) * norm.cdf(x) + mean * c * norm.pdf(x)
-    assert np.allclose(f.mu2sq[:, 0], second - f.mu0[:, 0] ** 2 - f.mu1[:, 0] ** 2, atol=1e-11)
+    assert np.allclose(
+        f.mu2sq[:, 0], second - f.mu0[:, 0] ** 2 - f.mu1[:, 0] ** 2, atol=1e-11
+    )
 
 
 def test_conditional_features_average_to_the_unconditional_second_moment():
@@ -55,9 +59,15 @@ def test_conditional_features_average_to_the_unconditional_second_moment():
 def test_teacher_given_spike_at_the_ends():
     kappa, _ = normal_grid(21)
     h, h1, hh = teacher_given_spike(SIN, 1.0, kappa)
-    assert np.allclose(h, np.sin(kappa)) and not h1.any() and np.allclose(hh, np.sin(kappa) ** 2)
+    assert (
+        np.allclose(h, np.sin(kappa))
+        and not h1.any()
+        and np.allclose(hh, np.sin(kappa) ** 2)
+    )
     h, h1, hh = teacher_given_spike(SIN, 0.6, kappa)
-    assert np.allclose(h, np.sin(0.6 * kappa) * np.exp(-0.32), atol=1e-12)  # rho^2 / 2 = 0.32
+    assert np.allclose(
+        h, np.sin(0.6 * kappa) * np.exp(-0.32), atol=1e-12
+    )  # rho^2 / 2 = 0.32
     assert np.allclose(h1, 0.8 * np.cos(0.6 * kappa) * np.exp(-0.32), atol=1e-12)
     assert np.allclose(hh, (1 - np.cos(1.2 * kappa) * np.exp(-1.28)) / 2, atol=1e-12)
 
@@ -65,8 +75,14 @@ def test_teacher_given_spike_at_the_ends():
 def test_giant_step_of_a_huge_batch():
     model = giant_step(SIN, TANH, 2.0, 1e9, zeta=(1.0, -0.5))
     m1 = TANH.moments()[2]
-    assert np.allclose(model.r, 2 * np.array([1.0, -0.5]) * m1 * np.exp(-0.5), rtol=1e-6)
-    assert np.allclose(model.c, 1) and np.isclose(model.gamma, 1) and np.allclose(model.s, 0)
+    assert np.allclose(
+        model.r, 2 * np.array([1.0, -0.5]) * m1 * np.exp(-0.5), rtol=1e-6
+    )
+    assert (
+        np.allclose(model.c, 1)
+        and np.isclose(model.gamma, 1)
+        and np.allclose(model.s, 0)
+    )
     assert np.allclose(giant_step(SIN, TANH, 0.0, 20.0).r, 0)
 
 
@@ -80,7 +96,9 @@ def test_giant_step_constants_are_those_of_a_simulated_step():
     t = (W0 @ network.target)[block == 0]
     along = (network.W @ network.target)[block == 0]
     slope = float(((t - t.mean()) * along).sum() / (t - t.mean()).square().sum())
-    assert np.isclose(slope, 1 + (model.s * model.c)[0], rtol=0.2)  # the step adds s_b t_j along the teacher
+    assert np.isclose(
+        slope, 1 + (model.s * model.c)[0], rtol=0.2
+    )  # the step adds s_b t_j along the teacher
 
 
 def test_the_step_ties_the_row_norm_to_the_overlap():
@@ -96,7 +114,9 @@ def test_the_step_ties_the_row_norm_to_the_overlap():
 
 
 def marchenko_pastur(z, ratio):
-    """Return the Stieltjes transform of X X' / N for X (p, N), ratio = p / N, unit variance."""
+    """Return the Stieltjes transform of X X' / N for X (p, N), ratio = p / N, unit
+    variance.
+    """
     b = z + ratio - 1
     root = np.sqrt(b**2 - 4 * ratio * z)
     root = np.where((root * b.conj()).real < 0, root, -root)
@@ -114,12 +134,15 @@ def test_population_law_of_one_block_is_a_shifted_marchenko_pastur_law():
 
 
 def test_linear_features_obey_the_two_step_marchenko_pastur_equation():
-    # mu1 constant, no noise: K = X' X / n with covariance W0 W0', itself Marchenko-Pastur
+    # mu1 constant, no noise: K = X' X / n with covariance W0 W0', itself
+    # Marchenko-Pastur
     f = averaged(conditional_features(TANH, spiked_model(0.0)))
     f = replace(f, mu1=np.ones((1, 1)), mu2sq=np.zeros((1, 1)))
     alpha, delta, z = 3.0, 0.7, np.array([0.8 + 0.2j, 2 + 1j])
     m = alpha * resolvent(f, z, alpha, delta).nu[:, 0]
-    inner = -z * (1 - 1 / alpha - z * m / alpha)  # Silverstein: m = int 1/(t (1 - c - c z m) - z), c = 1/alpha
+    inner = -z * (
+        1 - 1 / alpha - z * m / alpha
+    )  # Silverstein: m = int 1/(t (1 - c - c z m) - z), c = 1/alpha
     scale = inner / -z
     assert np.allclose(m, marchenko_pastur(z / scale, delta) / scale, rtol=1e-8)
 
@@ -135,18 +158,25 @@ def test_derivative_map_against_finite_differences():
         V, nu, V_hat, nu_hat = x[:4].reshape(2, 2), x[4:], h[:4].reshape(2, 2), h[4:]
         P = np.diag(nu)
         first = (np.eye(2) + 1.5 * P @ V_hat) @ V - P
-        return np.concatenate([first.ravel(), nu * (0.3 + nu_hat) + np.diag(V @ V_hat) - f.pi])
+        return np.concatenate(
+            [first.ravel(), nu * (0.3 + nu_hat) + np.diag(V @ V_hat) - f.pi]
+        )
 
     x, h = point.x[0], np.concatenate([point.V_hat[0].ravel(), point.nu_hat[0]])
     assert np.abs(equations(x, h)).max() < 1e-10
     step = 1e-6
-    numeric = (equations(x + step * dx, h + step * dh) - equations(x - step * dx, h - step * dh)) / (2 * step)
+    numeric = (
+        equations(x + step * dx, h + step * dh)
+        - equations(x - step * dx, h - step * dh)
+    ) / (2 * step)
     assert np.allclose(numeric, own[0] @ dx + hats[0] @ dh, atol=1e-7)
 
 
 def test_fixed_point_is_the_trace_of_a_sampled_resolvent():
     run = simulate.made_spectrum(0, RELU, (1.0, -1.0), (1.0, 1.0), 400, 400, 800)
-    f = conditional_features(RELU, spiked_model((1.0, -1.0)), sample_grid(run["kappa"][1]))
+    f = conditional_features(
+        RELU, spiked_model((1.0, -1.0)), sample_grid(run["kappa"][1])
+    )
     z = np.array([0.3 + 0.3j, 1 + 0.5j])
     empirical = (1 / (run["eigenvalue"][1] - z[:, None])).mean(1)
     assert np.allclose(2 * resolvent(f, z, 2.0, 1.0).nu.sum(1), empirical, atol=0.02)
@@ -156,27 +186,47 @@ def test_warm_and_cold_starts_agree():
     f = conditional_features(TANH, spiked_model((2.0, 0.5)))
     cold = fixed_point(f, [0.1, 0.2], 2.0, 1.0)
     warm = fixed_point(f, [0.1, 0.2], 2.0, 1.0, fixed_point(f, [0.2, 0.3], 2.1, 1.0))
-    assert cold.converged.all() and warm.converged.all() and np.allclose(cold.x, warm.x, rtol=1e-10)
+    assert (
+        cold.converged.all()
+        and warm.converged.all()
+        and np.allclose(cold.x, warm.x, rtol=1e-10)
+    )
 
 
-@pytest.mark.parametrize("link, activation", [(SIN, TANH), (SIN_COS, RELU)], ids=["tanh", "relu"])
+@pytest.mark.parametrize(
+    "link, activation", [(SIN, TANH), (SIN_COS, RELU)], ids=["tanh", "relu"]
+)
 def test_equal_blocks_merge(link, activation):
-    one, two = spiked_model(1.2, gamma=0.9), spiked_model((1.2, 1.2), pi=(0.3, 0.7), gamma=0.9)
-    errors = [ridge_error(link, activation, m, 0.1, [0.5, 2.0], 1.5, 0.01) for m in (one, two)]
+    one, two = (
+        spiked_model(1.2, gamma=0.9),
+        spiked_model((1.2, 1.2), pi=(0.3, 0.7), gamma=0.9),
+    )
+    errors = [
+        ridge_error(link, activation, m, 0.1, [0.5, 2.0], 1.5, 0.01) for m in (one, two)
+    ]
     assert np.allclose(errors[0].test, errors[1].test, rtol=1e-8)
     assert np.allclose(errors[0].train, errors[1].train, rtol=1e-8)
     z = np.array([0.2 + 0.1j])
-    nus = [resolvent(conditional_features(activation, m), z, 2.0, 1.0).nu.sum() for m in (one, two)]
+    nus = [
+        resolvent(conditional_features(activation, m), z, 2.0, 1.0).nu.sum()
+        for m in (one, two)
+    ]
     assert np.isclose(*nus, rtol=1e-9)
 
 
 def test_signs_of_the_blocks_do_not_matter_for_odd_activations():
-    errors = [ridge_error(SIN, TANH, spiked_model(r), 0.1, 2.0, 1.0).test[0] for r in [(1.5,), (-1.5,), (1.5, -1.5)]]
+    errors = [
+        ridge_error(SIN, TANH, spiked_model(r), 0.1, 2.0, 1.0).test[0]
+        for r in [(1.5,), (-1.5,), (1.5, -1.5)]
+    ]
     assert np.allclose(errors, errors[0], rtol=1e-8)
 
 
 def test_without_spike_the_alignment_does_not_matter():
-    errors = [ridge_error(SIN, TANH, spiked_model(0.0, gamma=g), 0.1, 2.0, 1.3).test[0] for g in (0.0, 0.5, 1.0)]
+    errors = [
+        ridge_error(SIN, TANH, spiked_model(0.0, gamma=g), 0.1, 2.0, 1.3).test[0]
+        for g in (0.0, 0.5, 1.0)
+    ]
     assert np.allclose(errors, errors[0], rtol=1e-8)
 
 
@@ -184,20 +234,30 @@ def test_without_spike_the_alignment_does_not_matter():
 @given(psi1=st.floats(0.5, 5), psi2=st.floats(0.3, 4), lam=st.floats(0.02, 2))
 def test_without_spike_the_error_is_the_classical_risk(psi1, psi2, lam):
     alpha = psi1 / psi2
-    here = ridge_error(SIN, TANH, spiked_model(0.0), lam * alpha, alpha, psi2, 0.05).test[0]
-    classical = small_step_risk(pair(("tanh", 1.0), ("sin", 1.0), 0.05), psi1, psi2, lam, 0.0)
+    here = ridge_error(
+        SIN, TANH, spiked_model(0.0), lam * alpha, alpha, psi2, 0.05
+    ).test[0]
+    classical = small_step_risk(
+        pair(("tanh", 1.0), ("sin", 1.0), 0.05), psi1, psi2, lam, 0.0
+    )
     assert np.isclose(here, classical + 0.05, rtol=1e-7)
 
 
 def test_published_values_of_the_classical_risk():
-    # no penalty, infinitely many samples and neurons: what is left is the part of the link that is not linear
+    # no penalty, infinitely many samples and neurons: what is left is the part of the
+    # link that is not linear
     two = pair(("tanh", 1.0), ("sin", 1.0), 0.0)
-    assert np.isclose(small_step_risk(two, 1e7, 1e3, 1e-9, 0.0), linear_floor(SIN), rtol=1e-2)
+    assert np.isclose(
+        small_step_risk(two, 1e7, 1e3, 1e-9, 0.0), linear_floor(SIN), rtol=1e-2
+    )
 
 
 def test_no_error_below_the_noise_and_a_huge_penalty_predicts_nothing():
     model = spiked_model(1.0, gamma=0.9)
-    huge, free = (ridge_error(SIN, TANH, model, 1e9, 2.0, 1.0, 0.2, width=w).test[0] for w in (100, None))
+    huge, free = (
+        ridge_error(SIN, TANH, model, 1e9, 2.0, 1.0, 0.2, width=w).test[0]
+        for w in (100, None)
+    )
     assert np.isclose(huge, SIN.moments()[1] + 0.2, rtol=1e-6)
     assert free < 0.4  # in the limit the block sums cost nothing, whatever the penalty
     many = ridge_error(TANH, TANH, spiked_model(1.0, 0.01), 1e-3, 1e4, 1.0, 0.2)
@@ -209,23 +269,32 @@ def test_linear_floor_of_sine():
 
 
 def test_stated_accuracy_of_the_kappa_grid():
-    for link, activation, model in [(SIN, TANH, spiked_model(1.5, gamma=0.9)), (TANH, RELU, spiked_model((1.5, -1.0)))]:
+    for link, activation, model in [
+        (SIN, TANH, spiked_model(1.5, gamma=0.9)),
+        (TANH, RELU, spiked_model((1.5, -1.0))),
+    ]:
         usual, fine = (
-            ridge_error(link, activation, model, 0.1, 2.0, 1.0, grid=g).test[0] for g in (None, normal_grid(321, 9))
+            ridge_error(link, activation, model, 0.1, 2.0, 1.0, grid=g).test[0]
+            for g in (None, normal_grid(321, 9))
         )
         assert abs(usual / fine - 1) < 1e-8
 
 
 def test_width_correction_vanishes():
     model = spiked_model((0.5, 1.0, 2.0))
-    limit, *finite = (ridge_error(SIN, TANH, model, 0.1, 2.0, 1.0, width=w).test[0] for w in (None, 100, 10**9))
+    limit, *finite = (
+        ridge_error(SIN, TANH, model, 0.1, 2.0, 1.0, width=w).test[0]
+        for w in (None, 100, 10**9)
+    )
     assert finite[0] > 1.2 * limit and np.isclose(finite[1], limit, rtol=0.05)
 
 
 def test_a_small_penalty_is_reached_from_a_large_one():
     model = spiked_model((1.5, -1.0), gamma=0.9)
     together = ridge_error(SIN, RELU, model, [1e-6, 0.1, 3.0], 2.0, 1.0).test
-    alone = [ridge_error(SIN, RELU, model, lam, 2.0, 1.0).test[0] for lam in (1e-6, 0.1, 3.0)]
+    alone = [
+        ridge_error(SIN, RELU, model, lam, 2.0, 1.0).test[0] for lam in (1e-6, 0.1, 3.0)
+    ]
     assert np.allclose(together, alone, rtol=1e-9)
 
 
@@ -244,8 +313,13 @@ def test_distance_of_a_known_law():
 
 
 def test_diverging_outliers_of_relu_before_the_step_and_of_odd_activations():
-    assert np.isclose(diverging_outliers(conditional_features(RELU, spiked_model(0.0)))[0], 1 / (2 * np.pi))
-    assert np.allclose(diverging_outliers(conditional_features(TANH, spiked_model(0.0))), 0, atol=1e-20)
+    assert np.isclose(
+        diverging_outliers(conditional_features(RELU, spiked_model(0.0)))[0],
+        1 / (2 * np.pi),
+    )
+    assert np.allclose(
+        diverging_outliers(conditional_features(TANH, spiked_model(0.0))), 0, atol=1e-20
+    )
     top, low = diverging_outliers(conditional_features(TANH, spiked_model((1.0, -1.0))))
     assert top > 0.1 and abs(low) < 1e-14
 
@@ -255,15 +329,25 @@ def test_order_one_outlier_is_a_zero_and_tanh_has_none():
     (root,) = order_one_outliers(f, 4.0, 4.0, (8.0, 14.0))
     assert 11.7 < root < 11.9
     assert abs(outlier_determinant(f, root, 4.0, 4.0)[0]) < 1e-8
-    assert not len(order_one_outliers(conditional_features(TANH, spiked_model(2.0)), 4.0, 4.0, (1.2, 6.0)))
+    assert not len(
+        order_one_outliers(
+            conditional_features(TANH, spiked_model(2.0)), 4.0, 4.0, (1.2, 6.0)
+        )
+    )
 
 
 def test_erf_kernel_of_the_population_is_the_sampled_one():
     W = simulate.made(6, 5, 1, (1.5,), (1.0,)).W
-    X = torch.from_numpy(np.random.default_rng(0).standard_normal((200_000, 5))).to(W.device)
+    X = torch.from_numpy(np.random.default_rng(0).standard_normal((200_000, 5))).to(
+        W.device
+    )
     features = torch.from_numpy(ERF2((X @ W.T).cpu().numpy()))
     sampled = np.linalg.eigvalsh((features.T @ features / len(X)).numpy())[::-1]
-    assert np.allclose(simulate.population_spectrum(1, (1.5,), 6, 5)["eigenvalue"][1], sampled, atol=0.01)
+    assert np.allclose(
+        simulate.population_spectrum(1, (1.5,), 6, 5)["eigenvalue"][1],
+        sampled,
+        atol=0.01,
+    )
 
 
 def test_the_step_is_the_gradient():
@@ -286,13 +370,21 @@ def test_ridge_error_of_the_simulation_minimises_the_stated_objective():
     a = torch.linalg.solve(Phi.T @ Phi + lam * torch.eye(6, dtype=Phi.dtype), Phi.T @ y)
     chunks = simulate.Samples(500, network.target, torch.sin, 0.0, (0, simulate.TEST))
     T, t = (torch.cat(parts) for parts in zip(*chunks, strict=True))
-    expected = float((t - torch.tanh(T @ network.W.T) @ a / 6**0.5).square().mean()) + 0.2
-    assert np.isclose(simulate.errors(network, SIN, TANH, lam, n, 0, 0.2, 500)["error"], expected, rtol=1e-12)
+    expected = (
+        float((t - torch.tanh(T @ network.W.T) @ a / 6**0.5).square().mean()) + 0.2
+    )
+    assert np.isclose(
+        simulate.errors(network, SIN, TANH, lam, n, 0, 0.2, 500)["error"],
+        expected,
+        rtol=1e-12,
+    )
 
 
 def test_made_networks_have_the_stated_geometry():
     network = simulate.made(9, 7, 0, (2.0, -1.0), (0.5, 1.0), 0.6, (1 / 3, 2 / 3))
-    assert np.isclose(float(network.v @ network.target), 0.6) and np.isclose(float(network.target.norm()), 1)
+    assert np.isclose(float(network.v @ network.target), 0.6) and np.isclose(
+        float(network.target.norm()), 1
+    )
     assert network.block.tolist() == [0] * 3 + [1] * 6
     first = network.W[0] - 2.0 * network.v
     assert np.isclose(float(first.norm()), 0.5)
@@ -304,17 +396,43 @@ def test_made_networks_have_the_stated_geometry():
         (lambda: spiked_model((1.0, 2.0), pi=(0.5, 0.6)), "pi sums to 1.1"),
         (lambda: spiked_model(1.0, c=0.0), "c has smallest entry 0"),
         (lambda: spiked_model(1.0, gamma=1.5), "gamma = 1.5"),
-        (lambda: giant_step(RELU, TANH, 1.0, 20.0), "link = relu has mean 0.399: must be centred"),
+        (
+            lambda: giant_step(RELU, TANH, 1.0, 20.0),
+            "link = relu has mean 0.399: must be centred",
+        ),
         (lambda: giant_step(SIN, TANH, 1.0, 0.0), "alpha0 = 0.0"),
         (lambda: normal_grid(2), "points = 2"),
-        (lambda: sample_law(conditional_features(TANH, spiked_model(1.0)), 0.9, 1.0), "alpha = 0.9"),
-        (lambda: population_law(conditional_features(TANH, spiked_model(1.0)), 2.0), "delta = 2.0"),
-        (lambda: averaged(conditional_features(TANH, spiked_model((1.0, 2.0)))), "2 blocks"),
-        (lambda: order_one_outliers(conditional_features(TANH, spiked_model(1.0)), 2.0, 1.0, (3, 2)), "rising"),
-        (lambda: ridge_error(SIN, TANH, spiked_model(1.0), 0.0, 2.0, 1.0), "lam has smallest entry 0"),
-        (lambda: ridge_error(SIN, TANH, spiked_model(1.0), 0.1, 2.0, 1.0, width=0), "width = 0"),
+        (
+            lambda: sample_law(conditional_features(TANH, spiked_model(1.0)), 0.9, 1.0),
+            "alpha = 0.9",
+        ),
+        (
+            lambda: population_law(conditional_features(TANH, spiked_model(1.0)), 2.0),
+            "delta = 2.0",
+        ),
+        (
+            lambda: averaged(conditional_features(TANH, spiked_model((1.0, 2.0)))),
+            "2 blocks",
+        ),
+        (
+            lambda: order_one_outliers(
+                conditional_features(TANH, spiked_model(1.0)), 2.0, 1.0, (3, 2)
+            ),
+            "rising",
+        ),
+        (
+            lambda: ridge_error(SIN, TANH, spiked_model(1.0), 0.0, 2.0, 1.0),
+            "lam has smallest entry 0",
+        ),
+        (
+            lambda: ridge_error(SIN, TANH, spiked_model(1.0), 0.1, 2.0, 1.0, width=0),
+            "width = 0",
+        ),
         (lambda: simulate.made(0, 10, 0, (1.0,), (1.0,)), "p = 0"),
-        (lambda: simulate.trained(5, 5, 0, SIN, TANH, 1.0, -1.0, (1.0,)), "alpha0 = -1.0"),
+        (
+            lambda: simulate.trained(5, 5, 0, SIN, TANH, 1.0, -1.0, (1.0,)),
+            "alpha0 = -1.0",
+        ),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )

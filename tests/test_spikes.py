@@ -1,4 +1,6 @@
-"""One gradient step: closed forms against limits, derivatives and quadrature; the two stages of the simulation."""
+"""One gradient step: closed forms against limits, derivatives and quadrature; the two
+stages of the simulation.
+"""
 
 import dataclasses
 
@@ -10,12 +12,17 @@ from hypothesis import strategies as st
 from scipy import integrate, special
 
 from fl import numerics
-from fl.simulate import links, ridge
+from fl.instruments import streamed_ridge, torch_links
+from fl.instruments.gaussian_products import population, product_mean
 from fl.simulate import spikes as simulate
-from fl.simulate.gaussian_products import population, product_mean
 from fl.tasks import LINKS
 from fl.theory import spikes, spikes_risk
-from fl.theory.spikes_conditional import _erf_moments, conditional_risk, plain_risk, resolvent_risk
+from fl.theory.spikes_conditional import (
+    _erf_moments,
+    conditional_risk,
+    plain_risk,
+    resolvent_risk,
+)
 
 PAIR = spikes.pair()
 RATIOS = [(2.0, 1.0), (4.0, 0.5), (1.0, 2.0)]
@@ -28,31 +35,45 @@ ERF, RELU = ("erf", 1.0), ("relu", 1.0)
 @given(st.sampled_from(["erf", "relu", "abs"]), st.floats(0.05, 5), st.integers(0, 15))
 def test_closed_hermite_coefficients_are_those_of_the_quadrature(name, tau, degree):
     link = LINKS[name]
-    quadrature = numerics.hermite_coefficients(lambda z: link.f(tau * z), degree, [0.0] if link.kinks else [])
+    quadrature = numerics.hermite_coefficients(
+        lambda z: link.f(tau * z), degree, [0.0] if link.kinks else []
+    )
     np.testing.assert_allclose(link.hermite(degree, tau), quadrature, atol=1e-12)
 
 
 def test_hermite_coefficients_carry_the_whole_variance():
     c = LINKS["relu"].hermite(60)
-    assert 0.5 - 1e-3 < (c**2).sum() < 0.5  # E relu^2 = 1/2, and the tail falls like k^(-3/2)
+    assert (
+        0.5 - 1e-3 < (c**2).sum() < 0.5
+    )  # E relu^2 = 1/2, and the tail falls like k^(-3/2)
 
 
 def test_numbers_of_the_default_pair():
     assert PAIR.mu1 == pytest.approx(2 / np.sqrt(3 * np.pi), abs=1e-14)
-    assert PAIR.rest == pytest.approx(2 / np.pi * np.arcsin(2 / 3) - 4 / (3 * np.pi), abs=1e-14)
+    assert PAIR.rest == pytest.approx(
+        2 / np.pi * np.arcsin(2 / 3) - 4 / (3 * np.pi), abs=1e-14
+    )
     assert PAIR.mu1s == pytest.approx(6 / np.sqrt(19 * np.pi), abs=1e-14)
-    assert PAIR.energy == pytest.approx(2 / np.pi * np.arcsin(18 / 19) + 0.01, abs=1e-13)
-    assert spikes.pair(RELU, RELU)[:3] == pytest.approx((0.5, 0.25 - 1 / (2 * np.pi), 0.25), abs=1e-14)
+    assert PAIR.energy == pytest.approx(
+        2 / np.pi * np.arcsin(18 / 19) + 0.01, abs=1e-13
+    )
+    assert spikes.pair(RELU, RELU)[:3] == pytest.approx(
+        (0.5, 0.25 - 1 / (2 * np.pi), 0.25), abs=1e-14
+    )
     # E erf'(z)^2 = 4/pi E exp(-2 z^2) = 4 / (pi sqrt 5)
-    assert PAIR.slope_variance == pytest.approx(4 / (np.pi * 5**0.5) - PAIR.mu1**2, abs=1e-14)
+    assert PAIR.slope_variance == pytest.approx(
+        4 / (np.pi * 5**0.5) - PAIR.mu1**2, abs=1e-14
+    )
 
 
 @pytest.mark.parametrize("name", LINKS)
 def test_torch_links_are_the_links_centred(name):
     u = torch.linspace(-3, 3, 41, dtype=torch.float64, requires_grad=True)
-    link, tau = links.centred(name, 0.7), 0.7
+    link, tau = torch_links.centred(name, 0.7), 0.7
     mean = LINKS[name].moments(tau)[0]
-    np.testing.assert_allclose(link.f(u).detach(), LINKS[name].f(tau * u.detach().numpy()) - mean, atol=1e-13)
+    np.testing.assert_allclose(
+        link.f(u).detach(), LINKS[name].f(tau * u.detach().numpy()) - mean, atol=1e-13
+    )
     (slope,) = torch.autograd.grad(link.f(u).sum(), u)
     away = u.detach().abs() > 1e-9  # at a kink autograd picks a side
     np.testing.assert_allclose(link.slope(u).detach()[away], slope[away], atol=1e-13)
@@ -82,7 +103,8 @@ def test_location_solves_the_equation_of_the_spiked_model():
 
 
 def test_transposing_the_matrix_swaps_the_overlaps():
-    # W1' has entries of variance 1/d = psi2/N: rescaled by sqrt(psi2) it is the same model with 1/psi2
+    # W1' has entries of variance 1/d = psi2/N: rescaled by sqrt(psi2) it is the same
+    # model with 1/psi2
     psi2, theta2 = 2.5, 2.0
     swapped = spikes.left_overlap(theta2 / psi2**0.5, 1 / psi2)
     assert swapped == pytest.approx(spikes.right_overlap(theta2, psi2))
@@ -91,12 +113,14 @@ def test_transposing_the_matrix_swaps_the_overlaps():
 def test_strengths_and_threshold():
     theta1, theta2 = spikes.strengths(PAIR, 1e12, 3.0)
     assert theta2 == pytest.approx(theta1)  # with all the data the spike is the teacher
-    assert spikes.strengths(PAIR, 2.0, spikes.threshold(PAIR, 2.0, 0.5))[1] == pytest.approx(0.5**0.25)
+    assert spikes.strengths(PAIR, 2.0, spikes.threshold(PAIR, 2.0, 0.5))[
+        1
+    ] == pytest.approx(0.5**0.25)
     assert spikes.frobenius_limit(PAIR, 1e12) == pytest.approx(0, abs=1e-5)
     linear = spikes.pair(("linear", 1.0))
-    assert spikes.frobenius_limit(linear, 2.0) == pytest.approx(0, abs=1e-7) and linear.rest == pytest.approx(
-        0, abs=1e-12
-    )
+    assert spikes.frobenius_limit(linear, 2.0) == pytest.approx(
+        0, abs=1e-7
+    ) and linear.rest == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("psi2", [0.4, 1.0, 3.0])
@@ -104,10 +128,16 @@ def test_resolvent_is_the_integral_over_the_bulk(psi2):
     low, high = abs(1 - psi2**0.5), 1 + psi2**0.5
     share = min(1.0, psi2)
     for s in (0.3, 2.0, -1.5 * high**2):
-        inside = integrate.quad(lambda x, s=s: spikes.bulk_density(x, psi2) / (x**2 + s), low + 1e-12, high)[0]
-        assert spikes.stieltjes(s, psi2)[0] == pytest.approx(share * inside + (1 - share) / s, rel=1e-5)
+        inside = integrate.quad(
+            lambda x, s=s: spikes.bulk_density(x, psi2) / (x**2 + s), low + 1e-12, high
+        )[0]
+        assert spikes.stieltjes(s, psi2)[0] == pytest.approx(
+            share * inside + (1 - share) / s, rel=1e-5
+        )
         shares = share / psi2
-        assert spikes.companion(s, psi2)[0] == pytest.approx(shares * inside + (1 - shares) / s, rel=1e-5)
+        assert spikes.companion(s, psi2)[0] == pytest.approx(
+            shares * inside + (1 - shares) / s, rel=1e-5
+        )
         for f in (spikes.stieltjes, spikes.companion):
             difference = (f(s + 1e-5, psi2)[0] - f(s - 1e-5, psi2)[0]) / 2e-5
             assert f(s, psi2)[1] == pytest.approx(difference, rel=1e-6)
@@ -125,7 +155,9 @@ def test_kernel_outlier_overlap_is_the_logarithmic_slope_of_its_place():
     near = np.array([theta - step, theta, theta + step])
     place, overlap = spikes.kernel_outlier(PAIR, 2.0, 1.0, near)
     ell = PAIR.mu1**2 * spikes.location(near, 1.0) ** 2 + PAIR.rest
-    assert np.diff(np.log(place[::2])) / np.diff(np.log(ell[::2])) == pytest.approx(overlap[1], rel=1e-6)
+    assert np.diff(np.log(place[::2])) / np.diff(np.log(ell[::2])) == pytest.approx(
+        overlap[1], rel=1e-6
+    )
 
 
 # the risk
@@ -139,9 +171,13 @@ def test_effective_penalty_with_all_the_data_is_the_penalty():
 def test_quadratic_form_slope_and_pole():
     for psi1, psi2 in RATIOS:
         theta1, theta2 = spikes.strengths(PAIR, psi1, 5.0)
-        values, slope = spikes_risk.quadratic_form([0.4 - 1e-6, 0.4, 0.4 + 1e-6], psi2, theta1, theta2)
+        values, slope = spikes_risk.quadratic_form(
+            [0.4 - 1e-6, 0.4, 0.4 + 1e-6], psi2, theta1, theta2
+        )
         assert slope[1] == pytest.approx((values[2] - values[0]) / 2e-6, rel=1e-6)
-        assert spikes_risk.pole(psi2, theta1, theta2) == pytest.approx(-(spikes.location(theta2, psi2) ** 2), rel=1e-12)
+        assert spikes_risk.pole(psi2, theta1, theta2) == pytest.approx(
+            -(spikes.location(theta2, psi2) ** 2), rel=1e-12
+        )
     with pytest.raises(ValueError, match="theta2 = 0.5"):
         spikes_risk.pole(1.0, 0.5, 0.5)
 
@@ -154,35 +190,51 @@ def test_infinite_width_is_ridge_on_the_inputs():
     b = 1 - 1 / psi1 - shrink
     kappa = (-b + np.sqrt(b**2 + 4 * shrink)) / 2
     inflation = 1 - 1 / psi1 / (1 + kappa) ** 2
-    expected = (PAIR.mu1s**2 * (kappa / (1 + kappa)) ** 2 + PAIR.floor + PAIR.noise) / inflation - PAIR.noise
-    assert spikes_risk.small_step_risk(PAIR, psi1, psi2, penalty, 0.0) == pytest.approx(expected, rel=1e-4)
+    expected = (
+        PAIR.mu1s**2 * (kappa / (1 + kappa)) ** 2 + PAIR.floor + PAIR.noise
+    ) / inflation - PAIR.noise
+    assert spikes_risk.small_step_risk(PAIR, psi1, psi2, penalty, 0.0) == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 @given(st.floats(0.3, 50), st.floats(0.2, 4), st.floats(-3, 0.5))
 def test_risk_falls_with_the_step_and_stays_above_the_floor(psi1, psi2, log_penalty):
-    risk = spikes_risk.small_step_risk(PAIR, psi1, psi2, 10**log_penalty, np.linspace(0, 20, 40))
-    assert (np.diff(risk) < 1e-13).all() and risk[0] > risk[-1] and risk[-1] > PAIR.floor
+    risk = spikes_risk.small_step_risk(
+        PAIR, psi1, psi2, 10**log_penalty, np.linspace(0, 20, 40)
+    )
+    assert (
+        (np.diff(risk) < 1e-13).all() and risk[0] > risk[-1] and risk[-1] > PAIR.floor
+    )
     if psi1 > 5 and psi2 > 1:
         assert risk[0] < PAIR.energy  # not worse than the prediction 0
 
 
 def test_risk_reaches_the_floor_with_all_the_data():
-    assert spikes_risk.small_step_risk(PAIR, 1e7, 1.0, 1e-6, 1e4) == pytest.approx(PAIR.floor, abs=1e-3)
+    assert spikes_risk.small_step_risk(PAIR, 1e7, 1.0, 1e-6, 1e4) == pytest.approx(
+        PAIR.floor, abs=1e-3
+    )
 
 
 @given(st.floats(-3, 3), st.floats(0.01, 3))
 def test_erf_moments(shift, scale):
     expected = [
         numerics.gaussian_mean(lambda z: special.erf(shift + scale * z)),
-        numerics.gaussian_mean(lambda z: 2 / np.sqrt(np.pi) * np.exp(-((shift + scale * z) ** 2))),
+        numerics.gaussian_mean(
+            lambda z: 2 / np.sqrt(np.pi) * np.exp(-((shift + scale * z) ** 2))
+        ),
         numerics.gaussian_mean(lambda z: special.erf(shift + scale * z) ** 2),
     ]
-    np.testing.assert_allclose(_erf_moments(shift, np.float64(scale)), expected, atol=1e-12)
+    np.testing.assert_allclose(
+        _erf_moments(shift, np.float64(scale)), expected, atol=1e-12
+    )
 
 
 def test_resolvent_risk_of_white_noise_and_of_equal_groups():
     n, N, penalty, energy = 60, 30, 0.5, 2.0
-    kappa = np.roots([1, N / n - 1 + 1 - penalty, -penalty]).max()  # penalty = kappa (1 - (N/n)/(1 + kappa))
+    kappa = np.roots(
+        [1, N / n - 1 + 1 - penalty, -penalty]
+    ).max()  # penalty = kappa (1 - (N/n)/(1 + kappa))
     C, h = np.eye(N)[None], np.zeros((1, N))
     one = resolvent_risk(C, h, [energy], [1.0], n, penalty, 0.0)
     assert one == pytest.approx(energy / (1 - N / n / (1 + kappa) ** 2), rel=1e-8)
@@ -190,7 +242,9 @@ def test_resolvent_risk_of_white_noise_and_of_equal_groups():
     factor, h = rng.standard_normal((N, 2 * N)) / 8, 0.1 * rng.standard_normal(N)
     C = factor @ factor.T
     single = resolvent_risk(C[None], h[None], [energy], [1.0], n, penalty, 0.1)
-    double = resolvent_risk([C, C], [h, h], [energy, energy], [0.3, 0.7], n, penalty, 0.1)
+    double = resolvent_risk(
+        [C, C], [h, h], [energy, energy], [0.3, 0.7], n, penalty, 0.1
+    )
     assert double == pytest.approx(single, rel=1e-8)
 
 
@@ -200,7 +254,9 @@ def test_conditional_and_plain_risk_meet_the_closed_form_without_a_step():
     plain = np.array([plain_risk(W, beta, 2 * d, 0.1, 0.01) for beta in axes])
     closed = spikes_risk.small_step_risk(PAIR, 2.0, 1.0, 0.1, 0.0)
     assert abs(plain.mean() - closed) < 3 * plain.std() / len(axes) ** 0.5 < 0.1
-    conditional = conditional_risk(W, rng.standard_normal(d), axes[0], 2 * d, 0.1, 0.01, points=15)
+    conditional = conditional_risk(
+        W, rng.standard_normal(d), axes[0], 2 * d, 0.1, 0.01, points=15
+    )
     assert conditional == pytest.approx(plain[0], rel=0.01)
 
 
@@ -215,7 +271,7 @@ def small(n_over_d=3.0, **links_):
 def test_gradient_is_that_of_autograd(student):
     setting = small(student=student)
     step = simulate.first_step(setting, 4)
-    (X, y), link = next(iter(setting.sample(4, 2))), links.centred(*student)
+    (X, y), link = next(iter(setting.sample(4, 2))), torch_links.centred(*student)
     W = step.W0.clone().requires_grad_()
     f = link.f(X @ W) @ step.a / setting.N**0.5
     (((y - f) ** 2).mean() / 2).backward()
@@ -225,51 +281,74 @@ def test_gradient_is_that_of_autograd(student):
 
 
 def test_a_sample_does_not_depend_on_the_chunk_and_repeats_itself():
-    whole, pieces = small().sample(7, 1), dataclasses.replace(small().sample(7, 1), chunk=5)
-    for a, b in zip(next(iter(whole)), map(torch.cat, zip(*pieces, strict=True)), strict=True):
+    whole, pieces = (
+        small().sample(7, 1),
+        dataclasses.replace(small().sample(7, 1), chunk=5),
+    )
+    for a, b in zip(
+        next(iter(whole)), map(torch.cat, zip(*pieces, strict=True)), strict=True
+    ):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
     assert [len(y) for _, y in pieces] == [5] * 7 + [1]
-    first, second = (ridge.normal_equations(s, torch.erf) for s in (whole, pieces))
+    first, second = (
+        streamed_ridge.normal_equations(s, torch.erf) for s in (whole, pieces)
+    )
     for a, b in zip(first[:2], second[:2], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
 def test_ridge_is_the_minimiser():
     sample = small().sample(3)
-    (X, y), equations = next(iter(sample)), ridge.normal_equations(sample, torch.erf)
-    w = ridge.ridge(equations, 0.3).requires_grad_()
+    (X, y), equations = (
+        next(iter(sample)),
+        streamed_ridge.normal_equations(sample, torch.erf),
+    )
+    w = streamed_ridge.ridge(equations, 0.3).requires_grad_()
     loss = ((y - torch.erf(X) @ w) ** 2).mean() + 0.3 * w @ w
     (gradient,) = torch.autograd.grad(loss, w)
-    assert gradient.abs().max() < 1e-12 and equations.energy == pytest.approx(float(y @ y) / len(y))
-    assert torch.equal(equations.gram, ridge.normal_equations(sample, torch.erf).gram)  # ridge leaves it alone
+    assert gradient.abs().max() < 1e-12 and equations.energy == pytest.approx(
+        float(y @ y) / len(y)
+    )
+    assert torch.equal(
+        equations.gram, streamed_ridge.normal_equations(sample, torch.erf).gram
+    )  # ridge leaves it alone
     for bad in (0.0, -1.0, np.nan):
         with pytest.raises(ValueError, match="penalty"):
-            ridge.ridge(equations, bad)
+            streamed_ridge.ridge(equations, bad)
     with pytest.raises(ValueError, match="sample"):
-        ridge.normal_equations([], torch.erf)
+        streamed_ridge.normal_equations([], torch.erf)
 
 
 @pytest.mark.parametrize("f", [ERF, RELU, ("erf", 2.0)])
 @pytest.mark.parametrize("g", [ERF, RELU, ("relu", 0.5)])
 def test_gaussian_products_by_quadrature(f, g):
-    u, v = torch.tensor([[1.3], [0.0]], dtype=torch.float64), torch.tensor([[0.4], [0.9]], dtype=torch.float64)
+    u, v = (
+        torch.tensor([[1.3], [0.0]], dtype=torch.float64),
+        torch.tensor([[0.4], [0.9]], dtype=torch.float64),
+    )
     nodes, weights = numerics.gaussian_rule([0.0], panels=24, order=8)
     x, y = np.meshgrid(nodes, nodes, indexing="ij")
-    fs = links.centred(*f).f(torch.from_numpy(1.3 * x))
-    gs = links.centred(*g).f(torch.from_numpy(0.4 * x + 0.9 * y))
+    fs = torch_links.centred(*f).f(torch.from_numpy(1.3 * x))
+    gs = torch_links.centred(*g).f(torch.from_numpy(0.4 * x + 0.9 * y))
     expected = float(weights @ (fs * gs).numpy() @ weights)
     assert float(product_mean(f, g, u, v)) == pytest.approx(expected, abs=2e-4)
-    assert float(product_mean(g, f, v, u)) == pytest.approx(float(product_mean(f, g, u, v)), abs=1e-14)
+    assert float(product_mean(g, f, v, u)) == pytest.approx(
+        float(product_mean(f, g, u, v)), abs=1e-14
+    )
 
 
 def test_population_risk_is_the_test_error():
     setting = small(n_over_d=4.0, student=RELU)
     W = simulate.first_step(setting, 0).weights(3.0)
-    f = links.centred("relu").f
-    w = ridge.ridge(ridge.normal_equations(setting.sample(0, 3), lambda X: f(X @ W)), 0.1)
-    exact = ridge.quadratic_risk(w, *population(RELU, setting.teacher, W, setting.beta))
-    X = ridge.normal((200_000, setting.d), 99)
-    losses = (links.centred("erf", 3.0).f(X[:, 0]) - f(X @ W) @ w) ** 2
+    f = torch_links.centred("relu").f
+    w = streamed_ridge.ridge(
+        streamed_ridge.normal_equations(setting.sample(0, 3), lambda X: f(X @ W)), 0.1
+    )
+    exact = streamed_ridge.quadratic_risk(
+        w, *population(RELU, setting.teacher, W, setting.beta)
+    )
+    X = streamed_ridge.normal((200_000, setting.d), 99)
+    losses = (torch_links.centred("erf", 3.0).f(X[:, 0]) - f(X @ W) @ w) ** 2
     assert abs(float(losses.mean()) - exact) < 4 * float(losses.std()) / len(X) ** 0.5
     with pytest.raises(ValueError, match="link = 'tanh'"):
         population(("tanh", 1.0), ERF, W, setting.beta)
@@ -277,14 +356,22 @@ def test_population_risk_is_the_test_error():
 
 def test_without_a_step_labels_of_the_first_stage_do_not_matter():
     setting = small()
-    true, other = (simulate.risk(setting, 2, (0.0, 3.0), (0.1,), labels=k).fresh.values for k in ("true", "shuffled"))
+    true, other = (
+        simulate.risk(setting, 2, (0.0, 3.0), (0.1,), labels=k).fresh.values
+        for k in ("true", "shuffled")
+    )
     assert true[0] == other[0] and true[1] != other[1]
 
 
 def test_spike_variables():
     run = simulate.spike(small(), 0, (0.0, 1e6), kernel=True)
     assert run.theta2[0] == 0 and run.s1[1] / run.theta2[1] == pytest.approx(1, abs=0.5)
-    assert ((run.u_beta >= 0) & (run.u_beta <= 1) & (run.v_a <= 1) & (run.kernel_overlap <= 1)).all()
+    assert (
+        (run.u_beta >= 0)
+        & (run.u_beta <= 1)
+        & (run.v_a <= 1)
+        & (run.kernel_overlap <= 1)
+    ).all()
     singular = torch.linalg.svdvals(simulate.first_step(small(), 0).weights(1e6))
     assert float(run.s1[1]) == pytest.approx(float(singular[0]))
 
@@ -297,11 +384,20 @@ def test_spike_variables():
         (lambda: spikes.location(2.0, 0.0), "psi2 = 0.0"),
         (lambda: spikes.stieltjes(-1.0, 1.0), "must be > 0 or < -4"),
         (lambda: spikes_risk.effective(PAIR, 2.0, 1.0, 0.0), "penalty = 0.0"),
-        (lambda: conditional_risk(np.eye(3), np.zeros(3), np.eye(3)[0], 5, 0.1, 0.0), "direction is zero"),
-        (lambda: plain_risk(np.eye(3), np.ones(4), 5, 0.1, 0.0), r"beta has shape \(4,\)"),
+        (
+            lambda: conditional_risk(np.eye(3), np.zeros(3), np.eye(3)[0], 5, 0.1, 0.0),
+            "direction is zero",
+        ),
+        (
+            lambda: plain_risk(np.eye(3), np.ones(4), 5, 0.1, 0.0),
+            r"beta has shape \(4,\)",
+        ),
         (lambda: simulate.first_step(small(), 0, labels="other"), "labels = 'other'"),
-        (lambda: simulate.risk(small(), 0, (1.0,), (1.0,), features="x"), "features = 'x'"),
-        (lambda: links.centred("gelu"), "name = 'gelu'"),
+        (
+            lambda: simulate.risk(small(), 0, (1.0,), (1.0,), features="x"),
+            "features = 'x'",
+        ),
+        (lambda: torch_links.centred("gelu"), "name = 'gelu'"),
         (lambda: simulate.Setting(d=0).n, "d = 0"),
     ],
 )

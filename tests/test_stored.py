@@ -11,13 +11,18 @@ from fl import stored
 
 def small(scale):
     return xr.Dataset(
-        {"risk": (("snr", "seed"), np.arange(6.0).reshape(2, 3) / 7)}, {"snr": [0.5, 1.0], "seed": [3, 4, 5]}
+        {"risk": (("snr", "seed"), np.arange(6.0).reshape(2, 3) / 7)},
+        {"snr": [0.5, 1.0], "seed": [3, 4, 5]},
     )
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(stored, "RUNS", {"small": small, "seedless": lambda scale: xr.Dataset({"x": 1.0})})
+    monkeypatch.setattr(
+        stored,
+        "RUNS",
+        {"small": small, "seedless": lambda scale: xr.Dataset({"x": 1.0})},
+    )
     return tmp_path / "data"
 
 
@@ -25,8 +30,13 @@ def test_round_trip_with_its_origin(folder):
     path = stored.make("small", "smoke", folder)
     got = stored.read("small", folder)
     xr.testing.assert_allclose(got, small("smoke"), rtol=1e-6)
-    assert got.attrs["command"] == "fl sweep small --scale smoke" and got.attrs["seeds"] == "3, 4, 5"
-    assert re.search(r"numpy \d", got.attrs["versions"]) and got.attrs["machine"].startswith("Python 3.")
+    assert (
+        got.attrs["command"] == "fl sweep small --scale smoke"
+        and got.attrs["seeds"] == "3, 4, 5"
+    )
+    assert re.search(r"numpy \d", got.attrs["versions"]) and got.attrs[
+        "machine"
+    ].startswith("Python 3.")
     assert sorted(p.name for p in folder.iterdir()) == ["SHA256SUMS", path.name]
 
 
@@ -49,17 +59,25 @@ def test_an_edited_file_is_refused(folder):
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
-    with pytest.raises(ValueError, match=r"small.nc has sha256 .*damaged or edited; make it with: fl sweep small"):
+    with pytest.raises(
+        ValueError,
+        match=r"small.nc has sha256 .*damaged or edited; make it with: fl sweep small",
+    ):
         stored.read("small", folder)
 
 
 def test_a_missing_file_says_how_to_make_it(folder):
-    with pytest.raises(FileNotFoundError, match="small.nc does not exist; make it with: fl sweep small --scale paper"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="small.nc does not exist; make it with: fl sweep small --scale paper",
+    ):
         stored.read("small", folder)
 
 
 def test_mistakes(folder):
-    with pytest.raises(ValueError, match="name = 'big': must be one of seedless, small"):
+    with pytest.raises(
+        ValueError, match="name = 'big': must be one of seedless, small"
+    ):
         stored.make("big", "smoke", folder)
     with pytest.raises(ValueError, match="'seedless' has no coordinate `seed`"):
         stored.make("seedless", "smoke", folder)
@@ -68,5 +86,9 @@ def test_mistakes(folder):
 
 
 def test_every_file_that_the_book_carries_is_whole():
-    for line in (stored.FOLDER / "SHA256SUMS").read_text().splitlines() if stored.FOLDER.is_dir() else []:
+    for line in (
+        (stored.FOLDER / "SHA256SUMS").read_text().splitlines()
+        if stored.FOLDER.is_dir()
+        else []
+    ):
         stored.read(line.split("  ")[1].removesuffix(".nc"))

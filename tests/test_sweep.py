@@ -1,4 +1,6 @@
-"""The results cache and the sweep: order, keys, and everything that may happen to a run half way."""
+"""The results cache and the sweep: order, keys, and everything that may happen to a run
+half way.
+"""
 
 import os
 import shutil
@@ -35,12 +37,17 @@ def counted(cache):
     return cache
 
 
-# --- the result ----------------------------------------------------------------------------------------------------
+# --- the result -----------------------------------------------------------------------
 
 
 def test_labels_and_order():
     got = sweep(product, {"name": ["u", "v"], "a": [2, 1]}, seeds=[5, 3], jobs=1)
-    assert got["value"].dims == ("name", "a", "seed") and got["curve"].dims == ("name", "a", "seed", "step")
+    assert got["value"].dims == ("name", "a", "seed") and got["curve"].dims == (
+        "name",
+        "a",
+        "seed",
+        "step",
+    )
     assert got["a"].values.tolist() == [2, 1] and got["seed"].values.tolist() == [5, 3]
     for a in (1, 2):
         for seed in (3, 5):
@@ -59,7 +66,10 @@ def test_processes_give_the_same_as_one():
 
 def test_coordinates_of_a_unit_are_kept():
     got = sweep(labelled, seeds=range(2), steps=(1, 10), jobs=1)
-    assert got["step"].values.tolist() == [1, 10] and got["risk"].dims == ("seed", "step")
+    assert got["step"].values.tolist() == [1, 10] and got["risk"].dims == (
+        "seed",
+        "step",
+    )
 
 
 def test_each_unit_runs_once():
@@ -73,7 +83,7 @@ def test_each_unit_runs_once():
     assert len(CALLS) == 7
 
 
-# --- mistakes ------------------------------------------------------------------------------------------------------
+# --- mistakes -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -85,7 +95,10 @@ def test_each_unit_runs_once():
         (dict(seeds=[0.5]), "seeds entry = 0.5: must be an integer >= 0"),
         (dict(seeds=[1, 1]), r"seeds = \[1, 1\]: no value may stand twice"),
         (dict(grid={"a": [2, 2]}), r"a = \[2, 2\]: no value may stand twice"),
-        (dict(grid={"a": [(1, 2)]}), r"a holds \(1, 2\): must be a number, a string or a boolean"),
+        (
+            dict(grid={"a": [(1, 2)]}),
+            r"a holds \(1, 2\): must be a number, a string or a boolean",
+        ),
         (dict(grid={"seed": [1]}), "seed is given twice"),
         (dict(grid={"a": [1]}, a=2), "a is given twice"),
         (dict(jobs=0), "jobs = 0: must be an integer >= 1"),
@@ -112,7 +125,10 @@ def colliding(seed):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (uneven, r"uneven returned .*\('step', 2\).* at .*'seed': 1.*: must be .*\('step', 1\)"),
+        (
+            uneven,
+            r"uneven returned .*\('step', 2\).* at .*'seed': 1.*: must be .*\('step', 1\)",
+        ),
         (shifted, "shifted returned another coordinate step at .*'seed': 1"),
         (colliding, "colliding returned a dimension seed: must differ from the axes"),
     ],
@@ -129,7 +145,9 @@ def test_functions_that_no_key_can_name_are_refused():
     def closure(seed):
         return {"value": seed + offset}
 
-    with pytest.raises(ValueError, match="closure closes over variables: pass them as arguments"):
+    with pytest.raises(
+        ValueError, match="closure closes over variables: pass them as arguments"
+    ):
         sweep(closure, jobs=1)
 
 
@@ -151,10 +169,13 @@ def test_no_workers_below_workers(monkeypatch):
     import joblib
 
     monkeypatch.delenv("FL_JOBS", raising=False)
-    assert joblib.Parallel(n_jobs=2)(joblib.delayed(workers)(i) for i in range(2)) == [1, 1]
+    assert joblib.Parallel(n_jobs=2)(joblib.delayed(workers)(i) for i in range(2)) == [
+        1,
+        1,
+    ]
 
 
-# --- keys ----------------------------------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------
 
 
 def test_another_source_is_another_key(monkeypatch):
@@ -165,12 +186,16 @@ def test_another_source_is_another_key(monkeypatch):
 
 
 def test_the_hash_is_of_every_file_of_the_package(tmp_path, monkeypatch):
-    package = shutil.copytree(ROOT / "fl", tmp_path / "fl", ignore=shutil.ignore_patterns("__pycache__"))
+    package = shutil.copytree(
+        ROOT / "fl", tmp_path / "fl", ignore=shutil.ignore_patterns("__pycache__")
+    )
     monkeypatch.setattr(module, "_PACKAGE", package)
     fresh = source_hash.__wrapped__
     hashes = [fresh()]
     assert hashes == [source_hash()]
-    (package / "claims" / "engine.py").write_text("# changed\n" + (package / "claims" / "engine.py").read_text())
+    (package / "claims" / "engine.py").write_text(
+        "# changed\n" + (package / "claims" / "engine.py").read_text()
+    )
     hashes.append(fresh())
     (package / "numerics.py").rename(package / "numerics2.py")
     hashes.append(fresh())
@@ -185,7 +210,7 @@ def test_folder_of_the_cache(monkeypatch, tmp_path):
     assert cache_folder().name == "results" and tmp_path not in cache_folder().parents
 
 
-# --- damage --------------------------------------------------------------------------------------------------------
+# --- damage ---------------------------------------------------------------------------
 
 
 def flip(raw: bytes) -> bytes:
@@ -206,7 +231,9 @@ def test_a_damaged_entry_is_computed_again_with_one_line(counted, capfd, damage)
     assert sweep(product, seeds=range(3), jobs=1).identical(want)
     out, err = capfd.readouterr()
     assert len(CALLS) == 1 and err == ""
-    assert out.splitlines() == [f"results cache: {entry.parent.name}/{entry.name} is damaged and is computed again"]
+    assert out.splitlines() == [
+        f"results cache: {entry.parent.name}/{entry.name} is damaged and is computed again"
+    ]
     assert sweep(product, seeds=range(3), jobs=1).identical(want) and len(CALLS) == 1
     assert capfd.readouterr() == ("", "")
 
@@ -228,10 +255,14 @@ def test_a_damaged_entry_makes_no_error_output_in_a_notebook(counted):
     outputs = [[(o.name, o.text) for o in c.outputs] for c in book.cells]
     assert outputs[:3] == [[], [], []]
     ((stream, text),) = outputs[3]
-    assert stream == "stdout" and text.count("\n") == 1 and "is damaged and is computed again" in text
+    assert (
+        stream == "stdout"
+        and text.count("\n") == 1
+        and "is damaged and is computed again" in text
+    )
 
 
-# --- interruption and company --------------------------------------------------------------------------------------
+# --- interruption and company ---------------------------------------------------------
 
 # a unit leaves its mark in a log, so that another process can count what has run
 SLOW = textwrap.dedent("""
@@ -255,13 +286,22 @@ def start(tmp_path):
     script, log = tmp_path / "slow.py", tmp_path / "log"
     script.write_text(SLOW)
     log.touch()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "FL_CACHE": str(tmp_path / "cache")}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "FL_CACHE": str(tmp_path / "cache"),
+    }
     running = []
 
     def run(jobs):
         command = [sys.executable, str(script), str(log), str(jobs)]
         running.append(
-            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+            subprocess.Popen(
+                command,
+                env=environment,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
         )
         return running[-1]
 
@@ -273,7 +313,9 @@ def start(tmp_path):
 
 
 def stored(folder: Path) -> int:
-    return sum(p.is_file() and not p.name.startswith(".part-") for p in folder.rglob("*"))
+    return sum(
+        p.is_file() and not p.name.startswith(".part-") for p in folder.rglob("*")
+    )
 
 
 def test_killed_half_way_and_resumed(start, counted):
@@ -290,7 +332,10 @@ def test_killed_half_way_and_resumed(start, counted):
     assert 4 <= done + jobs and done < 12 and begun - done <= jobs
 
     resumed = run(jobs)
-    assert int(resumed.communicate(timeout=120)[0]) == sum(i**2 for i in range(12)) and resumed.returncode == 0
+    assert (
+        int(resumed.communicate(timeout=120)[0]) == sum(i**2 for i in range(12))
+        and resumed.returncode == 0
+    )
     # only what was in flight ran again
     assert len(log.read_text().split()) == begun + 12 - done
     assert stored(counted) == 12
@@ -303,12 +348,15 @@ def test_two_processes_on_one_cache(start, counted):
     assert sums == [sum(i**2 for i in range(12))] * 2
     assert stored(counted) == 12 and not list(counted.rglob(".part-*"))
     begun = log.read_text().split()
-    # they share the work: only a unit that both have in flight at the same time runs twice
+    # they share the work: only a unit that both have in flight at the same time runs
+    # twice
     assert set(begun) == {str(i) for i in range(12)} and len(begun) < 24
 
 
 def test_an_error_in_one_unit_keeps_the_finished_ones(counted, monkeypatch):
-    monkeypatch.setattr(module.random.Random, "shuffle", lambda self, units: None)  # the failing unit comes last
+    monkeypatch.setattr(
+        module.random.Random, "shuffle", lambda self, units: None
+    )  # the failing unit comes last
     with pytest.raises(ZeroDivisionError):
         sweep(fragile, seeds=[3, 2, 0], jobs=1)
     assert stored(counted) == 2

@@ -10,21 +10,32 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ortho_group
 
-from fl.tasks import LINKS, Link, Spectrum, Task, Teacher, from_data, power_law, two_level
+from fl.tasks import (
+    LINKS,
+    Link,
+    Spectrum,
+    Task,
+    Teacher,
+    from_data,
+    power_law,
+    two_level,
+)
 
 
 def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-# --- links ---------------------------------------------------------------------------------------------------------
+# --- links ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", LINKS)
 @pytest.mark.parametrize("tau", [0.1, 1.0, 7.0])
 def test_mean_slope_is_the_first_hermite_coefficient(name, tau):
     # Stein: E[z f(tau z)] = tau E f'(tau z)
-    assert LINKS[name].hermite(1, tau)[1] == pytest.approx(tau * LINKS[name].moments(tau)[2], abs=1e-8 * max(1, tau))
+    assert LINKS[name].hermite(1, tau)[1] == pytest.approx(
+        tau * LINKS[name].moments(tau)[2], abs=1e-8 * max(1, tau)
+    )
 
 
 @pytest.mark.parametrize("name", LINKS)
@@ -55,28 +66,45 @@ def test_named_links_travel_by_name():
 
 @pytest.mark.parametrize("tau", [0, -1, np.inf, np.nan])
 def test_link_refuses_a_scale(tau):
-    with pytest.raises(ValueError, match=r"tau = .*must be a finite number in \(0, inf\)"):
+    with pytest.raises(
+        ValueError, match=r"tau = .*must be a finite number in \(0, inf\)"
+    ):
         LINKS["relu"].moments(tau)
 
 
-# --- spectra -------------------------------------------------------------------------------------------------------
+# --- spectra --------------------------------------------------------------------------
 
 spectra = st.one_of(
     st.builds(power_law, st.integers(1, 6), st.floats(-1, 2)),
-    st.builds(two_level, st.floats(0.1, 5), st.integers(1, 3), st.floats(0.1, 5), st.integers(1, 3)),
+    st.builds(
+        two_level,
+        st.floats(0.1, 5),
+        st.integers(1, 3),
+        st.floats(0.1, 5),
+        st.integers(1, 3),
+    ),
 )
 
 
 @given(spectra, st.floats(-2, 2), st.floats(-2, 2), st.integers(0, 99))
 def test_powers_add_on_every_basis(spectrum, p, q, seed):
     turned = spectrum.rotated(rng(seed))
-    np.testing.assert_allclose(turned.power(p) @ turned.power(q), turned.power(p + q), rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(
-        np.linalg.eigvalsh(turned.power(p)), np.sort(spectrum.eigenvalues**p), rtol=1e-8, atol=1e-10
+        turned.power(p) @ turned.power(q), turned.power(p + q), rtol=1e-8, atol=1e-8
+    )
+    np.testing.assert_allclose(
+        np.linalg.eigvalsh(turned.power(p)),
+        np.sort(spectrum.eigenvalues**p),
+        rtol=1e-8,
+        atol=1e-10,
     )
 
 
-@pytest.mark.parametrize("spectrum", [two_level(4.0, 2, 0.25, 3), power_law(6, 1.5)], ids=["two levels", "power law"])
+@pytest.mark.parametrize(
+    "spectrum",
+    [two_level(4.0, 2, 0.25, 3), power_law(6, 1.5)],
+    ids=["two levels", "power law"],
+)
 @pytest.mark.parametrize("rotate", [False, True], ids=["axes", "rotated"])
 def test_inputs_have_the_covariance(spectrum, rotate):
     spectrum = spectrum.rotated(rng(1)) if rotate else spectrum
@@ -100,7 +128,9 @@ def test_fewer_samples_than_dimensions_leave_null_directions_null():
     X = rng().standard_normal((20, 5))
     spectrum = from_data(X)
     assert (spectrum.eigenvalues[5:] == 0).all()
-    np.testing.assert_allclose(spectrum.power(-1), np.linalg.pinv(X @ X.T / 5, hermitian=True), atol=1e-10)
+    np.testing.assert_allclose(
+        spectrum.power(-1), np.linalg.pinv(X @ X.T / 5, hermitian=True), atol=1e-10
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +176,10 @@ def test_inputs_want_a_generator():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: two_level(0.0, 1, 1.0, 1), r"top = 0.0: must be a finite number in \(0, inf\)"),
+        (
+            lambda: two_level(0.0, 1, 1.0, 1),
+            r"top = 0.0: must be a finite number in \(0, inf\)",
+        ),
         (lambda: two_level(1.0, 0, 1.0, 1), "n_top = 0: must be an integer >= 1"),
         (lambda: two_level(1.0, 1, np.inf, 1), "bottom = inf: must be"),
         (lambda: power_law(0, 1.0), "d = 0: must be an integer >= 1"),
@@ -159,7 +192,7 @@ def test_makers_of_spectra_refuse(call, message):
         call()
 
 
-# --- teachers and tasks --------------------------------------------------------------------------------------------
+# --- teachers and tasks ---------------------------------------------------------------
 
 
 def test_one_dimension_is_enough():
@@ -174,19 +207,32 @@ def test_signal_to_noise_ratio_is_one_of_standard_deviations():
     task = Task(two_level(4.0, 2, 0.5, 2), Teacher([0, 1, 0, 1], "tanh"), snr=3.0)
     batch = task.sample(100_000, rng(3))
     ratio = batch.clean.std() / (batch.y - batch.clean).std()
-    assert ratio == pytest.approx(3.0, rel=0.02)  # s.e. of a ratio of deviations: below 1/sqrt(n) = 0.3 % each
+    assert ratio == pytest.approx(
+        3.0, rel=0.02
+    )  # s.e. of a ratio of deviations: below 1/sqrt(n) = 0.3 % each
     assert batch.clean.var() == pytest.approx(task.signal_variance, rel=0.03)
     np.testing.assert_allclose(batch.clean, np.tanh(batch.X[1] + batch.X[3]))
 
 
 def test_no_noise_at_infinite_ratio_and_the_same_inputs():
     spectrum, teacher = power_law(3, 1.0), Teacher([1, 0, 0])
-    quiet, loud = (Task(spectrum, teacher, snr).sample(5, rng(4)) for snr in (np.inf, 1.0))
+    quiet, loud = (
+        Task(spectrum, teacher, snr).sample(5, rng(4)) for snr in (np.inf, 1.0)
+    )
     assert (quiet.y == quiet.clean).all()
-    assert (quiet.X == loud.X).all() and (quiet.clean == loud.clean).all() and (quiet.y != loud.y).any()
+    assert (
+        (quiet.X == loud.X).all()
+        and (quiet.clean == loud.clean).all()
+        and (quiet.y != loud.y).any()
+    )
 
 
-@given(arrays(float, 4, elements=st.floats(-2, 2)).filter(lambda b: np.linalg.norm(b) > 0.1), st.integers(0, 99))
+@given(
+    arrays(float, 4, elements=st.floats(-2, 2)).filter(
+        lambda b: np.linalg.norm(b) > 0.1
+    ),
+    st.integers(0, 99),
+)
 def test_a_task_turns_with_its_teacher(beta, seed):
     spectrum = power_law(4, 1.0)
     U = ortho_group.rvs(4, random_state=rng(seed))
@@ -208,7 +254,9 @@ def test_two_indices_add_their_variances():
 
 def test_directions_correlated_under_the_spectrum_are_refused():
     # orthogonal in the plain metric, but not in the one that matters
-    with pytest.raises(ValueError, match="correlated under the spectrum: must be uncorrelated"):
+    with pytest.raises(
+        ValueError, match="correlated under the spectrum: must be uncorrelated"
+    ):
         Task(Spectrum([4.0, 1.0]), Teacher([[1, 1], [1, -1]]))
     Task(Spectrum([4.0, 1.0]), Teacher([[1, 1], [1, -4]]))
 
@@ -219,17 +267,41 @@ def test_directions_correlated_under_the_spectrum_are_refused():
         (lambda: Teacher([0.0, 0.0]), "directions has a row of zeros"),
         (lambda: Teacher([[1.0, 0.0], [0.0, 0.0]]), "directions has a row of zeros"),
         (lambda: Teacher([1.0, np.nan]), "directions has 1 entries that are NaN"),
-        (lambda: Teacher([[1.0, 2.0], [3.0]]), "directions = .*must be an array of real numbers"),
+        (
+            lambda: Teacher([[1.0, 2.0], [3.0]]),
+            "directions = .*must be an array of real numbers",
+        ),
         (lambda: Teacher("abc"), "directions = .*must be an array of real numbers"),
-        (lambda: Teacher([1.0], "gelu"), "link = 'gelu': must be one of linear, relu, abs"),
-        (lambda: Task(power_law(3, 1.0), Teacher([1.0])), "teacher has directions of length 1: must be d = 3"),
-        (lambda: Task(power_law(1, 1.0), Teacher([1.0]), snr=0), r"snr = 0: must be a finite number in \(0, inf\)"),
-        (lambda: Task(power_law(1, 1.0), Teacher([1.0]), snr=np.nan), "snr = nan: must be"),
-        (lambda: Task(power_law(1, 1.0), Teacher([1.0]), snr="inf"), "snr = 'inf': must be"),
-        (lambda: Task(Spectrum([1.0, 0.0]), Teacher([0, 1])), "teacher has a direction in the null space"),
+        (
+            lambda: Teacher([1.0], "gelu"),
+            "link = 'gelu': must be one of linear, relu, abs",
+        ),
+        (
+            lambda: Task(power_law(3, 1.0), Teacher([1.0])),
+            "teacher has directions of length 1: must be d = 3",
+        ),
+        (
+            lambda: Task(power_law(1, 1.0), Teacher([1.0]), snr=0),
+            r"snr = 0: must be a finite number in \(0, inf\)",
+        ),
+        (
+            lambda: Task(power_law(1, 1.0), Teacher([1.0]), snr=np.nan),
+            "snr = nan: must be",
+        ),
+        (
+            lambda: Task(power_law(1, 1.0), Teacher([1.0]), snr="inf"),
+            "snr = 'inf': must be",
+        ),
+        (
+            lambda: Task(Spectrum([1.0, 0.0]), Teacher([0, 1])),
+            "teacher has a direction in the null space",
+        ),
         (lambda: Task([1.0], Teacher([1.0])), "spectrum = .*must be a Spectrum"),
         (lambda: Task(power_law(1, 1.0), [1.0]), "teacher = .*must be a Teacher"),
-        (lambda: Task(power_law(1, 1.0), Teacher([1.0])).sample(0, rng()), "n = 0: must be an integer >= 1"),
+        (
+            lambda: Task(power_law(1, 1.0), Teacher([1.0])).sample(0, rng()),
+            "n = 0: must be an integer >= 1",
+        ),
     ],
 )
 def test_teachers_and_tasks_refuse(call, message):

@@ -1,11 +1,14 @@
-"""The fused trainer against autograd, and the invariances that a wrong gradient would break."""
+"""The fused trainer against autograd, and the invariances that a wrong gradient would
+break.
+"""
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import ortho_group
 
-from fl.simulate import kernel, trainer
+from fl.instruments import trainer
+from fl.instruments import trainer_kernel as kernel
 
 RNG = np.random.default_rng(0)
 D, N, M, H = 4, 15, 37, 9
@@ -18,12 +21,16 @@ START = trainer.kaiming(3, H, D, np.random.default_rng(1), scale=0.5)
 
 def fit(steps, X=X, P=P, start=START, dtype="float64", **options):
     test = {"X_test": X_TEST, "Y_test": Y_TEST} | options
-    return trainer.train(X, Y, P, start, steps, dtype=dtype, rate=test.pop("rate", 0.05), **test)
+    return trainer.train(
+        X, Y, P, start, steps, dtype=dtype, rate=test.pop("rate", 0.05), **test
+    )
 
 
 def autograd(P, steps, start, batches=None, rate=0.05):
     """The same training, the slow way; returns the parameters of one network."""
-    W, b, a, c = (torch.tensor(part, dtype=torch.float64, requires_grad=True) for part in start)
+    W, b, a, c = (
+        torch.tensor(part, dtype=torch.float64, requires_grad=True) for part in start
+    )
     inputs, labels, P = torch.tensor(X), torch.tensor(Y), torch.tensor(P)
     for step in range(steps):
         columns = slice(None) if batches is None else torch.tensor(batches[step])
@@ -40,21 +47,31 @@ def autograd(P, steps, start, batches=None, rate=0.05):
 
 @pytest.mark.parametrize("batch", [None, 5])
 def test_equals_autograd(batch):
-    batches = None if batch is None else trainer.shuffled_batches(N, batch, 40, np.random.default_rng(3))
+    batches = (
+        None
+        if batch is None
+        else trainer.shuffled_batches(N, batch, 40, np.random.default_rng(3))
+    )
     network = fit([40], batches=batches).network
     for i in range(3):
         expected = autograd(P[i], 40, [part[i] for part in START], batches)
         for ours, theirs in zip(network, expected, strict=True):
             assert np.abs(ours[i] - theirs).max() < 1e-12
-    assert np.abs(network.W - START.W).max() > 0.05, "nothing moved, so nothing was tested"
+    assert np.abs(network.W - START.W).max() > 0.05, (
+        "nothing moved, so nothing was tested"
+    )
 
 
 def test_recorded_errors_are_those_of_the_network():
     history = fit([1, 7, 30])
     f, f_test = history.network(X), history.network(X_TEST)
     assert np.allclose(history.train[:, -1], ((f - Y) ** 2).mean(1), rtol=1e-12)
-    assert np.allclose(history.test[:, -1], ((f_test[:, None] - Y_TEST) ** 2).mean(2), rtol=1e-12)
-    assert np.array_equal(fit([1, 7]).test, history.test[:, :2]), "a short run is the beginning of a long one"
+    assert np.allclose(
+        history.test[:, -1], ((f_test[:, None] - Y_TEST) ** 2).mean(2), rtol=1e-12
+    )
+    assert np.array_equal(fit([1, 7]).test, history.test[:, :2]), (
+        "a short run is the beginning of a long one"
+    )
 
 
 def test_curvature_is_the_diagonal_of_the_hessian():
@@ -79,10 +96,14 @@ def test_curvature_is_the_diagonal_of_the_hessian():
 def test_power_zero_is_averaged_gradient_descent_and_powers_keep_the_first_order_decrease():
     one = fit([1], power=[0.0, 1.0, -1.0])
     plain = fit([1], P=np.array([np.eye(D)] * 3))
-    assert np.allclose(one.network.W[0], plain.network.W[0], rtol=1e-12), "one step of the average is the gradient"
+    assert np.allclose(one.network.W[0], plain.network.W[0], rtol=1e-12), (
+        "one step of the average is the gradient"
+    )
     step = plain.network.W[0] - START.W[0]
     for i in (1, 2):
-        assert np.isclose(((one.network.W[i] - START.W[i]) * step).sum(), (step**2).sum(), rtol=1e-10)
+        assert np.isclose(
+            ((one.network.W[i] - START.W[i]) * step).sum(), (step**2).sum(), rtol=1e-10
+        )
         assert not np.allclose(one.network.W[i], plain.network.W[i])
 
 
@@ -114,7 +135,9 @@ def test_initialisations():
     assert np.isclose(start.W.max(), 1e-3 * np.sqrt(0.6), rtol=1e-3)
     assert np.isclose((start.W**2).mean(), 2e-6 / 10, rtol=0.02)
     spread = np.diag([4.0, 1.0, 0.0])
-    isotropic = trainer.p_isotropic([spread, np.eye(3)], 4000, np.random.default_rng(2), scale=1.0)
+    isotropic = trainer.p_isotropic(
+        [spread, np.eye(3)], 4000, np.random.default_rng(2), scale=1.0
+    )
     covariance = isotropic.W[0].T @ isotropic.W[0] / 4000
     assert np.allclose(covariance, spread * 2 / 5, atol=0.05) and covariance[2, 2] == 0
     assert np.isclose((isotropic.W[0] ** 2).mean(), 2 / 3, rtol=0.05)
@@ -132,7 +155,10 @@ def test_initialisations():
         ({"batches": np.zeros((2, 3), int)}, "batches has shape"),
         ({"Y_test": Y_TEST[:, 1:]}, "Y_test"),
         ({"power": [1.0]}, "power"),
-        ({"start": trainer.Network(START.W, START.b[:, 1:], START.a, START.c)}, "start.b"),
+        (
+            {"start": trainer.Network(START.W, START.b[:, 1:], START.a, START.c)},
+            "start.b",
+        ),
         ({"rate": -0.1}, "rate = -0.1"),
     ],
 )

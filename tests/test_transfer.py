@@ -1,10 +1,13 @@
-"""Transfer: the heads, the protocol of two tasks, the sequence, and the closed form of the early shares."""
+"""Transfer: the heads, the protocol of two tasks, the sequence, and the closed form of
+the early shares.
+"""
 
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from fl.simulate import noise, trainer, transfer
+from fl.instruments import trainer
+from fl.simulate import noise, transfer
 from fl.tasks import Batch, Spectrum, Task, Teacher, power_law
 from fl.theory.alignment import early_alignment
 from fl.theory.transfer import early_shares
@@ -15,7 +18,7 @@ def rng():
     return np.random.default_rng(5)
 
 
-# --- theory --------------------------------------------------------------------------------------------------------
+# --- theory ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", ["high", "low"])
@@ -40,11 +43,15 @@ def test_shares_do_not_depend_on_the_basis(rng):
     lam, beta = np.array([3.0, 1.0, 0.2]), np.array([0.3, 1.0, -2.0])
     turned = Spectrum(lam).rotated(rng)
     plain = early_shares(Task(Spectrum(lam), Teacher(beta, "relu"), 1.0), -0.5, 50)
-    assert early_shares(Task(turned, Teacher(turned.rotation @ beta, "relu"), 1.0), -0.5, 50) == pytest.approx(plain)
+    assert early_shares(
+        Task(turned, Teacher(turned.rotation @ beta, "relu"), 1.0), -0.5, 50
+    ) == pytest.approx(plain)
 
 
 def test_shares_against_draws_of_the_gradient(rng):
-    """An oblique teacher: both the signal term and the noise term are seen, at 2% of the largest share."""
+    """An oblique teacher: both the signal term and the noise term are seen, at 2% of
+    the largest share.
+    """
     lam, beta, n, p = np.array([4.0, 1.0, 0.5]), np.array([0.2, 1.0, 0.5]), 40, -0.7
     task = Task(Spectrum(lam), Teacher(beta, "softplus10"), 0.7)
     energy = np.zeros(3)
@@ -55,14 +62,18 @@ def test_shares_against_draws_of_the_gradient(rng):
 
 
 def test_noise_raises_the_share_and_samples_lower_it():
-    low, high = (early_shares(noise.task("high", s, [1.0]), -1.0, 200)[1] for s in (np.inf, 0.5))
+    low, high = (
+        early_shares(noise.task("high", s, [1.0]), -1.0, 200)[1] for s in (np.inf, 0.5)
+    )
     # five times the noise, over a denominator that holds ten shares of it
     assert high / low == pytest.approx(5 * (1 - 10 * high) / (1 - 10 * low), rel=1e-9)
     task = noise.task("low", 1.0, [1.0])
-    assert early_shares(task, -1.0, 400)[0] / early_shares(task, -1.0, 800)[0] == pytest.approx(2, rel=0.1)
+    assert early_shares(task, -1.0, 400)[0] / early_shares(task, -1.0, 800)[
+        0
+    ] == pytest.approx(2, rel=0.1)
 
 
-# --- heads ---------------------------------------------------------------------------------------------------------
+# --- heads ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("h", [5, 60])
@@ -71,34 +82,46 @@ def test_heads_are_those_of_centred_ridge_regression(rng, h):
     heads = transfer.ridge_heads(F, Y - Y.mean(1, keepdims=True), np.array([1e-3, 0.2]))
     for k in range(2):
         for i, reg in enumerate([1e-3, 0.2]):
-            assert heads[k, i] == pytest.approx(Ridge(alpha=reg * 40).fit(F.T, Y[k]).coef_, rel=1e-6, abs=1e-9)
+            assert heads[k, i] == pytest.approx(
+                Ridge(alpha=reg * 40).fit(F.T, Y[k]).coef_, rel=1e-6, abs=1e-9
+            )
 
 
 def test_errors_are_on_rows_that_neither_fitted_nor_chose(rng):
     network = trainer.kaiming(1, 20, 10, rng, scale=1.0)
     X, y = rng.standard_normal((10, 900)), rng.standard_normal(900)
-    errors = transfer.ridge_errors(network, [Batch(X, y, y), Batch(X, 2 * y, 2 * y)], [0.1]).isel(p=0, ridge=0)
+    errors = transfer.ridge_errors(
+        network, [Batch(X, y, y), Batch(X, 2 * y, 2 * y)], [0.1]
+    ).isel(p=0, ridge=0)
     F = np.maximum(network.W[0] @ X + network.b[0][:, None], 0).T
     f = Ridge(alpha=0.1 * 200).fit(F[:200], y[:200]).predict(F)
     assert errors["validation"][0] == pytest.approx(np.mean((f - y)[200:400] ** 2))
     assert errors["test"][0] == pytest.approx(np.mean((f - y)[400:] ** 2))
-    assert errors["test"][1] == pytest.approx(4 * errors["test"][0].item()), "labels do not mix"
+    assert errors["test"][1] == pytest.approx(4 * errors["test"][0].item()), (
+        "labels do not mix"
+    )
 
 
 def test_the_ridge_is_chosen_on_validation_rows_alone():
     errors = transfer.ridge_errors(
-        trainer.kaiming(2, 30, 10, np.random.default_rng(0)), [transfer.draw(0, "low", 1.0, 8, 2)]
+        trainer.kaiming(2, 30, 10, np.random.default_rng(0)),
+        [transfer.draw(0, "low", 1.0, 8, 2)],
     )
     chosen = transfer.tuned(errors)
     best = errors["validation"].argmin("ridge")
-    assert np.array_equal(chosen["ridge"], errors["ridge"][best]) and chosen.dims == ("p", "target")
+    assert np.array_equal(chosen["ridge"], errors["ridge"][best]) and chosen.dims == (
+        "p",
+        "target",
+    )
     assert (chosen >= errors["test"].min("ridge")).all()
 
 
-# --- protocol ------------------------------------------------------------------------------------------------------
+# --- protocol -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("case", "variances"), [("high", (10, 0.1)), ("low", (0.1, 10))])
+@pytest.mark.parametrize(
+    ("case", "variances"), [("high", (10, 0.1)), ("low", (0.1, 10))]
+)
 def test_the_second_task_is_at_the_other_end(case, variances):
     spectrum = noise.CASES["distinguished"][case][0]
     assert tuple(spectrum.eigenvalues[list(transfer.DIRECTIONS[case])]) == variances
@@ -115,7 +138,9 @@ def test_rows_are_shared_across_noise_levels_and_directions():
     assert ratio == pytest.approx(0.5, rel=0.05)
     order = np.argsort(a.X[1])
     slope = np.sign(a.clean[order[-1]] - a.clean[order[0]])
-    assert (slope * np.diff(a.clean[order]) >= -1e-9).all(), "the teacher sees its direction alone"
+    assert (slope * np.diff(a.clean[order]) >= -1e-9).all(), (
+        "the teacher sees its direction alone"
+    )
 
 
 def test_arranged_noise_keeps_its_values_and_rises_with_the_coordinate():
@@ -127,7 +152,9 @@ def test_arranged_noise_keeps_its_values_and_rises_with_the_coordinate():
     a, b = (np.sort(v - v.mean()) for v in (values * scale, sorted_values))
     assert a == pytest.approx(b, abs=1e-9)
     assert (np.diff(sorted_values[np.argsort(batch.X[0, :n])]) >= -1e-12).all()
-    assert other.y[:n].std(ddof=1) == pytest.approx(1) and abs(other.y[:n].mean()) < 1e-12
+    assert (
+        other.y[:n].std(ddof=1) == pytest.approx(1) and abs(other.y[:n].mean()) < 1e-12
+    )
 
 
 def test_the_share_is_that_of_the_pre_activations(rng):
@@ -140,26 +167,34 @@ def test_the_share_is_that_of_the_pre_activations(rng):
 
 
 def test_stages_are_one_run():
-    """Recording on the way changes nothing, and the first task is the run of the chapter on noise."""
+    """Recording on the way changes nothing, and the first task is the run of the
+    chapter on noise.
+    """
     setting = {"p": [-1.0, 1.0], "hidden": noise.HIDDEN}
     both = transfer.reuse(0, "high", 1.0, steps=(20, 60), **setting)
     once = transfer.reuse(0, "high", 1.0, steps=(60,), **setting)
     assert np.allclose(both["test"].sel(step=60), once["test"].sel(step=60), rtol=1e-5)
     before = noise.trajectories(0, "high", 1.0, steps=60, p=[-1.0, 1.0], last_only=True)
     assert np.allclose(both["train"].sel(step=60), before["train"][:, 0], rtol=1e-6)
-    assert both["test"].dims == ("p", "step", "target", "ridge") and both["share"].dims == ("p", "step")
+    assert both["test"].dims == ("p", "step", "target", "ridge") and both[
+        "share"
+    ].dims == ("p", "step")
 
 
 def test_share_curve_averages_the_nine_directions():
     curve = transfer.share_curve(0, "low", 1.0, steps=(5, 300), hidden=40)["share"][1]
     run = transfer.reuse(0, "low", 1.0, steps=(5, 300), p=[-1.0], hidden=40)
     assert curve.shape == (2,) and 0.2 < run["share"][0, 1] / curve[1] < 5
-    assert curve[0] == pytest.approx(1 / 9, rel=0.01), "at the start the nine large directions hold everything"
+    assert curve[0] == pytest.approx(1 / 9, rel=0.01), (
+        "at the start the nine large directions hold everything"
+    )
 
 
 def test_the_same_direction_is_easier():
     same, other = (
-        transfer.reuse(0, "high", np.inf, (800,), [0.0], [np.inf], hidden=60, same=s)["test"].sel(ridge=transfer.RIDGE)
+        transfer.reuse(0, "high", np.inf, (800,), [0.0], [np.inf], hidden=60, same=s)[
+            "test"
+        ].sel(ridge=transfer.RIDGE)
         for s in (True, False)
     )
     assert same.item() < 0.1 < 0.8 < other.item()
@@ -170,11 +205,13 @@ def test_adahessian_and_arranged_noise_run():
         transfer.reuse(0, "low", 0.5, (200,), [-1.0], hidden=20, **s)
         for s in ({}, {"optimizer": "adahessian"}, {"arrange": True})
     )
-    assert plain["train"].notnull().all() and not np.allclose(plain["share"], diagonal["share"], rtol=1e-3)
+    assert plain["train"].notnull().all() and not np.allclose(
+        plain["share"], diagonal["share"], rtol=1e-3
+    )
     assert not np.allclose(plain["train"], arranged["train"], rtol=1e-6)
 
 
-# --- sequence ------------------------------------------------------------------------------------------------------
+# --- sequence -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", transfer.ORDERS)
@@ -184,16 +221,24 @@ def test_orders_start_on_the_distinguished_direction(case, order):
     directions = transfer.ORDERS[order][case]
     assert len(directions) == 5 and directions[0] == transfer.DIRECTIONS[case][0]
     others = [r for r in directions if r != directions[0]]
-    assert len(set(others)) == len(others) == {"staying": 0, "alternating": 2, "wandering": 4}[order]
+    assert (
+        len(set(others))
+        == len(others)
+        == {"staying": 0, "alternating": 2, "wandering": 4}[order]
+    )
     assert all(lam[r] != lam[directions[0]] for r in others)
 
 
 def test_sequence_measures_before_it_trains():
     setting = {"case": "high", "steps": 40, "p": [-1.0, 0.0], "hidden": 30}
-    fresh, kept = (transfer.sequence(0, order="wandering", head=h, **setting) for h in ("fresh", "kept"))
+    fresh, kept = (
+        transfer.sequence(0, order="wandering", head=h, **setting)
+        for h in ("fresh", "kept")
+    )
     staying = transfer.sequence(0, order="staying", **setting)
     assert fresh["next"].dims == ("p", "task") and fresh["first"].dims == ("p", "after")
-    # the second task is measured on features of the first alone: neither the head nor later tasks matter
+    # the second task is measured on features of the first alone: neither the head nor
+    # later tasks matter
     assert fresh["next"].sel(task=2).equals(kept["next"].sel(task=2))
     assert fresh["first"].sel(after=1).equals(staying["first"].sel(after=1))
     assert not fresh["first"].sel(after=5).equals(kept["first"].sel(after=5))
@@ -201,7 +246,7 @@ def test_sequence_measures_before_it_trains():
     assert mean[0].item() == pytest.approx(np.prod(fresh["next"][0].values) ** 0.25)
 
 
-# --- bad input -----------------------------------------------------------------------------------------------------
+# --- bad input ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -210,7 +255,10 @@ def test_sequence_measures_before_it_trains():
         ({"case": "middle"}, "case = 'middle': must be one of high, low"),
         ({"snr": 0.0}, "snr"),
         ({"optimizer": "adam"}, "optimizer = 'adam': must be one of exact, adahessian"),
-        ({"optimizer": "adahessian", "steps": (2, 3)}, "must be one number for adahessian"),
+        (
+            {"optimizer": "adahessian", "steps": (2, 3)},
+            "must be one number for adahessian",
+        ),
         ({"steps": (3, 2)}, "steps"),
         ({"hidden": 0}, "h = 0"),
         ({"p": [np.inf]}, "p = inf"),
@@ -219,13 +267,19 @@ def test_sequence_measures_before_it_trains():
 )
 def test_bad_settings_are_named(change, message):
     with pytest.raises(ValueError, match=message):
-        transfer.reuse(**{"seed": 0, "case": "high", "snr": 1.0, "steps": (2,), "hidden": 4} | change)
+        transfer.reuse(
+            **{"seed": 0, "case": "high", "snr": 1.0, "steps": (2,), "hidden": 4}
+            | change
+        )
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"order": "random"}, "order = 'random': must be one of staying, alternating, wandering"),
+        (
+            {"order": "random"},
+            "order = 'random': must be one of staying, alternating, wandering",
+        ),
         ({"head": "lost"}, "head = 'lost': must be one of fresh, kept"),
         ({"case": "none"}, "case = 'none'"),
         ({"steps": 0}, "steps"),
@@ -233,7 +287,10 @@ def test_bad_settings_are_named(change, message):
 )
 def test_bad_sequences_are_named(change, message):
     with pytest.raises(ValueError, match=message):
-        transfer.sequence(**{"seed": 0, "case": "high", "order": "staying", "steps": 2, "hidden": 4} | change)
+        transfer.sequence(
+            **{"seed": 0, "case": "high", "order": "staying", "steps": 2, "hidden": 4}
+            | change
+        )
 
 
 def test_bad_rows_and_ridges_are_named():
@@ -241,7 +298,9 @@ def test_bad_rows_and_ridges_are_named():
         transfer.draw(0, "high", 1.0, 10, 2)
     network = trainer.kaiming(1, 3, 10, np.random.default_rng(0))
     with pytest.raises(ValueError, match="ridges has smallest entry 0"):
-        transfer.ridge_errors(network, [transfer.draw(0, "high", 1.0, 1, 2)], [0.0, 1.0])
+        transfer.ridge_errors(
+            network, [transfer.draw(0, "high", 1.0, 1, 2)], [0.0, 1.0]
+        )
     with pytest.raises(ValueError, match="n = 1"):
         early_shares(noise.task("high", 1.0, [1.0]), 0.0, 1)
     with pytest.raises(ValueError, match="2 teacher directions"):

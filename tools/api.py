@@ -1,4 +1,6 @@
-"""Write ``book/api.md``, the page that lists every module of `fl`: ``python tools/api.py``."""
+"""Write ``book/api.md``, the page that lists every module of `fl`: ``python
+tools/api.py``.
+"""
 
 from pathlib import Path
 
@@ -14,23 +16,41 @@ GROUPS = [
         "Input laws, teachers and tools that belong to no theorem.",
         ["tasks", "numerics", "datasets", "validate"],
     ),
-    ("Theory", "What the mathematics predicts: deterministic, without a random number.", ["theory/"]),
+    (
+        "Theory",
+        "What the mathematics predicts: deterministic, without a random number.",
+        ["theory/"],
+    ),
     (
         "Simulation",
         "What an experiment measures: seeded, batched over seeds and settings.",
         ["simulate/", "optimizers", "preconditioners"],
     ),
     ("Claims", "The two held against each other.", ["claims/"]),
-    ("Sweeps and stored runs", "How heavy results are computed once, and kept.", ["sweep", "stored"]),
-    ("Book and command line", "What a chapter and a terminal call.", ["book", "plotting", "cli"]),
+    (
+        "Sweeps and stored runs",
+        "How heavy results are computed once, and kept.",
+        ["sweep", "stored"],
+    ),
+    (
+        "Book and command line",
+        "What a chapter and a terminal call.",
+        ["book", "plotting", "cli"],
+    ),
 ]
 
 
 def modules(entries: list[str]) -> list[str]:
-    """Return the dotted names of the modules that the entries name, a folder's engine first."""
+    """Return the dotted names of the modules that the entries name, a folder's engine
+    first.
+    """
     found = []
     for entry in entries:
-        paths = (ROOT / "fl" / entry).glob("*.py") if entry.endswith("/") else [ROOT / "fl" / f"{entry}.py"]
+        paths = (
+            (ROOT / "fl" / entry).glob("*.py")
+            if entry.endswith("/")
+            else [ROOT / "fl" / f"{entry}.py"]
+        )
         here = [p for p in paths if p.is_file() and p.stem != "__init__"]
         found += sorted(here, key=lambda p: (p.stem != "engine", p.stem))
     return [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in found]
@@ -48,11 +68,15 @@ def page() -> str:
         for name in modules(entries):
             listed.add(name)
             text += f"\n### `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"
-    everything = {p for p in (ROOT / "fl").rglob("*.py") if p.stem not in {"__init__", "__main__"}}
+    everything = {
+        p for p in (ROOT / "fl").rglob("*.py") if p.stem not in {"__init__", "__main__"}
+    }
     for path in sorted(everything):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         if name not in listed:
-            raise ValueError(f"{name} belongs to no group: add it to GROUPS in tools/api.py")
+            raise ValueError(
+                f"{name} belongs to no group: add it to GROUPS in tools/api.py"
+            )
     return text
 
 

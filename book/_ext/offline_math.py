@@ -1,7 +1,8 @@
 """Formulas without a network: MathJax is served from the book itself.
 
-The package sphinx-mathjax-offline brings all of MathJax (24 MB); a page needs one script and one folder of fonts. They are
-copied when the build has finished, and not put in ``html_static_path``, because the theme loads every script it finds there.
+The package sphinx-mathjax-offline brings all of MathJax (24 MB); a page needs one
+script and one folder of fonts. They are copied when the build has finished, and not put
+in ``html_static_path``, because the theme loads every script it finds there.
 """
 
 import shutil

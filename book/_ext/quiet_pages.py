@@ -1,6 +1,7 @@
 """Leave out thebe: it needs a network and a Binder, and its script is declared twice.
 
-A launch provider has to be named in ``_config.yml`` all the same, or the theme gives no button to download a page as a notebook.
+A launch provider has to be named in ``_config.yml`` all the same, or the theme gives no
+button to download a page as a notebook.
 """
 
 

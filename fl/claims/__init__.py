@@ -1,4 +1,6 @@
-"""All claims of the book; importing this package fills the registry `CLAIMS`, in the order of ``_toc.yml``."""
+"""All claims of the book; importing this package fills the registry `CLAIMS`, in the
+order of ``_toc.yml``.
+"""
 
 # isort: off
 from fl.claims import (  # noqa: F401, in reading order: `fl list` and the scoreboard follow it
@@ -20,7 +22,7 @@ from fl.claims import (  # noqa: F401, in reading order: `fl list` and the score
 )
 
 # isort: on
-from fl.claims.engine import (
+from fl.evidence import (
     CLAIMS,
     SCALES,
     Claim,

@@ -1,11 +1,13 @@
-"""Claims of the chapter on the first step, second part: what the step buys in ridge risk."""
+"""Claims of the chapter on the first step, second part: what the step buys in ridge
+risk.
+"""
 
 import numpy as np
 import xarray as xr
 
-from fl.claims.engine import Evidence, Scale, claim
 from fl.claims.spikes import RATIOS
-from fl.plotting import standard_error
+from fl.evidence import Evidence, Scale, claim
+from fl.numerics import standard_error
 from fl.simulate import spikes as simulate
 from fl.simulate.spikes import Setting
 from fl.sweep import sweep
@@ -15,7 +17,9 @@ from fl.theory import spikes_conditional, spikes_risk
 SMALL_STEPS, PENALTIES = (0.0, 1.0, 2.0, 4.0), (0.01, 0.1, 1.0)
 
 
-def small_steps(scale: Scale, features: str = "network", labels: str = "true") -> xr.Dataset:
+def small_steps(
+    scale: Scale, features: str = "network", labels: str = "true"
+) -> xr.Dataset:
     """Return the ridge risk over step sizes of order one and penalties; n = 2d, N = d."""
     d, seeds = {"smoke": (200, 8), "book": (200, 24), "paper": (800, 32)}[scale]
     run = sweep(
@@ -27,25 +31,56 @@ def small_steps(scale: Scale, features: str = "network", labels: str = "true") -
         features=features,
         labels=labels,
     )
-    return run.squeeze("draw").assign_attrs(d=d, n=2 * d, N=d, seeds=seeds, etas=SMALL_STEPS, penalties=PENALTIES)
+    return run.squeeze("draw").assign_attrs(
+        d=d, n=2 * d, N=d, seeds=seeds, etas=SMALL_STEPS, penalties=PENALTIES
+    )
 
 
 def risk_bias(scale: Scale) -> xr.DataArray:
-    """Return R over its closed form, less 1, by ``output`` and ``features``; n = 4d, N = d/2, eta = 4, penalty 0.1."""
+    """Return R over its closed form, less 1, by ``output`` and ``features``; n = 4d, N
+    = d/2, eta = 4, penalty 0.1.
+    """
     d, seeds = {"smoke": (100, 8), "book": (200, 24), "paper": (800, 32)}[scale]
     grid = {"output": [True, False], "features": ["network", "gaussian"]}
     setting = Setting(d, 4.0, 0.5)
-    run = sweep(simulate.risk, grid, range(seeds), setting=setting, etas=(4.0,), penalties=(0.1,))
-    return run.fresh.squeeze(drop=True) / spikes_risk.small_step_risk(theory.pair(), 4.0, 0.5, 0.1, 4.0) - 1
+    run = sweep(
+        simulate.risk,
+        grid,
+        range(seeds),
+        setting=setting,
+        etas=(4.0,),
+        penalties=(0.1,),
+    )
+    return (
+        run.fresh.squeeze(drop=True)
+        / spikes_risk.small_step_risk(theory.pair(), 4.0, 0.5, 0.1, 4.0)
+        - 1
+    )
 
 
-def large_steps(scale: Scale, psi1: float, student=("erf", 1.0), teacher=("erf", 3.0), factor=1) -> xr.Dataset:
-    """Return the ridge risk at penalty 0.1 over ``etabar`` = eta / sqrt(N), N = 2d; ``factor`` multiplies d."""
-    d, seeds, draws = {"smoke": (50, 2, 2), "book": (100, 3, 6), "paper": (400, 4, 6)}[scale]
+def large_steps(
+    scale: Scale, psi1: float, student=("erf", 1.0), teacher=("erf", 3.0), factor=1
+) -> xr.Dataset:
+    """Return the ridge risk at penalty 0.1 over ``etabar`` = eta / sqrt(N), N = 2d;
+    ``factor`` multiplies d.
+    """
+    d, seeds, draws = {"smoke": (50, 2, 2), "book": (100, 3, 6), "paper": (400, 4, 6)}[
+        scale
+    ]
     d = int(factor * d)
-    setting, steps = Setting(d, psi1, 2.0, student, teacher), (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+    setting, steps = (
+        Setting(d, psi1, 2.0, student, teacher),
+        (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0),
+    )
     etas = tuple(step * setting.N**0.5 for step in steps)
-    run = sweep(simulate.risk, seeds=range(seeds), setting=setting, etas=etas, penalties=(0.1,), draws=draws)
+    run = sweep(
+        simulate.risk,
+        seeds=range(seeds),
+        setting=setting,
+        etas=etas,
+        penalties=(0.1,),
+        draws=draws,
+    )
     return (
         run.squeeze("penalty")
         .assign_coords(eta=list(steps))
@@ -55,16 +90,26 @@ def large_steps(scale: Scale, psi1: float, student=("erf", 1.0), teacher=("erf",
 
 
 def given_weights(seed: int, d: int, psi1: float, etabar: float, draws: int) -> dict:
-    """Return the risk after one step, simulated on ``draws`` fresh samples and predicted from the same weights."""
+    """Return the risk after one step, simulated on ``draws`` fresh samples and
+    predicted from the same weights.
+    """
     setting, penalty = Setting(d, psi1, 2.0), 0.1
     eta = etabar * setting.N**0.5
     step = simulate.first_step(setting, seed)
-    W, signal, beta = (t.cpu().numpy() for t in (step.weights(eta), step.signal, setting.beta))
-    fresh = simulate.risk(setting, seed, (eta,), (penalty,), draws=draws).fresh.squeeze(("eta", "penalty"))
+    W, signal, beta = (
+        t.cpu().numpy() for t in (step.weights(eta), step.signal, setting.beta)
+    )
+    fresh = simulate.risk(setting, seed, (eta,), (penalty,), draws=draws).fresh.squeeze(
+        ("eta", "penalty")
+    )
     return {
         "fresh": ("draw", fresh.values),
-        "conditional": spikes_conditional.conditional_risk(W, signal, beta, setting.n, penalty, setting.noise),
-        "plain": spikes_conditional.plain_risk(W, beta, setting.n, penalty, setting.noise),
+        "conditional": spikes_conditional.conditional_risk(
+            W, signal, beta, setting.n, penalty, setting.noise
+        ),
+        "plain": spikes_conditional.plain_risk(
+            W, beta, setting.n, penalty, setting.noise
+        ),
     }
 
 
@@ -74,12 +119,16 @@ def given_weights(seed: int, d: int, psi1: float, etabar: float, draws: int) -> 
     source="derived",
     control="theta1 in place of theta2 in the location",
 )
-def pole_is_outlier(scale, broken):
-    """Find the pole from the values of T and compare it with the location, over a grid of ratios and strengths."""
+def pole_is_outlier(scale, broken, block=0):
+    """Find the pole from the values of T and compare it with the location, over a grid
+    of ratios and strengths.
+    """
     gaps, pair = [], theory.pair()
     for psi1, psi2 in RATIOS:
         for multiple in (1.7, 3.0, 10.0):
-            theta1, theta2 = theory.strengths(pair, psi1, multiple * theory.threshold(pair, psi1, psi2))
+            theta1, theta2 = theory.strengths(
+                pair, psi1, multiple * theory.threshold(pair, psi1, psi2)
+            )
             x = theory.location(theta1 if broken else theta2, psi2) ** 2
             gaps.append(abs(spikes_risk.pole(psi2, theta1, theta2) / -x - 1))
     sizes = {"psi1, psi2": [list(r) for r in RATIOS], "eta/eta_c": [1.7, 3.0, 10.0]}
@@ -93,13 +142,23 @@ def pole_is_outlier(scale, broken):
     source="paper BE22",
     control="the noise left out: features mu1 W1'x alone",
 )
-def gaussian_equivalence(scale, broken):
+def gaussian_equivalence(scale, broken, block=0):
     """Compare the two mean risks on the same first stages."""
-    network, gaussian = small_steps(scale), small_steps(scale, "linear" if broken else "gaussian")
+    network, gaussian = (
+        small_steps(scale),
+        small_steps(scale, "linear" if broken else "gaussian"),
+    )
     ratio = network.fresh.mean("seed") / gaussian.fresh.mean("seed")
     error = standard_error(network.fresh - gaussian.fresh) / gaussian.fresh.mean("seed")
     reason = "relative, worst of twelve cells: standard error and a difference of order eta^2/N"
-    return Evidence(0, float(abs(ratio - 1).max()), 0.05, reason, float(error.max()), sizes=network.attrs)
+    return Evidence(
+        0,
+        float(abs(ratio - 1).max()),
+        0.05,
+        reason,
+        float(error.max()),
+        sizes=network.attrs,
+    )
 
 
 @claim(
@@ -108,16 +167,29 @@ def gaussian_equivalence(scale, broken):
     source="derived",
     control="the closed form without the step",
 )
-def risk(scale, broken):
+def risk(scale, broken, block=0):
     """Compare twelve mean risks with the closed form."""
     run = small_steps(scale)
     steps = np.zeros(len(SMALL_STEPS)) if broken else np.array(SMALL_STEPS)
-    predicted = np.stack([spikes_risk.small_step_risk(theory.pair(), 2.0, 1.0, lam, steps) for lam in PENALTIES], -1)
+    predicted = np.stack(
+        [
+            spikes_risk.small_step_risk(theory.pair(), 2.0, 1.0, lam, steps)
+            for lam in PENALTIES
+        ],
+        -1,
+    )
     ratio = run.fresh / predicted
     tolerance = 0.08 if scale == "smoke" else 0.05
     reason = "relative, worst of twelve cells: three standard errors and a bias of order 1/sqrt(N)"
     sizes, error = run.attrs, float(standard_error(ratio).max())
-    return Evidence(0, float(abs(ratio.mean("seed") - 1).max()), tolerance, reason, error, sizes=sizes)
+    return Evidence(
+        0,
+        float(abs(ratio.mean("seed") - 1).max()),
+        tolerance,
+        reason,
+        error,
+        sizes=sizes,
+    )
 
 
 @claim(
@@ -126,17 +198,27 @@ def risk(scale, broken):
     source="derived",
     control="labels shuffled in the first step: the spike is there, but does not point at the teacher",
 )
-def risk_monotone(scale, broken):
-    """Compare the paired decrease between successive steps with the predicted one, worst step."""
+def risk_monotone(scale, broken, block=0):
+    """Compare the paired decrease between successive steps with the predicted one,
+    worst step.
+    """
     etas = [0.0, 2.0, 4.0]
-    run = small_steps(scale, labels="shuffled" if broken else "true").fresh.sel(penalty=0.1, eta=etas)
-    predicted = -np.diff(spikes_risk.small_step_risk(theory.pair(), 2.0, 1.0, 0.1, np.array(etas)))
+    run = small_steps(scale, labels="shuffled" if broken else "true").fresh.sel(
+        penalty=0.1, eta=etas
+    )
+    predicted = -np.diff(
+        spikes_risk.small_step_risk(theory.pair(), 2.0, 1.0, 0.1, np.array(etas))
+    )
     ratio = -run.diff("eta") / predicted
-    reason = "ratio of decreases, worst step: three standard errors of the paired decrease"
+    reason = (
+        "ratio of decreases, worst step: three standard errors of the paired decrease"
+    )
     worst = int(np.argmin(ratio.mean("seed").values))
     sizes = small_steps(scale).attrs | {"penalty": 0.1, "etas": etas}
     error = float(standard_error(ratio).isel(eta=worst))
-    return Evidence(1, float(ratio.mean("seed").min()), 3 * error, reason, error, "at least", sizes)
+    return Evidence(
+        1, float(ratio.mean("seed").min()), 3 * error, reason, error, "at least", sizes
+    )
 
 
 @claim(
@@ -145,8 +227,10 @@ def risk_monotone(scale, broken):
     source="paper BE22",
     control="a step of order sqrt(N)",
 )
-def linear_floor(scale, broken):
-    """Take the smallest risk over floor, of the closed form on a wide grid and of the simulations."""
+def linear_floor(scale, broken, block=0):
+    """Take the smallest risk over floor, of the closed form on a wide grid and of the
+    simulations.
+    """
     pair, run = theory.pair(), large_steps(scale, 10.0)
     etas = np.array([0.0, 1.0, 10.0, 1e4])
     grid = [
@@ -155,11 +239,25 @@ def linear_floor(scale, broken):
         for psi2 in (0.3, 1.0, 3.0)
         for lam in (1e-6, 1e-3, 0.1, 1.0)
     ]
-    simulated = [float(run.fresh.mean(("seed", "draw")).sel(etabar=2.0 if broken else 0.1))]
+    simulated = [
+        float(run.fresh.mean(("seed", "draw")).sel(etabar=2.0 if broken else 0.1))
+    ]
     simulated += [] if broken else [float(small_steps(scale).fresh.mean("seed").min())]
-    sizes = run.attrs | {"n/d": 10, "N/d": 2, "etabar": 2.0 if broken else 0.1, "formula cells": len(grid)}
+    sizes = run.attrs | {
+        "n/d": 10,
+        "N/d": 2,
+        "etabar": 2.0 if broken else 0.1,
+        "formula cells": len(grid),
+    }
     reason = "the inequality is exact for the closed form"
-    return Evidence(1, min(grid + simulated) / pair.floor, 0.0, reason, relation="at least", sizes=sizes)
+    return Evidence(
+        1,
+        min(grid + simulated) / pair.floor,
+        0.0,
+        reason,
+        relation="at least",
+        sizes=sizes,
+    )
 
 
 @claim(
@@ -169,15 +267,19 @@ def linear_floor(scale, broken):
     source="paper BE22",
     control="a step of order one",
 )
-def large_step_beats_floor(scale, broken):
+def large_step_beats_floor(scale, broken, block=0):
     """Take the worse of R/(0.8 F) and R/(0.5 F)."""
     floor, ratios, errors = theory.pair().floor, [], []
     for psi1, share in ((10.0, 0.8), (20.0, 0.5)):
-        ratio = large_steps(scale, psi1).fresh.sel(etabar=0.1 if broken else 2.0).mean("draw") / (share * floor)
+        ratio = large_steps(scale, psi1).fresh.sel(etabar=0.1 if broken else 2.0).mean(
+            "draw"
+        ) / (share * floor)
         ratios.append(float(ratio.mean()))
         errors.append(float(standard_error(ratio)))
     sizes = large_steps(scale, 10.0).attrs | {"n/d": [10, 20], "N/d": 2, "penalty": 0.1}
-    return Evidence(1, max(ratios), 0.0, "a bound, no tolerance", max(errors), "at most", sizes)
+    return Evidence(
+        1, max(ratios), 0.0, "a bound, no tolerance", max(errors), "at most", sizes
+    )
 
 
 @claim(
@@ -187,15 +289,30 @@ def large_step_beats_floor(scale, broken):
     source="derived",
     control="a ReLU student of a ReLU teacher",
 )
-def parity(scale, broken):
-    """Take the smallest risk over floor, over all steps up to 4 sqrt(N) and every single draw."""
+def parity(scale, broken, block=0):
+    """Take the smallest risk over floor, over all steps up to 4 sqrt(N) and every
+    single draw.
+    """
     odd, relu = ("erf", 1.0), ("relu", 1.0)
     pairs = [(relu, relu)] if broken else [(odd, relu), (relu, ("erf", 3.0))]
     runs = [large_steps(scale, 20.0, *p) for p in pairs]
-    ratios = [float(r.fresh.min()) / theory.pair(*p).floor for r, p in zip(runs, pairs, strict=True)]
-    sizes = runs[0].attrs | {"n/d": 20, "N/d": 2, "penalty": 0.1, "etabar": runs[0].etabar.values.tolist()}
+    ratios = [
+        float(r.fresh.min()) / theory.pair(*p).floor
+        for r, p in zip(runs, pairs, strict=True)
+    ]
+    sizes = runs[0].attrs | {
+        "n/d": 20,
+        "N/d": 2,
+        "penalty": 0.1,
+        "etabar": runs[0].etabar.values.tolist(),
+    }
     return Evidence(
-        1, min(ratios), 1e-9, "rounding: the inequality holds for each draw", relation="at least", sizes=sizes
+        1,
+        min(ratios),
+        1e-9,
+        "rounding: the inequality holds for each draw",
+        relation="at least",
+        sizes=sizes,
     )
 
 
@@ -206,16 +323,40 @@ def parity(scale, broken):
     source="derived",
     control="Gaussian features without the condition, at n/d = 4 and eta = 4 sqrt(N)",
 )
-def conditional_equivalent(scale, broken):
-    """Compare prediction and simulation on the same weights, averaged over weights; worst cell."""
+def conditional_equivalent(scale, broken, block=0):
+    """Compare prediction and simulation on the same weights, averaged over weights;
+    worst cell.
+    """
     seeds = {"smoke": 2, "book": 4, "paper": 8}[scale]
-    cells = [(4.0, 4.0)] if broken or scale == "smoke" else [(4.0, 0.0), (4.0, 1.0), (4.0, 4.0), (10.0, 4.0)]
+    cells = (
+        [(4.0, 4.0)]
+        if broken or scale == "smoke"
+        else [(4.0, 0.0), (4.0, 1.0), (4.0, 4.0), (10.0, 4.0)]
+    )
     gaps, errors = [], []
     for psi1, etabar in cells:
-        run = sweep(given_weights, seeds=range(seeds), d=100, psi1=psi1, etabar=etabar, draws=24)
-        gaps.append(float((run.plain if broken else run.conditional).mean() / run.fresh.mean()) - 1)
-        errors.append(float(run.fresh.std("draw", ddof=1).mean() / (seeds * 24) ** 0.5 / run.fresh.mean()))
-    sizes = {"d": 100, "N/d": 2, "psi1, etabar": [list(c) for c in cells], "seeds": seeds, "draws": 24, "penalty": 0.1}
+        run = sweep(
+            given_weights, seeds=range(seeds), d=100, psi1=psi1, etabar=etabar, draws=24
+        )
+        gaps.append(
+            float((run.plain if broken else run.conditional).mean() / run.fresh.mean())
+            - 1
+        )
+        errors.append(
+            float(
+                run.fresh.std("draw", ddof=1).mean()
+                / (seeds * 24) ** 0.5
+                / run.fresh.mean()
+            )
+        )
+    sizes = {
+        "d": 100,
+        "N/d": 2,
+        "psi1, etabar": [list(c) for c in cells],
+        "seeds": seeds,
+        "draws": 24,
+        "penalty": 0.1,
+    }
     reason = "relative, worst cell: standard error and terms of order 1/N"
     return Evidence(0, max(np.abs(gaps)), 0.025, reason, max(errors), sizes=sizes)
 
@@ -227,11 +368,13 @@ def conditional_equivalent(scale, broken):
     source="observed",
     control="no step: the first sample has left no trace in the weights",
 )
-def sample_reuse(scale, broken):
+def sample_reuse(scale, broken, block=0):
     """Take the paired difference, less four standard errors."""
     run = small_steps(scale).sel(penalty=1.0, eta=0.0 if broken else 4.0)
     difference = run.reused - run.fresh
     error = float(standard_error(difference))
     sizes = run.attrs | {"penalty": 1.0, "eta": float(run.eta)}
     reason = "four standard errors of the paired difference are taken off"
-    return Evidence(0, float(difference.mean()) - 4 * error, 0.0, reason, error, "at least", sizes)
+    return Evidence(
+        0, float(difference.mean()) - 4 * error, 0.0, reason, error, "at least", sizes
+    )

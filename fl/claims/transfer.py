@@ -1,29 +1,45 @@
 """Claims of the chapter on transfer: [YN25] Fig 3, what changes its winner, and why.
 
-Errors of two runs are compared by the log of their ratio on the same data, averaged over seeds. ``measured`` is the
-worst cell of a claim: one wrong cell fails it.
+Errors of two runs are compared by the log of their ratio on the same data, averaged
+over seeds. ``measured`` is the worst cell of a claim: one wrong cell fails it.
 """
 
 import numpy as np
 import xarray as xr
 
-from fl.claims.engine import Evidence, claim
-from fl.plotting import standard_error
+from fl.evidence import Evidence, claim
+from fl.numerics import standard_error
 from fl.simulate import noise, transfer
 from fl.sweep import sweep
 from fl.theory.transfer import early_shares
 
-SIZES = {"smoke": (200, 2), "book": (200, 3), "paper": (noise.HIDDEN, 5)}  # scale -> neurons, seeds
+SIZES = {
+    "smoke": (200, 2),
+    "book": (200, 3),
+    "paper": (noise.HIDDEN, 5),
+}  # scale -> neurons, seeds
 EXPONENTS = (-2.0, -1.0, 0.0)
-TOWARDS = {"high": -2.0, "low": 0.0}  # the exponent that favours the direction of task 2
+TOWARDS = {
+    "high": -2.0,
+    "low": 0.0,
+}  # the exponent that favours the direction of task 2
 EARLY, MIDDLE, LAST = transfer.STEPS
 NOISY = 0.5  # the SNR of a noisy task 1
 ORDER = "an order needs no tolerance: the mean over seeds has the claimed sign in every cell"
 SIZE = "the claimed size is the threshold"
 
 
-def runs(scale: str, case=("high", "low"), snr=(1.0, np.inf), steps=transfer.STEPS, p=EXPONENTS, **setting):
-    """Return `transfer.reuse` on both cases and the SNRs of task 1; claims and chapter read the same runs."""
+def runs(
+    scale: str,
+    case=("high", "low"),
+    snr=(1.0, np.inf),
+    steps=transfer.STEPS,
+    p=EXPONENTS,
+    **setting,
+):
+    """Return `transfer.reuse` on both cases and the SNRs of task 1; claims and chapter
+    read the same runs.
+    """
     hidden, seeds = SIZES[scale]
     axes = {"case": list(case), "snr": list(snr)}
     fixed = {"steps": steps, "p": p, "targets": (1.0, 5.0, np.inf), "hidden": hidden}
@@ -31,15 +47,21 @@ def runs(scale: str, case=("high", "low"), snr=(1.0, np.inf), steps=transfer.STE
 
 
 def noisy_runs(scale: str, arrange: bool = False) -> xr.Dataset:
-    """Return the runs of p = -1 on a noisy task 1, the noise as drawn or sorted along the direction of task 1."""
+    """Return the runs of p = -1 on a noisy task 1, the noise as drawn or sorted along
+    the direction of task 1.
+    """
     return runs(scale, snr=[NOISY], p=(-1.0,), arrange=arrange).isel(snr=0)
 
 
 def share_curves(scale: str, steps) -> xr.DataArray:
-    """Return the shares along task 2 at p = -1 along training, after a noisy and a noise-free task 1."""
+    """Return the shares along task 2 at p = -1 along training, after a noisy and a
+    noise-free task 1.
+    """
     hidden, seeds = SIZES[scale]
     axes = {"case": ["high", "low"], "snr": [NOISY, np.inf]}
-    return sweep(transfer.share_curve, axes, range(seeds), steps=tuple(steps), hidden=hidden)["share"]
+    return sweep(
+        transfer.share_curve, axes, range(seeds), steps=tuple(steps), hidden=hidden
+    )["share"]
 
 
 def sequences(scale: str) -> xr.Dataset:
@@ -55,13 +77,17 @@ def fixed_ridge(data: xr.Dataset, target: float = 1.0) -> xr.DataArray:
 
 
 def towards(errors: xr.DataArray) -> xr.DataArray:
-    """Return the log of the error of the exponent towards task 2 over that of p = -1, by case."""
+    """Return the log of the error of the exponent towards task 2 over that of p = -1,
+    by case.
+    """
     cases = [errors.sel(case=c, p=TOWARDS[c], drop=True) for c in errors["case"].values]
     return np.log(xr.concat(cases, errors["case"]) / errors.sel(p=-1, drop=True))
 
 
 def _worst(gaps: xr.DataArray, sign: int = 1) -> tuple[float, float, dict]:
-    """Return mean and standard error of the cell with the smallest (sign 1) or largest (-1) mean, and the cell."""
+    """Return mean and standard error of the cell with the smallest (sign 1) or largest
+    (-1) mean, and the cell.
+    """
     cells = gaps.stack(cell=[d for d in gaps.dims if d != "seed"])
     worst = cells.isel(cell=int((sign * cells.mean("seed")).argmin("cell")))
     where = dict(zip(cells.indexes["cell"].names, worst["cell"].item(), strict=True))
@@ -70,14 +96,25 @@ def _worst(gaps: xr.DataArray, sign: int = 1) -> tuple[float, float, dict]:
 
 def _sizes(scale: str, where: dict, **more) -> dict:
     hidden, seeds = SIZES[scale]
-    return {"N": noise.TRAIN, "h": hidden, "seeds": list(range(seeds)), "worst cell": where} | more
+    return {
+        "N": noise.TRAIN,
+        "h": hidden,
+        "seeds": list(range(seeds)),
+        "worst cell": where,
+    } | more
 
 
 def _best(data: xr.Dataset, scale: str, target: float = 1.0) -> Evidence:
-    """Return the smallest lead of p = -1 over another exponent: SNR 1, the last step, the fixed ridge."""
+    """Return the smallest lead of p = -1 over another exponent: SNR 1, the last step,
+    the fixed ridge.
+    """
     errors = fixed_ridge(data, target).sel(snr=1, step=LAST)
-    gap, error, where = _worst(np.log(errors.drop_sel(p=-1) / errors.sel(p=-1, drop=True)))
-    return Evidence(0, gap, 0, ORDER, error, "at least", _sizes(scale, where, steps=LAST))
+    gap, error, where = _worst(
+        np.log(errors.drop_sel(p=-1) / errors.sel(p=-1, drop=True))
+    )
+    return Evidence(
+        0, gap, 0, ORDER, error, "at least", _sizes(scale, where, steps=LAST)
+    )
 
 
 @claim(
@@ -86,9 +123,15 @@ def _best(data: xr.Dataset, scale: str, target: float = 1.0) -> Evidence:
     source="paper YN25 Fig. 3",
     control="task 2 on the direction of task 1 (Low)",
 )
-def fig3(scale, broken):
+def fig3(scale, broken, block=0):
     """Exact powers of the covariance."""
-    same = {"case": ["low"], "snr": [1.0], "steps": (LAST,), "p": (-2.0, -1.0), "same": True}
+    same = {
+        "case": ["low"],
+        "snr": [1.0],
+        "steps": (LAST,),
+        "p": (-2.0, -1.0),
+        "same": True,
+    }
     return _best(runs(scale, **same) if broken else runs(scale), scale)
 
 
@@ -98,7 +141,7 @@ def fig3(scale, broken):
     source="paper YN25 Fig. 3",
     control="SNR 5 in task 2",
 )
-def adahessian(scale, broken):
+def adahessian(scale, broken, block=0):
     """Powers of the diagonal; in case Low it does not hold, as the chapter says."""
     data = runs(scale, case=["high"], snr=[1.0], steps=(LAST,), optimizer="adahessian")
     return _best(data, scale, target=5.0 if broken else 1.0)
@@ -110,7 +153,7 @@ def adahessian(scale, broken):
     source="observed",
     control="SNR 1 and 10,000 steps",
 )
-def not_universal(scale, broken):
+def not_universal(scale, broken, block=0):
     """One change at a time from the cell of Fig 3; p = -2 after High, p = 0 after Low."""
     data = runs(scale)
     cells = {
@@ -119,7 +162,10 @@ def not_universal(scale, broken):
         "early": fixed_ridge(data).sel(snr=1, step=EARLY),
     }
     chosen = ["fig 3"] if broken else ["no noise", "early"]
-    gaps = xr.concat([-towards(cells[c].reset_coords(drop=True)) for c in chosen], xr.IndexVariable("change", chosen))
+    gaps = xr.concat(
+        [-towards(cells[c].reset_coords(drop=True)) for c in chosen],
+        xr.IndexVariable("change", chosen),
+    )
     gap, error, where = _worst(gaps)
     return Evidence(0, gap, 0, ORDER, error, "at least", _sizes(scale, where))
 
@@ -130,11 +176,17 @@ def not_universal(scale, broken):
     source="observed",
     control="the ridge fixed at 0.001",
 )
-def tuned_ridge(scale, broken):
-    """The log-lead minus half of the log-lead at the fixed ridge; everything else as in Fig 3."""
+def tuned_ridge(scale, broken, block=0):
+    """The log-lead minus half of the log-lead at the fixed ridge; everything else as in
+    Fig 3.
+    """
     data = runs(scale).sel(snr=1, step=LAST)
     fixed = towards(fixed_ridge(data).reset_coords(drop=True))
-    lead = fixed if broken else towards(transfer.tuned(data).sel(target=1).reset_coords(drop=True))
+    lead = (
+        fixed
+        if broken
+        else towards(transfer.tuned(data).sel(target=1).reset_coords(drop=True))
+    )
     gap, error, where = _worst(lead - fixed / 2, sign=-1)
     return Evidence(0, gap, 0, SIZE, error, "at most", _sizes(scale, where, steps=LAST))
 
@@ -145,12 +197,16 @@ def tuned_ridge(scale, broken):
     source="observed",
     control="the same noise values, sorted along the direction of task 1",
 )
-def mechanism(scale, broken):
+def mechanism(scale, broken, block=0):
     """Task 2 is held fixed at SNR 5."""
     without = fixed_ridge(runs(scale), 5.0).sel(snr=np.inf, p=-1, step=LAST, drop=True)
-    with_noise = fixed_ridge(noisy_runs(scale, arrange=broken), 5.0).sel(p=-1, step=LAST, drop=True)
+    with_noise = fixed_ridge(noisy_runs(scale, arrange=broken), 5.0).sel(
+        p=-1, step=LAST, drop=True
+    )
     gap, error, where = _worst(np.log(without / with_noise).reset_coords(drop=True))
-    return Evidence(np.log(1.5), gap, 0, SIZE, error, "at least", _sizes(scale, where, steps=LAST))
+    return Evidence(
+        np.log(1.5), gap, 0, SIZE, error, "at least", _sizes(scale, where, steps=LAST)
+    )
 
 
 @claim(
@@ -159,21 +215,46 @@ def mechanism(scale, broken):
     source="observed",
     control="the same noise values, sorted along the direction of task 1",
 )
-def share(scale, broken):
-    """The log-ratio of the shares (SNR 1/2 against none) after 3,000 steps; the closed form is the threshold."""
-    with_noise = noisy_runs(scale, arrange=broken)["share"].sel(p=-1, step=MIDDLE, drop=True)
+def share(scale, broken, block=0):
+    """The log-ratio of the shares (SNR 1/2 against none) after 3,000 steps; the closed
+    form is the threshold.
+    """
+    with_noise = noisy_runs(scale, arrange=broken)["share"].sel(
+        p=-1, step=MIDDLE, drop=True
+    )
     without = runs(scale)["share"].sel(snr=np.inf, p=-1, step=MIDDLE, drop=True)
-    early = np.array([np.log(early_share(c, NOISY) / early_share(c, np.inf)) for c in without["case"].values])
-    excess = np.log(with_noise / without).reset_coords(drop=True) - xr.DataArray(early, dims="case")
+    early = np.array(
+        [
+            np.log(early_share(c, NOISY) / early_share(c, np.inf))
+            for c in without["case"].values
+        ]
+    )
+    excess = np.log(with_noise / without).reset_coords(drop=True) - xr.DataArray(
+        early, dims="case"
+    )
     gap, error, where = _worst(excess)
     threshold = float(early[list(without["case"].values).index(where["case"])])
     reason = "the closed form is the threshold"
-    return Evidence(threshold, threshold + gap, 0, reason, error, "at least", _sizes(scale, where, steps=MIDDLE))
+    return Evidence(
+        threshold,
+        threshold + gap,
+        0,
+        reason,
+        error,
+        "at least",
+        _sizes(scale, where, steps=MIDDLE),
+    )
 
 
 def early_share(case: str, snr: float, p: float = -1.0) -> float:
-    """Return the share of the early feature's variance along the direction of task 2, in closed form."""
-    return float(early_shares(noise.task(case, snr, [1.0]), p, noise.TRAIN)[transfer.DIRECTIONS[case][1]])
+    """Return the share of the early feature's variance along the direction of task 2,
+    in closed form.
+    """
+    return float(
+        early_shares(noise.task(case, snr, [1.0]), p, noise.TRAIN)[
+            transfer.DIRECTIONS[case][1]
+        ]
+    )
 
 
 @claim(
@@ -182,10 +263,24 @@ def early_share(case: str, snr: float, p: float = -1.0) -> float:
     source="observed",
     control="the teacher stays on one direction",
 )
-def sequence(scale, broken):
-    """The geometric mean error on the next task; for each exponent the worst order counts."""
+def sequence(scale, broken, block=0):
+    """The geometric mean error on the next task; for each exponent the worst order
+    counts.
+    """
     errors = np.log(transfer.average(sequences(scale)["next"]))
-    worst = (errors.sel(order=["staying"]) if broken else errors).mean("seed").max("order")
+    worst = (
+        (errors.sel(order=["staying"]) if broken else errors).mean("seed").max("order")
+    )
     lead = (worst.drop_sel(p=-1) - worst.sel(p=-1, drop=True)).stack(cell=["case", "p"])
-    where = dict(zip(["case", "p"], lead["cell"][int(lead.argmin("cell"))].item(), strict=True))
-    return Evidence(0, float(lead.min()), 0, ORDER, None, "at least", _sizes(scale, where, tasks=5, steps=1000))
+    where = dict(
+        zip(["case", "p"], lead["cell"][int(lead.argmin("cell"))].item(), strict=True)
+    )
+    return Evidence(
+        0,
+        float(lead.min()),
+        0,
+        ORDER,
+        None,
+        "at least",
+        _sizes(scale, where, tasks=5, steps=1000),
+    )

@@ -1,12 +1,16 @@
-r"""Two cues in conflict: networks trained on images whose class also shows in a fixed additive pattern.
+r"""Two cues in conflict: networks trained on images whose class also shows in a fixed
+additive pattern.
 
-An image of class c carries the pattern :math:`n_c\sim N(0,s^2I_d)`, drawn once per class and seed, clipped to [0, 1].
-After training, two tests set the digit against the pattern: in ``digit`` the true label counts and the pattern is that
-of the neighbouring class (0-1, 2-3, ...), in ``noise`` a random label counts, whose pattern the image carries. Training
-is the same for both, so one run is evaluated twice. The network is d-256-10 with ReLU and torch's initial weights,
-mean cross-entropy, full batch. Inputs are centred by the training mean.
+An image of class c carries the pattern :math:`n_c\sim N(0,s^2I_d)`, drawn once per
+class and seed, clipped to [0, 1]. After training, two tests set the digit against the
+pattern: in ``digit`` the true label counts and the pattern is that of the neighbouring
+class (0-1, 2-3, ...), in ``noise`` a random label counts, whose pattern the image
+carries. Training is the same for both, so one run is evaluated twice. The network is
+d-256-10 with ReLU and torch's initial weights, mean cross-entropy, full batch. Inputs
+are centred by the training mean.
 
-All optimizers of one seed share images, patterns and initial weights: differences are paired.
+All optimizers of one seed share images, patterns and initial weights: differences are
+paired.
 """
 
 from typing import NamedTuple
@@ -16,14 +20,16 @@ import torch
 from torch import nn
 
 from fl import datasets, optimizers, validate
-from fl.simulate.exponent import Exponent, Recorder
+from fl.instruments.exponent_recorder import Exponent, Recorder
 
 HIDDEN, CLASSES, LONG = 256, 10, 500
 EARLY = 0.1  # training loss of the first read-out
 
 
 class Protocol(NamedTuple):
-    """Standard deviation of the patterns, sizes of the training and validation sets, training loss to stop at, cap."""
+    """Standard deviation of the patterns, sizes of the training and validation sets,
+    training loss to stop at, cap.
+    """
 
     noise: float
     train: int
@@ -32,22 +38,46 @@ class Protocol(NamedTuple):
     cap: int
 
 
-PROTOCOLS = {"digits": Protocol(0.15, 600, 600, 0.01, 600), "mnist": Protocol(0.10, 1200, 1200, 0.05, 300)}
+PROTOCOLS = {
+    "digits": Protocol(0.15, 600, 600, 0.01, 600),
+    "mnist": Protocol(0.10, 1200, 1200, 0.05, 300),
+}
 EXACT = {f"exact {p:+g}": ("exact", {"p": p}) for p in (-1.0, -0.5, 0.5, 1.0)}
-POWERS = {f"power-AdaHessian {p:+g}": ("power-AdaHessian", {"p": p}) for p in (-0.5, 0.0, 0.5, 1.0)}
+POWERS = {
+    f"power-AdaHessian {p:+g}": ("power-AdaHessian", {"p": p})
+    for p in (-0.5, 0.0, 0.5, 1.0)
+}
 # dividing by the curvature itself is stable at a smaller rate only
 POWERS = {"power-AdaHessian -1": ("power-AdaHessian", {"p": -1.0, "lr": 0.3})} | POWERS
-KFACS = {f"K-FAC {d:.0e}".replace("e-0", "e-"): ("K-FAC", {"damping": d}) for d in (1e-6, 1e-5, 1e-4, 1e-3)}
-PLAIN = ("GD", "momentum", "SAM", "Adam", "AdamW", "Sophia-H", "AdaHessian", "Shampoo", "SOAP", "Muon", "L-BFGS")
+KFACS = {
+    f"K-FAC {d:.0e}".replace("e-0", "e-"): ("K-FAC", {"damping": d})
+    for d in (1e-6, 1e-5, 1e-4, 1e-3)
+}
+PLAIN = (
+    "GD",
+    "momentum",
+    "SAM",
+    "Adam",
+    "AdamW",
+    "Sophia-H",
+    "AdaHessian",
+    "Shampoo",
+    "SOAP",
+    "Muon",
+    "L-BFGS",
+)
 # label -> name in the zoo and what differs from its defaults
-METHODS: dict[str, tuple[str, dict]] = EXACT | {name: (name, {}) for name in PLAIN} | POWERS | KFACS
+METHODS: dict[str, tuple[str, dict]] = (
+    EXACT | {name: (name, {}) for name in PLAIN} | POWERS | KFACS
+)
 
 
 class Data(NamedTuple):
     """Centred inputs, one row per image, and labels.
 
-    ``X`` and ``labels`` have the keys train, id, digit, noise, congruent (images with the pattern of their own class);
-    ``mean`` (d,) is the training mean, ``patterns`` (10, d), ``covariance`` (d, d) that of the training inputs.
+    ``X`` and ``labels`` have the keys train, id, digit, noise, congruent (images with
+    the pattern of their own class); ``mean`` (d,) is the training mean, ``patterns``
+    (10, d), ``covariance`` (d, d) that of the training inputs.
     """
 
     X: dict[str, np.ndarray]
@@ -58,7 +88,9 @@ class Data(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A trained network with its data, its accuracies, the loss and the step it stopped at, and its exponent."""
+    """A trained network with its data, its accuracies, the loss and the step it stopped
+    at, and its exponent.
+    """
 
     model: nn.Module
     data: Data
@@ -82,8 +114,10 @@ def draw(
     Args:
         seed: of the split, the patterns and the labels of the noise test.
         data: ``digits`` or ``mnist``.
-        basis: coordinates of the inputs: ``pixel``, ``eigen`` (eigenvectors of the covariance) or ``random``.
-        cue: ``class``, or ``none``: training images carry the pattern of a random class.
+        basis: coordinates of the inputs: ``pixel``, ``eigen`` (eigenvectors of the
+            covariance) or ``random``.
+        cue: ``class``, or ``none``: training images carry the pattern of a random
+            class.
         centred: subtract the training mean.
         noise: standard deviation of the patterns; the protocol's if None.
 
@@ -99,7 +133,9 @@ def draw(
     rng = np.random.default_rng(validate.count("seed", seed, minimum=0))
     order = rng.permutation(len(labels))
     patterns = noise * rng.standard_normal((CLASSES, len(pixels)))
-    train, valid, test = np.split(order, [protocol.train, protocol.train + protocol.validation])
+    train, valid, test = np.split(
+        order, [protocol.train, protocol.train + protocol.validation]
+    )
     drawn = rng.integers(0, CLASSES, len(test))
     shown = labels if cue == "class" else rng.integers(0, CLASSES, len(labels))
 
@@ -117,13 +153,21 @@ def draw(
     mean = X["train"].mean(0)
     covariance = np.cov(X["train"].T, bias=True)
     X = {k: x - mean if centred else x for k, x in X.items()}
-    answers = {"train": labels[train], "id": labels[valid], "digit": y, "noise": drawn, "congruent": y}
+    answers = {
+        "train": labels[train],
+        "id": labels[valid],
+        "digit": y,
+        "noise": drawn,
+        "congruent": y,
+    }
     if basis == "pixel":
         return Data(X, answers, mean, patterns, covariance)
     if basis == "eigen":
         turn = np.linalg.eigh(covariance)[1]
     else:
-        turn = np.linalg.qr(np.random.default_rng([seed, 1]).standard_normal(covariance.shape))[0]
+        turn = np.linalg.qr(
+            np.random.default_rng([seed, 1]).standard_normal(covariance.shape)
+        )[0]
     X = {k: x @ turn for k, x in X.items()}
     return Data(X, answers, mean @ turn, patterns @ turn, turn.T @ covariance @ turn)
 
@@ -132,7 +176,9 @@ def network(d: int, seed: int, dtype: torch.dtype = torch.float32) -> nn.Sequent
     """Return the network d-256-10 with torch's default initial weights of a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Linear(d, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES)).to(dtype)
+        return nn.Sequential(
+            nn.Linear(d, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES)
+        ).to(dtype)
 
 
 def train(
@@ -154,11 +200,14 @@ def train(
         setting: of `draw`.
 
     Raises:
-        ValueError: for an unknown optimizer or hyper-parameter, or a setting out of range.
+        ValueError: for an unknown optimizer or hyper-parameter, or a setting out of
+            range.
     """
     name, given = METHODS[validate.choice("optimizer", optimizer, METHODS)]
     drawn, protocol = draw(seed, data, **setting), PROTOCOLS[data]
-    dtype = torch.float64 if name == "L-BFGS" else torch.float32  # its line search needs the digits
+    dtype = (
+        torch.float64 if name == "L-BFGS" else torch.float32
+    )  # its line search needs the digits
     X = {k: torch.as_tensor(x, dtype=dtype) for k, x in drawn.X.items()}
     y = {k: torch.as_tensor(v) for k, v in drawn.labels.items()}
     model = network(X["train"].shape[1], seed, dtype)
@@ -177,7 +226,11 @@ def train(
             early.update({k: accuracy(k) for k in ("digit", "noise")})
         return not long and loss <= protocol.target
 
-    hyper = given | (hyper or {}) | ({"covariance": drawn.covariance} if name == "exact" else {})
+    hyper = (
+        given
+        | (hyper or {})
+        | ({"covariance": drawn.covariance} if name == "exact" else {})
+    )
     epochs = optimizers.minimise(
         name,
         model,
@@ -192,13 +245,22 @@ def train(
 
 
 def run(seed: int, optimizer: str, data: str = "digits", **setting) -> dict[str, float]:
-    """Return the numbers of one `train` run: accuracies, the two tests at loss 0.1, loss, epochs and exponents.
+    """Return the numbers of one `train` run: accuracies, the two tests at loss 0.1,
+    loss, epochs and exponents.
 
-    ``digit`` and ``noise`` are the two out-of-distribution accuracies, ``id`` is that of validation, ``congruent`` that
-    of the test images with the pattern of their own class; the loss is in nats. A run that ends before it reaches the
-    loss 0.1 has NaN there, and one of fewer than five updates has NaN exponents.
+    ``digit`` and ``noise`` are the two out-of-distribution accuracies, ``id`` is that
+    of validation, ``congruent`` that of the test images with the pattern of their own
+    class; the loss is in nats. A run that ends before it reaches the loss 0.1 has NaN
+    there, and one of fewer than five updates has NaN exponents.
     """
     result = train(seed, optimizer, data, **setting)
-    exponents = {k: getattr(result.exponent, k) for k in ("p_ratio", "p_gain", "kappa", "r2")}
+    exponents = {
+        k: getattr(result.exponent, k) for k in ("p_ratio", "p_gain", "kappa", "r2")
+    }
     early = {f"{k}_early": result.early.get(k, np.nan) for k in ("digit", "noise")}
-    return result.accuracy | early | {"loss": result.loss, "epochs": float(result.epochs)} | exponents
+    return (
+        result.accuracy
+        | early
+        | {"loss": result.loss, "epochs": float(result.epochs)}
+        | exponents
+    )

@@ -1,4 +1,6 @@
-"""The large runs behind the tables on out-of-distribution accuracy; see `fl.simulate.ood` for one run."""
+"""The large runs behind the tables on out-of-distribution accuracy; see
+`fl.simulate.ood` for one run.
+"""
 
 import xarray as xr
 
@@ -6,8 +8,15 @@ from fl.simulate import ood
 from fl.stored import stored
 from fl.sweep import sweep
 
-SOME = ("exact -1", "exact +1", "GD", "Adam", "K-FAC 1e-6")  # the ends, the middle, and what lies between
-# label -> settings of `ood.run` that differ from the protocol's, and the methods that run with them
+SOME = (
+    "exact -1",
+    "exact +1",
+    "GD",
+    "Adam",
+    "K-FAC 1e-6",
+)  # the ends, the middle, and what lies between
+# label -> settings of `ood.run` that differ from the protocol's, and the methods that
+# run with them
 VARIANTS = {
     "500 epochs": ({"long": True}, tuple(ood.METHODS)),
     "eigenbasis": ({"basis": "eigen"}, tuple(ood.METHODS)),
@@ -47,17 +56,26 @@ def table(scale: str) -> xr.Dataset:
 
 @stored("ood_variants")
 def variants(scale: str) -> xr.Dataset:
-    """One thing changed at a time on the digits: length, coordinates, centring, cue, noise level.
+    """One thing changed at a time on the digits: length, coordinates, centring, cue,
+    noise level.
 
-    Length and coordinates change for all methods, the rest for `SOME`; what did not run is NaN.
+    Length and coordinates change for all methods, the rest for `SOME`; what did not run
+    is NaN.
     """
     seeds = {"smoke": 1, "book": 3, "paper": 5}[scale]
     parts = [
-        sweep(ood.run, {"optimizer": list(methods if scale == "paper" else SOME)}, range(seeds), **setting)
+        sweep(
+            ood.run,
+            {"optimizer": list(methods if scale == "paper" else SOME)},
+            range(seeds),
+            **setting,
+        )
         for setting, methods in VARIANTS.values()
     ]
     labels = xr.DataArray(list(VARIANTS), dims="variant", name="variant")
-    return xr.concat(parts, labels, join="outer").sel(optimizer=list(parts[0]["optimizer"].values))
+    return xr.concat(parts, labels, join="outer").sel(
+        optimizer=list(parts[0]["optimizer"].values)
+    )
 
 
 @stored("ood_settings")

@@ -1,11 +1,14 @@
-r"""Experiments on linear representation learning: one step, many steps, noise floors and transfer.
+r"""Experiments on linear representation learning: one step, many steps, noise floors
+and transfer.
 
-The model is :math:`\hat y = F G x`. A batch enters a step only through its second moments,
-:math:`\hat S = X^\top X/n` (dX, dX) and :math:`R = E^\top X/n` (dY, dX); with :math:`W = F_\star G_\star`
+The model is :math:`\hat y = F G x`. A batch enters a step only through its second
+moments, :math:`\hat S = X^\top X/n` (dX, dX) and :math:`R = E^\top X/n` (dY, dX); with
+:math:`W = F_\star G_\star`
 
 .. math:: \nabla_G = F^\top[(FG - W)\hat S - R],\qquad \nabla_F = [(FG - W)\hat S - R]\,G^\top.
 
-Samples stand in rows here, as [ZM25] has them. All functions of arrays broadcast over leading axes.
+Samples stand in rows here, as [ZM25] has them. All functions of arrays broadcast over
+leading axes.
 """
 
 from typing import NamedTuple
@@ -19,7 +22,9 @@ from fl import numerics, validate
 
 
 class Problem(NamedTuple):
-    """Covariance ``S`` (dX, dX), head ``F_star`` (dY, k) and features ``G_star`` (k, dX) with orthonormal rows."""
+    """Covariance ``S`` (dX, dX), head ``F_star`` (dY, k) and features ``G_star`` (k,
+    dX) with orthonormal rows.
+    """
 
     S: np.ndarray
     F_star: np.ndarray
@@ -32,47 +37,76 @@ class Problem(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Second moments of batches: ``S_hat`` (..., dX, dX) of the inputs, ``R`` (..., dY, dX) of noise and inputs."""
+    """Second moments of batches: ``S_hat`` (..., dX, dX) of the inputs, ``R`` (..., dY,
+    dX) of noise and inputs.
+    """
 
     S_hat: np.ndarray
     R: np.ndarray
 
 
-def problem(dX: int, dY: int, k: int, kappa_S: float, kappa_F: float, seed: int, invariant: bool = False) -> Problem:
-    r"""Return a random problem with log-spaced spectra of condition numbers ``kappa_S`` and ``kappa_F``.
+def problem(
+    dX: int,
+    dY: int,
+    k: int,
+    kappa_S: float,
+    kappa_F: float,
+    seed: int,
+    invariant: bool = False,
+) -> Problem:
+    r"""Return a random problem with log-spaced spectra of condition numbers ``kappa_S``
+    and ``kappa_F``.
 
-    tr S = dX, :math:`\lVert F_\star\rVert_F^2 = k`, all bases Haar-random. With ``invariant`` the teacher's rows are
-    eigenvectors of ``S``.
+    tr S = dX, :math:`\lVert F_\star\rVert_F^2 = k`, all bases Haar-random. With
+    ``invariant`` the teacher's rows are eigenvectors of ``S``.
 
     Raises:
         ValueError: unless k < dX, k <= dY and both condition numbers are >= 1.
     """
-    dX, dY, k = (validate.count(name, v) for name, v in [("dX", dX), ("dY", dY), ("k", k)])
+    dX, dY, k = (
+        validate.count(name, v) for name, v in [("dX", dX), ("dY", dY), ("k", k)]
+    )
     if k >= dX or k > dY:
         raise ValueError(f"k = {k}: must be < dX = {dX} and <= dY = {dY}")
-    kappa_S, kappa_F = validate.number("kappa_S", kappa_S, 1), validate.number("kappa_F", kappa_F, 1)
+    kappa_S, kappa_F = (
+        validate.number("kappa_S", kappa_S, 1),
+        validate.number("kappa_F", kappa_F, 1),
+    )
     rng = np.random.default_rng(seed)
     U = ortho_group.rvs(dX, random_state=rng)
     s, f = np.geomspace(kappa_S, 1, dX), np.geomspace(kappa_F, 1, k)
-    left, right = np.linalg.qr(rng.standard_normal((dY, k)))[0], np.linalg.qr(rng.standard_normal((k, k)))[0]
+    left, right = (
+        np.linalg.qr(rng.standard_normal((dY, k)))[0],
+        np.linalg.qr(rng.standard_normal((k, k)))[0],
+    )
     rows = np.linalg.qr(rng.standard_normal((dX, k)))[0].T
     picked = U[:, rng.permutation(dX)[:k]].T
     S = (U * (s * dX / s.sum())) @ U.T
-    return Problem((S + S.T) / 2, (left * (f * np.sqrt(k / np.sum(f**2)))) @ right, picked if invariant else rows)
+    return Problem(
+        (S + S.T) / 2,
+        (left * (f * np.sqrt(k / np.sum(f**2)))) @ right,
+        picked if invariant else rows,
+    )
 
 
 def start(p: Problem, angle: float, rng: np.random.Generator) -> np.ndarray:
-    """Return features (k, dX) with orthonormal rows, at ``angle`` (largest principal angle) from the teacher's."""
+    """Return features (k, dX) with orthonormal rows, at ``angle`` (largest principal
+    angle) from the teacher's.
+    """
     k, d = p.G_star.shape
     T = rng.standard_normal((k, d)) @ (np.eye(d) - p.G_star.T @ p.G_star)
     return _orthonormal(p.G_star + np.tan(angle) * T / np.linalg.norm(T, 2))
 
 
-def moments(p: Problem, n: int, sigma: float, rng: np.random.Generator, size: tuple = ()) -> Moments:
-    r"""Draw the second moments of ``size`` independent Gaussian batches of ``n`` samples with label noise ``sigma``.
+def moments(
+    p: Problem, n: int, sigma: float, rng: np.random.Generator, size: tuple = ()
+) -> Moments:
+    r"""Draw the second moments of ``size`` independent Gaussian batches of ``n``
+    samples with label noise ``sigma``.
 
-    Exact in law without drawing the samples (Bartlett): :math:`X^\top X = L A A^\top L^\top` with :math:`S = LL^\top`
-    and :math:`A` lower triangular, normal below, chi on the diagonal; :math:`E^\top X = \sigma Z A^\top L^\top`.
+    Exact in law without drawing the samples (Bartlett): :math:`X^\top X = L A A^\top
+    L^\top` with :math:`S = LL^\top` and :math:`A` lower triangular, normal below, chi
+    on the diagonal; :math:`E^\top X = \sigma Z A^\top L^\top`.
 
     Raises:
         ValueError: if n < dX (the law of the moments is then singular).
@@ -82,7 +116,9 @@ def moments(p: Problem, n: int, sigma: float, rng: np.random.Generator, size: tu
     A = np.tril(rng.standard_normal((*size, d, d)), -1)
     A[..., range(d), range(d)] = np.sqrt(rng.chisquare(n - np.arange(d), (*size, d)))
     LA = np.linalg.cholesky(p.S) @ A
-    return Moments(LA @ LA.mT / n, sigma * rng.standard_normal((*size, dY, d)) @ LA.mT / n)
+    return Moments(
+        LA @ LA.mT / n, sigma * rng.standard_normal((*size, dY, d)) @ LA.mT / n
+    )
 
 
 def population(p: Problem) -> Moments:
@@ -91,7 +127,9 @@ def population(p: Problem) -> Moments:
 
 
 def least_squares_head(p: Problem, G, m: Moments) -> np.ndarray:
-    """Return the least-squares head (..., dY, k) on the features ``G`` (..., k, dX), the step of size 1 in F."""
+    """Return the least-squares head (..., dY, k) on the features ``G`` (..., k, dX),
+    the step of size 1 in F.
+    """
     target = (p.W @ m.S_hat + m.R) @ G.mT
     return np.linalg.solve(G @ m.S_hat @ G.mT, target.mT).mT
 
@@ -101,10 +139,14 @@ def gradient(p: Problem, F, G, m: Moments) -> np.ndarray:
     return F.mT @ ((F @ G - p.W) @ m.S_hat - m.R)
 
 
-def direction(grad, F, S_hat, left: str = "I", right: str = "I", damping: float = 0.0) -> np.ndarray:
-    r"""Return the step :math:`P_G^{-1}\,\nabla_G\,(Q_G + \lambda I)^{-1}`, shape (..., k, dX).
+def direction(
+    grad, F, S_hat, left: str = "I", right: str = "I", damping: float = 0.0
+) -> np.ndarray:
+    r"""Return the step :math:`P_G^{-1}\,\nabla_G\,(Q_G + \lambda I)^{-1}`, shape (...,
+    k, dX).
 
-    ``left`` is I or FF (:math:`P_G = F^\top F`), ``right`` is I or S (:math:`Q_G = \hat S`); both of them make KFAC.
+    ``left`` is I or FF (:math:`P_G = F^\top F`), ``right`` is I or S (:math:`Q_G = \hat
+    S`); both of them make KFAC.
     """
     if left == "FF":
         grad = np.linalg.solve(F.mT @ F, grad)
@@ -114,46 +156,86 @@ def direction(grad, F, S_hat, left: str = "I", right: str = "I", damping: float 
 
 
 def feature_step(
-    p: Problem, F, G, m: Moments, eta: float, left: str = "I", right: str = "I", damping: float = 0.0
+    p: Problem,
+    F,
+    G,
+    m: Moments,
+    eta: float,
+    left: str = "I",
+    right: str = "I",
+    damping: float = 0.0,
 ) -> np.ndarray:
-    """Return the features after one step of size ``eta`` with the given factors, the head ``F`` held fixed.
+    """Return the features after one step of size ``eta`` with the given factors, the
+    head ``F`` held fixed.
 
     Raises:
-        ValueError: for an unknown factor, a rank-deficient head under ``FF``, or a singular batch covariance
-            (n < dX) under ``S`` without damping.
+        ValueError: for an unknown factor, a rank-deficient head under ``FF``, or a
+            singular batch covariance (n < dX) under ``S`` without damping.
     """
-    validate.choice("left", left, ["I", "FF"]), validate.choice("right", right, ["I", "S"])
+    (
+        validate.choice("left", left, ["I", "FF"]),
+        validate.choice("right", right, ["I", "S"]),
+    )
     damping = validate.number("damping", damping, 0)
     if left == "FF" and np.linalg.matrix_rank(F).min() < F.shape[-1]:
-        raise ValueError(f"F has rank {np.linalg.matrix_rank(F).min()}: P_G = F'F needs full column rank {F.shape[-1]}")
-    if right == "S" and damping == 0 and np.linalg.matrix_rank(m.S_hat, hermitian=True).min() < len(p.S):
-        raise ValueError(f"damping = 0: must be > 0, the batch covariance is singular (fewer than {len(p.S)} samples)")
+        raise ValueError(
+            f"F has rank {np.linalg.matrix_rank(F).min()}: P_G = F'F needs full column rank {F.shape[-1]}"
+        )
+    if (
+        right == "S"
+        and damping == 0
+        and np.linalg.matrix_rank(m.S_hat, hermitian=True).min() < len(p.S)
+    ):
+        raise ValueError(
+            f"damping = 0: must be > 0, the batch covariance is singular (fewer than {len(p.S)} samples)"
+        )
     return G - eta * direction(gradient(p, F, G, m), F, m.S_hat, left, right, damping)
 
 
 def descend(
-    p: Problem, G, eta: float, left="I", right="I", damping=0.0, steps: int = 2000, stop: float = 1e-10
+    p: Problem,
+    G,
+    eta: float,
+    left="I",
+    right="I",
+    damping=0.0,
+    steps: int = 2000,
+    stop: float = 1e-10,
 ) -> np.ndarray:
-    """Return the distances after each step of alternating descent on the population, from ``G`` until ``stop``.
+    """Return the distances after each step of alternating descent on the population,
+    from ``G`` until ``stop``.
 
-    Every step refits the head by least squares, then moves the features, then makes their rows orthonormal again.
+    Every step refits the head by least squares, then moves the features, then makes
+    their rows orthonormal again.
     """
     m, path = population(p), [distance(p, G)]
     while len(path) <= steps and path[-1] > stop:
-        G = _orthonormal(feature_step(p, least_squares_head(p, G, m), G, m, eta, left, right, damping))
+        G = _orthonormal(
+            feature_step(
+                p, least_squares_head(p, G, m), G, m, eta, left, right, damping
+            )
+        )
         path.append(distance(p, G))
     return np.array(path)
 
 
 def measured_factor(path) -> float:
-    """Return the factor per step over the last quarter of a path of distances; what came before selects the mode."""
+    """Return the factor per step over the last quarter of a path of distances; what
+    came before selects the mode.
+    """
     first = 3 * len(path) // 4
     return float((path[-1] / path[first]) ** (1 / (len(path) - 1 - first)))
 
 
 def angles(p: Problem, G, eta: float, steps: int, whitened: bool = True) -> np.ndarray:
-    """Return the principal angles, falling, along population KFAC with a least-squares head, shape (steps + 1, k)."""
-    root, m, path = numerics.psd_power(p.S, 0.5) if whitened else np.eye(len(p.S)), population(p), []
+    """Return the principal angles, falling, along population KFAC with a least-squares
+    head, shape (steps + 1, k).
+    """
+    root, m, path = (
+        numerics.psd_power(p.S, 0.5) if whitened else np.eye(len(p.S)),
+        population(p),
+        [],
+    )
     for _ in range(steps + 1):
         path.append(linalg.subspace_angles(root @ G.T, root @ p.G_star.T))
         G = feature_step(p, least_squares_head(p, G, m), G, m, eta, "FF", "S")
@@ -161,22 +243,49 @@ def angles(p: Problem, G, eta: float, steps: int, whitened: bool = True) -> np.n
 
 
 def distance(p: Problem, G) -> float:
-    """Return the sine of the largest principal angle between the rows of ``G`` and the teacher's."""
+    """Return the sine of the largest principal angle between the rows of ``G`` and the
+    teacher's.
+    """
     return numerics.subspace_distance(np.asarray(G).T, p.G_star.T)
 
 
-def step_spread(p: Problem, F, G, eta: float, n: int, sigma: float, kfac: bool, batches: int, seed: int) -> np.ndarray:
-    """Return the squared distances of one step's result from its mean over ``batches`` batches, shape (batches,)."""
+def step_spread(
+    p: Problem,
+    F,
+    G,
+    eta: float,
+    n: int,
+    sigma: float,
+    kfac: bool,
+    batches: int,
+    seed: int,
+) -> np.ndarray:
+    """Return the squared distances of one step's result from its mean over ``batches``
+    batches, shape (batches,).
+    """
     m = moments(p, n, sigma, np.random.default_rng(seed), (batches,))
-    G1 = G - eta * direction(gradient(p, F, G, m), F, m.S_hat, *(("FF", "S") if kfac else ("I", "I")))
+    G1 = G - eta * direction(
+        gradient(p, F, G, m), F, m.S_hat, *(("FF", "S") if kfac else ("I", "I"))
+    )
     return np.sum((G1 - G1.mean(0)) ** 2, axis=(1, 2)) * batches / (batches - 1)
 
 
-def wander(p: Problem, method: str, eta: float, n: int, sigma: float, steps: int, chains: int, seed: int) -> np.ndarray:
-    r"""Return :math:`\lVert T\rVert_F^2` of each chain after ``steps`` noisy steps from the teacher, shape (chains,).
+def wander(
+    p: Problem,
+    method: str,
+    eta: float,
+    n: int,
+    sigma: float,
+    steps: int,
+    chains: int,
+    seed: int,
+) -> np.ndarray:
+    r"""Return :math:`\lVert T\rVert_F^2` of each chain after ``steps`` noisy steps from
+    the teacher, shape (chains,).
 
-    ``method`` is sgd, kfac (head and features share the batch) or sgd separate (two batches). After each step the
-    features are written as :math:`G_\star + T` again, which changes no subspace.
+    ``method`` is sgd, kfac (head and features share the batch) or sgd separate (two
+    batches). After each step the features are written as :math:`G_\star + T` again,
+    which changes no subspace.
     """
     validate.choice("method", method, ["sgd", "sgd separate", "kfac"])
     rng, N = np.random.default_rng(seed), np.eye(len(p.S)) - p.G_star.T @ p.G_star
@@ -191,8 +300,12 @@ def wander(p: Problem, method: str, eta: float, n: int, sigma: float, steps: int
     return np.sum((G @ N) ** 2, axis=(1, 2))
 
 
-def transfer(p: Problem, G, F_new, n: int, sigma: float, draws: int, seed: int) -> np.ndarray:
-    """Return the excess risks of new least-squares heads on frozen ``G``, one per draw of ``n`` samples, (draws,)."""
+def transfer(
+    p: Problem, G, F_new, n: int, sigma: float, draws: int, seed: int
+) -> np.ndarray:
+    """Return the excess risks of new least-squares heads on frozen ``G``, one per draw
+    of ``n`` samples, (draws,).
+    """
     new = p._replace(F_star=np.asarray(F_new))
     rng, L = np.random.default_rng(seed), np.linalg.cholesky(p.S)
     X = rng.standard_normal((draws, n, len(p.S))) @ L.T
@@ -202,15 +315,20 @@ def transfer(p: Problem, G, F_new, n: int, sigma: float, draws: int, seed: int) 
     return np.sum(((F @ G - new.W) @ L) ** 2, axis=(1, 2))
 
 
-def batchnorm_gap(p: Problem, G, n: int, sigma: float, seed: int, refit: bool = True) -> float:
-    """Return the relative gap between the gradients in ``G`` with and without batch-norm on the features, by autograd.
+def batchnorm_gap(
+    p: Problem, G, n: int, sigma: float, seed: int, refit: bool = True
+) -> float:
+    """Return the relative gap between the gradients in ``G`` with and without
+    batch-norm on the features, by autograd.
 
-    With ``refit`` both networks carry their own least-squares head; without it the same function is computed by a
-    head that is off by 10 percent.
+    With ``refit`` both networks carry their own least-squares head; without it the same
+    function is computed by a head that is off by 10 percent.
     """
     rng = np.random.default_rng(seed)
     X = torch.tensor(rng.standard_normal((n, len(p.S))) @ np.linalg.cholesky(p.S).T)
-    Y = X @ torch.tensor(p.W.T) + sigma * torch.tensor(rng.standard_normal((n, len(p.F_star))))
+    Y = X @ torch.tensor(p.W.T) + sigma * torch.tensor(
+        rng.standard_normal((n, len(p.F_star)))
+    )
     grads = []
     for normalise in (False, True):
         weights = torch.tensor(np.asarray(G), requires_grad=True)

@@ -1,1 +1,3 @@
-"""Predictions: numpy and scipy only, deterministic, no random number, nothing from `fl.simulate`."""
+"""Predictions: numpy and scipy only, deterministic, no random number, nothing from
+`fl.simulate`.
+"""

@@ -1,11 +1,13 @@
 r"""How the exponent p turns the early feature towards the teacher, or away from it.
 
-Inputs :math:`x\sim N(0,\Sigma)`, labels :math:`y=f(\beta^\top x)+\text{noise}`. While the weights are still tiny, every
-neuron moves along the same direction :math:`v=\Sigma^p g` (up to its sign), where
-:math:`g=\frac1N\sum_i (y_i-\bar y)\,x_i` is the sample covariance of label and input.
+Inputs :math:`x\sim N(0,\Sigma)`, labels :math:`y=f(\beta^\top x)+\text{noise}`. While
+the weights are still tiny, every neuron moves along the same direction
+:math:`v=\Sigma^p g` (up to its sign), where :math:`g=\frac1N\sum_i (y_i-\bar y)\,x_i`
+is the sample covariance of label and input.
 
-Letters: ``beta`` is (d,) in the eigenbasis of :math:`\Sigma`, ``lam`` its eigenvalues (d,), ``n`` the number N of
-samples, :math:`\tau^2=\beta^\top\Sigma\beta`, ``c1`` the mean slope :math:`\mathbb E f'` of the link.
+Letters: ``beta`` is (d,) in the eigenbasis of :math:`\Sigma`, ``lam`` its eigenvalues
+(d,), ``n`` the number N of samples, :math:`\tau^2=\beta^\top\Sigma\beta`, ``c1`` the
+mean slope :math:`\mathbb E f'` of the link.
 """
 
 import numpy as np
@@ -15,7 +17,8 @@ from fl.tasks import Task
 
 
 def early_alignment(task: Task, p: float, n: float) -> float:
-    r"""Return A(p): the squared correlation of the early feature :math:`v^\top x` with :math:`\beta^\top x`.
+    r"""Return A(p): the squared correlation of the early feature :math:`v^\top x` with
+    :math:`\beta^\top x`.
 
     A ratio of expectations over training sets of ``n`` samples,
 
@@ -23,15 +26,19 @@ def early_alignment(task: Task, p: float, n: float) -> float:
               =\frac{s\,(\beta^\top\Sigma^{p+2}\beta)^2+\nu\,\beta^\top\Sigma^{2p+3}\beta}
               {\tau^2\,[\,s\,\beta^\top\Sigma^{2p+3}\beta+\nu\,\operatorname{tr}\Sigma^{2p+2}\,]},
 
-    with the weight of the signal :math:`s=c_1^2\bigl(1-\frac{N-2}{N(N-1)}\bigr)+\frac{m_{22}}{N}` and of the sampling
-    noise :math:`\nu=\frac{m_2}{N-1}`, where :math:`m_2` is the variance of the label and
-    :math:`m_{22}=\mathbb E[(f-\mathbb Ef)^2(u^2/\tau^2-1)]/\tau^2`, :math:`u=\beta^\top x`. Both expectations are exact
-    at every N. Derived in chapter "alignment".
+    with the weight of the signal
+    :math:`s=c_1^2\bigl(1-\frac{N-2}{N(N-1)}\bigr)+\frac{m_{22}}{N}` and of the sampling
+    noise :math:`\nu=\frac{m_2}{N-1}`, where :math:`m_2` is the variance of the label
+    and :math:`m_{22}=\mathbb E[(f-\mathbb Ef)^2(u^2/\tau^2-1)]/\tau^2`,
+    :math:`u=\beta^\top x`. Both expectations are exact at every N. Derived in chapter
+    "alignment".
 
     Args:
         task: a single-index task of dimension d.
-        p: the exponent of the preconditioner :math:`\Sigma^p`; null directions of :math:`\Sigma` stay null.
-        n: number of training samples, a whole number >= 2, or ``inf`` for the gradient without sampling noise.
+        p: the exponent of the preconditioner :math:`\Sigma^p`; null directions of
+            :math:`\Sigma` stay null.
+        n: number of training samples, a whole number >= 2, or ``inf`` for the gradient
+            without sampling noise.
 
     Raises:
         ValueError: for a multi-index task, a p that is not finite, or n < 2.
@@ -47,18 +54,23 @@ def early_alignment(task: Task, p: float, n: float) -> float:
     (tau,) = task.tau
     overlap, energy = beta**2 @ lam ** (p + 2), beta**2 @ lam ** (2 * p + 3)
     top = signal * overlap**2 + noise * energy
-    return float(top / (tau**2 * (signal * energy + noise * np.sum(lam ** (2 * p + 2)))))
+    return float(
+        top / (tau**2 * (signal * energy + noise * np.sum(lam ** (2 * p + 2))))
+    )
 
 
 def gradient_weights(task: Task, n: float) -> tuple[float, float]:
-    r"""Return the weights s and :math:`\nu` of signal and sampling noise in :math:`\mathbb E\,gg^\top`.
+    r"""Return the weights s and :math:`\nu` of signal and sampling noise in
+    :math:`\mathbb E\,gg^\top`.
 
     .. math:: \mathbb E\,gg^\top=s\,\Sigma\beta\beta^\top\Sigma+\nu\,\Sigma,
 
-    with s and :math:`\nu` as in `early_alignment`; they are :math:`c_1^2` and 0 for infinitely many samples.
+    with s and :math:`\nu` as in `early_alignment`; they are :math:`c_1^2` and 0 for
+    infinitely many samples.
 
     Raises:
-        ValueError: for a multi-index task, or n that is neither a whole number >= 2 nor ``inf``.
+        ValueError: for a multi-index task, or n that is neither a whole number >= 2 nor
+            ``inf``.
     """
     eigenbasis(task)  # one direction
     c1, m2, m22 = label_moments(task)
@@ -69,22 +81,36 @@ def gradient_weights(task: Task, n: float) -> tuple[float, float]:
 
 
 def label_moments(task: Task) -> tuple[float, float, float]:
-    r"""Return the three numbers through which link and noise enter: :math:`c_1`, :math:`m_2`, :math:`m_{22}`."""
+    r"""Return the three numbers through which link and noise enter: :math:`c_1`,
+    :math:`m_2`, :math:`m_{22}`.
+    """
     link, (tau,) = task.teacher.link, task.tau
     mean, variance, c1 = link.moments(tau)
     kinks = [k / tau for k in link.kinks]
-    m22 = numerics.gaussian_mean(lambda z: (link(tau * z) - mean) ** 2 * (z**2 - 1), kinks) / tau**2
+    m22 = (
+        numerics.gaussian_mean(
+            lambda z: (link(tau * z) - mean) ** 2 * (z**2 - 1), kinks
+        )
+        / tau**2
+    )
     return c1, variance + task.noise_variance, m22
 
 
 def eigenbasis(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return the non-zero eigenvalues of the covariance and the teacher direction in their basis, both (r,).
+    r"""Return the non-zero eigenvalues of the covariance and the teacher direction in
+    their basis, both (r,).
 
     Raises:
         ValueError: if the teacher has more than one direction.
     """
     if len(task.teacher.directions) != 1:
-        raise ValueError(f"task has {len(task.teacher.directions)} teacher directions: must be one")
-    lam, U, beta = task.spectrum.eigenvalues, task.spectrum.rotation, task.teacher.directions[0]
+        raise ValueError(
+            f"task has {len(task.teacher.directions)} teacher directions: must be one"
+        )
+    lam, U, beta = (
+        task.spectrum.eigenvalues,
+        task.spectrum.rotation,
+        task.teacher.directions[0],
+    )
     beta = beta if U is None else U.T @ beta
     return lam[lam > 0], beta[lam > 0]

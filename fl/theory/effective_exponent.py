@@ -1,16 +1,20 @@
-r"""Which power of the input covariance is an optimizer? The multiplier of the gradient along each eigendirection.
+r"""Which power of the input covariance is an optimizer? The multiplier of the gradient
+along each eigendirection.
 
-A first layer W (h, d) sees Gaussian inputs of covariance S, with eigenvalues :math:`\lambda_k` and eigenvectors
-:math:`u_k`; what lies above passes the factor :math:`a_j` to neuron j, whose Hessian block is :math:`a_j^2S`. With
-errors :math:`\Delta_{jk}` of the weights along :math:`u_k` and label noise :math:`\sigma` the gradient of B inputs has
+A first layer W (h, d) sees Gaussian inputs of covariance S, with eigenvalues
+:math:`\lambda_k` and eigenvectors :math:`u_k`; what lies above passes the factor
+:math:`a_j` to neuron j, whose Hessian block is :math:`a_j^2S`. With errors
+:math:`\Delta_{jk}` of the weights along :math:`u_k` and label noise :math:`\sigma` the
+gradient of B inputs has
 
 .. math:: \mathbb E g_{jk}=a_j^2\lambda_k\Delta_{jk},\qquad
           \mathbb E g_{jk}^2=a_j^4\Bigl(1+\frac1B\Bigr)\lambda_k^2\Delta_{jk}^2
           +\frac{a_j^2\lambda_k}{B}\Bigl(\sigma^2+a_j^2\sum_l\lambda_l\Delta_{jl}^2\Bigr).
 
-The *multiplier* is the least-squares ratio of update and gradient along :math:`u_k`; its slope in log-log coordinates
-is the exponent p, exact for updates :math:`G\,S^p`. All results are derived in chapter "effective_exponent"; a
-multiplier is known up to one common factor, the learning rate.
+The *multiplier* is the least-squares ratio of update and gradient along :math:`u_k`;
+its slope in log-log coordinates is the exponent p, exact for updates :math:`G\,S^p`.
+All results are derived in chapter "effective_exponent"; a multiplier is known up to one
+common factor, the learning rate.
 """
 
 import numpy as np
@@ -22,13 +26,15 @@ MUON = (3.4445, -4.7750, 2.0315)  # the quintic of the published Newton-Schulz i
 
 
 def slope(lam, multiplier) -> float:
-    r"""Return the exponent: the least-squares slope of log ``multiplier`` (d,) on :math:`\log\lambda` (d,).
+    r"""Return the exponent: the least-squares slope of log ``multiplier`` (d,) on
+    :math:`\log\lambda` (d,).
 
     >>> round(slope([4.0, 2.0, 1.0], [0.5, 1.0, 2.0]), 6)
     -1.0
 
     Raises:
-        ValueError: for values that are not > 0, fewer than two directions or equal eigenvalues.
+        ValueError: for values that are not > 0, fewer than two directions or equal
+            eigenvalues.
     """
     lam = validate.positive("lam", lam)
     m = validate.positive("multiplier", multiplier, (len(lam),))
@@ -38,41 +44,60 @@ def slope(lam, multiplier) -> float:
     return float(x @ np.log(m) / (x @ x))
 
 
-def second_moment(lam, signal: float, noise: float, batch: float = np.inf) -> np.ndarray:
-    r"""Return :math:`\mathbb E g_k^2` (d,) for :math:`a=1` and :math:`\lvert\Delta_k\rvert` = ``signal`` everywhere.
+def second_moment(
+    lam, signal: float, noise: float, batch: float = np.inf
+) -> np.ndarray:
+    r"""Return :math:`\mathbb E g_k^2` (d,) for :math:`a=1` and
+    :math:`\lvert\Delta_k\rvert` = ``signal`` everywhere.
 
     ``batch`` = inf is the whole population, without label noise or sampling noise.
     """
     lam = validate.positive("lam", lam)
-    signal, noise = validate.number("signal", signal, 0), validate.number("noise", noise, 0)
+    signal, noise = (
+        validate.number("signal", signal, 0),
+        validate.number("noise", noise, 0),
+    )
     share = _share(batch)
-    return (1 + share) * (lam * signal) ** 2 + share * lam * (noise**2 + signal**2 * lam.sum())
+    return (1 + share) * (lam * signal) ** 2 + share * lam * (
+        noise**2 + signal**2 * lam.sum()
+    )
 
 
 def damped(lam, damping: float, output: float = 1.0) -> np.ndarray:
-    r"""Return :math:`1/(g\lambda+\delta)` (d,): K-FAC and the natural gradient, ``output`` g is the other factor.
+    r"""Return :math:`1/(g\lambda+\delta)` (d,): K-FAC and the natural gradient,
+    ``output`` g is the other factor.
 
-    The local exponent is :math:`-g\lambda/(g\lambda+\delta)`: -1 well above :math:`\delta/g`, 0 well below.
+    The local exponent is :math:`-g\lambda/(g\lambda+\delta)`: -1 well above
+    :math:`\delta/g`, 0 well below.
     """
-    lam, output = validate.positive("lam", lam), validate.number("output", output, 0, open_low=True)
+    lam, output = (
+        validate.positive("lam", lam),
+        validate.number("output", output, 0, open_low=True),
+    )
     return 1 / (output * lam + validate.number("damping", damping, 0))
 
 
 def normalised(moment) -> np.ndarray:
-    r"""Return ``moment`` to the power -1/2, (d,): what divides by the size of the gradient itself.
+    r"""Return ``moment`` to the power -1/2, (d,): what divides by the size of the
+    gradient itself.
 
-    With :math:`\mathbb E g_k^2` this is Adam on its axes, SOAP in any basis, and the polar factor of a wide layer. The
-    noise part of the moment is proportional to :math:`\lambda`, its signal part to :math:`\lambda^2`: p = -1/2 and -1.
+    With :math:`\mathbb E g_k^2` this is Adam on its axes, SOAP in any basis, and the
+    polar factor of a wide layer. The noise part of the moment is proportional to
+    :math:`\lambda`, its signal part to :math:`\lambda^2`: p = -1/2 and -1.
     """
     return validate.positive("moment", moment) ** -0.5
 
 
-def averaged(lam, signal: float, noise: float, batch: float, memory: float, window: int) -> np.ndarray:
-    r"""Return the share (d,) of a window's gradient sum that reaches the update through an average of ``memory``.
+def averaged(
+    lam, signal: float, noise: float, batch: float, memory: float, window: int
+) -> np.ndarray:
+    r"""Return the share (d,) of a window's gradient sum that reaches the update through
+    an average of ``memory``.
 
     The constant part passes whole. Of independent noise a window of L steps sees
-    :math:`1-\frac1L\frac{\beta(1-\beta^L)}{1-\beta}`, the rest falls outside. In between the two parts count by their
-    squares in the sum over the window, which are as :math:`L\mu^2` to the variance.
+    :math:`1-\frac1L\frac{\beta(1-\beta^L)}{1-\beta}`, the rest falls outside. In
+    between the two parts count by their squares in the sum over the window, which are
+    as :math:`L\mu^2` to the variance.
     """
     beta, L = validate.number("memory", memory, 0, 1), validate.count("window", window)
     mean = (validate.positive("lam", lam) * signal) ** 2
@@ -82,59 +107,76 @@ def averaged(lam, signal: float, noise: float, batch: float, memory: float, wind
 
 
 def hutchinson_square(S, batch: float = np.inf) -> np.ndarray:
-    r"""Return the mean square (d,) of Hutchinson's estimate :math:`z\odot\hat Sz`, random signs z, of the diagonal.
+    r"""Return the mean square (d,) of Hutchinson's estimate :math:`z\odot\hat Sz`,
+    random signs z, of the diagonal.
 
     .. math:: \mathbb E\hat h_r^2=\Bigl(1+\frac1B\Bigr)(S^2)_{rr}+\frac{S_{rr}\operatorname{tr}S}{B}.
 
-    On the axes it is :math:`\lambda_r^2` while :math:`\lambda_r\gg\operatorname{tr}S/B`, and proportional to
-    :math:`\lambda_r` below: there AdaHessian sees a square root of the curvature.
+    On the axes it is :math:`\lambda_r^2` while
+    :math:`\lambda_r\gg\operatorname{tr}S/B`, and proportional to :math:`\lambda_r`
+    below: there AdaHessian sees a square root of the curvature.
     """
     S, share = validate.psd("S", S), _share(batch)
     return (1 + share) * (S**2).sum(1) + share * np.diag(S) * np.trace(S)
 
 
 def clipped(lam, clip: float, spread) -> np.ndarray:
-    r"""Return the multiplier (d,) of :math:`\mathrm{clip}(m/\lambda,\rho)` for Gaussian m of standard deviation s.
+    r"""Return the multiplier (d,) of :math:`\mathrm{clip}(m/\lambda,\rho)` for Gaussian
+    m of standard deviation s.
 
-    By Stein's identity it is
-    :math:`\Pr(\lvert m\rvert<\rho\lambda)/\lambda=\operatorname{erf}(\rho\lambda/s\sqrt2)/\lambda`. Unclipped this is
-    :math:`1/\lambda`; where nearly all is clipped it is :math:`\sqrt{2/\pi}\,\rho/s`, sign descent.
+    By Stein's identity it is :math:`\Pr(\lvert
+    m\rvert<\rho\lambda)/\lambda=\operatorname{erf}(\rho\lambda/s\sqrt2)/\lambda`.
+    Unclipped this is :math:`1/\lambda`; where nearly all is clipped it is
+    :math:`\sqrt{2/\pi}\,\rho/s`, sign descent.
     """
     lam = validate.positive("lam", lam)
     s = validate.positive("spread", spread, (len(lam),))
-    return special.erf(validate.number("clip", clip, 0, open_low=True) * lam / (s * np.sqrt(2))) / lam
+    return (
+        special.erf(
+            validate.number("clip", clip, 0, open_low=True) * lam / (s * np.sqrt(2))
+        )
+        / lam
+    )
 
 
 def ascent(lam, rho: float, size: float) -> np.ndarray:
-    r"""Return :math:`1+\rho\lambda/\lvert g\rvert` (d,): SAM where the loss is quadratic, ``size`` the gradient's norm.
+    r"""Return :math:`1+\rho\lambda/\lvert g\rvert` (d,): SAM where the loss is
+    quadratic, ``size`` the gradient's norm.
 
-    The local exponent is :math:`x/(1+x)` with :math:`x=\rho\lambda/\lvert g\rvert`: 0 while the gradient is large, and
-    +1 as it vanishes.
+    The local exponent is :math:`x/(1+x)` with :math:`x=\rho\lambda/\lvert g\rvert`: 0
+    while the gradient is large, and +1 as it vanishes.
     """
     size = validate.number("size", size, 0, open_low=True)
     return 1 + validate.number("rho", rho, 0) * validate.positive("lam", lam) / size
 
 
 def polar(lam, fluctuation: float = 0.0) -> np.ndarray:
-    r"""Return the multiplier (d,) of the polar factor of a noise gradient: that of :math:`\mathbb E(G^\top G)^{1/2}`.
+    r"""Return the multiplier (d,) of the polar factor of a noise gradient: that of
+    :math:`\mathbb E(G^\top G)^{1/2}`.
 
-    ``fluctuation`` :math:`\epsilon` is the relative variance of :math:`G^\top G`: 1/h for h independent rows of
-    covariance S, 1/h + 1/B if they share one batch of B inputs. To second order
+    ``fluctuation`` :math:`\epsilon` is the relative variance of :math:`G^\top G`: 1/h
+    for h independent rows of covariance S, 1/h + 1/B if they share one batch of B
+    inputs. To second order
 
     .. math:: \lambda_k^{-1/2}\Bigl[1-\frac{\epsilon}{2}\sum_l\frac{(1+1\{k=l\})\,\lambda_l}
               {(\sqrt{\lambda_k}+\sqrt{\lambda_l})^2}\Bigr].
     """
-    lam, epsilon = validate.positive("lam", lam), validate.number("fluctuation", fluctuation, 0, 1)
+    lam, epsilon = (
+        validate.positive("lam", lam),
+        validate.number("fluctuation", fluctuation, 0, 1),
+    )
     root = np.sqrt(lam)
     terms = lam * (1 + np.eye(len(lam))) / (root[:, None] + root) ** 2
     return (1 - epsilon / 2 * terms.sum(1)) / root
 
 
 def newton_schulz(moment) -> np.ndarray:
-    r"""Return what Muon's unfinished iteration multiplies singular values by, for G'G of eigenvalues ``moment`` (d,).
+    r"""Return what Muon's unfinished iteration multiplies singular values by, for G'G
+    of eigenvalues ``moment`` (d,).
 
-    The values :math:`s_k=\sqrt{m_k/\sum m}` are sent to :math:`\phi(s)=as+bs^3+cs^5` five times; the multiplier is
-    :math:`\phi^{(5)}(s_k)/s_k`, within a third of the polar factor's :math:`1/s_k`.
+    The values :math:`s_k=\sqrt{m_k/\sum m}` are sent to :math:`\phi(s)=as+bs^3+cs^5`
+    five times; the multiplier is :math:`\phi^{(5)}(s_k)/s_k`, within a third of the
+    polar factor's :math:`1/s_k`.
     """
     moment = validate.positive("moment", moment)
     s = start = np.sqrt(moment / moment.sum())
@@ -144,18 +186,25 @@ def newton_schulz(moment) -> np.ndarray:
 
 
 def two_sided(lam, h: int, memory: float, momentum: float) -> np.ndarray:
-    r"""Return the multiplier (d,) of Shampoo, exponents -1/4, on noise gradients with h rows.
+    r"""Return the multiplier (d,) of Shampoo, exponents -1/4, on noise gradients with h
+    rows.
 
-    The right factor gives :math:`\lambda^{-1/4}`. The left factor holds the gradient of age s with the weight
-    :math:`w_s=(1-\beta)\beta^s`, and the rest, many independent gradients, is :math:`\operatorname{tr}S` times the
-    identity; so the part of the averaged gradient that has age s is multiplied by
-    :math:`[1-w_s+w_s\,h\lambda_k/\operatorname{tr}S]^{-1/4}`. Its shares are :math:`(1-\mu)\mu^s`.
+    The right factor gives :math:`\lambda^{-1/4}`. The left factor holds the gradient of
+    age s with the weight :math:`w_s=(1-\beta)\beta^s`, and the rest, many independent
+    gradients, is :math:`\operatorname{tr}S` times the identity; so the part of the
+    averaged gradient that has age s is multiplied by
+    :math:`[1-w_s+w_s\,h\lambda_k/\operatorname{tr}S]^{-1/4}`. Its shares are
+    :math:`(1-\mu)\mu^s`.
 
-    Long memory, :math:`h(1-\beta)\to0`: p = -1/4. No memory: :math:`\lambda^{-1/2}`, the polar factor. In between it is
-    leading order in h over the number of independent directions that the left factor averages.
+    Long memory, :math:`h(1-\beta)\to0`: p = -1/4. No memory: :math:`\lambda^{-1/2}`,
+    the polar factor. In between it is leading order in h over the number of independent
+    directions that the left factor averages.
     """
     lam = validate.positive("lam", lam)
-    beta, mu = validate.number("memory", memory, 0, 1), validate.number("momentum", momentum, 0, 1)
+    beta, mu = (
+        validate.number("memory", memory, 0, 1),
+        validate.number("momentum", momentum, 0, 1),
+    )
     age = np.arange(1000)
     weight, share = (1 - beta) * beta**age, (1 - mu) * mu**age
     inner = 1 - weight + np.outer(lam * validate.count("h", h) / lam.sum(), weight)
@@ -163,11 +212,13 @@ def two_sided(lam, h: int, memory: float, momentum: float) -> np.ndarray:
 
 
 def matrix_gain(gram, seen, function) -> np.ndarray:
-    r"""Return the multiplier (d,) along the axes of an update :math:`G\,f(\Gamma)` where :math:`G^\top G` is ``seen``.
+    r"""Return the multiplier (d,) along the axes of an update :math:`G\,f(\Gamma)`
+    where :math:`G^\top G` is ``seen``.
 
-    ``gram`` is :math:`\Gamma` (d, d), ``function`` takes its eigenvalues to those of :math:`f(\Gamma)`. The multiplier
-    is :math:`(f(\Gamma)C)_{kk}/C_{kk}` with C = ``seen``: a power of :math:`\lambda_k` only if the eigenvectors of
-    :math:`\Gamma` are the axes.
+    ``gram`` is :math:`\Gamma` (d, d), ``function`` takes its eigenvalues to those of
+    :math:`f(\Gamma)`. The multiplier is :math:`(f(\Gamma)C)_{kk}/C_{kk}` with C =
+    ``seen``: a power of :math:`\lambda_k` only if the eigenvectors of :math:`\Gamma`
+    are the axes.
     """
     values, vectors = np.linalg.eigh(validate.psd("gram", gram))
     C = validate.psd("seen", seen)
@@ -175,10 +226,12 @@ def matrix_gain(gram, seen, function) -> np.ndarray:
 
 
 def turned(diagonal, U) -> np.ndarray:
-    r"""Return the multiplier (d,) along the columns :math:`u_k` of U of a diagonal preconditioner ``diagonal`` (d,).
+    r"""Return the multiplier (d,) along the columns :math:`u_k` of U of a diagonal
+    preconditioner ``diagonal`` (d,).
 
-    It is :math:`u_k^\top Du_k=\sum_rU_{rk}^2D_r` for gradients whose covariance has the eigenvectors :math:`u_k`: an
-    average over coordinates that levels the multipliers, whatever D is.
+    It is :math:`u_k^\top Du_k=\sum_rU_{rk}^2D_r` for gradients whose covariance has the
+    eigenvectors :math:`u_k`: an average over coordinates that levels the multipliers,
+    whatever D is.
     """
     D = validate.positive("diagonal", diagonal)
     return validate.array("U", U, (len(D), len(D))).T ** 2 @ D

@@ -1,12 +1,14 @@
-r"""Which of two cues does a linear rule follow? Predictions for the tests that set a digit against a pattern.
+r"""Which of two cues does a linear rule follow? Predictions for the tests that set a
+digit against a pattern.
 
-With :math:`m_c` the mean of class c after centring and :math:`\Sigma` the covariance of all training inputs, the rule
+With :math:`m_c` the mean of class c after centring and :math:`\Sigma` the covariance of
+all training inputs, the rule
 
 .. math:: \hat y(x)=\arg\max_c\; m_c^\top\Sigma^p\bigl(x-\tfrac12m_c\bigr)
 
-is what the first step of a preconditioned network sees: its rows move along the :math:`\Sigma^pm_c`. At p = 0 it takes
-the nearest class mean; at p = -1 its directions are the linear discriminants. Derived in the chapter `ood`, like all
-of this module.
+is what the first step of a preconditioned network sees: its rows move along the
+:math:`\Sigma^pm_c`. At p = 0 it takes the nearest class mean; at p = -1 its directions
+are the linear discriminants. Derived in the chapter `ood`, like all of this module.
 """
 
 import numpy as np
@@ -14,11 +16,13 @@ from scipy.special import ndtr
 
 from fl import validate
 
-FLOOR = 1e-6  # of the largest eigenvalue, added to the covariance before its power is taken
+# of the largest eigenvalue, added to the covariance before its power is taken
+FLOOR = 1e-6
 
 
 def class_means(X, labels) -> np.ndarray:
-    """Return the means of the classes minus the mean of all rows, (C, d), classes in the order of their labels.
+    """Return the means of the classes minus the mean of all rows, (C, d), classes in
+    the order of their labels.
 
     Args:
         X: inputs (n, d), one row per image.
@@ -32,13 +36,16 @@ def class_means(X, labels) -> np.ndarray:
 
 
 def directions(X, labels, p: float) -> np.ndarray:
-    r"""Return :math:`\Sigma^p m_c` for all classes, (C, d); at p = -1 the linear discriminant directions.
+    r"""Return :math:`\Sigma^p m_c` for all classes, (C, d); at p = -1 the linear
+    discriminant directions.
 
-    :math:`\Sigma` is the covariance of all rows, with ``FLOOR`` times its largest eigenvalue added. It holds the
-    variance between classes too; for p = -1 this changes the directions' lengths but not their span.
+    :math:`\Sigma` is the covariance of all rows, with ``FLOOR`` times its largest
+    eigenvalue added. It holds the variance between classes too; for p = -1 this changes
+    the directions' lengths but not their span.
 
     Raises:
-        ValueError: if the shapes do not fit, a number is not finite, or the inputs are all the same.
+        ValueError: if the shapes do not fit, a number is not finite, or the inputs are
+            all the same.
     """
     X, labels = _labelled(X, labels)
     p = validate.number("p", p)
@@ -50,10 +57,12 @@ def directions(X, labels, p: float) -> np.ndarray:
 
 
 def linear_rule(X, labels, new, p: float) -> np.ndarray:
-    """Return the classes (k,) of the rows of ``new`` (k, d) by the rule learned on ``X`` (n, d) and ``labels`` (n,).
+    """Return the classes (k,) of the rows of ``new`` (k, d) by the rule learned on
+    ``X`` (n, d) and ``labels`` (n,).
 
     Raises:
-        ValueError: if the shapes do not fit, a number is not finite, or the inputs are all the same.
+        ValueError: if the shapes do not fit, a number is not finite, or the inputs are
+            all the same.
     """
     X, labels = _labelled(X, labels)
     new = validate.array("new", new, ("k", X.shape[1]))
@@ -63,10 +72,12 @@ def linear_rule(X, labels, new, p: float) -> np.ndarray:
 
 
 def share_in_span(W, V, metric) -> float:
-    r"""Return the share of :math:`\mathrm{tr}(WMW^\top)` that the rows of W (h, d) have in the span of V's (c, d).
+    r"""Return the share of :math:`\mathrm{tr}(WMW^\top)` that the rows of W (h, d) have
+    in the span of V's (c, d).
 
-    Lengths and right angles are those of the PSD ``metric`` M (d, d); with M the covariance of the inputs the share is
-    that of the variance of the pre-activations ``W x``.
+    Lengths and right angles are those of the PSD ``metric`` M (d, d); with M the
+    covariance of the inputs the share is that of the variance of the pre-activations
+    ``W x``.
 
     Raises:
         ValueError: if the shapes do not fit, M is not PSD, or W has no length.
@@ -79,20 +90,24 @@ def share_in_span(W, V, metric) -> float:
         raise ValueError(f"metric has shape {root.shape}: must be {(W.shape[1],) * 2}")
     W, V = W @ root, V @ root
     if not W.any():
-        raise ValueError("W has no length in this metric: must have a row that is not zero")
+        raise ValueError(
+            "W has no length in this metric: must have a row that is not zero"
+        )
     _, s, basis = np.linalg.svd(V, full_matrices=False)
     inside = W @ basis[s > 1e-10 * s[0]].T
     return float(np.sum(inside**2) / np.sum(W**2))
 
 
 def pattern_reading(digit, neither=0.0, agree: float = 0.1, congruent: float = 1.0):
-    r"""Return the accuracy N against the pattern, given the accuracy D against the digit where the two disagree.
+    r"""Return the accuracy N against the pattern, given the accuracy D against the
+    digit where the two disagree.
 
     .. math:: N = aC + (1-a)(1 - D - \nu)
 
-    with a = ``agree`` the share of test images whose two cues agree, C = ``congruent`` the accuracy there, and
-    :math:`\nu` = ``neither`` the share of conflicts in which neither cue is followed. For a = 1/10 and C = 1 this is
-    :math:`D + N = 1 + 0.1D - 0.9\nu`. Exact if D and :math:`\nu` are those of the same conflicting images.
+    with a = ``agree`` the share of test images whose two cues agree, C = ``congruent``
+    the accuracy there, and :math:`\nu` = ``neither`` the share of conflicts in which
+    neither cue is followed. For a = 1/10 and C = 1 this is :math:`D + N = 1 + 0.1D -
+    0.9\nu`. Exact if D and :math:`\nu` are those of the same conflicting images.
 
     >>> float(pattern_reading(1.0))  # who reads digits alone is right about a tenth of the patterns
     0.1
@@ -104,35 +119,48 @@ def pattern_reading(digit, neither=0.0, agree: float = 0.1, congruent: float = 1
     for name, value in [("digit", digit), ("neither", neither)]:
         if not ((value >= 0) & (value <= 1)).all():
             raise ValueError(f"{name} = {value}: must lie in [0, 1]")
-    agree, congruent = validate.number("agree", agree, 0, 1), validate.number("congruent", congruent, 0, 1)
+    agree, congruent = (
+        validate.number("agree", agree, 0, 1),
+        validate.number("congruent", congruent, 0, 1),
+    )
     return (agree * congruent + (1 - agree) * (1 - digit - neither))[()]
 
 
 def two_cues(a: float, b: float, v: float, w: float, p: float) -> tuple[float, float]:
-    r"""Return the accuracies (D, C) of the linear rule in the plane where the two cues disagree and where they agree.
+    r"""Return the accuracies (D, C) of the linear rule in the plane where the two cues
+    disagree and where they agree.
 
-    Two equally frequent classes :math:`y=\pm1` with inputs :math:`x = y(a, b) + (\sqrt v\,z_1, \sqrt w\,z_2)`: the
-    first coordinate is the digit, the second the pattern, which the test turns round. The rule is the sign of
-    :math:`\beta^\top x` with :math:`\beta=\Sigma^p(a,b)`, hence
+    Two equally frequent classes :math:`y=\pm1` with inputs :math:`x = y(a, b) + (\sqrt
+    v\,z_1, \sqrt w\,z_2)`: the first coordinate is the digit, the second the pattern,
+    which the test turns round. The rule is the sign of :math:`\beta^\top x` with
+    :math:`\beta=\Sigma^p(a,b)`, hence
 
     .. math:: D=\Phi\Bigl(\frac{a\beta_1-b\beta_2}{\sqrt{v\beta_1^2+w\beta_2^2}}\Bigr),\qquad
               C=\Phi\Bigl(\frac{a\beta_1+b\beta_2}{\sqrt{v\beta_1^2+w\beta_2^2}}\Bigr).
 
-    At p = 0 the larger of :math:`a^2, b^2` wins; at p = -1 the larger of :math:`a^2/v, b^2/w`.
+    At p = 0 the larger of :math:`a^2, b^2` wins; at p = -1 the larger of :math:`a^2/v,
+    b^2/w`.
 
     Raises:
         ValueError: if a or b is not positive, v or w not positive, or p not finite.
     """
-    a, b, v, w = (validate.number(k, x, 0, open_low=True) for k, x in zip("abvw", (a, b, v, w), strict=True))
+    a, b, v, w = (
+        validate.number(k, x, 0, open_low=True)
+        for k, x in zip("abvw", (a, b, v, w), strict=True)
+    )
     m = np.array([a, b])
     values, vectors = np.linalg.eigh(np.outer(m, m) + np.diag([v, w]))
     beta = (vectors * values ** validate.number("p", p)) @ vectors.T @ m
     noise = np.sqrt(v * beta[0] ** 2 + w * beta[1] ** 2)
-    return tuple(float(ndtr((a * beta[0] + sign * b * beta[1]) / noise)) for sign in (-1, 1))
+    return tuple(
+        float(ndtr((a * beta[0] + sign * b * beta[1]) / noise)) for sign in (-1, 1)
+    )
 
 
 def _labelled(X, labels) -> tuple[np.ndarray, np.ndarray]:
     X, labels = validate.array("X", X, ("n", "d")), np.asarray(labels)
     if labels.shape != (len(X),):
-        raise ValueError(f"labels has shape {labels.shape}: must be ({len(X)},), one for each row of X")
+        raise ValueError(
+            f"labels has shape {labels.shape}: must be ({len(X)},), one for each row of X"
+        )
     return X, labels

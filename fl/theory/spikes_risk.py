@@ -1,8 +1,10 @@
-r"""The ridge risk after a step of order one: a closed form, derived from the Gaussian equivalent features.
+r"""The ridge risk after a step of order one: a closed form, derived from the Gaussian
+equivalent features.
 
-Given W1, the features behave in the risk like :math:`\mu_1W_1^\top x+\mu_\perp z`. Ridge with n = psi1 d samples on
-them is ridge on infinite data with a larger penalty :math:`\kappa`, inflated by :math:`1/(1-\gamma)`; the step enters
-only through one resolvent quadratic form :math:`T(s)={\beta^\star}^\top(W_1W_1^\top+s)^{-1}\beta^\star`.
+Given W1, the features behave in the risk like :math:`\mu_1W_1^\top x+\mu_\perp z`.
+Ridge with n = psi1 d samples on them is ridge on infinite data with a larger penalty
+:math:`\kappa`, inflated by :math:`1/(1-\gamma)`; the step enters only through one
+resolvent quadratic form :math:`T(s)={\beta^\star}^\top(W_1W_1^\top+s)^{-1}\beta^\star`.
 """
 
 from typing import NamedTuple
@@ -15,7 +17,9 @@ from fl.theory.spikes import Pair, companion, stieltjes, strengths
 
 
 class Effective(NamedTuple):
-    """``kappa``, the effective penalty; ``gamma``, the inflation; ``s`` = (rest + kappa) / mu1^2."""
+    """``kappa``, the effective penalty; ``gamma``, the inflation; ``s`` = (rest +
+    kappa) / mu1^2.
+    """
 
     kappa: float
     gamma: float
@@ -46,14 +50,20 @@ def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> Effective
         kappa, _, share, _ = bracket(log_kappa)
         return kappa * (1 - psi2 / psi1 * (1 - share)) - penalty
 
-    # the right side grows from at most 0 to infinity, and lies between kappa - (psi2/psi1) E s^2 and kappa
-    high = np.log(penalty + psi2 / psi1 * (pair.mu1**2 * (1 + psi2) ** 2 + pair.rest) + 1)
-    kappa, s, share, curved = bracket(brentq(gap, np.log(penalty) - 1, high + 1, xtol=1e-14, rtol=1e-14))
+    # the right side grows from at most 0 to infinity, and lies between kappa -
+    # (psi2/psi1) E s^2 and kappa
+    high = np.log(
+        penalty + psi2 / psi1 * (pair.mu1**2 * (1 + psi2) ** 2 + pair.rest) + 1
+    )
+    kappa, s, share, curved = bracket(
+        brentq(gap, np.log(penalty) - 1, high + 1, xtol=1e-14, rtol=1e-14)
+    )
     return Effective(kappa, psi2 / psi1 * (1 - 2 * share - curved), s)
 
 
 def quadratic_form(s, psi2: float, theta1, theta2) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return the limit of :math:`{\beta^\star}^\top(W_1W_1^\top+s)^{-1}\beta^\star` and its derivative in s.
+    r"""Return the limit of :math:`{\beta^\star}^\top(W_1W_1^\top+s)^{-1}\beta^\star`
+    and its derivative in s.
 
     .. math:: T(s)=m-\frac{\theta_1^2m^2}{1+m+\theta_2^2m}.
 
@@ -68,7 +78,8 @@ def quadratic_form(s, psi2: float, theta1, theta2) -> tuple[np.ndarray, np.ndarr
 
 
 def pole(psi2: float, theta1: float, theta2: float) -> float:
-    r"""Return the pole of T on the negative axis, found from T alone: where it first turns positive from the left.
+    r"""Return the pole of T on the negative axis, found from T alone: where it first
+    turns positive from the left.
 
     Raises:
         ValueError: if T has no pole below the spectrum (theta2 under the threshold).
@@ -82,12 +93,21 @@ def pole(psi2: float, theta1: float, theta2: float) -> float:
     grid = -edge * (1 + np.geomspace(1e6, 1e-6, 4000))
     positive = np.flatnonzero(inverse(grid) > 0)
     if len(positive) == 0:
-        raise ValueError(f"theta2 = {theta2!r}: must be above the threshold {psi2**0.25:g}")
-    return float(brentq(inverse, grid[positive[0] - 1], grid[positive[0]], xtol=1e-13, rtol=1e-14))
+        raise ValueError(
+            f"theta2 = {theta2!r}: must be above the threshold {psi2**0.25:g}"
+        )
+    return float(
+        brentq(
+            inverse, grid[positive[0] - 1], grid[positive[0]], xtol=1e-13, rtol=1e-14
+        )
+    )
 
 
-def small_step_risk(pair: Pair, psi1: float, psi2: float, penalty: float, eta) -> np.ndarray:
-    r"""Return the limiting risk of ridge with this penalty after a step ``eta`` of order one, in the shape of ``eta``.
+def small_step_risk(
+    pair: Pair, psi1: float, psi2: float, penalty: float, eta
+) -> np.ndarray:
+    r"""Return the limiting risk of ridge with this penalty after a step ``eta`` of
+    order one, in the shape of ``eta``.
 
     .. math:: R=\frac{F+\sigma^2+\mu_{1*}^2\bigl[\frac{\mu_\perp^2}{\mu_1^2}T-\frac{\kappa s}{\mu_1^2}T'\bigr]}
               {1-\gamma}-\sigma^2.

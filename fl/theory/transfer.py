@@ -1,9 +1,11 @@
 r"""How much of the early feature points where the next task will look.
 
-While the weights are tiny all neurons move along :math:`v=\Sigma^pg` (`fl.theory.alignment`). Along the eigenvector r
-the feature :math:`v^\top x` has the variance :math:`\lambda_rv_r^2=\lambda_r^{2p+1}g_r^2`, and
-:math:`\mathbb E\,g_r^2=s\,\lambda_r^2\beta_r^2+\nu\,\lambda_r`: the signal writes the teacher's own direction, the
-noise of 200 samples writes every direction in proportion to its variance.
+While the weights are tiny all neurons move along :math:`v=\Sigma^pg`
+(`fl.theory.alignment`). Along the eigenvector r the feature :math:`v^\top x` has the
+variance :math:`\lambda_rv_r^2=\lambda_r^{2p+1}g_r^2`, and :math:`\mathbb
+E\,g_r^2=s\,\lambda_r^2\beta_r^2+\nu\,\lambda_r`: the signal writes the teacher's own
+direction, the noise of 200 samples writes every direction in proportion to its
+variance.
 """
 
 import numpy as np
@@ -14,13 +16,15 @@ from fl.theory.alignment import eigenbasis, gradient_weights
 
 
 def early_shares(task: Task, p: float, n: float) -> np.ndarray:
-    r"""Return the shares (r,) of the early feature's variance along the eigenvectors; a ratio of expectations.
+    r"""Return the shares (r,) of the early feature's variance along the eigenvectors; a
+    ratio of expectations.
 
     .. math:: \frac{s\,\lambda_r^{2p+3}\beta_r^2+\nu\,\lambda_r^{2p+2}}
               {s\,\beta^\top\Sigma^{2p+3}\beta+\nu\operatorname{tr}\Sigma^{2p+2}}
 
-    If the teacher is on eigenvector k its own share is the alignment A(p), and the others divide the rest like
-    :math:`\lambda_r^{2p+2}`: equally at p = -1. Derived in chapter "transfer".
+    If the teacher is on eigenvector k its own share is the alignment A(p), and the
+    others divide the rest like :math:`\lambda_r^{2p+2}`: equally at p = -1. Derived in
+    chapter "transfer".
 
     Args:
         task: a single-index task; its label noise enters through :math:`\nu`.

@@ -1,8 +1,9 @@
 r"""Optimizers for the two layers of :math:`\hat y = F G x`, behind one call.
 
-SGD, momentum, Adam, AdamW and Muon are torch's, SOAP is `pytorch_optimizer`'s, Shampoo is that of `fl.preconditioners`.
-KFAC, its halves, damped natural gradient and Muon with the exact polar factor (torch's five Newton-Schulz steps in
-bfloat16 are rough) are written out: no library has them in this form.
+SGD, momentum, Adam, AdamW and Muon are torch's, SOAP is `pytorch_optimizer`'s, Shampoo
+is that of `fl.preconditioners`. KFAC, its halves, damped natural gradient and Muon with
+the exact polar factor (torch's five Newton-Schulz steps in bfloat16 are rough) are
+written out: no library has them in this form.
 """
 
 from collections.abc import Callable
@@ -27,10 +28,14 @@ PUBLISHED |= {"batch-norm": PUBLISHED["SGD"], "batch-norm + Adam": PUBLISHED["Ad
 OPTIMIZERS = (*PUBLISHED, "Muon exact", "KFAC", "KFAC left", "KFAC right", "NGD")
 
 
-def gradients(F: Tensor, G: Tensor, X: Tensor, Y: Tensor, normalise: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients in F and G of half the mean squared error, and the features Z = X G' (n, k).
+def gradients(
+    F: Tensor, G: Tensor, X: Tensor, Y: Tensor, normalise: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients in F and G of half the mean squared error, and the features
+    Z = X G' (n, k).
 
-    With ``normalise`` every feature is divided by its root mean square over the batch (batch-norm).
+    With ``normalise`` every feature is divided by its root mean square over the batch
+    (batch-norm).
     """
     Z, n = X @ G.T, len(X)
     scale = Z.pow(2).mean(0).sqrt() if normalise else torch.ones(len(G), dtype=G.dtype)
@@ -43,7 +48,8 @@ def gradients(F: Tensor, G: Tensor, X: Tensor, Y: Tensor, normalise: bool = Fals
 
 
 def updater(optimizer: str, F: Tensor, G: Tensor, damping: float = 0.0) -> Callable:
-    """Return ``update(rate, grad_F, grad_G, X, Z)``, which moves F and G in place by one step of ``optimizer``.
+    """Return ``update(rate, grad_F, grad_G, X, Z)``, which moves F and G in place by
+    one step of ``optimizer``.
 
     Raises:
         ValueError: for an unknown optimizer.
@@ -56,7 +62,9 @@ def updater(optimizer: str, F: Tensor, G: Tensor, damping: float = 0.0) -> Calla
     if optimizer == "NGD":
         return lambda rate, gF, gG, X, Z: _natural(rate, F, G, gF, gG, X, Z, damping)
     left, right = optimizer != "KFAC right", optimizer != "KFAC left"
-    return lambda rate, gF, gG, X, Z: _kfac(rate, F, G, gF, gG, X, Z, damping, left, right)
+    return lambda rate, gF, gG, X, Z: _kfac(
+        rate, F, G, gF, gG, X, Z, damping, left, right
+    )
 
 
 def _published(make: Callable, F: Tensor, G: Tensor) -> Callable:
@@ -72,12 +80,22 @@ def _published(make: Callable, F: Tensor, G: Tensor) -> Callable:
 
 
 def _kfac(rate, F, G, gF, gG, X, Z, damping, left=True, right=True) -> None:
-    # P_F = I, Q_F = Z'Z/n; P_G = F'F, Q_G = X'X/n; the halves leave one of the last two out
+    # P_F = I, Q_F = Z'Z/n; P_G = F'F, Q_G = X'X/n; the halves leave one of the last two
+    # out
     if left:
-        gG = torch.linalg.solve(F.T @ F + damping * torch.eye(len(G), dtype=G.dtype), gG)
+        gG = torch.linalg.solve(
+            F.T @ F + damping * torch.eye(len(G), dtype=G.dtype), gG
+        )
     if right:
-        gG = torch.linalg.solve(X.T @ X / len(X) + damping * torch.eye(X.shape[1], dtype=G.dtype), gG.T).T
-    F -= rate * torch.linalg.solve(Z.T @ Z / len(X) + damping * torch.eye(len(G), dtype=G.dtype), gF.T).T
+        gG = torch.linalg.solve(
+            X.T @ X / len(X) + damping * torch.eye(X.shape[1], dtype=G.dtype), gG.T
+        ).T
+    F -= (
+        rate
+        * torch.linalg.solve(
+            Z.T @ Z / len(X) + damping * torch.eye(len(G), dtype=G.dtype), gF.T
+        ).T
+    )
     G -= rate * gG
 
 

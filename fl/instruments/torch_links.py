@@ -1,7 +1,9 @@
-r"""The links of `fl.tasks` as torch functions, so that large simulations run where the tensors are.
+r"""The links of `fl.tasks` as torch functions, so that large simulations run where the
+tensors are.
 
-A pair ``(name, tau)`` stands for :math:`u\mapsto f(\tau u)-\mathbb E f(\tau z)`, :math:`z\sim N(0,1)`: scaled, then
-centred. ``("erf", 3.0)`` is erf(3u), ``("softplus10", 0.1)`` is log(1 + e^u) less its mean.
+A pair ``(name, tau)`` stands for :math:`u\mapsto f(\tau u)-\mathbb E f(\tau z)`,
+:math:`z\sim N(0,1)`: scaled, then centred. ``("erf", 3.0)`` is erf(3u),
+``("softplus10", 0.1)`` is log(1 + e^u) less its mean.
 """
 
 import math
@@ -23,7 +25,10 @@ _TORCH = {
     "erf": (torch.erf, lambda u: 2 / math.sqrt(math.pi) * torch.exp(-(u**2))),
     "sin": (torch.sin, torch.cos),
     "square": (torch.square, lambda u: 2 * u),
-    "softplus10": (lambda u: functional.softplus(u, beta=10.0) * 10.0, lambda u: 10 * torch.sigmoid(10 * u)),
+    "softplus10": (
+        lambda u: functional.softplus(u, beta=10.0) * 10.0,
+        lambda u: 10 * torch.sigmoid(10 * u),
+    ),
 }
 
 
@@ -35,7 +40,8 @@ class TorchLink(NamedTuple):
 
 
 def centred(name: str, tau: float = 1.0) -> TorchLink:
-    r"""Return :math:`u\mapsto f(\tau u)-\mathbb E f(\tau z)` and its derivative for the link called ``name``.
+    r"""Return :math:`u\mapsto f(\tau u)-\mathbb E f(\tau z)` and its derivative for the
+    link called ``name``.
 
     >>> centred("relu").f(torch.zeros(1)).mul(-(2 * math.pi) ** 0.5).round(decimals=6).tolist()
     [1.0]

@@ -1,7 +1,8 @@
 """The claims engine: a statement, the evidence for it, and a control that has to fail.
 
-A claim is a function of ``(scale, broken)`` that returns `Evidence`. With ``broken=True`` it runs the same check with
-one hypothesis broken; a claim stands only if the check holds and the broken check does not.
+A claim is a function of ``(scale, broken, block)`` that returns `Evidence`. With
+``broken=True`` it runs the same check with one hypothesis broken; a claim stands only
+if the check holds and the broken check does not.
 """
 
 import re
@@ -13,10 +14,9 @@ from typing import Literal
 import numpy as np
 
 from fl import validate
+from fl.scales import SCALES, Scale
 from fl.sweep import cached, evaluate
 
-SCALES = ("smoke", "book", "paper")
-Scale = Literal["smoke", "book", "paper"]
 CLAIMS: dict[str, "Claim"] = {}
 
 
@@ -24,10 +24,11 @@ CLAIMS: dict[str, "Claim"] = {}
 class Evidence:
     """One prediction held against one measurement.
 
-    ``relation`` says what holds means: ``equal`` for ``abs(measured - predicted) <= tolerance``, ``at most`` for
-    ``measured <= predicted + tolerance``, ``at least`` for ``measured >= predicted - tolerance``. ``reason`` says where
-    the tolerance comes from; ``sizes`` holds the dimensions, sample sizes and seeds used. ``standard_error`` is None
-    where nothing is sampled.
+    ``relation`` says what holds means: ``equal`` for ``abs(measured - predicted) <=
+    tolerance``, ``at most`` for ``measured <= predicted + tolerance``, ``at least`` for
+    ``measured >= predicted - tolerance``. ``reason`` says where the tolerance comes
+    from; ``sizes`` holds the dimensions, sample sizes and seeds used.
+    ``standard_error`` is None where nothing is sampled.
     """
 
     predicted: float
@@ -40,16 +41,24 @@ class Evidence:
 
     def __post_init__(self):
         validate.choice("relation", self.relation, ["equal", "at most", "at least"])
-        validate.number("tolerance", self.tolerance, 0)
-        validate.number("predicted", self.predicted)
+        # plain values: the record has to survive JSON, whatever types it was made from
+        plain = {
+            "predicted": validate.number("predicted", self.predicted),
+            "measured": float(self.measured),
+            "tolerance": validate.number("tolerance", self.tolerance, 0),
+            "sizes": _plain(self.sizes),
+        }
         if self.standard_error is not None:
-            validate.number("standard_error", self.standard_error, 0)
-        # plain values: the record has to survive JSON, whatever numpy types the sizes came from
-        object.__setattr__(self, "sizes", _plain(self.sizes))
+            error = validate.number("standard_error", self.standard_error, 0)
+            plain["standard_error"] = error
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     @property
     def holds(self) -> bool:
-        """Whether the measurement is where the prediction puts it; NaN and infinity never hold."""
+        """Whether the measurement is where the prediction puts it; NaN and infinity
+        never hold.
+        """
         gap = self.measured - self.predicted
         within = {"equal": abs(gap), "at most": gap, "at least": -gap}[self.relation]
         return bool(np.isfinite(self.measured) and within <= self.tolerance)
@@ -57,7 +66,9 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement, its source (``paper KEY``, ``derived``, ``observed``), and the hypothesis its control breaks."""
+    """A statement, its source (``paper KEY``, ``derived``, ``observed``), and the
+    hypothesis its control breaks.
+    """
 
     id: str
     statement: str
@@ -82,8 +93,9 @@ class Verdict:
     predicted: float
     measured: float
     standard_error: float | None
+    relation: str
     tolerance: float
-    tolerance_reason: str
+    reason: str
     holds: bool
     control: str
     control_fails: bool
@@ -97,20 +109,29 @@ class Verdict:
         return self.holds and self.control_fails
 
     def record(self) -> dict:
-        """Return the verdict as plain numbers, strings and dictionaries, ready for JSON, which has no NaN: None."""
-        return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(self).items()}
+        """Return the verdict as plain numbers, strings and dictionaries, ready for
+        JSON, which has no NaN: None.
+        """
+        return {
+            k: None if isinstance(v, float) and not np.isfinite(v) else v
+            for k, v in asdict(self).items()
+        }
 
 
 def claim(id: str, *, statement: str, source: str, control: str) -> Callable:
-    """Register the decorated function ``(scale, broken) -> Evidence`` as the claim ``id``.
+    """Register the decorated function ``(scale, broken) -> Evidence`` as the claim
+    ``id``.
 
     Raises:
-        ValueError: if the id is taken or has no topic, or the source is none of the three kinds.
+        ValueError: if the id is taken or has no topic, or the source is none of the
+            three kinds.
     """
     if id in CLAIMS or not re.fullmatch(r"[a-z]\w*\.[a-z]\w*", id):
         raise ValueError(f"id = {id!r}: must be a new name of the form topic.name")
     if not re.fullmatch(r"paper \w+.*|derived|observed", source):
-        raise ValueError(f"source = {source!r}: must be 'paper KEY', 'derived' or 'observed'")
+        raise ValueError(
+            f"source = {source!r}: must be 'paper KEY', 'derived' or 'observed'"
+        )
     for name, text in [("statement", statement), ("control", control)]:
         if not text.strip():
             raise ValueError(f"{name} = {text!r}: must say something")
@@ -123,7 +144,8 @@ def claim(id: str, *, statement: str, source: str, control: str) -> Callable:
 
 
 def select(names: Iterable[str] = ()) -> list[Claim]:
-    """Return the claims with these ids or topics, in the order of registration; all of them for no names.
+    """Return the claims with these ids or topics, in the order of registration; all of
+    them for no names.
 
     Raises:
         ValueError: for a name that is neither an id nor a topic.
@@ -132,11 +154,14 @@ def select(names: Iterable[str] = ()) -> list[Claim]:
     known = set(CLAIMS) | {c.topic for c in CLAIMS.values()}
     for name in names:
         validate.choice("claim or topic", name, sorted(known))
-    return [c for c in CLAIMS.values() if not names or c.id in names or c.topic in names]
+    return [
+        c for c in CLAIMS.values() if not names or c.id in names or c.topic in names
+    ]
 
 
 def verify(id: str, scale: Scale = "book") -> Verdict:
-    """Evaluate one claim and its control, or read the stored verdict of the same source.
+    """Evaluate one claim and its control, or read the stored verdict of the same
+    source.
 
     Raises:
         ValueError: for an unknown id or scale.
@@ -146,7 +171,9 @@ def verify(id: str, scale: Scale = "book") -> Verdict:
     return cached(run, id=id, scale=scale)
 
 
-def verify_all(claims: Iterable[Claim], scale: Scale = "book", jobs: int | None = None) -> list[Verdict]:
+def verify_all(
+    claims: Iterable[Claim], scale: Scale = "book", jobs: int | None = None
+) -> list[Verdict]:
     """Evaluate several claims, in parallel, each stored as it finishes."""
     validate.choice("scale", scale, SCALES)
     return evaluate(run, [{"id": c.id, "scale": scale} for c in claims], jobs)
@@ -157,19 +184,22 @@ def run(id: str, scale: Scale) -> Verdict:
     from fl import claims  # noqa: F401, a fresh worker has to fill the registry first
 
     c, start = CLAIMS[id], time.perf_counter()
-    evidence, broken = c.function(scale, False), c.function(scale, True)
+    evidence, broken = c.function(scale, False, 0), c.function(scale, True, 0)
     if (evidence.relation, evidence.reason) != (broken.relation, broken.reason):
-        raise ValueError(f"{id}: the control must be the same check: same relation, same reason for the tolerance")
+        raise ValueError(
+            f"{id}: the control must be the same check: same relation, same reason for the tolerance"
+        )
     return Verdict(
         id=c.id,
         topic=c.topic,
         statement=c.statement,
         source=c.source,
-        predicted=float(evidence.predicted),
-        measured=float(evidence.measured),
-        standard_error=None if evidence.standard_error is None else float(evidence.standard_error),
-        tolerance=float(evidence.tolerance),
-        tolerance_reason=f"{evidence.relation}; {evidence.reason}",
+        predicted=evidence.predicted,
+        measured=evidence.measured,
+        standard_error=evidence.standard_error,
+        relation=evidence.relation,
+        tolerance=evidence.tolerance,
+        reason=evidence.reason,
         holds=evidence.holds,
         control=c.control,
         control_fails=bool(np.isfinite(broken.measured)) and not broken.holds,
@@ -180,7 +210,9 @@ def run(id: str, scale: Scale) -> Verdict:
 
 
 def _plain(value):
-    """Return ``value`` with numpy's numbers and arrays as Python's own; the sizes of a claim hold nothing else."""
+    """Return ``value`` with numpy's numbers and arrays as Python's own; the sizes of a
+    claim hold nothing else.
+    """
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, range)):
@@ -191,4 +223,6 @@ def _plain(value):
         return value
     if isinstance(value, float):
         return value if np.isfinite(value) else str(value)
-    raise ValueError(f"sizes holds {value!r}: must be numbers, strings, lists and dictionaries of them")
+    raise ValueError(
+        f"sizes holds {value!r}: must be numbers, strings, lists and dictionaries of them"
+    )

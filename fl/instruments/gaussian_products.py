@@ -1,7 +1,9 @@
-r"""Exact population moments of features: :math:`\mathbb E[f(u^\top x)\,g(v^\top x)]` for x ~ N(0, I_d).
+r"""Exact population moments of features: :math:`\mathbb E[f(u^\top x)\,g(v^\top x)]`
+for x ~ N(0, I_d).
 
-With them the test risk of a network is a quadratic form and needs no test set. Closed forms exist for the error
-function (arcsine) and the ReLU (arc-cosine), both centred as in `fl.simulate.links`; other links are refused.
+With them the test risk of a network is a quadratic form and needs no test set. Closed
+forms exist for the error function (arcsine) and the ReLU (arc-cosine), both centred as
+in `fl.instruments.torch_links`; other links are refused.
 """
 
 import math
@@ -14,10 +16,14 @@ from fl import validate
 CLOSED = ("erf", "relu")
 
 
-def product_mean(f: tuple[str, float], g: tuple[str, float], U: Tensor, V: Tensor) -> Tensor:
-    r"""Return :math:`\mathbb E[f(u_i^\top x)\,g(v_j^\top x)]`, shape (k, l), for the columns of U (d, k) and V (d, l).
+def product_mean(
+    f: tuple[str, float], g: tuple[str, float], U: Tensor, V: Tensor
+) -> Tensor:
+    r"""Return :math:`\mathbb E[f(u_i^\top x)\,g(v_j^\top x)]`, shape (k, l), for the
+    columns of U (d, k) and V (d, l).
 
-    ``f`` and ``g`` are centred links ``(name, tau)``. For odd f and ReLU g only the linear half of the ReLU counts.
+    ``f`` and ``g`` are centred links ``(name, tau)``. For odd f and ReLU g only the
+    linear half of the ReLU counts.
 
     Raises:
         ValueError: for a link other than ``erf`` and ``relu``.
@@ -28,7 +34,11 @@ def product_mean(f: tuple[str, float], g: tuple[str, float], U: Tensor, V: Tenso
     dot = f_tau * g_tau * (U.T @ V)
     p, q = f_tau * U.norm(dim=0)[:, None], g_tau * V.norm(dim=0)[None, :]
     if f_name == g_name == "erf":
-        return 2 / math.pi * torch.asin(2 * dot / torch.sqrt((1 + 2 * p**2) * (1 + 2 * q**2)))
+        return (
+            2
+            / math.pi
+            * torch.asin(2 * dot / torch.sqrt((1 + 2 * p**2) * (1 + 2 * q**2)))
+        )
     if f_name == g_name == "relu":
         angle = torch.acos((dot / (p * q)).clamp(-1, 1))
         raw = (p * q * torch.sin(angle) + dot * (math.pi - angle)) / (2 * math.pi)
@@ -41,11 +51,15 @@ def product_mean(f: tuple[str, float], g: tuple[str, float], U: Tensor, V: Tenso
 def population(
     student: tuple[str, float], teacher: tuple[str, float], W: Tensor, beta: Tensor
 ) -> tuple[Tensor, Tensor, float]:
-    r"""Return E[s s'] (N, N), E[s f*] (N,), E f*^2 for features s = student(W'x), W (d, N), and f* = teacher(beta'x).
+    r"""Return E[s s'] (N, N), E[s f*] (N,), E f*^2 for features s = student(W'x), W (d,
+    N), and f* = teacher(beta'x).
 
     Raises:
         ValueError: for a link without closed form.
     """
     b = beta[:, None]
-    covariance, cross = product_mean(student, student, W, W), product_mean(student, teacher, W, b)
+    covariance, cross = (
+        product_mean(student, student, W, W),
+        product_mean(student, teacher, W, b),
+    )
     return covariance, cross[:, 0], float(product_mean(teacher, teacher, b, b))
