@@ -45,19 +45,18 @@ def _differs(module: types.ModuleType, path: Path) -> bool:
     if type(module.__spec__.loader) is not SourceFileLoader:  # it may rewrite the code
         return False
     source = path.read_bytes()
-    here = vars(module)
+    tree, here = ast.parse(source), vars(module)
+    # a decorator may have put anything in the place of a function
+    plain = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)} - {
+        n.name for n in tree.body if getattr(n, "decorator_list", [])
+    }
     for code in compile(source, str(path), "exec").co_consts:
         loaded = here.get(getattr(code, "co_name", None))
-        own = (
-            isinstance(loaded, types.FunctionType)
-            and loaded.__module__ == module.__name__
-        )
-        if own and not same_code(code, loaded.__code__):
-            return True
-    return any(
-        here.get(name, value) != value
-        for name, value in dict(_literals(source)).items()
-    )
+        if isinstance(loaded, types.FunctionType) and code.co_name in plain:
+            if not same_code(code, loaded.__code__):
+                return True
+    literals = dict(_literals(tree))
+    return any(here.get(name, value) != value for name, value in literals.items())
 
 
 def same_code(first: types.CodeType, second: types.CodeType) -> bool:
@@ -97,9 +96,9 @@ def _is_documented(code: types.CodeType) -> bool:
     )
 
 
-def _literals(source: bytes) -> Iterator[tuple[str, object]]:
+def _literals(tree: ast.Module) -> Iterator[tuple[str, object]]:
     """Yield the names that a file sets to a number, a string or a tuple of them."""
-    for node in ast.parse(source).body:
+    for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             try:
                 value = ast.literal_eval(node.value)
