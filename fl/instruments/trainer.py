@@ -160,7 +160,7 @@ def train(
     X, y, X_test, Y_test = (np.ascontiguousarray(part, dtype) for part in data)
     P = np.ascontiguousarray(P, dtype)
     exponents = exponents.astype(dtype)
-    rows = kernel.Rows(X, kernel.with_ones(X), y, columns)
+    rows = kernel.Rows(X, y, columns)
     network = Network(*(np.array(part, dtype, order="C") for part in start))
     train = np.empty((B, len(steps)), dtype)
     test = np.empty((B, len(steps), len(Y_test)), dtype)

@@ -37,12 +37,11 @@ FLOOR = 1e-3  # added to the relative curvature before its power is taken
 
 
 class Rows(NamedTuple):
-    """Training rows: inputs ``X`` (d, n), the same `with_ones` in ``X1``, labels ``y``
-    (n,), and in ``batches`` (steps, m) the columns of each step; m = 0: all of them.
+    """Training rows: inputs ``X`` (d, n), labels ``y`` (n,), and in ``batches``
+    (steps, m) the columns of each step; m = 0: all of them.
     """
 
     X: np.ndarray
-    X1: np.ndarray
     y: np.ndarray
     batches: np.ndarray
 
@@ -69,13 +68,15 @@ class Record(NamedTuple):
     errors: np.ndarray
 
 
+@_jit
 def with_ones(X):
     """Return the inputs ``X`` (d, n) with a row of ones below and rows of zeros up to a
     multiple of four, for `moments`.
     """
     d, n = X.shape
     rows = np.zeros((-(-(d + 1) // 4) * 4, n), X.dtype)
-    rows[:d], rows[d] = X, 1
+    rows[:d] = X
+    rows[d] = 1
     return rows
 
 
@@ -140,20 +141,18 @@ def look(Z, X1, a, squares, exponent, scale):
     1\{z_{ji}>0\}x_{ri}^2`, exact where no pre-activation is zero. ``Z`` (h, n) keeps
     its signs; ``X1`` (K, n) holds the inputs first; ``a`` (h,) is the second layer.
     """
+    dtype = Z.dtype
     h, n = Z.shape
-    d, dtype = scale.shape[1], Z.dtype
     one = dtype.type(1)
     keep = dtype.type(KEEP_CURVATURE)
     G = np.empty((h, X1.shape[0]), dtype)
     moments(Z, np.ones(n, dtype), X1 * X1, G)
-    for j in range(h):
-        for r in range(d):
-            H = 2 * one / n * a[j] * a[j] * G[j, r]
-            squares[j, r] = keep * squares[j, r] + (one - keep) * H * H
+    a = a.reshape((h, 1))
+    H = 2 * one / n * a * a * G[:, : scale.shape[1]]
+    squares[:] = keep * squares + (one - keep) * H * H
     scale[:] = np.sqrt(squares)
     # the correction for the short beginning of an average cancels in the ratio
-    mean = scale.mean()
-    scale[:] = (scale / mean + dtype.type(FLOOR)) ** exponent
+    scale[:] = (scale / scale.mean() + dtype.type(FLOOR)) ** exponent
 
 
 @_jit
@@ -176,21 +175,21 @@ def curvature_step(gradient, scale, slopes, step, update):
             scaled += scale[j, r] * square
             slopes[j, r] = keep * slopes[j, r] + (one - keep) * gradient[j, r]
     length = dtype.type(plain / scaled / (1 - KEEP_SLOPE**step))
-    for j in range(h):
-        for r in range(d):
-            update[j, r] = length * scale[j, r] * slopes[j, r]
+    update[:] = length * scale * slopes
 
 
 @_jit
-def mean_square(dims, X, Y, net, Z, f, errors):
-    """Write the mean squared error of ``net`` on ``X`` (d, M), ``d = len(dims)``,
-    against each row of ``Y`` (K, M) to ``errors`` (K,), in blocks of the size of the
-    buffers ``Z`` (h, n) and ``f`` (n,), which fit in cache.
+def mean_square(dims, X, Y, net, block):
+    """Return the mean squared errors (K,) of ``net`` on ``X`` (d, M), ``d =
+    len(dims)``, against each row of ``Y`` (K, M), in parts of ``block`` columns, which
+    fit in cache.
     """
-    block, M = Z.shape[1], X.shape[1]
-    total = np.zeros(errors.shape[0])
+    d, M = X.shape
+    total = np.zeros(Y.shape[0])
+    Z = np.empty((net.W.shape[0], block), X.dtype)
+    f = np.empty(block, X.dtype)
     # contiguous, unlike a slice of X: the inner loop vectorises
-    part = np.empty((X.shape[0], block), X.dtype)
+    part = np.empty((d, block), X.dtype)
     for start in range(0, M, block):
         n = min(block, M - start)
         part[:, :n] = X[:, start : start + n]
@@ -198,7 +197,7 @@ def mean_square(dims, X, Y, net, Z, f, errors):
         for k in range(Y.shape[0]):
             for i in range(n):
                 total[k] += (f[i] - Y[k, start + i]) ** 2
-    errors[:] = total / M
+    return total / M
 
 
 @_jit
@@ -222,22 +221,19 @@ def train(dims, rows, rule, net, record):
     """Train one configuration in place, ``net`` on ``rows`` by ``rule``, and fill the
     ``record``, the last of whose steps ends it; ``d = len(dims)``.
     """
-    W, a, c = net.W, net.a, net.c
-    h, d = W.shape
-    N = rows.X.shape[1]
-    dtype = W.dtype
+    h, d = net.W.shape
+    N = len(rows.y)
+    dtype = rows.X.dtype
     diagonal = np.isfinite(rule.exponent)
     full = rows.batches.shape[1] == 0
     n = N if full else rows.batches.shape[1]
     X = rows.X[:, :n].copy()
-    X1 = rows.X1[:, :n].copy()
+    X1 = with_ones(X)
     y = rows.y[:n].copy()
     Z = np.empty((h, n), dtype)
     f = np.empty(n, dtype)
     G = np.empty((h, len(X1)), dtype)
-    Z_all = np.empty((h, N), dtype)
-    f_all = np.empty(N, dtype)
-    y_all = rows.y.reshape((1, N))
+    labels = rows.y.reshape((1, N))
     gradient = np.empty((h, d), dtype)
     update = np.empty((h, d), dtype)
     slopes = np.zeros((h, d), dtype)
@@ -247,26 +243,23 @@ def train(dims, rows, rule, net, record):
     at = 0
     for step in range(1, record.steps[-1] + 1):
         if not full:
-            for i in range(n):
-                column = rows.batches[step - 1, i]
-                y[i] = rows.y[column]
-                for k in range(d):
-                    X[k, i] = X1[k, i] = rows.X[k, column]
+            columns = rows.batches[step - 1]
+            X[:] = rows.X[:, columns]
+            X1[:d] = X
+            y[:] = rows.y[columns]
         forward(dims, X, net, Z, f)
         if diagonal and (step - 1) % LOOK_EVERY == 0:
-            look(Z, X1, a, squares, rule.exponent, scale)
+            look(Z, X1, net.a, squares, rule.exponent, scale)
         f[:] = (f - y) * mean
         moments(Z, f, X1, G)
-        np.multiply(a[:, None], G[:, :d], gradient)
+        np.multiply(net.a[:, None], G[:, :d], gradient)
         if diagonal:
             curvature_step(gradient, scale, slopes, step, update)
         else:
             np.dot(gradient, rule.P, update)
         descend(rule.eta, G, update, net)
-        c[0] -= rule.eta * f.sum()
+        net.c[0] -= rule.eta * f.sum()
         if record.steps[at] == step:
-            losses = record.losses[at : at + 1]
-            mean_square(dims, rows.X, y_all, net, Z_all, f_all, losses)
-            errors = record.errors[at]
-            mean_square(dims, record.X_test, record.Y_test, net, Z_all, f_all, errors)
+            record.losses[at] = mean_square(dims, rows.X, labels, net, N)[0]
+            record.errors[at] = mean_square(dims, record.X_test, record.Y_test, net, N)
             at += 1

@@ -166,14 +166,22 @@ def trajectories(
         spectrum = spectrum.rotated(rng)
         X = spectrum.rotation @ X
     P = np.array([spectrum.power(p) for p in setting.exponents])
+    weights = np.random.default_rng([seed, WEIGHTS])
+    if setting.init == "isotropic":
+        start = trainer.p_isotropic(P, WIDTH, weights)
+    else:
+        start = trainer.kaiming(len(P), WIDTH, D, weights)
+    batches = None
+    if setting.batch is not None:
+        batches = trainer.shuffled_batches(TRAIN, setting.batch, setting.steps, rng)
     Y_test = np.stack([y[TRAIN:], clean[TRAIN:]])
     history = trainer.train(
         trainer.Data(X[:, :TRAIN], y[:TRAIN], X[:, TRAIN:], Y_test),
         P,
-        _start(P, setting.init, np.random.default_rng([seed, WEIGHTS])),
+        start,
         [setting.steps] if setting.last_only else recorded(setting.steps),
         eta=ETA,
-        batches=_batches(setting, rng),
+        batches=batches,
         exponents=setting.exponents if setting.optimizer == "adahessian" else None,
         dtype=setting.dtype,
     )
@@ -193,15 +201,3 @@ def recorded(steps: int) -> np.ndarray:
     """
     grid = log_steps(LONGEST, 60)
     return np.append(grid[grid < steps], validate.count("steps", steps))
-
-
-def _start(P, init: str, rng: np.random.Generator) -> trainer.Network:
-    if init == "isotropic":
-        return trainer.p_isotropic(P, WIDTH, rng)
-    return trainer.kaiming(len(P), WIDTH, D, rng)
-
-
-def _batches(setting: Setting, rng: np.random.Generator) -> np.ndarray | None:
-    if setting.batch is None:
-        return None
-    return trainer.shuffled_batches(TRAIN, setting.batch, setting.steps, rng)

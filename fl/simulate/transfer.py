@@ -34,7 +34,8 @@ class Setting:
     """What a run may change; the defaults are Fig 3.
 
     Attributes:
-        steps: increasing numbers of updates on task 1.
+        steps: increasing numbers of updates on task 1; 0 for features that were never
+            trained.
         exponents: p, for ``exact`` of the population covariance, for ``adahessian`` of
             its diagonal curvature.
         targets: signal-to-noise ratios of task 2.
@@ -107,16 +108,14 @@ def arranged(batch: Batch, coordinate: int) -> Batch:
     return noise.standardised(batch._replace(y=y))
 
 
-def variance_share(
-    network: trainer.Network, spectrum: Spectrum, direction: int
-) -> np.ndarray:
-    r"""Return the share (B,) of the variance of the pre-activations Wx of B networks
-    that lies along one axis, ``direction``, of the ``spectrum``.
+def variance_shares(network: trainer.Network, spectrum: Spectrum) -> np.ndarray:
+    r"""Return the shares (d, B) of the variance of the pre-activations Wx of B networks,
+    a ``network``, along the axes of the ``spectrum``.
 
     .. math:: \frac{\lambda_r\sum_jW_{jr}^2}{\sum_s\lambda_s\sum_jW_{js}^2}
     """
     energy = (network.W.astype(float) ** 2).sum(1) * spectrum.eigenvalues
-    return energy[:, direction] / energy.sum(1)
+    return (energy / energy.sum(1, keepdims=True)).T
 
 
 def reuse(seed: int, case: str, snr: float, setting: Setting = FIG_3) -> xr.Dataset:
@@ -132,8 +131,9 @@ def reuse(seed: int, case: str, snr: float, setting: Setting = FIG_3) -> xr.Data
 
     Returns:
         the errors of `ridge_errors` with dimensions p, step, target and penalty; with
-        dimensions p and step the error ``train`` on task 1 and the ``share`` of the
-        first layer's variance along the direction of task 2.
+        dimensions p and step the error ``train`` on task 1, the ``share`` of the first
+        layer's variance along the direction of task 2, and ``others``, the mean share
+        of the nine directions that task 1 does not ask for.
 
     Raises:
         ValueError: for an unknown name or a number out of range.
@@ -145,13 +145,19 @@ def reuse(seed: int, case: str, snr: float, setting: Setting = FIG_3) -> xr.Data
     direction = first if setting.same else second
     tasks = [draw(seed, case, target, direction, 2) for target in setting.targets]
     P = np.array([task.spectrum.power(p) for p in setting.exponents])
+    weights = np.random.default_rng([seed, noise.WEIGHTS])
+    start = trainer.kaiming(len(P), setting.width, noise.D, weights)
     curvature = setting.exponents if setting.optimizer == "adahessian" else None
-    start = untrained(seed, setting.width, len(P))
     results = []
-    for network, error in stages(start, batch, P, setting.steps, curvature):
-        share = variance_share(network, task.spectrum, second)
-        more = {"train": ("p", error), "share": ("p", share)}
-        results.append(ridge_errors(network, tasks).assign(more))
+    for network in stages(start, batch, P, setting.steps, curvature):
+        gaps = network(batch.X[:, : noise.TRAIN]) - batch.y[: noise.TRAIN]
+        shares = variance_shares(network, task.spectrum)
+        others = (1 - shares[first]) / (noise.D - 1)
+        errors = ridge_errors(network, tasks)
+        errors["train"] = "p", (gaps**2).mean(1)
+        errors["share"] = "p", shares[second]
+        errors["others"] = "p", others
+        results.append(errors)
     return (
         xr.concat(results, "step")
         .assign_coords(
@@ -163,81 +169,26 @@ def reuse(seed: int, case: str, snr: float, setting: Setting = FIG_3) -> xr.Data
     )
 
 
-def never_trained(
-    seed: int, case: str, snr: float, width: int = noise.WIDTH
-) -> xr.Dataset:
-    """Return the errors of `ridge_errors` on task 2 of a ``seed``, a ``case`` and its
-    ``snr``, with the features of the ``width`` neurons from which `reuse` starts.
-
-    Raises:
-        ValueError: for an unknown case or a number out of range.
-    """
-    _, second = DIRECTIONS[validate.choice("case", case, DIRECTIONS)]
-    task = draw(seed, case, snr, second, 2)
-    return ridge_errors(untrained(seed, width), [task]).isel(p=0, target=0)
-
-
-def share_curve(
-    seed: int,
-    case: str,
-    snr: float,
-    steps: Sequence[int],
-    p: float = -1.0,
-    width: int = noise.WIDTH,
-) -> xr.Dataset:
-    """Return the ``share`` along ``step`` of one direction of task 2, the mean over the
-    nine equal ones.
-
-    Args:
-        seed: as in `reuse`, whose runs these are.
-        case: ``high`` or ``low``.
-        snr: of task 1; ``inf`` for no noise.
-        steps: increasing numbers of updates.
-        p: exponent of the population covariance.
-        width: number of neurons.
-
-    Raises:
-        ValueError: for an unknown case or a number out of range.
-    """
-    task, batch = noise.sample(seed, case, snr)
-    P, k = task.spectrum.power(p)[None], DIRECTIONS[case][0]
-    shares = [
-        (1 - variance_share(network, task.spectrum, k)[0]) / (noise.D - 1)
-        for network, _ in stages(untrained(seed, width), batch, P, steps)
-    ]
-    return xr.Dataset({"share": ("step", np.array(shares))}, {"step": list(steps)})
-
-
-def untrained(seed: int, width: int, copies: int = 1) -> trainer.Network:
-    """Return ``copies`` of the network of ``width`` neurons from which the runs of a
-    ``seed`` start.
-    """
-    rng = np.random.default_rng([seed, noise.WEIGHTS])
-    return trainer.kaiming(copies, width, noise.D, rng)
-
-
 def stages(
     network: trainer.Network,
     batch: Batch,
     P,
     steps: Sequence[int],
     exponents: Sequence[float] | None = None,
-) -> Iterator[tuple[trainer.Network, np.ndarray]]:
-    """Yield the B networks and their training errors (B,) after each of the increasing
-    numbers of ``steps``.
+) -> Iterator[trainer.Network]:
+    """Yield the B networks after each of the increasing numbers of ``steps``.
 
     Args:
         network: B initial networks.
         batch: the task; its first 200 rows are used.
         P: preconditioners (B, d, d).
-        steps: numbers of updates, counted from the start.
+        steps: numbers of updates, counted from the start; 0 for none.
         exponents: of AdaHessian's curvature (B,), in place of ``P``.
     """
     X, y = batch.X[:, : noise.TRAIN], batch.y[: noise.TRAIN]
     data = trainer.Data(X, y, X, y[None])  # ridge heads measure errors on new rows
+    options = {"eta": noise.ETA, "exponents": exponents}
     for done, step in pairwise([0, *steps]):
-        history = trainer.train(
-            data, P, network, [step - done], eta=noise.ETA, exponents=exponents
-        )
-        network = history.network
-        yield network, history.train[:, -1]
+        if step != done:
+            network = trainer.train(data, P, network, [step - done], **options).network
+        yield network

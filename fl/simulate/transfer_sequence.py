@@ -78,7 +78,7 @@ def sequence(
             new = trainer.kaiming(len(P), width, noise.D, weights)
             if head == "fresh":
                 network = network._replace(a=new.a, c=new.c)
-        network, _ = next(stages(network, batch, P, [steps]))
+        network = next(stages(network, batch, P, [steps]))
         first.append(ridge_errors(network, tasks[:1])["test"].sel(penalty=PENALTY))
     following = xr.concat(following, "task")
     errors = {

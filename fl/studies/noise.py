@@ -150,13 +150,12 @@ def _run(
     seeds = scales.seeds(scales.at(scale, smoke=2, book=3, paper=5), block)
     grid = {"case": list(case), "snr": list(snrs)}
     run = sweep(simulate.trajectories, grid, seeds, setting=setting)
-    run.attrs = {
-        "n": simulate.TRAIN,
-        "n_test": simulate.ROWS - simulate.TRAIN,
-        "width": simulate.WIDTH,
-        "steps": setting.steps,
-        "seeds": list(seeds),
-        "snr": list(snrs),
-        "p": list(setting.exponents),
-    }
-    return run
+    return run.assign_attrs(
+        n=simulate.TRAIN,
+        n_test=simulate.ROWS - simulate.TRAIN,
+        width=simulate.WIDTH,
+        steps=setting.steps,
+        seeds=list(seeds),
+        snr=list(snrs),
+        p=list(setting.exponents),
+    )

@@ -40,16 +40,6 @@ DESCRIPTIONS = {
 }
 
 
-def width(scale: Scale) -> int:
-    """Return the number of neurons at a ``scale``."""
-    return scales.at(scale, smoke=200, book=200, paper=noise.WIDTH)
-
-
-def seeds(scale: Scale, block: int = 0) -> range:
-    """Return the seeds of a ``block`` at a ``scale``."""
-    return scales.seeds(scales.at(scale, smoke=2, book=3, paper=5), block)
-
-
 def main(
     scale: Scale,
     block: int = 0,
@@ -68,9 +58,11 @@ def main(
         changes: fields of `fl.simulate.transfer.Setting`.
     """
     fixed = {"steps": STEPS, "exponents": EXPONENTS, "targets": TARGETS}
-    setting = simulate.Setting(**(fixed | {"width": width(scale)} | changes))
-    grid = {"case": list(case), "snr": list(snr)}
-    return _run(simulate.reuse, grid, scale, block, setting.width, setting=setting)
+    width = scales.at(scale, smoke=200, book=200, paper=noise.WIDTH)
+    setting = simulate.Setting(**({"width": width} | fixed | changes))
+    grid = {"case": case, "snr": snr}
+    run = _run(simulate.reuse, grid, scale, block, setting=setting)
+    return run.assign_attrs(width=width)
 
 
 def noisy(scale: Scale, block: int = 0, arrange: bool = False) -> xr.Dataset:
@@ -95,22 +87,20 @@ def adahessian(
 
 
 def share_curves(scale: Scale, block: int = 0) -> xr.DataArray:
-    """Return the shares along task 2 at p = -1 along training at a ``scale`` and a
-    ``block``, after a noisy and a noise-free task 1.
+    """Return the mean share of the nine directions that task 1 does not ask for, at p =
+    -1 along training, after a noisy and a noise-free task 1, at a ``scale`` and a
+    ``block``.
     """
-    grid = {"case": CASES, "snr": (NOISY, np.inf)}
-    h = width(scale)
-    run = _run(simulate.share_curve, grid, scale, block, h, steps=CURVE, width=h)
-    return run["share"]
+    changes = {"steps": CURVE, "exponents": (-1.0,), "targets": (1.0,)}
+    return main(scale, block, snr=(NOISY, np.inf), **changes)["others"].isel(p=0)
 
 
 def untrained(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return the errors on task 2 with features that were never trained, at a ``scale``
     and a ``block``.
     """
-    grid = {"case": CASES, "snr": (1.0, 5.0)}
-    h = width(scale)
-    return _run(simulate.never_trained, grid, scale, block, h, width=h)
+    changes = {"steps": (0,), "exponents": (0.0,), "targets": (1.0, 5.0)}
+    return main(scale, block, snr=[1.0], **changes).isel(snr=0, p=0, step=0)
 
 
 def sequences(
@@ -122,12 +112,11 @@ def sequences(
     """Return the sequences of five tasks in all orders at a ``scale`` and a ``block``,
     with each of the ``heads`` and the ``exponents``.
     """
-    steps, h = scales.at(scale, smoke=1000, book=1000, paper=3000), 200
+    steps = scales.at(scale, smoke=1000, book=1000, paper=3000)
     grid = {"case": CASES, "order": list(transfer_sequence.ORDERS), "head": heads}
-    fixed = {"exponents": tuple(exponents), "steps": steps, "width": h}
-    run = _run(transfer_sequence.sequence, grid, scale, block, h, **fixed)
-    run.attrs |= {"steps": steps, "tasks": run.sizes["after"]}
-    return run
+    fixed = {"exponents": tuple(exponents), "steps": steps, "width": 200}
+    run = _run(transfer_sequence.sequence, grid, scale, block, **fixed)
+    return run.assign_attrs(fixed | {"tasks": run.sizes["after"]})
 
 
 @stored("transfer")
@@ -149,7 +138,7 @@ def published(scale: Scale) -> xr.Dataset:
         "arranged_share": along["share"].sel(**where),
     }
     parts = [
-        run.drop_vars("validation"),
+        run.drop_vars(["validation", "others"]),
         best.drop_vars("penalty").rename("tuned"),
         best["penalty"].rename("chosen"),
         *(v.reset_coords(drop=True).rename(k) for k, v in variables.items()),
@@ -176,8 +165,7 @@ def towards(errors: xr.DataArray) -> xr.DataArray:
     return np.log(xr.concat(cases, errors["case"]) / errors.sel(p=-1, drop=True))
 
 
-def _run(unit, grid: dict, scale: Scale, block: int, h: int, **fixed) -> xr.Dataset:
-    chosen = seeds(scale, block)
-    run = sweep(unit, {k: list(v) for k, v in grid.items()}, chosen, **fixed)
-    run.attrs = {"n": noise.TRAIN, "width": h, "seeds": list(chosen)}
-    return run
+def _run(unit, grid: dict, scale: Scale, block: int, **fixed) -> xr.Dataset:
+    seeds = scales.seeds(scales.at(scale, smoke=2, book=3, paper=5), block)
+    run = sweep(unit, {k: list(v) for k, v in grid.items()}, seeds, **fixed)
+    return run.assign_attrs(n=noise.TRAIN, seeds=list(seeds))
