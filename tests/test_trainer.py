@@ -94,7 +94,7 @@ def test_curvature_is_the_diagonal_of_the_hessian():
     assert np.allclose(scale, measured / measured.mean() + kernel.FLOOR)
 
 
-def test_exponent_zero_is_averaged_gradient_descent_and_all_keep_the_first_order_decrease():
+def test_exponent_zero_averages_gradients_and_all_keep_the_first_order_decrease():
     one = fit([1], exponents=[0.0, 1.0, -1.0])
     plain = fit([1], P=np.array([np.eye(D)] * 3))
     assert np.allclose(one.network.W[0], plain.network.W[0], rtol=1e-12), (

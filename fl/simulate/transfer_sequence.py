@@ -64,6 +64,7 @@ def sequence(
     validate.choice("head", head, ["fresh", "kept"])
     validate.choice("case", case, DIRECTIONS)
     directions = ORDERS[validate.choice("order", order, ORDERS)][case]
+    steps = validate.count("steps", steps)
     tasks = [
         draw(seed, case, snr, r, FIRST + i, ROWS) for i, r in enumerate(directions)
     ]
