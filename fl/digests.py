@@ -148,7 +148,7 @@ def _feed_class(key: "Key", cls: type, where: str) -> None:
         key.feed(cls.__qualname__)
         for base in cls.__bases__:
             _feed_class(key, base, where)
-        for name in sorted(vars(cls).keys() - _INCIDENTAL):
+        for name in _written(cls):
             key.feed(name)
             _feed_attribute(key, vars(cls)[name], f"{cls.__qualname__}.{name}")
 
@@ -160,12 +160,26 @@ def _feed_attribute(key: "Key", value, where: str) -> None:
             _feed_attribute(key, function, where)
     elif isinstance(value, staticmethod | classmethod):
         _feed_attribute(key, value.__func__, where)
-    elif not isinstance(value, types.FunctionType):
-        if not isinstance(value, descriptors):
-            feed_value(key, value, where)
-    elif value.__code__.co_filename != "<string>":  # not written by dataclasses
+    elif isinstance(value, types.FunctionType):
         feed_value(key, [value.__defaults__, value.__kwdefaults__], where)
         _feed_code(key, value.__code__, value.__globals__, where)
+    elif not isinstance(value, descriptors):
+        feed_value(key, value, where)
+
+
+def _written(cls: type) -> list[str]:
+    """Return the attributes that were written, not generated out of the fields."""
+    names = sorted(vars(cls).keys() - _INCIDENTAL)
+    if not (hasattr(cls, "__dataclass_fields__") or hasattr(cls, "_fields")):
+        return names
+    codes = {n: getattr(vars(cls)[n], "__code__", None) for n in names}
+    makers = ("<string>", "dataclasses.py", "__init__.py")
+    generated = {
+        n
+        for n, c in codes.items()
+        if c and c.co_filename.endswith(makers) and n[0] == "_"
+    }
+    return [n for n in names if n not in generated]
 
 
 def feed_value(key: "Key", value, where: str) -> None:

@@ -5,7 +5,7 @@ under the new one would be wrong for everybody who reads it later.
 """
 
 import ast
-import inspect
+import dis
 import sys
 import time
 import types
@@ -73,27 +73,16 @@ def nested(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def instructions(code: types.CodeType) -> Iterator[str]:
-    """Yield what a code object does: byte code, names, constants, and inner functions."""
+    """Yield what a code object does: its instructions and those of inner functions."""
     for part in nested(code):
-        yield repr(
-            (part.co_code, part.co_names, part.co_varnames, part.co_exceptiontable)
-        )
-        for constant in part.co_consts[_is_documented(part) :]:
-            if isinstance(constant, frozenset):  # its order is another in each process
-                yield repr(sorted(constant, key=repr))
-            elif not isinstance(constant, types.CodeType):
-                yield repr(constant)
-
-
-def _is_documented(code: types.CodeType) -> bool:
-    # a docstring is the first constant of a function; Python 3.14 marks it
-    marked = code.co_flags & getattr(inspect, "CO_HAS_DOCSTRING", inspect.CO_NEWLOCALS)
-    first = code.co_consts[:1]
-    return (
-        bool(marked)
-        and not code.co_name.startswith("<")
-        and any(isinstance(c, str) for c in first)
-    )
+        yield f"{part.co_name} {part.co_varnames} {part.co_exceptiontable}"
+        for step in dis.get_instructions(part):
+            value = step.argval
+            if isinstance(value, types.CodeType):
+                value = value.co_name
+            elif isinstance(value, frozenset):  # its order is another in each process
+                value = sorted(value, key=repr)
+            yield f"{step.opname} {value!r}"
 
 
 def _literals(tree: ast.Module) -> Iterator[tuple[str, object]]:

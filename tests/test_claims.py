@@ -27,7 +27,6 @@ KEYS = [
     *["id", "topic", "statement", "source", "predicted", "measured", "standard_error"],
     *["relation", "tolerance", "reason", "holds", "control", "control_fails", "sizes"],
     *["scale", "seconds"],
-],
 ]
 
 
