@@ -219,8 +219,8 @@ def optimal_p(scale, broken, block):
     """
     run = study.best_exponent(scale, block)
     d, samples = study.EQUIVALENT["d"], study.EQUIVALENT["n"]
-    if broken:  # without ridge d > N is needed
-        samples = [n for n in samples if n < d]
+    if broken:
+        samples = samples[:2]  # without ridge d > N is needed
     r = np.arange(1, d + 1.0)
 
     def best(a, b, noise, n):

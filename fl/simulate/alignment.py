@@ -66,13 +66,15 @@ def early_feature(
         v = g * lam**p
         along = (v @ (lam * beta)) ** 2
         total = v**2 @ lam * task.tau[0] ** 2
-        return _ratio(along, total)
+        ratio = along.mean() / total.mean()
+        spread = np.std(along - ratio * total, ddof=1) / total.mean()
+        return ratio, spread / np.sqrt(draws)
 
     values, errors = np.transpose([measure(p) for p in exponents])
     return {
         "alignment": ("p", values),
         "error": ("p", errors),
-        "p": exponents,
+        "p": ("p", list(exponents)),
     }
 
 
@@ -191,7 +193,8 @@ def escape_rate(
         net = descend(net, X, y, P, eta, activation)
     late = [log for log in logs if log - logs[0] > 16]
     per_step = np.mean(np.diff(late))
-    return {"rate": np.expm1(per_step) / eta}
+    rate = np.expm1(per_step) / eta
+    return {"rate": rate}
 
 
 def conservation_drift(
@@ -229,13 +232,3 @@ def conservation_drift(
         "preconditioned": drift(task.spectrum.power(-p)),
         "plain": drift(np.eye(len(X))),
     }
-
-
-def _ratio(top, bottom) -> tuple[float, float]:
-    """Return the mean of ``top`` over the mean of ``bottom``, both (draws,), and its
-    standard error.
-    """
-    scale = bottom.mean()
-    ratio = top.mean() / scale
-    spread = np.std(top - ratio * bottom, ddof=1)
-    return ratio, spread / scale / np.sqrt(len(top))

@@ -43,13 +43,13 @@ def population_descent(
     """
     gap = np.sqrt(power_law(d, b).eigenvalues)
     shrink = 1 - eta * power_law(d, a * (p + 1)).eigenvalues
-    steps = np.rint(np.array(times) / eta).astype(int)
+    steps = np.rint(np.divide(times, eta)).astype(int)
     risks = []
     for more in np.diff(steps, prepend=0):
         for _ in range(more):
             gap *= shrink
         risks.append(gap @ gap)
-    return {"risk": ("time", risks), "time": times}
+    return {"risk": ("time", risks), "time": ("time", list(times))}
 
 
 def ridge_weights(X, y, P, penalty: float) -> np.ndarray:
@@ -105,9 +105,9 @@ def ridge_errors(d: int, n: int, exponents: list, penalties: list, seed: int) ->
     table = [[errors(p, penalty) for penalty in penalties] for p in exponents]
     return {
         "error": (("p", "penalty", "sample"), table),
-        "p": exponents,
-        "penalty": penalties,
-        "sample": ["test", "train"],
+        "p": ("p", list(exponents)),
+        "penalty": ("penalty", list(penalties)),
+        "sample": ("sample", ["test", "train"]),
     }
 
 
@@ -138,8 +138,8 @@ def interpolation_errors(d: int, n: int, b: float, qs: list, seed: int) -> dict:
 
     return {
         "risk": (("q", "part"), [parts(q) for q in qs]),
-        "q": qs,
-        "part": ["signal", "noise"],
+        "q": ("q", list(qs)),
+        "part": ("part", ["signal", "noise"]),
     }
 
 

@@ -48,9 +48,10 @@ def escape(scale: Scale, block: int = 0) -> xr.Dataset:
     draws samples and weights.
     """
     number = scales.at(scale, smoke=1, book=2, paper=10)
+    exponents = [-2.0, -1.0, 1.0] if scale == "smoke" else [-2.0, -1.0, 0.0, 1.0]
     return _sweep(
         alignment.escape_rate,
-        {"case": CASES, "p": [-2.0, -1.0, 0.0, 1.0]},
+        {"case": CASES, "p": exponents},
         scales.seeds(number, block),
         n=200,
         width=scales.at(scale, smoke=50, book=100, paper=100),
@@ -122,9 +123,14 @@ def best_exponent(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return the best ``p`` and ``penalty`` on drawn inputs for each of `LAWS`,
     (cell,), at ``scale``; ``block`` draws the inputs.
     """
-    (seed,) = scales.seeds(1, block)
     d = scales.at(scale, smoke=60, book=100, paper=300)
-    return _cells(alignment_student.best_on_average, LAWS, d=d, n=d // 2, seed=seed)
+    return _cells(
+        alignment_student.best_on_average,
+        LAWS,
+        d=d,
+        n=d // 2,
+        seed=scales.seeds(1, block)[0],
+    )
 
 
 def _sweep(function, grid: dict, seeds: range, **size) -> xr.Dataset:
