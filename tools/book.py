@@ -5,19 +5,20 @@ stored already; then jupyter-book makes the HTML from their outputs. Warnings ar
 """
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import claims
 import pages
 from reference import ROOT, chapters
 
+from fl.book import scale
+
 BUILD = ROOT / "_build"
 STAMP = BUILD / ".built"
-SECONDS = json.loads((ROOT / "tools" / "seconds.json").read_text())
 NOISE = "Kernel is running over TCP without encryption"
 
 
@@ -26,28 +27,14 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def evaluate_claims() -> None:
-    """Store the verdicts of all claims, the longest first on whatever core is free."""
-    from fl.book import scale
-    from fl.evidence import verify_all
-    from fl.registry import select
-
-    start = time.perf_counter()
-    known = SECONDS["claims"]
-    claims = sorted(select(), key=lambda c: -known.get(c.id, 1e9))
-    verdicts = verify_all(claims, scale())
-    failed = [v.id for v in verdicts if not v.stands]
-    took = time.perf_counter() - start
-    stand = len(verdicts) - len(failed)
-    say(f"claims: {stand} of {len(verdicts)} stand at scale {scale()} ({took:.0f} s)")
-    if failed:
-        say(f"not standing: {', '.join(failed)}")
-
-
 def sources() -> str:
     """Return a digest of every file that the HTML is made from, but for the outputs."""
     found = [ROOT / "_config.yml", ROOT / "_toc.yml", Path(__file__)]
-    for folder, pattern in [("book", "**/*"), ("fl", "**/*.py"), ("_build/.pages", "*")]:
+    for folder, pattern in [
+        ("book", "**/*"),
+        ("fl", "**/*.py"),
+        ("_build/.pages", "*"),
+    ]:
         found += sorted(p for p in (ROOT / folder).glob(pattern) if p.is_file())
     made = hashlib.sha256()
     for path in found:
@@ -74,8 +61,8 @@ def build() -> int:
 def main() -> int:
     """Build all pages and return the exit status."""
     start = time.perf_counter()
-    evaluate_claims()
-    if not pages.run_all(chapters(), SECONDS["pages"], say):
+    claims.evaluate(scale())
+    if not pages.run_all(chapters(), claims.SECONDS["pages"], say):
         return 1
     index, state = BUILD / "html" / "index.html", sources()
     if not (index.is_file() and STAMP.is_file() and STAMP.read_text() == state):

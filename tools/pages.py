@@ -6,7 +6,6 @@ and read is asked of its kernel at the end. Outputs go into the cache that jupyt
 reads, so that the builder executes nothing.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -36,19 +35,21 @@ SETTINGS = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
 BEGIN = "from fl import reads\nreads.begin()"
-END = """
+END = f"""
 import json
 from jupyter_core.paths import jupyter_runtime_dir
 from pathlib import Path
 from fl import reads, store
-ignored = [store.cache_folder(), Path({build!r}), Path(jupyter_runtime_dir())]
+ignored = [store.cache_folder(), Path({str(BUILD)!r}), Path(jupyter_runtime_dir())]
 print(json.dumps(reads.end(ignored)))
-""".format(build=str(BUILD))
+"""
 
 
 def environment() -> dict[str, str]:
     """Return the environment of a kernel, without a backend that hides the figures."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "MATPLOTLIBRC")}
+    kept = {
+        k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "MATPLOTLIBRC")
+    }
     return kept | SETTINGS
 
 
@@ -79,7 +80,10 @@ def is_fresh(page: Path, cache) -> bool:
         return False
     known = json.loads(record(page).read_text())
     modules = [m for m in known["modules"] if _exists(m)]
-    if modules != known["modules"] or digest(page, modules, known["files"]) != known["key"]:
+    if (
+        modules != known["modules"]
+        or digest(page, modules, known["files"]) != known["key"]
+    ):
         return False
     try:
         cache.match_cache_notebook(_notebook(page, cache).nb)
@@ -95,13 +99,17 @@ def _exists(module: str) -> bool:
 
 
 def _notebook(page: Path, cache):
-    return cache.get_project_notebook(cache.add_nb_to_project(str(page), READER).pk)
+    return cache.get_project_notebook(
+        cache.add_nb_to_project(str(page), read_data=READER).pk
+    )
 
 
 def execute(book, page: Path) -> dict:
     """Run the cells of ``book`` in place and return the modules and files it used."""
     resources = {"metadata": {"path": str(page.parent)}}
-    client = NotebookClient(book, timeout=600, resources=resources, coalesce_streams=True)
+    # without times in the cells: the cache knows a notebook by what is in its cells
+    options = {"timeout": 600, "record_timing": False, "coalesce_streams": True}
+    client = NotebookClient(book, resources=resources, **options)
     cells = len(book.cells)
     book.cells += [new_code_cell(BEGIN), new_code_cell(END)]
     # kernels talk over the machine's own loopback; each would advise against it here
@@ -109,7 +117,9 @@ def execute(book, page: Path) -> dict:
         client.execute_cell(book.cells[cells], cells, store_history=False)
         for i, cell in enumerate(book.cells[:cells]):
             client.execute_cell(cell, i)
-        last = client.execute_cell(book.cells[cells + 1], cells + 1, store_history=False)
+        last = client.execute_cell(
+            book.cells[cells + 1], cells + 1, store_history=False
+        )
     del book.cells[cells:]
     return json.loads(last["outputs"][0]["text"])
 
