@@ -7,8 +7,6 @@ import xarray as xr
 
 from fl.evidence import Evidence, claim
 from fl.numerics import standard_error, worst_cell
-from fl.simulate import alignment as simulate
-from fl.simulate import alignment_student
 from fl.studies import alignment as study
 from fl.theory import alignment as theory
 from fl.theory import alignment_growth, alignment_ridge
@@ -22,8 +20,9 @@ def predictions(function, *labels, dims=()) -> xr.DataArray:
 
 
 def relative(measured, predicted, error, extra=0.0) -> tuple[float, float]:
-    """Return relative deviation and tolerance, ``error`` of the measurement plus
-    ``extra``, in the cell that comes nearest to its tolerance.
+    """Return the relative deviation of ``measured`` from ``predicted`` and its
+    tolerance, ``error`` of the measurement plus ``extra``, in the cell that comes
+    nearest to its tolerance.
     """
     deviation = abs(measured / predicted - 1)
     tolerance = error / predicted + extra
@@ -46,7 +45,7 @@ def early_feature(scale, broken, block):
     n = np.inf if broken else run.attrs["n"]
 
     def alignment(case, snr, p):
-        return theory.early_alignment(simulate.extreme_task(case, snr), p, n)
+        return theory.early_alignment(study.extreme_task(case, snr), p, n)
 
     A = predictions(alignment, run.case, run.snr, run.p)
     # elsewhere A(p) is one, with or without sampling noise
@@ -76,7 +75,7 @@ def growth_rate(scale, broken, block):
     run = study.escape(scale, block)
 
     def rate(case, p, seed):
-        X, y, task = simulate.small_sample(case, run.attrs["n"], seed)
+        X, y, task = study.small_sample(case, run.attrs["n"], seed)
         P = task.spectrum.power(2 * p if broken else p)
         return alignment_growth.growth_rate(X, y, P)
 
@@ -155,7 +154,7 @@ def ridge_risk(scale, broken, block):
     to its tolerance.
     """
     run = study.ridge(scale, block)
-    task = alignment_student.power_law_task(run.attrs["d"])
+    task = study.power_law_task(run.attrs["d"])
     lam, energy, noise = alignment_ridge.linear_part(task)
 
     def errors(n, p, penalty):

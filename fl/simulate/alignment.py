@@ -50,6 +50,9 @@ def early_feature(
         ``alignment`` (p,), over the drawn training sets the mean of
         :math:`(v^\top\Sigma\beta)^2` divided by the mean of :math:`\tau^2v^\top\Sigma
         v`, and ``error`` (p,), its standard error.
+
+    Raises:
+        ValueError: for another case, or numbers out of range.
     """
     n = validate.count("n", n, minimum=2)
     draws = validate.count("draws", draws, minimum=2)
@@ -98,6 +101,9 @@ class Network(NamedTuple):
 def initial(width: int, d: int, size: float, rng: np.random.Generator) -> Network:
     """Return a network of ``width`` neurons on ``d`` inputs whose parameters ``rng``
     draws, all normal with standard deviation ``size``.
+
+    Raises:
+        ValueError: if ``width`` is < 1 or ``size`` not > 0.
     """
     width = validate.count("width", width)
     size = validate.number("size", size, 0, open_low=True)
@@ -114,6 +120,9 @@ def gradients(net: Network, X, y, activation: str = "relu") -> Network:
 
     ``net`` sees the inputs ``X`` (d, N) and the labels ``y`` (N,); ``activation`` is
     ``relu`` or ``linear``.
+
+    Raises:
+        ValueError: for another activation.
     """
     validate.choice("activation", activation, ["relu", "linear"])
     Z = net.W @ X + net.b[:, None]
@@ -148,6 +157,9 @@ def small_sample(case: str, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, 
     task: eigenvalues 6 and 1/4, SNR 1.
 
     ``case`` is ``high`` or ``low``; ``seed`` draws the ``n`` samples.
+
+    Raises:
+        ValueError: for another case.
     """
     validate.choice("case", case, SMALL)
     spectrum, axis = SMALL[case]
@@ -215,6 +227,9 @@ def conservation_drift(
         ``preconditioned`` and ``plain``: the largest change over neurons of
         :math:`w^\top P^{-1}w+b^2-a^2` and of :math:`w^\top w+b^2-a^2`, each as a share
         of the largest change of :math:`a^2`.
+
+    Raises:
+        ValueError: for another case, or a ``time`` shorter than half a step.
     """
     X, y, task = small_sample(case, n, seed)
     rng = np.random.default_rng([seed, WEIGHTS])

@@ -48,6 +48,9 @@ def flow_risk(lam, energy, p: float, t) -> np.ndarray:
         t: times (T,); a step of size :math:`\eta` on the mean square lasts
             :math:`2\eta`.
 
+    Raises:
+        ValueError: for eigenvalues that are not > 0 or negative energies.
+
     >>> flow_risk([1.0, 2.0], [3.0, 4.0], -1.0, [0.0]).tolist()
     [7.0]
     """
@@ -151,6 +154,9 @@ def resolvent_scale(s, gamma: float, damping: float) -> float:
     is over the eigenvalues ``s`` (d,), ``gamma`` is d/n, ``damping`` is
     :math:`\lambda`. At zero damping it is 0 for gamma <= 1 and positive beyond.
 
+    Raises:
+        ValueError: for eigenvalues or a ``gamma`` that are not > 0, or negative damping.
+
     >>> round(resolvent_scale([1.0], gamma=2.0, damping=0.0), 12)  # gamma - 1
     1.0
     """
@@ -179,6 +185,9 @@ def tuned_ridge(lam, energy, p: float, n: int, noise: float) -> RidgeRisk:
     The arguments ``lam``, ``energy``, ``p``, ``n`` and ``noise`` are those of
     `ridge_risk`. The search runs over :math:`\log\kappa`, in which the test error is
     explicit.
+
+    Raises:
+        ValueError: for what `ridge_risk` refuses.
     """
     t, energy = _modes(lam, energy, p)
     n = validate.count("n", n)
