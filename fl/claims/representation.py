@@ -28,13 +28,14 @@ def kfac_contraction(scale, broken, block):
     """Compare the complement of one step on single batches with the closed form; worst
     relative deviation.
     """
-    method, gaps = "sgd" if broken else "kfac", []
-    for problem, F, G, found, attrs in study.single_batches(scale, block):
-        G_star, eta = problem.G_star, attrs["eta"]
-        predicted = theory.kfac_outside(G, F, G_star, found["xi"], eta)
+    method = "sgd" if broken else "kfac"
+    gaps = []
+    for problem, F, G, found, sizes in study.single_batches(scale, block):
+        G_star = problem.G_star
+        predicted = theory.kfac_outside(G, F, G_star, found["xi"], sizes["eta"])
         measured = found[method] @ theory.complement(G_star)
         gaps.append(norm(measured - predicted) / norm(predicted))
-    return Evidence(0, max(gaps), 1e-10, ROUNDING, sizes=attrs)
+    return Evidence(0, max(gaps), 1e-10, ROUNDING, sizes=sizes)
 
 
 @claim(
@@ -49,12 +50,13 @@ def angles(scale, broken, block):
     """Follow the angles from far starts; worst deviation of a sine, over step sizes
     0.1, 0.3 and 1.
     """
-    run, gaps = study.far_starts(scale, block, whitened=not broken), []
+    run = study.far_starts(scale, block, whitened=not broken)
+    gaps = []
     for path in run.angles:
-        start, steps = np.tan(path[0]), len(path) - 1
-        predicted = np.arctan(theory.kfac_tangents(start, path.eta.item(), steps))
+        tangents = theory.kfac_tangents(np.tan(path[0]), path.eta.item(), 10)
         # a large angle may overtake a smaller one, so both sides are sorted
-        gap = np.sin(path) - np.sin(np.sort(predicted)[:, ::-1])
+        predicted = np.sort(np.arctan(tangents))[:, ::-1]
+        gap = np.sin(path) - np.sin(predicted)
         gaps.append(abs(gap).max())
     return Evidence(0, max(gaps), 1e-9, "rounding over ten steps", sizes=run.attrs)
 
@@ -79,11 +81,13 @@ def _modes(block, broken: bool, factors=()) -> np.ndarray:
 )
 def sgd_lower_bound(scale, broken, block):
     """Measure the factor at several step sizes; the smallest must be the bound."""
-    run, m = study.step_sizes(scale, block), _modes(block, broken)
+    runs = study.step_sizes(scale, block)
+    m = _modes(block, broken)
     K = m.max() / m.min()
-    sizes = run.attrs | {"K": K, "shares of the best step": run.share.values}
-    smallest = run.factor.min()
-    return Evidence(theory.best_factor(K), smallest, 5e-4, SLOWER, sizes=sizes)
+    factors = {share: run.factor.item() for share, run in runs.items()}
+    sizes = runs[1.0].attrs | {"K": K, "factors": factors}
+    predicted = theory.best_factor(K)
+    return Evidence(predicted, min(factors.values()), 5e-4, SLOWER, sizes=sizes)
 
 
 @claim(
@@ -103,8 +107,8 @@ def one_factor_is_not_enough(scale, broken, block):
         m = _modes(block, broken, study.FACTORS[name])
         predicted = theory.factor(m, run.eta)
         gaps[name] = abs(run.factor.item() / predicted - 1)
-    sizes = run.attrs | {"gaps": gaps}
-    return Evidence(0, max(gaps.values()), 5e-4, SLOWER, sizes=sizes)
+    worst = max(gaps.values())
+    return Evidence(0, worst, 5e-4, SLOWER, sizes=run.attrs | gaps)
 
 
 @claim(
@@ -166,14 +170,14 @@ def _within(run: study.Run, laws: dict, cap: float) -> Evidence:
     cells = []
     for case, law in laws.items():
         ratio = run.found[case] / law
-        gap, error = ratio.mean() - 1, np.std(ratio, ddof=1) / np.sqrt(len(ratio))
+        error = np.std(ratio, ddof=1) / np.sqrt(len(ratio))
+        gap = ratio.mean() - 1
         bound = min(cap, 4 * error)
         cells.append((abs(gap) / bound, gap, error, bound, case))
     _, gap, error, bound, case = max(cells)
-    reason, sizes = f"four standard errors, at most {cap:.0%}", {"worst case": case}
-    return Evidence(
-        0, gap, bound, reason, standard_error=error, sizes=run.attrs | sizes
-    )
+    sizes = run.attrs | {"worst case": case}
+    reason = f"four standard errors, at most {cap:.0%}"
+    return Evidence(0, gap, bound, reason, standard_error=error, sizes=sizes)
 
 
 @claim(
@@ -187,11 +191,12 @@ def _within(run: study.Run, laws: dict, cap: float) -> Evidence:
 )
 def variance(scale, broken, block):
     """Estimate both variances over many batches."""
-    run, (eta, n, noise) = noise_study.spreads(scale, block), noise_study.SPREAD
-    sgd = noise_theory.sgd_variance(*run.problem, run.F, run.G, eta, n, noise)
-    kfac = noise_theory.kfac_variance(run.problem.S, run.F, eta, n, noise)
+    run = noise_study.spreads(scale, block)
+    setting = noise_study.SPREAD
+    sgd = noise_theory.sgd_variance(*run.problem, run.F, run.G, *setting)
+    kfac = noise_theory.kfac_variance(run.problem.S, run.F, *setting)
     if broken:
-        kfac *= (n - run.attrs["dX"] - 1) / n
+        kfac *= 1 - (run.attrs["dX"] + 1) / setting.n
     return _within(run, {"sgd": sgd, "kfac": kfac}, 0.06)
 
 
@@ -207,7 +212,8 @@ def noise_floor(scale, broken, block):
     """Compare the squared slope after many noisy steps with the law, over independent
     chains.
     """
-    run, laws = noise_study.floors(scale, block), {}
+    run = noise_study.floors(scale, block)
+    laws = {}
     for method, steps in zip(run.found, run.attrs["steps"], strict=True):
         law = "sgd separate" if broken and method == "sgd" else method
         setting = noise_study.FLOORS[method]

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.linalg import cholesky, matrix_rank, norm, qr, solve
+from numpy.random import Generator, default_rng
 
 from fl import numerics, validate
 
@@ -93,18 +94,16 @@ def random_problem(
         invariant: whether the teacher's rows are eigenvectors of ``S``.
 
     Raises:
-        ValueError: unless k < dX, k <= dY and both condition numbers are >= 1.
+        ValueError: unless 0 < k < dX, k <= dY and both condition numbers are >= 1.
     """
     from scipy.stats import ortho_group  # slow to import, and nothing else needs it
 
-    for name, size in {"dX": dX, "dY": dY, "k": k}.items():
-        validate.count(name, size)
-    if k >= dX or k > dY:
-        raise ValueError(f"k = {k}: must be < dX = {dX} and <= dY = {dY}")
+    if not 0 < k < dX or k > dY:
+        raise ValueError(f"k = {k}: must be > 0, < dX = {dX} and <= dY = {dY}")
     s = np.geomspace(validate.number("kappa_S", kappa_S, 1), 1, dX)
     f = np.geomspace(validate.number("kappa_F", kappa_F, 1), 1, k)
     f *= np.sqrt(k) / norm(f)
-    rng = np.random.default_rng(seed)
+    rng = default_rng(seed)
     U = ortho_group.rvs(dX, random_state=rng)
     left = qr(rng.standard_normal((dY, k)))[0]
     right = qr(rng.standard_normal((k, k)))[0]
@@ -115,7 +114,7 @@ def random_problem(
     return Problem((S + S.T) / 2, (left * f) @ right, rows.T)
 
 
-def start(problem: Problem, angle: float, rng: np.random.Generator) -> np.ndarray:
+def start(problem: Problem, angle: float, rng: Generator) -> np.ndarray:
     """Return features (k, dX) with orthonormal rows at ``angle`` (largest principal
     angle, radians) from those of ``problem``, in a direction drawn from ``rng``.
     """
@@ -125,7 +124,7 @@ def start(problem: Problem, angle: float, rng: np.random.Generator) -> np.ndarra
 
 
 def moments(
-    problem: Problem, n: int, noise: float, rng: np.random.Generator, size: tuple = ()
+    problem: Problem, n: int, noise: float, rng: Generator, size: tuple = ()
 ) -> Moments:
     r"""Draw the second moments of independent Gaussian batches.
 
@@ -155,7 +154,7 @@ def moments(
 
 
 def samples(
-    problem: Problem, n: int, noise: float, rng: np.random.Generator, size: tuple = ()
+    problem: Problem, n: int, noise: float, rng: Generator, size: tuple = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw batches of inputs (*size, n, dX) and labels (*size, n, dY).
 
@@ -194,27 +193,11 @@ def gradient(problem: Problem, F, G, batch: Moments) -> np.ndarray:
     return F.mT @ (error @ batch.S_hat - batch.R)
 
 
-def move(
-    problem: Problem, F, G, batch: Moments, eta: float, factors: Factors = SGD
-) -> np.ndarray:
-    r"""Return the features after one step, as `feature_step` does, without checks.
-
-    The step is :math:`-\eta P_G^{-1}\,\nabla_G\,(Q_G + \lambda I)^{-1}`; ``problem``,
-    ``F``, ``G``, ``batch``, ``eta`` and ``factors`` are those of `feature_step`.
-    """
-    direction = gradient(problem, F, G, batch)
-    if factors.left == "FF":
-        direction = solve(F.mT @ F, direction)
-    if factors.right == "S":
-        damped = batch.S_hat + factors.damping * np.eye(len(problem.S))
-        direction = solve(damped, direction.mT).mT
-    return G - eta * direction
-
-
 def feature_step(
     problem: Problem, F, G, batch: Moments, eta: float, factors: Factors = SGD
 ) -> np.ndarray:
-    """Return the features after one step, the head held fixed, shape (..., k, dX).
+    r"""Return the features after one step :math:`-\eta P_G^{-1}\,\nabla_G\,(Q_G +
+    \lambda I)^{-1}`, the head held fixed, shape (..., k, dX).
 
     Args:
         problem: what is to be learned.
@@ -228,23 +211,29 @@ def feature_step(
         ValueError: for an unknown factor, a rank-deficient head under ``FF``, or a
             singular batch covariance (n < dX) under ``S`` without damping.
     """
-    validate.choice("left", factors.left, ["I", "FF"])
-    validate.choice("right", factors.right, ["I", "S"])
+    left = validate.choice("left", factors.left, ["I", "FF"])
+    right = validate.choice("right", factors.right, ["I", "S"])
     damping = validate.number("damping", factors.damping, 0)
     k, d = problem.G_star.shape
-    rank = matrix_rank(F).min()
-    if factors.left == "FF" and rank < k:
-        raise ValueError(f"F has rank {rank}: P_G = F'F needs full column rank {k}")
-    inputs = matrix_rank(batch.S_hat, hermitian=True).min()
-    if factors.right == "S" and damping == 0 and inputs < d:
-        raise ValueError(
-            "damping = 0: must be > 0, the batch covariance is singular "
-            f"(fewer than {d} samples)"
-        )
-    return move(problem, F, G, batch, eta, factors)
+    direction = gradient(problem, F, G, batch)
+    if left == "FF":
+        rank = matrix_rank(F).min()
+        if rank < k:
+            raise ValueError(f"F has rank {rank}: P_G = F'F needs full column rank {k}")
+        direction = solve(F.mT @ F, direction)
+    if right == "S":
+        rank = matrix_rank(batch.S_hat, hermitian=True).min()
+        if damping == 0 and rank < d:
+            raise ValueError(
+                "damping = 0: must be > 0, the batch covariance is singular "
+                f"(fewer than {d} samples)"
+            )
+        damped = batch.S_hat + damping * np.eye(d)
+        direction = solve(damped, direction.mT).mT
+    return G - eta * direction
 
 
-def wrong_head(problem: Problem, rng: np.random.Generator) -> np.ndarray:
+def wrong_head(problem: Problem, rng: Generator) -> np.ndarray:
     """Return the head of ``problem`` with an error drawn from ``rng``, (dY, k)."""
     return problem.F_star + 0.3 * rng.standard_normal(problem.F_star.shape)
 
@@ -274,12 +263,13 @@ def from_zero(
         invariant: whether the only direction of the teacher is an eigenvector; if not,
             it has half its mass on each level.
     """
-    rng = np.random.default_rng(seed)
+    rng = default_rng(seed)
     axes = qr(rng.standard_normal((dX, dX)))[0]
     S = (axes * np.repeat(levels, dX // 2)) @ axes.T
-    G_star = axes @ np.repeat([1.0, not invariant], dX // 2)
+    weights = [1.0, 0.0 if invariant else 1.0]
+    G_star = axes @ np.repeat(weights, dX // 2)[:, None]
     F_star, F = rng.standard_normal((2, dY, 1))
-    problem = Problem((S + S.T) / 2, F_star, G_star[None] / norm(G_star))
+    problem = Problem(S, F_star, G_star.T / norm(G_star))
     zero, batch = np.zeros((1, dX)), moments(problem, 2 * dX, 0.0, rng)
     sgd = feature_step(problem, F, zero, population(problem), eta)
     kfac = feature_step(problem, F, zero, batch, eta, KFAC)

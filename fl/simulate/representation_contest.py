@@ -11,12 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.linalg import cholesky
+from numpy.random import default_rng
+from scipy.linalg import null_space
 
 from fl import validate
 from fl.instruments.two_layer_optimizers import OPTIMIZERS, gradients, updater
 from fl.simulate.representation import Problem, distance, random_problem, samples
 
-DX, DY, K, BATCH = 40, 12, 4, 256
+SIZES = {"dX": 40, "dY": 12, "k": 4, "n": 256}
 TRAINING = 1  # stream: the second entry of a seed that draws weights and batches
 BLOWN = 1e4  # a weight beyond it counts as divergence; all weights are of order one
 POINTS = 26  # moments at which a learning curve is recorded
@@ -73,8 +76,8 @@ def settings(optimizer: str, number: int) -> list[tuple[float, float]]:
     if validate.count("number", number) % len(DAMPINGS):
         raise ValueError(f"number = {number}: must be a multiple of {len(DAMPINGS)}")
     dampings = DAMPINGS if optimizer in DAMPED else (0.0,)
-    edges = np.geomspace(low, high, number // len(dampings) + 1)
-    etas = np.sqrt(edges[1:] * edges[:-1]).tolist()
+    bins = number // len(dampings)
+    etas = np.geomspace(low, high, 2 * bins + 1)[1::2].tolist()
     return [(eta, damping) for damping in dampings for eta in etas]
 
 
@@ -88,11 +91,12 @@ def arena(condition: str, seed: int) -> tuple:
     """
     name = validate.choice("condition", condition, CONDITIONS)
     kappa_S, kappa_F, noise, steps = CONDITIONS[name]
-    problem = random_problem(DX, DY, K, kappa_S, kappa_F, seed)
-    rng = np.random.default_rng([seed, TRAINING])
-    G = rng.standard_normal((K, DX)) / np.sqrt(DX)
-    F = rng.standard_normal((DY, K)) / np.sqrt(4 * K)
-    X, Y = samples(problem, BATCH, noise, rng, (steps,))
+    dX, dY, k, n = SIZES.values()
+    problem = random_problem(dX, dY, k, kappa_S, kappa_F, seed)
+    rng = default_rng([seed, TRAINING])
+    G = rng.standard_normal((k, dX)) / np.sqrt(dX)
+    F = rng.standard_normal((dY, k)) / np.sqrt(4 * k)
+    X, Y = samples(problem, n, noise, rng, (steps,))
     return problem, *map(torch.tensor, (F, G, X, Y))
 
 
@@ -112,29 +116,26 @@ def train(
         damping: of the optimizers that solve.
         seed: of the problem, the start and the batches.
     """
-    problem, F, G, Xs, Ys = arena(condition, seed)
-    F, G, steps = F.clone(), G.clone(), len(Xs)
-    update = updater(optimizer, F, G, damping)
-    normalise = optimizer.startswith("batch-norm")
+    problem, weights, move = _racer(optimizer, condition, damping, seed)
+    steps = CONDITIONS[condition].steps
     marks = np.linspace(0, steps, POINTS).round()
-    curve = [distance(problem, G)]
-    for t, (X, Y) in enumerate(zip(Xs, Ys, strict=True)):
-        grad_F, grad_G, Z = gradients(F.detach(), G.detach(), X, Y, normalise)
-        update(eta * (1 - t / steps), grad_F, grad_G, X, Z)
-        size = max(F.abs().max(), G.abs().max())
-        if not size < BLOWN:  # NaN is not, either
+    features = weights[1].detach().numpy()  # a view: it moves with the weights
+    curve = [distance(problem, features)]
+    for t in range(steps):
+        move(t, eta * (1 - t / steps))
+        if not max(W.abs().max() for W in weights) < BLOWN:  # nor is NaN
             return {"distance": ("progress", np.ones(POINTS)), "transfer": 1.0}
         if t + 1 in marks:
-            curve.append(distance(problem, G.detach().numpy()))
-    bias = _transfer_bias(problem, G.detach().numpy())
+            curve.append(distance(problem, features))
+    bias = _transfer_bias(problem, features)
     return {"distance": ("progress", np.array(curve)), "transfer": bias}
 
 
-def _transfer_bias(problem: Problem, G: np.ndarray) -> float:
-    root = np.linalg.cholesky(problem.S)
-    target, features = problem.G_star @ root, G @ root
-    miss = target - target @ np.linalg.pinv(features) @ features
-    return np.sum(miss**2) / np.sum(target**2)
+def _transfer_bias(problem: Problem, G) -> float:
+    root = cholesky(problem.S)
+    target = problem.G_star @ root
+    missed = target @ null_space(G @ root)
+    return np.sum(missed**2) / np.sum(target**2)
 
 
 def tune(optimizer: str, condition: str, number: int, repeats: int, seed: int) -> dict:
@@ -147,20 +148,16 @@ def tune(optimizer: str, condition: str, number: int, repeats: int, seed: int) -
         repeats: seeds to try each of them on.
         seed: the first of these seeds.
     """
-    tried = settings(optimizer, number)
-    scores = [
-        np.mean(
-            [
-                np.log(train(optimizer, condition, *pair, s)["distance"][1][-1])
-                for s in range(seed, seed + repeats)
-            ]
-        )
-        for pair in tried
-    ]
+    tried, scores = settings(optimizer, number), []
+    for eta, damping in tried:
+        runs = [
+            train(optimizer, condition, eta, damping, s)["distance"][1]
+            for s in range(seed, seed + repeats)
+        ]
+        scores.append(np.mean(np.log(runs)[:, -1]))
     eta, damping = tried[np.argmin(scores)]
     etas = [pair[0] for pair in tried]
-    at_edge = float(eta in (min(etas), max(etas)))
-    return {"eta": eta, "damping": damping, "at_edge": at_edge}
+    return {"eta": eta, "damping": damping, "at_edge": eta in (min(etas), max(etas))}
 
 
 @torch.no_grad()
@@ -172,15 +169,27 @@ def seconds_per_step(optimizer: str, steps: int = 400) -> float:
     step is short enough to be left alone now and then even on a busy one.
     """
     torch.set_num_threads(1)
-    _, F, G, Xs, Ys = arena("moderate", 0)
-    F, G = F.clone(), G.clone()
-    update = updater(optimizer, F, G, damping=0.1)
-    normalise = optimizer.startswith("batch-norm")
+    _, _, move = _racer(optimizer, "moderate", 0.1, 0)
     best = np.inf
     for t in range(steps):
-        X, Y = Xs[t % len(Xs)], Ys[t % len(Ys)]
         begin = time.perf_counter()
-        grad_F, grad_G, Z = gradients(F.detach(), G.detach(), X, Y, normalise)
-        update(1e-4, grad_F, grad_G, X, Z)
+        move(t % CONDITIONS["moderate"].steps, 1e-4)
         best = min(best, time.perf_counter() - begin)
     return best
+
+
+def _racer(optimizer: str, condition: str, damping: float, seed: int) -> tuple:
+    """Return the problem, fresh weights F and G, and ``move(t, eta)``, which moves them
+    by one step on batch ``t``.
+    """
+    problem, F, G, X, Y = arena(condition, seed)
+    F, G = F.clone(), G.clone()
+    update = updater(optimizer, F, G, damping)
+    normalise = optimizer.startswith("batch-norm")
+
+    def move(t: int, eta: float) -> None:
+        weights = F.detach(), G.detach()
+        grad_F, grad_G, Z = gradients(*weights, X[t], Y[t], normalise)
+        update(eta, grad_F, grad_G, X[t], Z)
+
+    return problem, (F, G), move

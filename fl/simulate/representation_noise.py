@@ -9,15 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.linalg import cholesky, solve
+from numpy.random import default_rng
 
 from fl import validate
 from fl.simulate.representation import (
     METHODS,
     SGD,
     Problem,
+    feature_step,
     least_squares_head,
     moments,
-    move,
     samples,
 )
 
@@ -47,9 +48,9 @@ def step_spread(
         batches: number of batches.
         seed: of the batches.
     """
-    rng = np.random.default_rng(seed)
+    rng = default_rng(seed)
     batch = moments(problem, setting.n, setting.noise, rng, (batches,))
-    after = move(problem, F, G, batch, setting.eta, METHODS[method])
+    after = feature_step(problem, F, G, batch, setting.eta, METHODS[method])
     squares = np.sum((after - after.mean(0)) ** 2, axis=(1, 2))
     return squares * batches / (batches - 1)
 
@@ -76,14 +77,14 @@ def wander(
         ValueError: for an unknown method or fewer than one step.
     """
     validate.choice("method", method, [*METHODS, "sgd separate"])
-    rng, factors = np.random.default_rng(seed), METHODS.get(method, SGD)
+    rng, factors = default_rng(seed), METHODS.get(method, SGD)
     law = (problem, setting.n, setting.noise, rng, (chains,))
     G = np.broadcast_to(problem.G_star, (chains, *problem.G_star.shape))
     for _ in range(validate.count("steps", steps)):
         batch = moments(*law)
         other = moments(*law) if method == "sgd separate" else batch
         F = least_squares_head(problem, G, other)
-        G = move(problem, F, G, batch, setting.eta, factors)
+        G = feature_step(problem, F, G, batch, setting.eta, factors)
         G = solve(G @ problem.G_star.T, G)
     return np.sum((G @ problem.hidden) ** 2, axis=(1, 2))
 
@@ -101,7 +102,7 @@ def transfer(
         draws: number of independent draws.
         seed: of all samples.
     """
-    rng = np.random.default_rng(seed)
+    rng = default_rng(seed)
     X, Y = samples(problem, n, noise, rng, (draws,))
     Z = X @ G.T
     F = solve(Z.mT @ Z, Z.mT @ Y).mT
@@ -125,8 +126,8 @@ def batchnorm_gap(
     """
     import torch  # nothing else here needs it
 
-    G = np.random.default_rng(seed).standard_normal(problem.G_star.shape)
-    batch = samples(problem, n, noise, np.random.default_rng(seed))
+    G = default_rng(seed).standard_normal(problem.G_star.shape)
+    batch = samples(problem, n, noise, default_rng(seed))
     X, Y = map(torch.tensor, batch)
     grads = []
     for normalise in (False, True):
@@ -134,8 +135,10 @@ def batchnorm_gap(
         Z = X @ weights.T
         if normalise:
             Z = Z / Z.pow(2).mean(0).sqrt()
-        head = torch.linalg.lstsq(Z.detach(), Y).solution * (1.0 if refit else 1.1)
+        head = torch.linalg.lstsq(Z.detach(), Y).solution
+        if not refit:
+            head = 1.1 * head
         loss = (Z @ head - Y).pow(2).sum() / (2 * n)
-        grads.append(torch.autograd.grad(loss, weights)[0])
+        grads += torch.autograd.grad(loss, weights)
     plain, normalised = grads
     return float((normalised - plain).norm() / plain.norm())

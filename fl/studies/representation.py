@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.random import default_rng
 
 from fl import scales
 from fl.simulate import representation as simulate
@@ -47,17 +48,19 @@ def single_batches(scale, block=0) -> list[Run]:
     """
     kappas = [(1, 1), (50, 3), (1000, 10)]
     batches = [(25, 0.0), (64, 0.0), (64, 0.25)]
-    seeds, runs = scales.seeds(len(kappas), block), []
+    seeds = scales.seeds(len(kappas), block)
     attrs = LARGE | {"eta": 0.3, "n, noise": batches, "seeds": seeds}
-    for seed, (kappa_S, kappa_F) in zip(seeds, kappas, strict=True):
-        rng = np.random.default_rng(seed)
-        problem = random_problem(**LARGE, kappa_S=kappa_S, kappa_F=kappa_F, seed=seed)
+    runs = []
+    for seed, pair in zip(seeds, kappas, strict=True):
+        rng = default_rng(seed)
+        problem = random_problem(*LARGE.values(), *pair, seed)
         for n, noise in batches:
             batch = simulate.moments(problem, n, noise, rng)
             F = simulate.wrong_head(problem, rng)
             G = rng.standard_normal(problem.G_star.shape)
             found = simulate.both_steps(problem, F, G, batch, attrs["eta"])
-            runs.append(Run(problem, F, G, found | {"xi": batch.xi}, attrs))
+            found["xi"] = batch.xi
+            runs.append(Run(problem, F, G, found, attrs))
     return runs
 
 
@@ -67,12 +70,16 @@ def wrong_head(scale, block=0, invariant: bool = False) -> Run:
 
     With ``invariant`` the teacher's rows span an invariant subspace of the covariance.
     """
-    eta, (seed,) = 0.2, scales.seeds(1, block)
+    (seed,) = scales.seeds(1, block)
+    attrs = NEAR | {"eta": 0.2, "seed": seed}
     problem = random_problem(**NEAR, seed=seed, invariant=invariant)
-    F, G = simulate.wrong_head(problem, np.random.default_rng(seed)), problem.G_star
-    steps = simulate.both_steps(problem, F, G, simulate.population(problem), eta)
-    found = {name: simulate.distance(problem, after) for name, after in steps.items()}
-    return Run(problem, F, G, found, NEAR | {"eta": eta, "seed": seed})
+    F = simulate.wrong_head(problem, default_rng(seed))
+    G = problem.G_star
+    batch = simulate.population(problem)
+    found = simulate.both_steps(problem, F, G, batch, attrs["eta"])
+    for method, after in found.items():
+        found[method] = simulate.distance(problem, after)
+    return Run(problem, F, G, found, attrs)
 
 
 def first_step(scale, block=0, invariant: bool = False) -> xr.Dataset:
@@ -90,8 +97,10 @@ def batchnorm(scale, block=0, refit: bool = True) -> xr.Dataset:
 
     Without ``refit`` the head is off by 10 percent.
     """
-    kappas, batch = [1, 30, 300], {"n": 64, "noise": 0.09}
-    seeds, gaps = scales.seeds(len(kappas), block), []
+    kappas = [1, 30, 300]
+    batch = {"n": 64, "noise": 0.09}
+    seeds = scales.seeds(len(kappas), block)
+    gaps = []
     for seed, kappa_S in zip(seeds, kappas, strict=True):
         problem = random_problem(**LARGE, kappa_S=kappa_S, kappa_F=3, seed=seed)
         gaps.append(batchnorm_gap(problem, **batch, seed=seed, refit=refit))
@@ -103,51 +112,56 @@ def far_starts(scale, block=0, whitened: bool = True) -> xr.Dataset:
     """Return the principal ``angles`` (eta, step, angle) along KFAC from 1.2 radians,
     ``whitened`` or plain: the same at every ``scale``, seeds of ``block``.
     """
-    attrs, paths = SMALL | {"kappa_S": 10, "kappa_F": 5}, []
-    etas = dict(zip([0.1, 0.3, 1.0], scales.seeds(3, block), strict=True))
-    for eta, seed in etas.items():
-        problem = random_problem(**attrs, seed=seed)
-        G = simulate.start(problem, 1.2, np.random.default_rng(seed))
+    etas = [0.1, 0.3, 1.0]
+    seeds = scales.seeds(len(etas), block)
+    sizes = SMALL | {"kappa_S": 10, "kappa_F": 5}
+    paths = []
+    for seed, eta in zip(seeds, etas, strict=True):
+        problem = random_problem(**sizes, seed=seed)
+        G = simulate.start(problem, 1.2, default_rng(seed))
         paths.append(angles(problem, G, eta, 10, whitened))
-    attrs["seeds"] = list(etas.values())
     found = {"angles": (("eta", "step", "angle"), paths)}
-    return xr.Dataset(found, {"eta": list(etas)}, attrs)
+    return xr.Dataset(found, {"eta": etas}, sizes | {"seeds": seeds})
 
 
 def near_start(block=0) -> tuple[Problem, np.ndarray]:
     """Return the problem of ``block`` and the features (k, dX), .05 radians from the
     teacher's, from which all descents begin.
     """
-    first, *_, last = scales.seeds(4, block)
-    problem = random_problem(**NEAR, seed=last)
-    return problem, simulate.start(problem, 0.05, np.random.default_rng(first))
+    seeds = scales.seeds(4, block)
+    problem = random_problem(**NEAR, seed=seeds[3])
+    return problem, simulate.start(problem, 0.05, default_rng(seeds[0]))
 
 
-def step_sizes(scale, block=0) -> xr.Dataset:
-    """Return the asymptotic ``factor`` (share) of plain descent at shares of the best
-    step size, more of them at a larger ``scale``; problem of ``block``.
+def step_sizes(scale, block=0) -> dict[float, xr.Dataset]:
+    """Return plain descents at shares of the best step size, more of them at a larger
+    ``scale``, on the problem of ``block``: share -> ``distance`` (step) down to 1e-10
+    and the asymptotic ``factor`` per step.
     """
     many = [0.25, 0.5, 0.75, 0.9, 0.95, 1.0, 1.005, 1.01, 1.1, 1.3]
     shares = scales.at(scale, smoke=[0.5, 1.0, 1.01], book=many, paper=many)
-    problem, G = near_start(block)
-    best = theory.best_step(theory.modes(*problem))
-    paths = [cached(descend, problem=problem, G=G, eta=s * best) for s in shares]
-    found = {"factor": ("share", list(map(measured_factor, paths)))}
-    attrs = NEAR | {"seeds": scales.seeds(4, block)[::3]}
-    return xr.Dataset(found, {"share": shares}, attrs)
+    best = theory.best_step(theory.modes(*near_start(block)[0]))
+    return {share: _descent(block, share * best, SGD) for share in shares}
 
 
 def factor_choices(scale, block=0) -> dict[str, xr.Dataset]:
-    """Return the ``distance`` (step) of each of `FACTORS` down to 1e-10 and its
-    asymptotic ``factor`` per step, at the step size ``eta``, the best but a half for
-    both factors: the same at every ``scale``; problem of ``block``.
+    """Return descents with each of `FACTORS` at its best step size, at a half with
+    both, the same at every ``scale``, on the problem of ``block``: name -> ``distance``
+    (step) down to 1e-10 and the asymptotic ``factor`` per step.
     """
-    runs, (problem, G) = {}, near_start(block)
+    problem = near_start(block)[0]
+    runs = {}
     for name, factors in FACTORS.items():
-        best = theory.best_step(theory.modes(*problem, *factors))
-        eta = 0.5 if factors == KFAC else best
-        path = cached(descend, problem=problem, G=G, eta=eta, factors=factors)
-        found = {"distance": ("step", path), "factor": measured_factor(path)}
-        attrs = NEAR | {"eta": eta, "seeds": scales.seeds(4, block)[::3]}
-        runs[name] = xr.Dataset(found, attrs=attrs)
+        eta = theory.best_step(theory.modes(*problem, *factors))
+        if factors == KFAC:
+            eta = 0.5
+        runs[name] = _descent(block, eta, factors)
     return runs
+
+
+def _descent(block, eta: float, factors: Factors) -> xr.Dataset:
+    problem, G = near_start(block)
+    path = cached(descend, problem=problem, G=G, eta=eta, factors=factors)
+    found = {"distance": ("step", path), "factor": measured_factor(path)}
+    sizes = {"eta": eta, "seeds": scales.seeds(4, block)[::3]}
+    return xr.Dataset(found, attrs=NEAR | sizes)

@@ -44,11 +44,7 @@ def contest(conditions, optimizers, seeds, budget: tuple, block=0) -> xr.Dataset
         for c in conditions
     ]
     data = xr.combine_nested(runs, ["condition", "optimizer"]).merge(best)
-    attrs = {
-        "dX": simulate.DX,
-        "dY": simulate.DY,
-        "k": simulate.K,
-        "n": simulate.BATCH,
+    attrs = simulate.SIZES | {
         "settings per optimizer": number,
         "tuning_seeds": list(range(first, first + repeats)),
         "seeds": list(seeds),

@@ -4,8 +4,8 @@ which sizes.
 Block 0 holds the problems and batches of the book, each other block its own.
 """
 
-import numpy as np
 import xarray as xr
+from numpy.random import default_rng
 
 from fl import scales
 from fl.simulate.representation import METHODS, Problem, random_problem, start
@@ -30,13 +30,14 @@ def spreads(scale, block=0) -> Run:
     """
     batches = scales.at(scale, smoke=1000, book=4000, paper=20000)
     sizes = LARGE | {"kappa_S": 50, "kappa_F": 2}
-    first, second = seeds = scales.seeds(2, block)
-    problem, rng = random_problem(**sizes, seed=first), np.random.default_rng(first)
+    seeds = scales.seeds(2, block)
+    problem = random_problem(**sizes, seed=seeds[0])
+    rng = default_rng(seeds[0])
     F = rng.standard_normal(problem.F_star.shape)
     G = rng.standard_normal(problem.G_star.shape)
     found = {}
     for method in METHODS:
-        case = {"method": method, "batches": batches, "seed": second}
+        case = {"method": method, "batches": batches, "seed": seeds[1]}
         found[method] = cached(
             step_spread, problem=problem, F=F, G=G, setting=SPREAD, **case
         )
@@ -54,7 +55,9 @@ def floors(scale, block=0) -> Run:
         book=((600, 60), (300, 800)),
         paper=((3000, 100), (500, 3000)),
     )
-    problem, seeds, found = chain_problem(block), scales.seeds(2, block), {}
+    problem = chain_problem(block)
+    seeds = scales.seeds(2, block)
+    found = {}
     for method, t, c in zip(FLOORS, steps, chains, strict=True):
         case = {"method": method, "steps": t, "chains": c, "seed": seeds[1]}
         found[method] = cached(wander, problem=problem, setting=FLOORS[method], **case)
@@ -63,22 +66,20 @@ def floors(scale, block=0) -> Run:
 
 
 def accumulation(scale, block=0) -> xr.Dataset:
-    """Return the squared ``slope`` (method, step, chain) of a hundred chains, drawn
-    anew for every step, at the setting ``FLOORS["sgd"]``: the same at every ``scale``;
-    problem of ``block``.
+    """Return the squared slopes ``sgd`` and ``kfac`` (step, chain) of a hundred chains,
+    drawn anew for every step, at the setting ``FLOORS["sgd"]``: the same at every
+    ``scale``; problem of ``block``.
     """
     steps = [3, 10, 30, 100, 300]
-    seeds = [scales.seeds(t + 1, block)[t] for t in steps]
     given = {"problem": chain_problem(block), "setting": FLOORS["sgd"], "chains": 100}
-    slopes = [
-        [
-            cached(wander, method=method, steps=t, seed=seed, **given)
-            for t, seed in zip(steps, seeds, strict=True)
-        ]
-        for method in METHODS
-    ]
-    found = {"slope": (("method", "step", "chain"), slopes)}
-    return xr.Dataset(found, {"method": list(METHODS), "step": steps}, CHAIN)
+    found = {}
+    for method in METHODS:
+        slopes = []
+        for t in steps:
+            case = {"method": method, "steps": t, "seed": t + 1000 * block}
+            slopes.append(cached(wander, **case, **given))
+        found[method] = ("step", "chain"), slopes
+    return xr.Dataset(found, {"step": steps}, CHAIN)
 
 
 def trained_problem(block=0) -> Problem:
@@ -96,12 +97,13 @@ def transfers(scale, block=0) -> Run:
     of ``block``.
     """
     draws = scales.at(scale, smoke=3000, book=12000, paper=100000)
-    old, (first, second) = trained_problem(block), scales.seeds(2, block)
-    new = random_problem(**LARGE, kappa_S=5, kappa_F=2, seed=second)
-    rng = np.random.default_rng(first)
-    task = Problem(new.S, rng.standard_normal(new.F_star.shape), old.G_star)
-    case = TRANSFER | {"draws": draws, "seed": second}
+    seeds = scales.seeds(2, block)
+    rng = default_rng(seeds[0])
+    old = trained_problem(block)
+    new = random_problem(**LARGE, kappa_S=5, kappa_F=2, seed=seeds[1])
+    F = rng.standard_normal(new.F_star.shape)
+    task = Problem(new.S, F, old.G_star)
     G = start(old, 0.5, rng)
-    found = {"risk": cached(transfer, problem=task, G=G, **case)}
-    attrs = LARGE | TRANSFER | {"draws": draws, "seeds": [first, second]}
-    return Run(task, task.F_star, G, found, attrs)
+    sizes = TRANSFER | {"draws": draws}
+    risk = cached(transfer, problem=task, G=G, seed=seeds[1], **sizes)
+    return Run(task, F, G, {"risk": risk}, LARGE | sizes | {"seeds": seeds})

@@ -143,9 +143,10 @@ def kfac_outside(G, F, G_star, xi, eta: float) -> np.ndarray:
         ValueError: for a step size outside [0, 1], a rank-deficient ``F``.
     """
     eta = validate.number("eta", eta, 0, 1)
-    N, F = complement(G_star), _head("F", F)
-    kept = (1 - eta) * np.asarray(G) @ N
-    return kept + eta * pinv(F) @ np.asarray(xi) @ N
+    N = complement(G_star)
+    kept = np.asarray(G) @ N
+    added = pinv(_head("F", F)) @ np.asarray(xi) @ N
+    return (1 - eta) * kept + eta * added
 
 
 def kfac_tangents(tangents, eta: float, steps: int) -> np.ndarray:
@@ -182,8 +183,7 @@ def two_level_first_step(a: float, b: float) -> float:
     Raises:
         ValueError: for a level that is not positive.
     """
-    a = validate.number("a", a, 0, open_low=True)
-    b = validate.number("b", b, 0, open_low=True)
+    a, b = validate.positive("a, b", [a, b])
     cosine = (a + b) / np.hypot(a, b) / np.sqrt(2)
     return float(np.sqrt(1 - cosine**2))
 
@@ -203,8 +203,9 @@ def head_error_distance(S, F_star, G_star, F, eta: float) -> float:
         F: head of the student, (dY, k), full column rank.
         eta: step size.
     """
-    F, F_star = _head("F", F), _head("F_star", F_star)
-    C = F.T @ (F - F_star) @ G_star @ _covariance(S)
+    F = _head("F", F)
+    error = F - _head("F_star", F_star)
+    C = F.T @ error @ G_star @ _covariance(S)
     damped = np.eye(len(C)) - eta * C @ G_star.T
     T = -eta * solve(damped, C @ complement(G_star))
     size = norm(T, 2)
