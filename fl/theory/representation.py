@@ -85,7 +85,7 @@ def modes(
     validate.choice("left", left, LEFT)
     validate.choice("right", right, RIGHT)
     damping = validate.number("damping", damping, 0)
-    F_star = _head("F_star", F_star)
+    F_star = full_rank("F_star", F_star)
     f = np.ones(F_star.shape[1])
     if left == "I":
         f = eigvalsh(F_star.T @ F_star)
@@ -145,7 +145,7 @@ def kfac_outside(G, F, G_star, xi, eta: float) -> np.ndarray:
     eta = validate.number("eta", eta, 0, 1)
     N = complement(G_star)
     kept = np.asarray(G) @ N
-    added = pinv(_head("F", F)) @ np.asarray(xi) @ N
+    added = pinv(full_rank("F", F)) @ np.asarray(xi) @ N
     return (1 - eta) * kept + eta * added
 
 
@@ -203,9 +203,9 @@ def head_error_distance(S, F_star, G_star, F, eta: float) -> float:
         F: head of the student, (dY, k), full column rank.
         eta: step size.
     """
-    F = _head("F", F)
-    error = F - _head("F_star", F_star)
-    C = F.T @ error @ G_star @ _covariance(S)
+    F = full_rank("F", F)
+    error = F - full_rank("F_star", F_star)
+    C = F.T @ error @ G_star @ positive_definite(S)
     damped = np.eye(len(C)) - eta * C @ G_star.T
     T = -eta * solve(damped, C @ complement(G_star))
     size = norm(T, 2)
@@ -234,8 +234,8 @@ def transfer_risk(S, F_star, G_star, G, n: int, noise: float) -> float:
     G = validate.array("G", G, ("k", "dX"))
     k = len(G)
     n = validate.count("n", n, minimum=k + 2)
-    F_star = _head("F_star", F_star)
-    root = numerics.psd_power(_covariance(S), 0.5)
+    F_star = full_rank("F_star", F_star)
+    root = numerics.psd_power(positive_definite(S), 0.5)
     missed = root @ linalg.null_space(G @ root)
     bias = np.sum((F_star @ G_star @ missed) ** 2)
     label_noise = noise * len(F_star) + bias
@@ -244,11 +244,16 @@ def transfer_risk(S, F_star, G_star, G, n: int, noise: float) -> float:
 
 def _precision(S, N, damping: float = 0.0) -> np.ndarray:
     """Return what the inverse of the damped covariance is on the basis ``N``."""
-    S = _covariance(S)
+    S = positive_definite(S)
     return N.T @ solve(S + damping * np.eye(len(S)), N)
 
 
-def _covariance(S) -> np.ndarray:
+def positive_definite(S) -> np.ndarray:
+    """Return the covariance ``S`` (dX, dX) as an array.
+
+    Raises:
+        ValueError: if it is not positive definite.
+    """
     S = validate.psd("S", S)
     smallest, largest = eigvalsh(S)[[0, -1]]
     if smallest <= 1e-12 * largest:
@@ -258,7 +263,12 @@ def _covariance(S) -> np.ndarray:
     return S
 
 
-def _head(name: str, F) -> np.ndarray:
+def full_rank(name: str, F) -> np.ndarray:
+    """Return the head ``F`` (dY, k), called ``name`` in an error, as an array.
+
+    Raises:
+        ValueError: if it has not full column rank.
+    """
     F = validate.array(name, F, ("dY", "k"))
     rank = matrix_rank(F)
     if rank < F.shape[1]:

@@ -7,10 +7,16 @@ formula here is derived in the chapter `representation`.
 """
 
 import numpy as np
-from numpy.linalg import eigh, eigvalsh, inv, solve
+from numpy.linalg import eigh, inv, solve
 
 from fl import validate
-from fl.theory.representation import complement, schur_complement
+from fl.theory.representation import (
+    complement,
+    full_rank,
+    modes,
+    positive_definite,
+    schur_complement,
+)
 
 METHODS = ("sgd", "sgd separate", "kfac")
 
@@ -31,12 +37,18 @@ def sgd_variance(S, F_star, G_star, F, G, eta: float, n: int, noise: float) -> f
         eta: step size.
         n: samples of the batch.
         noise: variance :math:`\sigma^2` of the label noise.
+
+    Raises:
+        ValueError: for a covariance that is not positive definite, a rank-deficient
+            ``F``, or n < 1.
     """
-    S, F, size = np.asarray(S), np.asarray(F), np.trace(S)
+    S = positive_definite(S)
+    F = full_rank("F", F)
+    n = validate.count("n", n)
     A = F.T @ (F @ G - np.asarray(F_star) @ G_star)
-    inputs = np.sum((A @ S) ** 2) + np.sum(A @ S * A) * size
-    labels = noise * np.sum(F**2) * size
-    return eta**2 / validate.count("n", n) * (inputs + labels)
+    covariances = np.sum((A @ S) ** 2)
+    spread = np.sum(A @ S * A) + noise * np.sum(F**2)
+    return eta**2 / n * (covariances + spread * np.trace(S))
 
 
 def kfac_variance(S, F, eta: float, n: int, noise: float) -> float:
@@ -51,10 +63,12 @@ def kfac_variance(S, F, eta: float, n: int, noise: float) -> float:
         noise: variance :math:`\sigma^2` of the label noise.
 
     Raises:
-        ValueError: if n <= dX + 1, where the inverse of the batch covariance has no
+        ValueError: for a covariance that is not positive definite, a rank-deficient
+            ``F``, or n <= dX + 1, where the inverse of the batch covariance has no
             mean.
     """
-    S, F = np.asarray(S), np.asarray(F)
+    S = positive_definite(S)
+    F = full_rank("F", F)
     n = validate.count("n", n, minimum=len(S) + 2)
     head = np.trace(inv(F.T @ F))
     inputs = np.trace(inv(S))
@@ -98,8 +112,7 @@ def noise_floor(
     """
     validate.choice("method", method, METHODS)
     n = validate.count("n", n, minimum=len(S) + 2)
-    s, V = eigh(schur_complement(S, G_star))
-    m = np.outer(eigvalsh(np.transpose(F_star) @ F_star), s)
+    m = modes(S, F_star, G_star)
     r = eta * m
     if method == "kfac":
         n = n - len(S) - 1
@@ -111,14 +124,17 @@ def noise_floor(
         )
     floor = noise / (n * m) * r / (2 - r)
     if method == "sgd separate":
-        floor *= 1 + 2 * _leak(S, G_star, V) / s
+        floor *= 1 + 2 * _leak(S, G_star)
     if steps is not None:
         floor *= 1 - (1 - r) ** (2 * steps)
     return floor.sum()
 
 
-def _leak(S, G_star, V) -> np.ndarray:
-    """Return the variance, per column of ``V``, of the inputs that the teacher sees."""
+def _leak(S, G_star) -> np.ndarray:
+    """Return the variance of what the teacher sees of an unseen mode, relative to what
+    is left of the mode.
+    """
+    s, V = eigh(schur_complement(S, G_star))
     seen = G_star @ S
     off = seen @ complement(G_star) @ V
-    return np.sum(off * solve(seen @ G_star.T, off), axis=0)
+    return np.sum(off * solve(seen @ G_star.T, off), axis=0) / s
