@@ -34,7 +34,8 @@ def kfac_contraction(scale, broken, block):
         G_star = problem.G_star
         predicted = theory.kfac_outside(G, F, G_star, found["xi"], sizes["eta"])
         measured = found[method] @ theory.complement(G_star)
-        gaps.append(norm(measured - predicted) / norm(predicted))
+        gap = norm(measured - predicted)
+        gaps.append(gap / norm(predicted))
     return Evidence(0, max(gaps), 1e-10, ROUNDING, sizes=sizes)
 
 
@@ -53,12 +54,14 @@ def angles(scale, broken, block):
     run = study.far_starts(scale, block, whitened=not broken)
     gaps = []
     for path in run.angles:
-        tangents = theory.kfac_tangents(np.tan(path[0]), path.eta.item(), 10)
+        eta, start = path.eta.item(), np.tan(path[0])
+        tangents = theory.kfac_tangents(start, eta, len(path) - 1)
         # a large angle may overtake a smaller one, so both sides are sorted
-        predicted = np.sort(np.arctan(tangents))[:, ::-1]
-        gap = np.sin(path) - np.sin(predicted)
+        predicted = np.arctan(np.sort(tangents))
+        gap = np.sin(path) - np.sin(predicted[:, ::-1])
         gaps.append(abs(gap).max())
-    return Evidence(0, max(gaps), 1e-9, "rounding over ten steps", sizes=run.attrs)
+    reason = "rounding over ten steps"
+    return Evidence(0, max(gaps), 1e-9, reason, sizes=run.attrs)
 
 
 def _modes(block, broken: bool, factors=()) -> np.ndarray:
@@ -87,7 +90,8 @@ def sgd_lower_bound(scale, broken, block):
     factors = {share: run.factor.item() for share, run in runs.items()}
     sizes = runs[1.0].attrs | {"K": K, "factors": factors}
     predicted = theory.best_factor(K)
-    return Evidence(predicted, min(factors.values()), 5e-4, SLOWER, sizes=sizes)
+    smallest = min(factors.values())
+    return Evidence(predicted, smallest, 5e-4, SLOWER, sizes=sizes)
 
 
 @claim(
@@ -106,7 +110,8 @@ def one_factor_is_not_enough(scale, broken, block):
     for name, run in study.factor_choices(scale, block).items():
         m = _modes(block, broken, study.FACTORS[name])
         predicted = theory.factor(m, run.eta)
-        gaps[name] = abs(run.factor.item() / predicted - 1)
+        measured = run.factor.item()
+        gaps[name] = abs(measured / predicted - 1)
     worst = max(gaps.values())
     return Evidence(0, worst, 5e-4, SLOWER, sizes=run.attrs | gaps)
 
@@ -123,12 +128,15 @@ def head_error(scale, broken, block):
     """Compare the distance after one population step; the reported cell is SGD at κ(S)
     = 10.
     """
-    problem, F, _, found, attrs = study.wrong_head(scale, block)
-    predicted = theory.head_error_distance(*problem, F, attrs["eta"])
+    run = study.wrong_head(scale, block)
+    eta = run.attrs["eta"]
+    predicted = theory.head_error_distance(*run.problem, run.F, eta)
     if broken:  # the prediction stays, and the experiment gets an invariant teacher
-        found = study.wrong_head(scale, block, invariant=True).found
+        run = study.wrong_head(scale, block, invariant=True)
+    found = run.found
     gap = found["sgd"] - found["kfac"]
-    return Evidence(predicted, gap, 1e-9, ROUNDING, sizes=attrs | found)
+    sizes = run.attrs | found
+    return Evidence(predicted, gap, 1e-9, ROUNDING, sizes=sizes)
 
 
 @claim(
@@ -145,7 +153,8 @@ def first_step(scale, broken, block):
     """
     run = study.first_step(scale, block, invariant=broken)
     predicted = theory.two_level_first_step(*run.attrs["levels"])
-    return Evidence(predicted, run.sgd - run.kfac, 1e-9, ROUNDING, sizes=run.attrs)
+    gap = run.sgd - run.kfac
+    return Evidence(predicted, gap, 1e-9, ROUNDING, sizes=run.attrs)
 
 
 @claim(
@@ -160,7 +169,8 @@ def batchnorm_inert(scale, broken, block):
     condition numbers.
     """
     run = study.batchnorm(scale, block, refit=not broken)
-    return Evidence(0, run.gap.max(), 1e-10, ROUNDING, sizes=run.attrs)
+    worst = run.gap.max()
+    return Evidence(0, worst, 1e-10, ROUNDING, sizes=run.attrs)
 
 
 def _within(run: study.Run, laws: dict, cap: float) -> Evidence:
@@ -170,14 +180,21 @@ def _within(run: study.Run, laws: dict, cap: float) -> Evidence:
     cells = []
     for case, law in laws.items():
         ratio = run.found[case] / law
-        error = np.std(ratio, ddof=1) / np.sqrt(len(ratio))
+        error = ratio.std(ddof=1) / np.sqrt(len(ratio))
         gap = ratio.mean() - 1
         bound = min(cap, 4 * error)
         cells.append((abs(gap) / bound, gap, error, bound, case))
     _, gap, error, bound, case = max(cells)
     sizes = run.attrs | {"worst case": case}
     reason = f"four standard errors, at most {cap:.0%}"
-    return Evidence(0, gap, bound, reason, standard_error=error, sizes=sizes)
+    return Evidence(
+        0,
+        gap,
+        bound,
+        reason,
+        standard_error=error,
+        sizes=sizes,
+    )
 
 
 @claim(
@@ -193,11 +210,13 @@ def variance(scale, broken, block):
     """Estimate both variances over many batches."""
     run = noise_study.spreads(scale, block)
     setting = noise_study.SPREAD
-    sgd = noise_theory.sgd_variance(*run.problem, run.F, run.G, *setting)
-    kfac = noise_theory.kfac_variance(run.problem.S, run.F, *setting)
+    problem, F, G = run.problem, run.F, run.G
+    sgd = noise_theory.sgd_variance(*problem, F, G, *setting)
+    kfac = noise_theory.kfac_variance(problem.S, F, *setting)
     if broken:
-        kfac *= 1 - (run.attrs["dX"] + 1) / setting.n
-    return _within(run, {"sgd": sgd, "kfac": kfac}, 0.06)
+        kfac *= 1 - (len(problem.S) + 1) / setting.n
+    laws = {"sgd": sgd, "kfac": kfac}
+    return _within(run, laws, 0.06)
 
 
 @claim(
@@ -217,7 +236,8 @@ def noise_floor(scale, broken, block):
     for method, steps in zip(run.found, run.attrs["steps"], strict=True):
         law = "sgd separate" if broken and method == "sgd" else method
         setting = noise_study.FLOORS[method]
-        laws[method] = noise_theory.noise_floor(*run.problem, law, *setting, steps)
+        floor = noise_theory.noise_floor(*run.problem, law, *setting, steps)
+        laws[method] = floor
     return _within(run, laws, 0.1)
 
 

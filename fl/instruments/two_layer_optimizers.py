@@ -43,14 +43,16 @@ def gradients(
         normalise: whether every feature is divided by its root mean square over the
             batch (batch-norm).
     """
-    Z, n = X @ G.T, len(X)
+    n = len(X)
+    Z = X @ G.T
     if normalise:
         size = Z.pow(2).mean(0).sqrt()
         Z = Z / size
     residual = Z @ F.T - Y
     back = residual @ F
     if normalise:
-        back = (back - Z * (back * Z).mean(0)) / size
+        along = (back * Z).mean(0)
+        back = (back - Z * along) / size
     return residual.T @ Z / n, back.T @ X / n, Z
 
 
@@ -67,21 +69,27 @@ def updater(optimizer: str, F: Tensor, G: Tensor, damping: float = 0.0) -> Calla
     if optimizer == "Muon exact":
         return _muon(F, G)
     if optimizer == "NGD":
-        return partial(_natural, F, G, damping)
-    left, right = optimizer != "KFAC right", optimizer != "KFAC left"
-    return partial(_kfac, F, G, damping, (left, right))
+        return _natural(F, G, damping)
+    left = optimizer != "KFAC right"
+    right = optimizer != "KFAC left"
+    return _kfac(F, G, damping, left, right)
 
 
 def gauss_newton(F: Tensor, G: Tensor, X: Tensor, Z: Tensor) -> Tensor:
     """Return the Gauss-Newton matrix J'J/n of all weights, ``F`` (dY, k) before ``G``
     (k, dX), each row by row, on inputs ``X`` (n, dX) with features ``Z`` (n, k).
     """
-    n, dY = len(X), len(F)
-    features = torch.kron(torch.eye(dY, dtype=F.dtype), Z.T @ Z / n)
-    inputs = torch.kron(F.T @ F, X.T @ X / n)
-    mixed = torch.einsum("oa,ib->oiab", F, Z.T @ X / n).flatten(0, 1).flatten(1)
-    upper = torch.cat([features, mixed], 1)
-    return torch.cat([upper, torch.cat([mixed.T, inputs], 1)])
+    n = len(X)
+    features = Z.T @ Z / n
+    inputs = X.T @ X / n
+    mixed = Z.T @ X / n
+    FF = torch.kron(torch.eye(len(F), dtype=F.dtype), features)
+    GG = torch.kron(F.T @ F, inputs)
+    FG = torch.einsum("oa,ib->oiab", F, mixed)
+    FG = FG.reshape(len(FF), len(GG))
+    upper = torch.cat([FF, FG], 1)
+    lower = torch.cat([FG.T, GG], 1)
+    return torch.cat([upper, lower])
 
 
 def _published(make: Callable, F: Tensor, G: Tensor) -> Callable:
@@ -97,36 +105,47 @@ def _published(make: Callable, F: Tensor, G: Tensor) -> Callable:
 
 
 def _solve(M: Tensor, right: Tensor, damping: float) -> Tensor:
-    damped = M + damping * torch.eye(len(M), dtype=M.dtype)
-    return linalg.solve(damped, right)
+    identity = torch.eye(len(M), dtype=M.dtype)
+    return linalg.solve(M + damping * identity, right)
 
 
-def _kfac(F, G, damping, sides, eta, grad_F, grad_G, X, Z) -> None:
+def _kfac(F: Tensor, G: Tensor, damping: float, left: bool, right: bool) -> Callable:
     # P_F = I, Q_F = Z'Z/n; P_G = F'F, Q_G = X'X/n; the halves leave one of the last two
     # out
-    left, right = sides
-    if left:
-        grad_G = _solve(F.T @ F, grad_G, damping)
-    if right:
-        grad_G = _solve(X.T @ X / len(X), grad_G.T, damping).T
-    F -= eta * _solve(Z.T @ Z / len(X), grad_F.T, damping).T
-    G -= eta * grad_G
+    def update(eta, grad_F, grad_G, X, Z):
+        n = len(X)
+        if left:
+            grad_G = _solve(F.T @ F, grad_G, damping)
+        if right:
+            grad_G = _solve(X.T @ X / n, grad_G.T, damping).T
+        step = _solve(Z.T @ Z / n, grad_F.T, damping).T
+        F.sub_(eta * step)
+        G.sub_(eta * grad_G)
+
+    return update
 
 
-def _natural(F, G, damping, eta, grad_F, grad_G, X, Z) -> None:
-    both = torch.cat([grad_F.flatten(), grad_G.flatten()])
-    step = eta * _solve(gauss_newton(F, G, X, Z), both, damping)
-    F -= step[: F.numel()].view_as(F)
-    G -= step[F.numel() :].view_as(G)
+def _natural(F: Tensor, G: Tensor, damping: float) -> Callable:
+    def update(eta, grad_F, grad_G, X, Z):
+        slope = torch.cat([grad_F.flatten(), grad_G.flatten()])
+        H = gauss_newton(F, G, X, Z)
+        step = _solve(H, slope, damping)
+        first, second = step.split([F.numel(), G.numel()])
+        F.sub_(eta * first.view_as(F))
+        G.sub_(eta * second.view_as(G))
+
+    return update
 
 
 def _muon(F: Tensor, G: Tensor, momentum: float = 0.95) -> Callable:
-    pairs = [(W, torch.zeros_like(W)) for W in (F, G)]
+    buffers = [torch.zeros_like(F), torch.zeros_like(G)]
 
     def update(eta, grad_F, grad_G, X, Z):
-        for (W, buffer), slope in zip(pairs, (grad_F, grad_G), strict=True):
+        slopes = grad_F, grad_G
+        for W, slope, buffer in zip((F, G), slopes, buffers, strict=True):
             buffer.mul_(momentum).add_(slope)
             U, _, Vt = linalg.svd(slope + momentum * buffer, full_matrices=False)
-            W -= eta * max(1, W.shape[0] / W.shape[1]) ** 0.5 * U @ Vt
+            length = eta * max(1, W.shape[0] / W.shape[1]) ** 0.5
+            W.sub_(length * U @ Vt)
 
     return update

@@ -100,33 +100,37 @@ def random_problem(
 
     if not 0 < k < dX or k > dY:
         raise ValueError(f"k = {k}: must be > 0, < dX = {dX} and <= dY = {dY}")
-    s = np.geomspace(validate.number("kappa_S", kappa_S, 1), 1, dX)
-    f = np.geomspace(validate.number("kappa_F", kappa_F, 1), 1, k)
-    f *= np.sqrt(k) / norm(f)
+    kappa_S = validate.number("kappa_S", kappa_S, 1)
+    kappa_F = validate.number("kappa_F", kappa_F, 1)
+    s = np.geomspace(kappa_S, 1, dX)
+    f = np.geomspace(kappa_F, 1, k)
     rng = default_rng(seed)
     U = ortho_group.rvs(dX, random_state=rng)
     left = qr(rng.standard_normal((dY, k)))[0]
     right = qr(rng.standard_normal((k, k)))[0]
     rows = qr(rng.standard_normal((dX, k)))[0]
     if invariant:
-        rows = U[:, rng.permutation(dX)[:k]]
-    S = (U * (s * dX / s.sum())) @ U.T
-    return Problem((S + S.T) / 2, (left * f) @ right, rows.T)
+        seen = rng.permutation(dX)[:k]
+        rows = U[:, seen]
+    S = (U * s) @ U.T * dX / s.sum()
+    F_star = (left * f) @ right * np.sqrt(k) / norm(f)
+    return Problem((S + S.T) / 2, F_star, rows.T)
 
 
 def start(problem: Problem, angle: float, rng: Generator) -> np.ndarray:
     """Return features (k, dX) with orthonormal rows at ``angle`` (largest principal
     angle, radians) from those of ``problem``, in a direction drawn from ``rng``.
     """
-    T = rng.standard_normal(problem.G_star.shape) @ problem.hidden
-    slope = np.tan(angle) / norm(T, 2)
-    return orthonormal(problem.G_star + slope * T)
+    G_star = problem.G_star
+    T = rng.standard_normal(G_star.shape) @ problem.hidden
+    T *= np.tan(angle) / norm(T, 2)
+    return orthonormal(G_star + T)
 
 
 def moments(
     problem: Problem, n: int, noise: float, rng: Generator, size: tuple = ()
 ) -> Moments:
-    r"""Draw the second moments of independent Gaussian batches.
+    r"""Return drawn second moments of independent Gaussian batches.
 
     Exact in law without drawing the samples (Bartlett): :math:`X^\top X = L A A^\top
     L^\top` with :math:`S = LL^\top` and :math:`A` lower triangular, normal below, chi
@@ -146,17 +150,20 @@ def moments(
     n = validate.count("n", n, minimum=d)
     noise = validate.number("noise", noise, 0)
     diagonal = np.arange(d)
-    A = np.tril(rng.standard_normal((*size, d, d)), -1)
-    A[..., diagonal, diagonal] = np.sqrt(rng.chisquare(n - diagonal, (*size, d)))
+    A = rng.standard_normal((*size, d, d))
+    A = np.tril(A, -1)
+    squares = rng.chisquare(n - diagonal, (*size, d))
+    A[..., diagonal, diagonal] = np.sqrt(squares)
     LA = cholesky(problem.S) @ A
-    E = np.sqrt(noise) * rng.standard_normal((*size, dY, d))
-    return Moments(LA @ LA.mT / n, E @ LA.mT / n)
+    Z = rng.standard_normal((*size, dY, d))
+    R = np.sqrt(noise) * Z @ LA.mT / n
+    return Moments(LA @ LA.mT / n, R)
 
 
 def samples(
     problem: Problem, n: int, noise: float, rng: Generator, size: tuple = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw batches of inputs (*size, n, dX) and labels (*size, n, dY).
+    """Return drawn batches of inputs (*size, n, dX) and labels (*size, n, dY).
 
     Args:
         problem: the law of the inputs and their labels.
@@ -165,10 +172,12 @@ def samples(
         rng: source of the draws.
         size: shape of the independent batches; one batch if empty.
     """
-    dY, d = problem.W.shape
-    X = rng.standard_normal((*size, n, d)) @ cholesky(problem.S).T
+    W = problem.W
+    dY, d = W.shape
+    X = rng.standard_normal((*size, n, d))
+    X = X @ cholesky(problem.S).T
     E = rng.standard_normal((*size, n, dY))
-    return X, X @ problem.W.T + np.sqrt(noise) * E
+    return X, X @ W.T + np.sqrt(noise) * E
 
 
 def population(problem: Problem) -> Moments:
@@ -180,8 +189,9 @@ def least_squares_head(problem: Problem, G, batch: Moments) -> np.ndarray:
     """Return the least-squares head (..., dY, k) for ``problem`` and ``batch`` on the
     features ``G`` (..., k, dX), the step of size 1 in F.
     """
-    labels = problem.W @ batch.S_hat + batch.R
-    seen = G @ batch.S_hat @ G.mT
+    S_hat, R = batch
+    labels = problem.W @ S_hat + R
+    seen = G @ S_hat @ G.mT
     return solve(seen, G @ labels.mT).mT
 
 
@@ -190,7 +200,8 @@ def gradient(problem: Problem, F, G, batch: Moments) -> np.ndarray:
     at the head ``F`` (..., dY, k), shape (..., k, dX).
     """
     error = F @ G - problem.W
-    return F.mT @ (error @ batch.S_hat - batch.R)
+    slope = error @ batch.S_hat - batch.R
+    return F.mT @ slope
 
 
 def feature_step(
@@ -235,7 +246,8 @@ def feature_step(
 
 def wrong_head(problem: Problem, rng: Generator) -> np.ndarray:
     """Return the head of ``problem`` with an error drawn from ``rng``, (dY, k)."""
-    return problem.F_star + 0.3 * rng.standard_normal(problem.F_star.shape)
+    error = rng.standard_normal(problem.F_star.shape)
+    return problem.F_star + 0.3 * error
 
 
 def both_steps(problem: Problem, F, G, batch: Moments, eta: float) -> dict:
@@ -265,15 +277,20 @@ def from_zero(
     """
     rng = default_rng(seed)
     axes = qr(rng.standard_normal((dX, dX)))[0]
-    S = (axes * np.repeat(levels, dX // 2)) @ axes.T
-    weights = [1.0, 0.0 if invariant else 1.0]
-    G_star = axes @ np.repeat(weights, dX // 2)[:, None]
+    spectrum = np.repeat(levels, dX // 2)
+    weights = np.repeat([1.0, 0.0 if invariant else 1.0], dX // 2)
+    S = (axes * spectrum) @ axes.T
+    G_star = axes @ weights / norm(weights)
     F_star, F = rng.standard_normal((2, dY, 1))
-    problem = Problem(S, F_star, G_star.T / norm(G_star))
-    zero, batch = np.zeros((1, dX)), moments(problem, 2 * dX, 0.0, rng)
+    problem = Problem(S, F_star, G_star[None])
+    batch = moments(problem, 2 * dX, 0.0, rng)
+    zero = np.zeros((1, dX))
     sgd = feature_step(problem, F, zero, population(problem), eta)
     kfac = feature_step(problem, F, zero, batch, eta, KFAC)
-    return {"sgd": distance(problem, sgd), "kfac": distance(problem, kfac)}
+    return {
+        "sgd": distance(problem, sgd),
+        "kfac": distance(problem, kfac),
+    }
 
 
 def distance(problem: Problem, G) -> float:

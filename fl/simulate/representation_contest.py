@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.linalg import cholesky
+from numpy.linalg import cholesky, norm
 from numpy.random import default_rng
 from scipy.linalg import null_space
 
@@ -72,12 +72,14 @@ def settings(optimizer: str, number: int) -> list[tuple[float, float]]:
         ValueError: for an unknown optimizer, or a ``number`` that is no multiple of
             three.
     """
-    low, high = ETAS[validate.choice("optimizer", optimizer, OPTIMIZERS)]
+    validate.choice("optimizer", optimizer, OPTIMIZERS)
+    low, high = ETAS[optimizer]
     if validate.count("number", number) % len(DAMPINGS):
         raise ValueError(f"number = {number}: must be a multiple of {len(DAMPINGS)}")
     dampings = DAMPINGS if optimizer in DAMPED else (0.0,)
     bins = number // len(dampings)
-    etas = np.geomspace(low, high, 2 * bins + 1)[1::2].tolist()
+    edges_and_centres = np.geomspace(low, high, 2 * bins + 1)
+    etas = edges_and_centres[1::2].tolist()
     return [(eta, damping) for damping in dampings for eta in etas]
 
 
@@ -89,18 +91,18 @@ def arena(condition: str, seed: int) -> tuple:
     Raises:
         ValueError: for an unknown condition.
     """
-    name = validate.choice("condition", condition, CONDITIONS)
-    kappa_S, kappa_F, noise, steps = CONDITIONS[name]
+    validate.choice("condition", condition, CONDITIONS)
+    kappa_S, kappa_F, noise, steps = CONDITIONS[condition]
     dX, dY, k, n = SIZES.values()
     problem = random_problem(dX, dY, k, kappa_S, kappa_F, seed)
     rng = default_rng([seed, TRAINING])
     G = rng.standard_normal((k, dX)) / np.sqrt(dX)
     F = rng.standard_normal((dY, k)) / np.sqrt(4 * k)
     X, Y = samples(problem, n, noise, rng, (steps,))
-    return problem, *map(torch.tensor, (F, G, X, Y))
+    tensors = map(torch.tensor, (F, G, X, Y))
+    return problem, *tensors
 
 
-@torch.no_grad()
 def train(
     optimizer: str, condition: str, eta: float, damping: float, seed: int
 ) -> dict:
@@ -119,23 +121,28 @@ def train(
     problem, weights, move = _racer(optimizer, condition, damping, seed)
     steps = CONDITIONS[condition].steps
     marks = np.linspace(0, steps, POINTS).round()
-    features = weights[1].detach().numpy()  # a view: it moves with the weights
+    F, G = (W.detach() for W in weights)  # views: they move with the weights
+    features = G.numpy()
     curve = [distance(problem, features)]
     for t in range(steps):
-        move(t, eta * (1 - t / steps))
-        if not max(W.abs().max() for W in weights) < BLOWN:  # nor is NaN
+        left = 1 - t / steps
+        move(t, eta * left)
+        size = max(F.abs().max(), G.abs().max())
+        if not size < BLOWN:  # nor is NaN
             return {"distance": ("progress", np.ones(POINTS)), "transfer": 1.0}
         if t + 1 in marks:
             curve.append(distance(problem, features))
-    bias = _transfer_bias(problem, features)
-    return {"distance": ("progress", np.array(curve)), "transfer": bias}
+    return {
+        "distance": ("progress", np.array(curve)),
+        "transfer": _transfer_bias(problem, features),
+    }
 
 
 def _transfer_bias(problem: Problem, G) -> float:
     root = cholesky(problem.S)
     target = problem.G_star @ root
     missed = target @ null_space(G @ root)
-    return np.sum(missed**2) / np.sum(target**2)
+    return norm(missed) ** 2 / norm(target) ** 2
 
 
 def tune(optimizer: str, condition: str, number: int, repeats: int, seed: int) -> dict:
@@ -148,19 +155,20 @@ def tune(optimizer: str, condition: str, number: int, repeats: int, seed: int) -
         repeats: seeds to try each of them on.
         seed: the first of these seeds.
     """
-    tried, scores = settings(optimizer, number), []
+    tried = settings(optimizer, number)
+    scores = []
     for eta, damping in tried:
-        runs = [
-            train(optimizer, condition, eta, damping, s)["distance"][1]
-            for s in range(seed, seed + repeats)
-        ]
-        scores.append(np.mean(np.log(runs)[:, -1]))
+        last = []
+        for s in range(seed, seed + repeats):
+            curve = train(optimizer, condition, eta, damping, s)["distance"][1]
+            last.append(curve[-1])
+        scores.append(np.log(last).mean())
     eta, damping = tried[np.argmin(scores)]
     etas = [pair[0] for pair in tried]
-    return {"eta": eta, "damping": damping, "at_edge": eta in (min(etas), max(etas))}
+    at_edge = eta in (min(etas), max(etas))
+    return {"eta": eta, "damping": damping, "at_edge": at_edge}
 
 
-@torch.no_grad()
 def seconds_per_step(optimizer: str, steps: int = 400) -> float:
     """Return the least wall time of a step of ``optimizer``, gradients included, over
     ``steps`` steps of the moderate problem, on one thread.
@@ -183,13 +191,15 @@ def _racer(optimizer: str, condition: str, damping: float, seed: int) -> tuple:
     by one step on batch ``t``.
     """
     problem, F, G, X, Y = arena(condition, seed)
-    F, G = F.clone(), G.clone()
+    F = F.clone()
+    G = G.clone()
     update = updater(optimizer, F, G, damping)
     normalise = optimizer.startswith("batch-norm")
 
     def move(t: int, eta: float) -> None:
         weights = F.detach(), G.detach()
         grad_F, grad_G, Z = gradients(*weights, X[t], Y[t], normalise)
-        update(eta, grad_F, grad_G, X[t], Z)
+        with torch.no_grad():
+            update(eta, grad_F, grad_G, X[t], Z)
 
     return problem, (F, G), move

@@ -42,7 +42,8 @@ def descend(
         steps: largest number of steps.
         stop: distance at which to stop.
     """
-    batch, path = population(problem), [distance(problem, G)]
+    batch = population(problem)
+    path = [distance(problem, G)]
     while len(path) <= steps and path[-1] > stop:
         F = least_squares_head(problem, G, batch)
         G = orthonormal(feature_step(problem, F, G, batch, eta, factors))
@@ -73,9 +74,11 @@ def angles(
         whitened: whether to multiply both row spaces by the root of ``S`` first.
     """
     root = numerics.psd_power(problem.S, 0.5 if whitened else 0.0)
-    batch, path = population(problem), []
+    target = root @ problem.G_star.T
+    batch = population(problem)
+    path = []
     for _ in range(steps + 1):
-        path.append(linalg.subspace_angles(root @ G.T, root @ problem.G_star.T))
+        path.append(linalg.subspace_angles(root @ G.T, target))
         F = least_squares_head(problem, G, batch)
         G = feature_step(problem, F, G, batch, eta, KFAC)
     return np.array(path)

@@ -51,7 +51,8 @@ def step_spread(
     rng = default_rng(seed)
     batch = moments(problem, setting.n, setting.noise, rng, (batches,))
     after = feature_step(problem, F, G, batch, setting.eta, METHODS[method])
-    squares = np.sum((after - after.mean(0)) ** 2, axis=(1, 2))
+    apart = after - after.mean(0)
+    squares = np.sum(apart**2, axis=(1, 2))
     return squares * batches / (batches - 1)
 
 
@@ -77,16 +78,20 @@ def wander(
         ValueError: for an unknown method or fewer than one step.
     """
     validate.choice("method", method, [*METHODS, "sgd separate"])
-    rng, factors = default_rng(seed), METHODS.get(method, SGD)
-    law = (problem, setting.n, setting.noise, rng, (chains,))
-    G = np.broadcast_to(problem.G_star, (chains, *problem.G_star.shape))
-    for _ in range(validate.count("steps", steps)):
+    steps = validate.count("steps", steps)
+    rng = default_rng(seed)
+    eta, n, noise = setting
+    law = (problem, n, noise, rng, (chains,))
+    G_star = problem.G_star
+    G = np.broadcast_to(G_star, (chains, *G_star.shape))
+    for _ in range(steps):
         batch = moments(*law)
         other = moments(*law) if method == "sgd separate" else batch
         F = least_squares_head(problem, G, other)
-        G = feature_step(problem, F, G, batch, setting.eta, factors)
-        G = solve(G @ problem.G_star.T, G)
-    return np.sum((G @ problem.hidden) ** 2, axis=(1, 2))
+        G = feature_step(problem, F, G, batch, eta, METHODS.get(method, SGD))
+        G = solve(G @ G_star.T, G)
+    slopes = G @ problem.hidden
+    return np.sum(slopes**2, axis=(1, 2))
 
 
 def transfer(
@@ -106,7 +111,8 @@ def transfer(
     X, Y = samples(problem, n, noise, rng, (draws,))
     Z = X @ G.T
     F = solve(Z.mT @ Z, Z.mT @ Y).mT
-    error = (F @ G - problem.W) @ cholesky(problem.S)
+    error = F @ G - problem.W
+    error = error @ cholesky(problem.S)
     return np.sum(error**2, axis=(1, 2))
 
 
@@ -141,4 +147,5 @@ def batchnorm_gap(
         loss = (Z @ head - Y).pow(2).sum() / (2 * n)
         grads += torch.autograd.grad(loss, weights)
     plain, normalised = grads
-    return float((normalised - plain).norm() / plain.norm())
+    gap = (normalised - plain).norm()
+    return float(gap / plain.norm())

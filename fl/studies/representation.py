@@ -88,7 +88,8 @@ def first_step(scale, block=0, invariant: bool = False) -> xr.Dataset:
     """
     (seed,) = scales.seeds(1, block)
     attrs = {"dX": 20, "dY": 5, "levels": (1.8, 0.2), "eta": 0.1, "seed": seed}
-    return xr.Dataset(simulate.from_zero(**attrs, invariant=invariant), attrs=attrs)
+    found = simulate.from_zero(**attrs, invariant=invariant)
+    return xr.Dataset(found, attrs=attrs)
 
 
 def batchnorm(scale, block=0, refit: bool = True) -> xr.Dataset:
@@ -163,5 +164,6 @@ def _descent(block, eta: float, factors: Factors) -> xr.Dataset:
     problem, G = near_start(block)
     path = cached(descend, problem=problem, G=G, eta=eta, factors=factors)
     found = {"distance": ("step", path), "factor": measured_factor(path)}
-    sizes = {"eta": eta, "seeds": scales.seeds(4, block)[::3]}
-    return xr.Dataset(found, attrs=NEAR | sizes)
+    seeds = scales.seeds(4, block)[::3]
+    attrs = NEAR | {"eta": eta, "seeds": seeds}
+    return xr.Dataset(found, attrs=attrs)

@@ -58,7 +58,8 @@ def compact_contest(scale, block=0) -> xr.Dataset:
     larger budget at a larger ``scale``; seeds of ``block``.
     """
     budget = scales.at(scale, smoke=(3, 2), book=(6, 3), paper=(18, 5))
-    seeds = scales.seeds(scales.at(scale, smoke=3, book=5, paper=10), block)
+    number = scales.at(scale, smoke=3, book=5, paper=10)
+    seeds = scales.seeds(number, block)
     return contest(["isotropic", "moderate"], COMPACT, seeds, budget, block)
 
 
@@ -68,9 +69,11 @@ def full_contest(scale, block=0) -> xr.Dataset:
     at a larger ``scale``, seeds of ``block``; timed one after the other.
     """
     budget = scales.at(scale, smoke=(3, 1), book=(6, 3), paper=(18, 5))
-    seeds = scales.seeds(scales.at(scale, smoke=2, book=5, paper=10), block)
-    optimizers = simulate.OPTIMIZERS
-    data = contest(list(simulate.CONDITIONS), optimizers, seeds, budget, block)
+    number = scales.at(scale, smoke=2, book=5, paper=10)
+    seeds = scales.seeds(number, block)
+    conditions = list(simulate.CONDITIONS)
+    optimizers = list(simulate.OPTIMIZERS)
+    data = contest(conditions, optimizers, seeds, budget, block)
     seconds = [simulate.seconds_per_step(o) for o in optimizers]
     data = data.assign(seconds=("optimizer", seconds))
     for name, (description, units) in ABOUT.items():
@@ -79,6 +82,7 @@ def full_contest(scale, block=0) -> xr.Dataset:
 
 
 def _final(best: xr.Dataset, seeds) -> xr.Dataset:
-    case = {"condition": [best.condition.item()], "optimizer": [best.optimizer.item()]}
-    eta, damping = float(best.eta), float(best.damping)
-    return sweep(simulate.train, case, seeds, eta=eta, damping=damping)
+    """Return the runs of the best setting of one optimizer on one condition."""
+    case = {name: [best[name].item()] for name in ("condition", "optimizer")}
+    setting = {name: best[name].item() for name in ("eta", "damping")}
+    return sweep(simulate.train, case, seeds, **setting)

@@ -57,7 +57,8 @@ def step_flops(optimizer: str, dX: int, dY: int, k: int, n: int) -> float:
     if optimizer in KRONECKER:
         return total + _kronecker(optimizer, **sizes)
     if optimizer in MATRIX:
-        return total + _matrix(optimizer, k, dX) + _matrix(optimizer, k, dY)
+        total += _matrix(optimizer, k, dX)
+        return total + _matrix(optimizer, k, dY)
     if optimizer.startswith("batch-norm"):
         total += 10 * n * k
     weights = k * (dX + dY)
@@ -66,7 +67,13 @@ def step_flops(optimizer: str, dX: int, dY: int, k: int, n: int) -> float:
 
 def _matrix(optimizer, *shape):
     a, b = sorted(shape)
-    terms = [a**2 * b, a * b**2, a**3, b**3, a * b]
+    terms = [
+        a**2 * b,
+        a * b**2,
+        a**3,
+        b**3,
+        a * b,
+    ]
     return np.dot(MATRIX[optimizer], terms)
 
 
@@ -75,7 +82,8 @@ def _product(a, b, c):
 
 
 def _solve(q, columns):
-    return 2 / 3 * q**3 + _product(q, q, columns)
+    factorisation = 2 / 3 * q**3
+    return factorisation + _product(q, q, columns)
 
 
 def _kronecker(optimizer, dX, dY, k, n):
@@ -85,8 +93,13 @@ def _kronecker(optimizer, dX, dY, k, n):
     if optimizer == "NGD":
         weights = k * (dX + dY)
         mixed = _product(n, k, dX) + weights**2
-        return inputs + features + head + mixed + _solve(weights, 0)
+        matrix = inputs + features + head + mixed
+        return matrix + _solve(weights, 0)
     left = head + _solve(k, dX)
     right = inputs + _solve(dX, k)
-    sides = {"KFAC": left + right, "KFAC left": left, "KFAC right": right}
+    sides = {
+        "KFAC": left + right,
+        "KFAC left": left,
+        "KFAC right": right,
+    }
     return features + _solve(k, dY) + sides[optimizer]

@@ -45,10 +45,12 @@ def sgd_variance(S, F_star, G_star, F, G, eta: float, n: int, noise: float) -> f
     S = positive_definite(S)
     F = full_rank("F", F)
     n = validate.count("n", n)
-    A = F.T @ (F @ G - np.asarray(F_star) @ G_star)
-    covariances = np.sum((A @ S) ** 2)
-    spread = np.sum(A @ S * A) + noise * np.sum(F**2)
-    return eta**2 / n * (covariances + spread * np.trace(S))
+    W = np.asarray(F_star) @ G_star
+    A = F.T @ (F @ G - W)
+    AS = A @ S
+    spread = np.sum(AS * A) + noise * np.sum(F**2)
+    total = np.sum(AS**2) + spread * np.trace(S)
+    return eta**2 / n * total
 
 
 def kfac_variance(S, F, eta: float, n: int, noise: float) -> float:
@@ -72,7 +74,8 @@ def kfac_variance(S, F, eta: float, n: int, noise: float) -> float:
     n = validate.count("n", n, minimum=len(S) + 2)
     head = np.trace(inv(F.T @ F))
     inputs = np.trace(inv(S))
-    return eta**2 * noise * head * inputs / (n - len(S) - 1)
+    samples = n - len(S) - 1
+    return eta**2 * noise * head * inputs / samples
 
 
 def noise_floor(
@@ -122,7 +125,8 @@ def noise_floor(
         raise ValueError(
             f"eta = {eta!r}: must be in (0, {largest:.4g}), where every mode decays"
         )
-    floor = noise / (n * m) * r / (2 - r)
+    floor = noise / (n * m)
+    floor *= r / (2 - r)
     if method == "sgd separate":
         floor *= 1 + 2 * _leak(S, G_star)
     if steps is not None:
@@ -137,4 +141,5 @@ def _leak(S, G_star) -> np.ndarray:
     s, V = eigh(schur_complement(S, G_star))
     seen = G_star @ S
     off = seen @ complement(G_star) @ V
-    return np.sum(off * solve(seen @ G_star.T, off), axis=0) / s
+    fitted = solve(seen @ G_star.T, off)
+    return np.sum(off * fitted, axis=0) / s
