@@ -7,204 +7,86 @@ loss the mean over samples of the squared error. The first layer moves by :math:
 ``W0`` and every array of ``theta0`` may carry the same leading dimensions, one network
 per entry.
 
-Letters: ``X`` is (d, N), test inputs ``x`` are (d, M), ``W`` is (h, d), ``Y`` is (k,
-N).
+Letters: ``X`` is (d, N + M), training inputs first, ``W`` is (h, d), ``Y`` is (k, N).
 """
 
-from typing import NamedTuple
+import itertools
 
 import numpy as np
 import torch
-from scipy.stats import ortho_group
 
 from fl import numerics, validate
+from fl.updates import Rule, Run
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 
 
-class Run(NamedTuple):
-    """Recorded steps (T,), loss (T, ...), pre-activations ``Z`` (T, ..., h, N) and
-    ``z`` (T, ..., h, M), the final outputs on the training inputs (..., k, N) and the
-    test inputs (..., k, M), and the final ``W`` (..., h, d).
-    """
-
-    steps: np.ndarray
-    loss: np.ndarray
-    Z: np.ndarray
-    z: np.ndarray
-    outputs: np.ndarray
-    test_outputs: np.ndarray
-    W: np.ndarray
-
-
 def first_layer(
-    rng: np.random.Generator, h: int, P, number: tuple[int, ...] = ()
+    rng: np.random.Generator, width: int, P, number: tuple[int, ...] = ()
 ) -> np.ndarray:
-    r"""Return weights with rows :math:`w_j \sim N(0, P)`, shape (\*number, h, d):
-    P-isotropic for this ``P`` (d, d).
+    r"""Return ``width`` neurons with rows :math:`w_j \sim N(0, P)`, shape (\*number,
+    width, d): P-isotropic for this ``P`` (d, d).
+
+    ``rng`` draws ``number`` such layers, a shape; a single one for the empty shape.
     """
-    P = validate.psd("P", P)
-    return rng.standard_normal(
-        (*number, validate.count("h", h), len(P))
-    ) @ numerics.psd_power(P, 0.5)
+    P, width = validate.psd("P", P), validate.count("width", width)
+    white = rng.standard_normal((*number, width, len(P)))
+    return white @ numerics.psd_power(P, 0.5)
 
 
 def later_layers(
     rng: np.random.Generator, widths, number: tuple[int, ...] = ()
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    r"""Return Gaussian layers of the given ``widths`` (h, ..., k) with entries of
-    variance 1/fan-in and zero biases.
+) -> list[np.ndarray]:
+    """Return Gaussian layers of the given ``widths`` (h, ..., k), entries of variance
+    1/fan-in and zero biases: a list of weights (m, n) and biases (m,) in turn.
+
+    ``rng`` draws ``number`` such networks, a shape; a single one for the empty shape.
     """
     widths = [validate.count("widths entry", w) for w in widths]
-    return [
-        (rng.standard_normal((*number, m, n)) / np.sqrt(n), np.zeros((*number, m)))
-        for n, m in zip(widths[:-1], widths[1:], strict=True)
-    ]
+    layers = []
+    for n, m in itertools.pairwise(widths):
+        weights = rng.standard_normal((*number, m, n)) / np.sqrt(n)
+        layers += [weights, np.zeros((*number, m))]
+    return layers
 
 
-def train(
-    X,
-    Y,
-    W0,
-    theta0,
-    P,
-    *,
-    steps: int,
-    rate: float,
-    x=None,
-    activation: str = "tanh",
-    bias_rate: float = 0.0,
-    momentum: float = 0.0,
-    memory: str = "gradients",
-    left: float | None = None,
-    decay: float = 0.0,
-    l2: float = 0.0,
-    batches=None,
-    train_biases: bool = True,
-    every: int = 1,
-) -> Run:
+def train(X, Y, W0, theta0, P, rule: Rule) -> Run:
     r"""Train the network in parameter space (float64, autograd).
 
     Args:
-        X: training inputs, (d, N).
-        Y: labels, (N,) or (k, N).
+        X: inputs, (d, N + M), of which the first N are trained on; M may be 0.
+        Y: labels of those, (N,) or (k, N).
         W0: first layer at the start, (..., h, d); its bias starts at 0.
-        theta0: later layers, pairs of weights (..., m, n) and biases (..., m).
+        theta0: later layers, weights (..., m, n) and biases (..., m) in turn.
         P: preconditioner (d, d), or one per step, (steps, d, d).
-        steps: number of updates.
-        rate: learning rate of all weights.
-        x: test inputs, (d, M), never trained on.
-        activation: ``relu`` or ``tanh``.
-        bias_rate: learning rate of the first layer's bias; the bias gradient is not
-            preconditioned.
-        momentum: heavy-ball factor in [0, 1), for every layer.
-        memory: the first layer's buffer holds raw ``gradients`` or preconditioned
-            ``steps``.
-        left: damping of the left factor :math:`Q = (n DD^\top + \delta I)^{-1}`, D the
-            gradient of Z; None for none.
-        decay: decoupled decay, ``W <- (1 - rate * decay) W``.
-        l2: coupled penalty :math:`\tfrac12\,l_2\,|W|^2`, part of the loss, so its
-            gradient is preconditioned too.
-        batches: sample indices per step, (steps, n).
-        train_biases: whether the biases of the later layers move.
-        every: record every that many steps, and the last.
+        rule: step sizes, momentum, decay and what else an update is made of.
 
     Returns:
         The recorded trajectory as numpy arrays.
 
     Raises:
-        ValueError: for an argument out of range or of the wrong shape.
+        ValueError: for an argument of the wrong shape.
     """
-    X = validate.array("X", X, ("d", "N"))
-    d, N = X.shape
-    Y = validate.array("Y", np.atleast_2d(Y), ("k", N))
-    steps, every = validate.count("steps", steps), validate.count("every", every)
-    rate = validate.number("rate", rate, 0, open_low=True)
-    rates = {
-        name: validate.number(name, v, 0)
-        for name, v in [("decay", decay), ("l2", l2), ("bias_rate", bias_rate)]
-    }
-    momentum = validate.number("momentum", momentum, 0, 1 - 1e-9)
-    validate.choice("memory", memory, ["gradients", "steps"])
-    phi = ACTIVATIONS[validate.choice("activation", activation, ACTIVATIONS)]
-    P = validate.array("P", P, (steps, d, d) if np.ndim(P) == 3 else (d, d))
-    X, Y, P = (
-        torch.as_tensor(X),
-        torch.as_tensor(Y),
-        torch.as_tensor(P).expand(steps, d, d),
-    )
-    x = (
-        torch.zeros(d, 0, dtype=X.dtype)
-        if x is None
-        else torch.as_tensor(validate.array("x", x, (d, "M")))
-    )
-
-    W = torch.tensor(np.asarray(W0, dtype=float))
-    parameters = [W, torch.zeros_like(W[..., 0])] + [
-        torch.tensor(np.asarray(v)) for pair in theta0 for v in pair
-    ]
-    raw = [torch.zeros_like(v) for v in parameters]
-    moved = [torch.zeros_like(v) for v in parameters[:2]]
-
-    def outputs(Z, theta):
-        for A, c in zip(theta[::2], theta[1::2], strict=True):
-            Z = A @ phi(Z) + c[..., None]
-        return Z
-
-    def loss(inputs, labels):
-        Z = parameters[0] @ inputs + parameters[1][..., None]
-        return ((outputs(Z, parameters[2:]) - labels) ** 2).sum(
-            (-2, -1)
-        ) / inputs.shape[1], Z
-
-    kept, losses, path, test_path = [], [], [], []
-    for t in range(steps + 1):
-        if t % every == 0 or t == steps:
-            value, Z = loss(X, Y)
-            kept.append(t)
-            losses.append(value.numpy())
-            path.append(Z.numpy())
-            test_path.append((parameters[0] @ x + parameters[1][..., None]).numpy())
-        if t == steps:
-            break
-        batch = torch.arange(N) if batches is None else torch.as_tensor(batches[t])
-        with torch.enable_grad():
-            parameters = [v.detach().requires_grad_() for v in parameters]
-            value, Z = loss(X[:, batch], Y[:, batch])
-            found = list(torch.autograd.grad(value.sum(), [*parameters, Z]))
-        parameters, D = [v.detach() for v in parameters], found.pop()
-        if not train_biases:
-            found[3::2] = [torch.zeros_like(g) for g in found[3::2]]
-        if left is not None:
-            Q = len(batch) * D @ D.mT + left * torch.eye(D.shape[-2], dtype=D.dtype)
-            found[:2] = (
-                torch.linalg.solve(Q, found[0]),
-                torch.linalg.solve(Q, found[1][..., None])[..., 0],
-            )
-        found[0] = found[0] + rates["l2"] * parameters[0]
-        raw = [momentum * v + g for v, g in zip(raw, found, strict=True)]
-        blocks = [P[t], rates["bias_rate"] / rate]
-        moved = [
-            momentum * moved[0] + found[0] @ blocks[0],
-            momentum * moved[1] + found[1] * blocks[1],
-        ]
-        first = moved if memory == "steps" else [raw[0] @ blocks[0], raw[1] * blocks[1]]
-        parameters[0] = (1 - rate * rates["decay"]) * parameters[0]
-        parameters = [
-            v - rate * g for v, g in zip(parameters, first + raw[2:], strict=True)
-        ]
-    final = [
-        outputs(torch.as_tensor(v[-1]), parameters[2:]).numpy()
-        for v in (path, test_path)
-    ]
-    return Run(
-        np.array(kept),
-        np.array(losses),
-        np.array(path),
-        np.array(test_path),
-        *final,
-        parameters[0].numpy(),
-    )
+    Y = validate.array("Y", np.atleast_2d(Y), ("k", "N"))
+    X = validate.array("X", X, ("d", "N + M"))
+    d, N = len(X), Y.shape[1]
+    validate.count("columns of X", X.shape[1], minimum=N)
+    stack = (rule.steps, d, d)
+    P = validate.array("P", P, stack if np.ndim(P) == 3 else (d, d))
+    X, Y, P = (torch.as_tensor(v) for v in (X, Y, P))
+    P = P.expand(stack)
+    W, *theta = (torch.tensor(np.asarray(v, dtype=float)) for v in [W0, *theta0])
+    parameters = [W, torch.zeros_like(W[..., 0]), *theta]
+    buffers = [0.0] * len(parameters)
+    seen = []
+    for t in range(rule.steps):
+        if t % rule.every == 0:
+            seen.append((t, *_observe(parameters, X, Y, rule)))
+        batch = torch.as_tensor(rule.batch(t, N))
+        found = _gradients(parameters, X[:, batch], Y[:, batch], rule)
+        parameters, buffers = _step(parameters, buffers, found, P[t], rule)
+    seen.append((rule.steps, *_observe(parameters, X, Y, rule)))
+    return Run(*map(np.array, zip(*seen, strict=True)))
 
 
 def twin(X, W0, P, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -213,15 +95,19 @@ def twin(X, W0, P, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
     .. math:: X' = P^{-1/2} O P^{1/2} X, \qquad W_0' = W_0 P^{-1/2} O^\top P^{1/2},
 
-    with a random orthogonal ``O`` and an invertible ``P``. Derived in chapter gram.
+    for ``X`` (d, N), ``W0`` (h, d) and an invertible ``P`` (d, d), with a random
+    orthogonal ``O`` that ``rng`` draws. Derived in chapter gram.
 
     Raises:
         ValueError: if ``P`` is not invertible (condition number above 1e10).
     """
+    from scipy.stats import ortho_group  # takes a second to import
+
     X, P = validate.array("X", X, ("d", "N")), validate.psd("P", P)
-    if np.linalg.cond(P) > 1e10:
+    condition = np.linalg.cond(P)
+    if condition > 1e10:
         raise ValueError(
-            f"P has condition number {np.linalg.cond(P):.1e}: must be invertible, below 1e10"
+            f"P has condition number {condition:.1e}: must be invertible, below 1e10"
         )
     root, inverse = numerics.psd_power(P, 0.5), numerics.psd_power(P, -0.5)
     O = ortho_group.rvs(len(P), random_state=rng)  # noqa: E741, the chapter's letter
@@ -230,14 +116,74 @@ def twin(X, W0, P, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 def gram_eigenvalues(X, p: float) -> tuple[np.ndarray, np.ndarray]:
     r"""Return the singular values of :math:`X/\sqrt N` and the eigenvalues of
-    :math:`X^\top\hat\Sigma^pX/N`.
+    :math:`X^\top\hat\Sigma^pX/N` for ``X`` (d, N) and the exponent ``p``.
 
     Both fall and have length N; singular values beyond the rank are 0. Computed from
     the matrices themselves.
     """
     X = validate.array("X", X, ("d", "N"))
     N = X.shape[1]
+    X = X / np.sqrt(N)
     s = np.zeros(N)
-    s[: min(X.shape)] = np.linalg.svd(X / np.sqrt(N), compute_uv=False)
-    G = X.T @ numerics.psd_power(X @ X.T / N, p) @ X / N
+    s[: min(X.shape)] = np.linalg.svd(X, compute_uv=False)
+    P = numerics.psd_power(X @ X.T, p)
+    G = X.T @ P @ X
     return s, np.linalg.eigvalsh((G + G.T) / 2)[::-1]
+
+
+def _forward(parameters, X, activation):
+    """Return the first layer's pre-activations (..., h, n) and the outputs."""
+    W, b, *theta = parameters
+    Z = W @ X + b[..., None]
+    f = Z
+    for A, c in zip(theta[::2], theta[1::2], strict=True):
+        H = ACTIVATIONS[activation](f)
+        f = A @ H + c[..., None]
+    return Z, f
+
+
+def _loss(f, Y):
+    return ((f - Y) ** 2).sum((-2, -1)) / Y.shape[1]
+
+
+def _observe(parameters, X, Y, rule):
+    """Return loss, pre-activations, outputs and first layer."""
+    Z, f = _forward(parameters, X, rule.activation)
+    loss = _loss(f[..., : Y.shape[1]], Y)
+    return [v.numpy() for v in (loss, Z, f, parameters[0])]
+
+
+def _gradients(parameters, X, Y, rule):
+    """Return the gradient of each parameter on a batch, after the left factor."""
+    leaves = [v.detach().requires_grad_() for v in parameters]
+    Z, f = _forward(leaves, X, rule.activation)
+    total = _loss(f, Y).sum()
+    W, b, *later, D = torch.autograd.grad(total, [*leaves, Z])
+    if not rule.train_biases:
+        later[1::2] = [torch.zeros_like(g) for g in later[1::2]]
+    if rule.damping is not None:
+        identity = torch.eye(D.shape[-2], dtype=D.dtype)
+        Q = Y.shape[1] * D @ D.mT + rule.damping * identity
+        W = torch.linalg.solve(Q, W)
+        b = torch.linalg.solve(Q, b[..., None])[..., 0]
+    return [W, b, *later]
+
+
+def _step(parameters, buffers, found, P, rule):
+    """Return the next parameters and their momentum."""
+
+    def precondition(W, b, *later):
+        return [W @ P, b * (rule.bias_eta / rule.eta), *later]
+
+    W, *others = parameters
+    found = [found[0] + rule.penalty * W, *found[1:]]
+    if rule.memory == "steps":
+        found = precondition(*found)
+    pairs = zip(buffers, found, strict=True)
+    buffers = [rule.momentum * v + g for v, g in pairs]
+    moves = buffers
+    if rule.memory == "gradients":
+        moves = precondition(*buffers)
+    shrunk = (1 - rule.eta * rule.decay) * W
+    pairs = zip([shrunk, *others], moves, strict=True)
+    return [v - rule.eta * g for v, g in pairs], buffers
