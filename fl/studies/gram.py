@@ -61,7 +61,7 @@ def seed(first: int, block: int) -> int:
     return first + 1000 * block
 
 
-def recursion(scale: Scale, block: int, coupled: bool = False) -> Found:
+def recursion(scale: Scale, block: int = 0, coupled: bool = False) -> Found:
     """Train small networks by every rule of `RULES` at two depths, and one on digits.
 
     Returns pairs of a `gram_networks.Cell` and its run; ``coupled`` makes every decay
@@ -79,7 +79,7 @@ def recursion(scale: Scale, block: int, coupled: bool = False) -> Found:
     return trained(cells, coupled, **sizes)
 
 
-def test_time(scale: Scale, block: int) -> Found:
+def test_time(scale: Scale, block: int = 0) -> Found:
     """Train small networks with momentum, P fixed and P moving, at two depths; return
     pairs of a `gram_networks.Cell` and its run.
     """
@@ -111,7 +111,7 @@ def trained(cells: list[Cell], coupled: bool = False, **sizes) -> Found:
     return Found(pairs, asdict(SMALL) | {"cells": len(cells)} | sizes)
 
 
-def twins(scale: Scale, block: int, trained: float | None = None) -> xr.Dataset:
+def twins(scale: Scale, block: int = 0, trained: float | None = None) -> xr.Dataset:
     """Return ``gap`` and ``distance`` (p, activation, decay, seed) of twins for the
     exponent p, trained with the exponent ``trained``, or with p if None.
     """
@@ -124,7 +124,7 @@ def twins(scale: Scale, block: int, trained: float | None = None) -> xr.Dataset:
     return found.assign_attrs(asdict(SMALL) | sizes)
 
 
-def isotropy(scale: Scale, block: int, start: str = "P-isotropic") -> xr.Dataset:
+def isotropy(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dataset:
     """Return the law of training of a data set and its twin: ``moment`` (set, draw),
     ``loss`` (set, run) and their Gram matrix ``G``, for one ``start``.
     """
@@ -148,7 +148,7 @@ def twin_difference(values) -> float:
     return stats.ttest_ind(*values, equal_var=False).statistic
 
 
-def spectrum(scale: Scale, block: int) -> Found:
+def spectrum(scale: Scale, block: int = 0) -> Found:
     """Return p, singular values and Gram eigenvalues for three data sets and all
     `EXPONENTS`.
     """

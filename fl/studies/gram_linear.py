@@ -20,7 +20,7 @@ DIGITS = {"source": "digits", "n_test": 24, "d": 64}
 NETWORK = Sizes(d=100, n=30, n_test=50, width=300)
 
 
-def linear(scale: Scale, block: int, over: str = "train+test") -> xr.Dataset:
+def linear(scale: Scale, block: int = 0, over: str = "train+test") -> xr.Dataset:
     """Return the test ``risk`` (n, seed) of a linear model on two kinds of data,
     whitened ``over`` train or train+test inputs.
     """
@@ -33,7 +33,7 @@ def linear(scale: Scale, block: int, over: str = "train+test") -> xr.Dataset:
     return xr.concat(found, "n").assign_attrs({"linear, by n": sets, "draws": number})
 
 
-def risks(scale: Scale, block: int) -> xr.Dataset:
+def risks(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return the test ``risk`` (over, n, seed) of a linear model for each whitening and
     several numbers of training inputs.
     """
@@ -44,7 +44,7 @@ def risks(scale: Scale, block: int) -> xr.Dataset:
     return found.assign_attrs(POWER_LAW)
 
 
-def networks(scale: Scale, block: int, start: str = "P-isotropic") -> xr.Dataset:
+def networks(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dataset:
     """Return ``outputs`` and ``labels`` (seed, test), ``loss`` and ``moved`` (seed,) of
     networks whitened over train+test inputs, for one ``start``.
     """
@@ -61,7 +61,7 @@ def networks(scale: Scale, block: int, start: str = "P-isotropic") -> xr.Dataset
     return found.assign_attrs(sizes)
 
 
-def limits(scale: Scale, block: int, of: str = "training") -> xr.Dataset:
+def limits(scale: Scale, block: int = 0, of: str = "training") -> xr.Dataset:
     """Return where descent ends, ``w`` (p, seed, input), for all powers of the
     covariance ``of`` training or population, with its data ``X``, ``y``.
     """
