@@ -7,7 +7,7 @@ and before its result is stored.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +56,7 @@ def watched(function: str, held: "Held", ignored: Path) -> Iterator[None]:
             "that; write the import statement out"
         )
     opened = {Path(name).resolve() for name in watch.read - watch.written}
-    beside = sorted(str(p) for p in opened - held.files if _is_data(p, ignored))
+    beside = sorted(str(p) for p in opened - held.files if _is_data(p, [ignored]))
     if beside:
         raise ValueError(
             f"{function} read {', '.join(beside)}, which its key does not hold: pass "
@@ -73,9 +73,10 @@ def _is_missing(module: str, held: "Held") -> bool:
     return module not in held.modules and not face and is_first_party(module, held.own)
 
 
-def _is_data(path: Path, ignored: Path) -> bool:
+def _is_data(path: Path, ignored: Iterable[Path]) -> bool:
     temporary = any(part.startswith("joblib_memmapping") for part in path.parts)
-    known = any(path.is_relative_to(root) for root in [*_SYSTEM, ignored.resolve()])
+    roots = [*_SYSTEM, *(folder.resolve() for folder in ignored)]
+    known = any(path.is_relative_to(root) for root in roots)
     return path.is_file() and not (known or temporary or path.suffix in _COMPILED)
 
 
@@ -100,3 +101,23 @@ def _hear(event: str, arguments: tuple) -> None:
     writes = flags & writing if mode is None else set(mode) & set("wax+")
     for watch in _WATCHES:
         (watch.written if writes else watch.read).add(os.path.abspath(os.fspath(path)))
+
+
+def begin() -> None:
+    """Begin to note what this process reads, see `end`."""
+    _install()
+    _WATCHES.append(_Watch())
+
+
+def end(ignored: Iterable[Path] = ()) -> dict[str, list[str]]:
+    """Return the ``modules`` of `fl` that are loaded, and the data ``files`` read.
+
+    ``ignored`` are folders whose files do not count.
+    """
+    watch = _WATCHES.pop()
+    opened = {Path(name).resolve() for name in watch.read - watch.written}
+    files = sorted(str(path) for path in opened if _is_data(path, ignored))
+    return {
+        "modules": sorted(m for m in sys.modules if m.startswith("fl.")),
+        "files": files,
+    }
