@@ -6,7 +6,7 @@ computed here, so that the two stay independent.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,10 +45,10 @@ class Rule:
 
     steps: int
     eta: float
-    activation: Literal["relu", "tanh"] = "tanh"
+    activation: str = "tanh"
     bias_eta: float = 0.0
     momentum: float = 0.0
-    memory: Literal["gradients", "steps"] = "gradients"
+    memory: str = "gradients"
     damping: float | None = None
     decay: float = 0.0
     penalty: float = 0.0
@@ -71,6 +71,22 @@ class Rule:
     def batch(self, t: int, n: int) -> np.ndarray:
         """Return the indices of the samples of step ``t``, of ``n`` samples in all."""
         return np.arange(n) if self.batches is None else self.batches[t]
+
+    def records(self, t: int) -> bool:
+        """Tell whether the state after ``t`` updates is recorded."""
+        return t % self.every == 0 or t == self.steps
+
+    def per_step(self, name: str, value, shape: tuple[int, int]) -> np.ndarray:
+        """Return ``value``, called ``name``, as one matrix of ``shape`` per step; it is
+        such a stack already, or one matrix for all steps.
+
+        Raises:
+            ValueError: for another shape.
+        """
+        stack = (self.steps, *shape)
+        wanted = stack if np.ndim(value) == 3 else shape
+        value = validate.array(name, value, wanted)
+        return np.broadcast_to(value, stack)
 
     def coupled(self) -> "Rule":
         """Return the rule with its decay as a coupled penalty in the loss."""

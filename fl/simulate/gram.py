@@ -69,23 +69,15 @@ def train(X, Y, W0, theta0, P, rule: Rule) -> Run:
     """
     Y = validate.array("Y", np.atleast_2d(Y), ("k", "N"))
     X = validate.array("X", X, ("d", "N + M"))
-    d, N = len(X), Y.shape[1]
-    validate.count("columns of X", X.shape[1], minimum=N)
-    stack = (rule.steps, d, d)
-    P = validate.array("P", P, stack if np.ndim(P) == 3 else (d, d))
-    X, Y, P = (torch.as_tensor(v) for v in (X, Y, P))
-    P = P.expand(stack)
-    W, *theta = (torch.tensor(np.asarray(v, dtype=float)) for v in [W0, *theta0])
-    parameters = [W, torch.zeros_like(W[..., 0]), *theta]
-    buffers = [0.0] * len(parameters)
+    validate.count("columns of X", X.shape[1], minimum=Y.shape[1])
+    P = rule.per_step("P", P, (len(X), len(X)))
+    X, Y = torch.tensor(X), torch.tensor(Y)
+    W, *theta = [torch.tensor(v, dtype=float) for v in (W0, *theta0)]
+    start = [W, torch.zeros_like(W[..., 0]), *theta]
     seen = []
-    for t in range(rule.steps):
-        if t % rule.every == 0:
+    for t, parameters in enumerate(_states(start, X, Y, P, rule)):
+        if rule.records(t):
             seen.append((t, *_observe(parameters, X, Y, rule)))
-        batch = torch.as_tensor(rule.batch(t, N))
-        found = _gradients(parameters, X[:, batch], Y[:, batch], rule)
-        parameters, buffers = _step(parameters, buffers, found, P[t], rule)
-    seen.append((rule.steps, *_observe(parameters, X, Y, rule)))
     return Run(*map(np.array, zip(*seen, strict=True)))
 
 
@@ -143,14 +135,28 @@ def _forward(parameters, X, activation):
 
 
 def _loss(f, Y):
-    return ((f - Y) ** 2).sum((-2, -1)) / Y.shape[1]
+    errors = f - Y
+    return (errors**2).sum((-2, -1)) / Y.shape[1]
 
 
 def _observe(parameters, X, Y, rule):
     """Return loss, pre-activations, outputs and first layer."""
     Z, f = _forward(parameters, X, rule.activation)
-    loss = _loss(f[..., : Y.shape[1]], Y)
-    return [v.numpy() for v in (loss, Z, f, parameters[0])]
+    N = Y.shape[1]
+    loss = _loss(f[..., :N], Y)
+    return loss.numpy(), Z.numpy(), f.numpy(), parameters[0].numpy()
+
+
+def _states(parameters, X, Y, P, rule):
+    """Yield the parameters, the first and those after each update."""
+    buffers = [0.0] * len(parameters)
+    yield parameters
+    for t in range(rule.steps):
+        batch = rule.batch(t, Y.shape[1])
+        found = _gradients(parameters, X[:, batch], Y[:, batch], rule)
+        now = torch.tensor(P[t])
+        parameters, buffers = _step(parameters, buffers, found, now, rule)
+        yield parameters
 
 
 def _gradients(parameters, X, Y, rule):
@@ -176,7 +182,8 @@ def _step(parameters, buffers, found, P, rule):
         return [W @ P, b * (rule.bias_eta / rule.eta), *later]
 
     W, *others = parameters
-    found = [found[0] + rule.penalty * W, *found[1:]]
+    gradient, *later = found
+    found = [gradient + rule.penalty * W, *later]
     if rule.memory == "steps":
         found = precondition(*found)
     pairs = zip(buffers, found, strict=True)

@@ -36,7 +36,7 @@ def linear_descent(X, y, P, eta: float, steps) -> np.ndarray:
         if t in steps:
             path.append(w)
         gradient = 2 * X @ (w @ X - y) / len(y)
-        w = w - eta * P @ gradient
+        w = w - eta * (P @ gradient)
     return np.array(path)
 
 
@@ -50,7 +50,8 @@ def descend(X, y, P) -> np.ndarray:
     low, *_, high = np.linalg.eigvalsh(X.T @ P @ X)
     # with k = high / low, each step shrinks errors by (k - 1)/(k + 1)
     steps = int(np.ceil(14 * high / low)) + 1
-    return linear_descent(X, y, P, len(y) / (low + high), [steps])[0]
+    eta = len(y) / (low + high)
+    return linear_descent(X, y, P, eta, [steps])[0]
 
 
 def whitening(*inputs) -> np.ndarray:
@@ -86,11 +87,10 @@ def linear_chance(
     if source == "digits":
         X, y = _zeros_and_ones(n + n_test, rng)
     else:
-        teacher = tasks.Teacher(rng.standard_normal(d))
-        task = tasks.Task(tasks.power_law(d, 1.0), teacher)
-        X, y, _ = task.sample(n + n_test, rng)
+        spectrum = tasks.power_law(d, 1.0)
+        X, y = _labelled(spectrum, rng.standard_normal(d), n + n_test, rng)
     if over == "population":
-        P = tasks.power_law(d, 1.0).power(-1)
+        P = spectrum.power(-1)
     else:
         P = whitening(X[:, :n] if over == "train" else X)
     w = descend(X[:, :n], y[:n], P)
@@ -125,8 +125,7 @@ def network_chance(sizes: Sizes, start: str, steps: int, seed: int) -> dict:
     lam = sizes.spectrum.eigenvalues
     beta = np.sqrt(lam) * rng.standard_normal(d)
     beta /= np.linalg.norm(np.sqrt(lam) * beta)
-    task = tasks.Task(sizes.spectrum, tasks.Teacher(beta))
-    X, y, _ = task.sample(n + n_test, rng)
+    X, y = _labelled(sizes.spectrum, beta, n + n_test, rng)
     y = y + 0.7
     P = whitening(X)
     shape = P / (n + n_test)
@@ -169,14 +168,23 @@ def limit(of: str, p: float, n: int, d: int, seed: int) -> dict:
     validate.choice("of", of, ["training", "population"])
     rng = np.random.default_rng([seed, n, d])
     spectrum = tasks.power_law(d, 0.5)
-    teacher = tasks.Teacher(rng.standard_normal(d))
-    X, y, _ = tasks.Task(spectrum, teacher, snr=3**0.5).sample(n, rng)
-    covariance = X @ X.T / n if of == "training" else spectrum.power(1)
+    X, y = _labelled(spectrum, rng.standard_normal(d), n, rng, snr=3**0.5)
+    covariance = spectrum.power(1)
+    if of == "training":
+        covariance = X @ X.T / n
     w = descend(X, y, numerics.psd_power(covariance, p))
-    return {"X": (("input", "sample"), X), "y": ("sample", y), "w": ("input", w)}
+    X = (("input", "sample"), X)
+    return {"X": X, "y": ("sample", y), "w": ("input", w)}
 
 
-def _zeros_and_ones(number: int, rng) -> tuple[np.ndarray, np.ndarray]:
+def _labelled(spectrum, direction, number, rng, snr=np.inf):
+    """Return inputs (d, number) and their labels by a linear teacher."""
+    task = tasks.Task(spectrum, tasks.Teacher(direction), snr)
+    X, y, _ = task.sample(number, rng)
+    return X, y
+
+
+def _zeros_and_ones(number, rng):
     """Return so many digits 0 and 1, (64, number), and their labels -1 and 1."""
     images = datasets.load("digits")
     binary = np.flatnonzero(images.labels < 2)

@@ -180,7 +180,8 @@ def law(
         W0 = gram.first_layer(rng, sizes.width, shape, (draws,))
         theta0 = gram.later_layers(rng, [sizes.width, 1], (runs,))
         run = gram.train(inputs, y, W0[:runs], theta0, P, rule)
-        moments.append(((W0 @ inputs) ** 2).mean((1, 2)))
+        Z0 = W0 @ inputs
+        moments.append((Z0**2).mean((1, 2)))
         losses.append(run.loss[-1])
     return {
         "moment": (("set", "draw"), moments),

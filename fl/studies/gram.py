@@ -72,7 +72,7 @@ def recursion(scale: Scale, block: int = 0, coupled: bool = False) -> Found:
     steps = scales.at(scale, smoke=40, book=200, paper=300)
     number = scales.at(scale, smoke=1, book=1, paper=4)
     seeds = [seed(1, block) + i for i in range(number)]
-    rule = Rule(steps=steps, eta=0.03, activation="relu", every=max(steps // 100, 1))
+    rule = Rule(steps=steps, eta=0.03, activation="relu")
     digits = gram_networks.digits(DIGITS, -0.5, seed(0, block), rule)
     cells = [*small_cells(RULES, steps, seeds), digits]
     sizes = {"digits": asdict(DIGITS), "steps": steps, "seeds": seeds}

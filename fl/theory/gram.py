@@ -37,10 +37,13 @@ def gram(X, P, x=None) -> np.ndarray:
     [[4.0, 0.0], [0.0, 4.0]]
     """
     X = validate.array("X", X, ("d", "N"))
-    d = len(X)
-    P = validate.array("P", P, ("T", d, d) if np.ndim(P) == 3 else (d, d))
-    right = X if x is None else validate.array("x", x, (d, "M"))
-    return X.T @ P @ right
+    shape = (len(X), len(X))
+    if np.ndim(P) == 3:
+        shape = ("T", *shape)
+    P = validate.array("P", P, shape)
+    if x is None:
+        return X.T @ P @ X
+    return X.T @ P @ validate.array("x", x, (len(X), "M"))
 
 
 def gradients(Z, theta, Y, activation: str = "tanh") -> list[np.ndarray]:
@@ -97,22 +100,17 @@ def train(Z0, theta0, Y, G, rule: Rule, penalty_matrix=None) -> Run:
     Y = validate.array("Y", np.atleast_2d(Y), ("k", "N"))
     Z0 = validate.array("Z0", Z0, ("h", "N + M"))
     shape = (Y.shape[1], Z0.shape[1])
-    stack = (rule.steps, *shape)
-    G = validate.array("G", G, stack if np.ndim(G) == 3 else shape)
+    G = rule.per_step("G", G, shape)
     if penalty_matrix is None:
         validate.number("penalty, without a penalty_matrix", rule.penalty, 0, 0)
         penalty_matrix = np.zeros(shape)
-    A = _with_bias(validate.array("penalty_matrix", penalty_matrix, shape))
-    K = _with_bias(np.broadcast_to(G, stack)) + rule.bias_eta / rule.eta
-    state = [_with_bias(Z0), *theta0]
-    buffers = [0.0] * len(state)
+    A = validate.array("penalty_matrix", penalty_matrix, shape)
+    K = _with_bias(G) + rule.bias_eta / rule.eta
+    start = [_with_bias(Z0), *theta0]
     seen = []
-    for t in range(rule.steps):
-        if t % rule.every == 0:
+    for t, state in enumerate(_states(start, Y, K, _with_bias(A), rule)):
+        if rule.records(t):
             seen.append((t, *_observe(state, Y, rule)))
-        found = _signal(state, Y, rule, t)
-        state, buffers = _step(state, buffers, found, K[t], A, rule)
-    seen.append((rule.steps, *_observe(state, Y, rule)))
     return Run(*map(np.array, zip(*seen, strict=True)))
 
 
@@ -143,8 +141,8 @@ def initial_moment(G, width: int) -> tuple[float, float]:
     :math:`\operatorname{tr}G/N` and variance :math:`2\operatorname{tr}G^2/(hN^2)`: a
     law that sees ``X`` only through ``G``. Derived in chapter gram.
     """
-    G, h = validate.psd("G", G), validate.count("width", width)
-    N = len(G)
+    G = validate.psd("G", G)
+    h, N = validate.count("width", width), len(G)
     mean = np.trace(G) / N
     variance = 2 * (G**2).sum() / (h * N**2)
     return float(mean), float(np.sqrt(variance))
@@ -172,21 +170,33 @@ def _observe(state, Y, rule):
     Z = S[:, :-1]
     f = _forward(Z, theta, rule.activation)[-1]
     N = Y.shape[1]
-    return ((f[:, :N] - Y) ** 2).sum() / N, Z, f
+    errors = f[:, :N] - Y
+    return (errors**2).sum() / N, Z, f
+
+
+def _states(state, Y, K, A, rule):
+    """Yield the states [S, theta], the first and the one after each update."""
+    buffers = [0.0] * len(state)
+    yield state
+    for t in range(rule.steps):
+        found = _signal(state, Y, rule, t)
+        state, buffers = _step(state, buffers, found, K[t], A, rule)
+        yield state
 
 
 def _signal(state, Y, rule, t):
     """Return Q D (h, N), zero outside the batch, and the later layers' gradients."""
     S, *theta = state
-    batch = rule.batch(t, Y.shape[1])
-    D_batch, *later = gradients(S[:, batch], theta, Y[:, batch], rule.activation)
+    h, N = len(S), Y.shape[1]
+    batch = rule.batch(t, N)
+    D = np.zeros((h, N))
+    Z, labels = S[:, batch], Y[:, batch]
+    D[:, batch], *later = gradients(Z, theta, labels, rule.activation)
     if rule.damping is not None:
-        Q = len(batch) * D_batch @ D_batch.T + rule.damping * np.eye(len(S))
-        D_batch = np.linalg.solve(Q, D_batch)
+        Q = len(batch) * D @ D.T + rule.damping * np.eye(h)
+        D = np.linalg.solve(Q, D)
     if not rule.train_biases:
-        later[1::2] = [0.0] * len(later[1::2])
-    D = np.zeros((len(S), Y.shape[1]))
-    D[:, batch] = D_batch
+        later[1::2] = [0.0] * (len(later) // 2)
     return [D, *later]
 
 
@@ -201,8 +211,8 @@ def _step(state, buffers, found, K, A, rule):
     if rule.memory == "gradients":
         first = first @ K
     S = state[0]
-    weights = S - S[:, -1:]  # the bias does not decay
-    penalty = weights[:, : len(A)] @ A
-    first = first + rule.decay * weights + rule.penalty * penalty
+    W = S - S[:, -1:]  # the bias does not decay
+    first = first + rule.decay * W
+    first = first + rule.penalty * W[:, : len(A)] @ A
     pairs = zip(state, [first, *later], strict=True)
     return [v - rule.eta * g for v, g in pairs], buffers

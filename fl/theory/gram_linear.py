@@ -25,7 +25,8 @@ def linear_outputs(
     """
     G = validate.psd("G", G)
     N = len(G)
-    C, y = validate.array("C", C, (N, "M")), validate.array("y", y, (N,))
+    C = validate.array("C", C, (N, "M"))
+    y = validate.array("y", y, (N,))
     values, V = np.linalg.eigh(G)
     kept = values > 1e-12 * values[-1]
     values, V = values[kept], V[:, kept]
@@ -34,7 +35,8 @@ def linear_outputs(
         eta = validate.number("eta", eta, 0, open_low=True)
         steps = validate.count("steps", steps, minimum=0)
         filled = 1 - (1 - 2 * eta * values / N) ** steps
-    return C.T @ (V * (filled / values)) @ (V.T @ y)
+    coordinates = V.T @ y
+    return C.T @ V @ (filled / values * coordinates)
 
 
 def interpolator(X, y) -> np.ndarray:
@@ -62,7 +64,8 @@ def whitened_risk(n: int, d: int, noise: float = 0.0) -> float:
     Raises:
         ValueError: for ``n`` above d - 2.
     """
-    n, d = validate.count("n", n), validate.count("d", d, minimum=3)
+    n = validate.count("n", n)
+    d = validate.count("d", d, minimum=3)
     noise = validate.number("noise", noise, 0)
     if n > d - 2:
         raise ValueError(f"n = {n}: must be at most d - 2 = {d - 2}")
