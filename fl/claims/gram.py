@@ -13,8 +13,8 @@ ROUNDING = (
 
 
 def worst_gap(found, shift: int = 0) -> float:
-    """Return the worst gap between a network and the recursion, which is given of the
-    inputs W0 [X, x] and the Gram matrices.
+    """Return the worst gap between the networks ``found`` by a study and the recursion,
+    which is given of the inputs W0 [X, x] and the Gram matrices.
 
     ``shift`` hands every test input the cross-Gram of another one.
     """

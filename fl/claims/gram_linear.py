@@ -34,13 +34,13 @@ def whitening(scale, broken, block):
 
 
 def risk_deviation(linear):
-    """Return how far the risk is from 1, in units of 1e-9."""
+    """Return how far the risk of ``linear`` models is from 1, in units of 1e-9."""
     return np.abs(linear.risk - 1).max() / 1e-9
 
 
 def covariance(networks):
-    """Return the size of the covariance of test outputs and labels in units of four
-    standard errors, exact if the signs of the outputs are fair.
+    """Return the size of the covariance of test outputs and labels of ``networks`` in
+    units of four standard errors, exact if the signs of the outputs are fair.
 
     Infinite if a network has not fitted its training set.
     """

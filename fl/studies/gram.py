@@ -64,8 +64,14 @@ def seed(first: int, block: int) -> int:
 def recursion(scale: Scale, block: int = 0, coupled: bool = False) -> Found:
     """Train small networks by every rule of `RULES` at two depths, and one on digits.
 
-    Returns pairs of a `gram_networks.Cell` and its run; ``coupled`` makes every decay
-    of a run a penalty in the loss, whatever its cell says.
+    Args:
+        scale: longer runs, and at ``paper`` more networks.
+        block: of seeds.
+        coupled: whether every decay of a run is a penalty in the loss, whatever its
+            cell says.
+
+    Returns:
+        Pairs of a `gram_networks.Cell` and its run.
     """
     # the paper scale takes more networks, not more steps: some cells are unstable and
     # amplify rounding exponentially
@@ -80,8 +86,10 @@ def recursion(scale: Scale, block: int = 0, coupled: bool = False) -> Found:
 
 
 def test_time(scale: Scale, block: int = 0) -> Found:
-    """Train small networks with momentum, P fixed and P moving, at two depths; return
-    pairs of a `gram_networks.Cell` and its run.
+    """Train small networks with momentum, P fixed and P moving, at two depths.
+
+    Return pairs of a `gram_networks.Cell` and its run; ``scale`` sets the number of
+    steps, ``block`` the seed.
     """
     steps = scales.at(scale, smoke=40, book=200, paper=1000)
     seeds = [seed(4, block)]
@@ -101,8 +109,8 @@ def small_cells(rules: dict, steps: int, seeds: list[int]) -> list[Cell]:
 
 
 def trained(cells: list[Cell], coupled: bool = False, **sizes) -> Found:
-    """Return each of ``cells`` with its run, and all ``sizes``; ``coupled`` turns the
-    decay of the runs into a penalty.
+    """Return each of ``cells`` with its run, and all ``sizes``, those of the small
+    networks among them; ``coupled`` turns the decay of the runs into a penalty.
     """
     pairs = []
     for cell in cells:
@@ -114,6 +122,8 @@ def trained(cells: list[Cell], coupled: bool = False, **sizes) -> Found:
 def twins(scale: Scale, block: int = 0, trained: float | None = None) -> xr.Dataset:
     """Return ``gap`` and ``distance`` (p, activation, decay, seed) of twins for the
     exponent p, trained with the exponent ``trained``, or with p if None.
+
+    ``scale`` sets the number of steps, ``block`` the seed.
     """
     steps = scales.at(scale, smoke=60, book=300, paper=2000)
     grid = {"p": [-1.0, 1.0], "activation": ACTIVATIONS, "decay": [0.0, DECAY]}
@@ -127,6 +137,8 @@ def twins(scale: Scale, block: int = 0, trained: float | None = None) -> xr.Data
 def isotropy(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dataset:
     """Return the law of training of a data set and its twin: ``moment`` (set, draw),
     ``loss`` (set, run) and their Gram matrix ``G``, for one ``start``.
+
+    ``scale`` sets the numbers of draws, runs and steps, ``block`` the seed.
     """
     sizes = {
         "draws": scales.at(scale, smoke=3000, book=3000, paper=30000),
@@ -151,6 +163,8 @@ def twin_difference(values) -> float:
 def spectrum(scale: Scale, block: int = 0) -> Found:
     """Return p, singular values and Gram eigenvalues for three data sets and all
     `EXPONENTS`.
+
+    ``scale`` sets their sizes, ``block`` the seed.
     """
     sizes = {
         "number": scales.at(scale, smoke=40, book=200, paper=800),

@@ -23,6 +23,8 @@ NETWORK = Sizes(d=100, n=30, n_test=50, width=300)
 def linear(scale: Scale, block: int = 0, over: str = "train+test") -> xr.Dataset:
     """Return the test ``risk`` (n, seed) of a linear model on two kinds of data,
     whitened ``over`` train or train+test inputs.
+
+    ``scale`` and ``block`` set the number of draws and their seeds.
     """
     number = scales.at(scale, smoke=2, book=5, paper=20)
     seeds = scales.seeds(number, block)
@@ -36,6 +38,8 @@ def linear(scale: Scale, block: int = 0, over: str = "train+test") -> xr.Dataset
 def risks(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return the test ``risk`` (over, n, seed) of a linear model for each whitening and
     several numbers of training inputs.
+
+    ``scale`` and ``block`` set the number of draws and their seeds.
     """
     number = scales.at(scale, smoke=4, book=10, paper=100)
     seeds = scales.seeds(number, block)
@@ -47,6 +51,8 @@ def risks(scale: Scale, block: int = 0) -> xr.Dataset:
 def networks(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dataset:
     """Return ``outputs`` and ``labels`` (seed, test), ``loss`` and ``moved`` (seed,) of
     networks whitened over train+test inputs, for one ``start``.
+
+    ``scale`` and ``block`` set the number of networks and their seeds.
     """
     number, steps = scales.at(scale, smoke=4, book=8, paper=32), 120
     found = sweep(
@@ -64,6 +70,8 @@ def networks(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dat
 def limits(scale: Scale, block: int = 0, of: str = "training") -> xr.Dataset:
     """Return where descent ends, ``w`` (p, seed, input), for all powers of the
     covariance ``of`` training or population, with its data ``X``, ``y``.
+
+    ``scale`` sets the sizes, ``block`` the seed.
     """
     n = scales.at(scale, smoke=10, book=20, paper=40)
     d = scales.at(scale, smoke=60, book=60, paper=120)
