@@ -70,11 +70,13 @@ class Rule:
 
     def batch(self, t: int, n: int) -> np.ndarray:
         """Return the indices of the samples of step ``t``, of ``n`` samples in all."""
-        return np.arange(n) if self.batches is None else self.batches[t]
+        if self.batches is None:
+            return np.arange(n)
+        return self.batches[t]
 
     def records(self, t: int) -> bool:
-        """Tell whether the state after ``t`` updates is recorded."""
-        return t % self.every == 0 or t == self.steps
+        """Return whether the state after ``t`` updates is recorded."""
+        return t == self.steps or t % self.every == 0
 
     def per_step(self, name: str, value, shape: tuple[int, int]) -> np.ndarray:
         """Return ``value``, called ``name``, as one matrix of ``shape`` per step; it is
@@ -115,8 +117,12 @@ def gap(a: Run, b: Run) -> float:
 
     Infinite if the loss of ``a`` moved by less than 1 %: then nothing was tested.
     """
-    if abs(a.loss[-1] / a.loss[0] - 1) < 0.01:
+    moved = a.loss[-1] / a.loss[0] - 1
+    if abs(moved) < 0.01:
         return np.inf
-    pairs = [(a.Z, b.Z), (a.loss, b.loss)]
-    gaps = [np.abs(u - v).max() / np.abs(u).max() for u, v in pairs]
+    gaps = []
+    for ours, others in [(a.Z, b.Z), (a.loss, b.loss)]:
+        largest = np.abs(ours).max()
+        distance = np.abs(ours - others).max()
+        gaps.append(distance / largest)
     return max(gaps)

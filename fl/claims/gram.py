@@ -23,7 +23,8 @@ def worst_gap(found, shift: int = 0) -> float:
         N = np.shape(Y)[-1]
         G = theory.gram(X[:, :N], P, X)
         G[..., N:] = np.roll(G[..., N:], shift, axis=-1)
-        gaps.append(gap(run, theory.train(W0 @ X, theta0, Y, G, rule)))
+        predicted = theory.train(W0 @ X, theta0, Y, G, rule)
+        gaps.append(gap(run, predicted))
     return max(gaps)
 
 
@@ -52,8 +53,9 @@ def recursion(scale, broken, block):
 def twins(scale, broken, block):
     """Worst relative gap between twins over exponents, activations and decays."""
     found = study.twins(scale, block, trained=0.0 if broken else None)
-    # twins that are not far apart would prove nothing
-    worst = found.gap.max() if found.distance.min() > 0.5 else np.inf
+    worst = found.gap.max()
+    if found.distance.min() <= 0.5:  # twins close to each other would prove nothing
+        worst = np.inf
     return Evidence(0, worst, 1e-10, ROUNDING, sizes=found.attrs)
 
 

@@ -28,10 +28,16 @@ def first_layer(
     width, d): P-isotropic for this ``P`` (d, d).
 
     ``rng`` draws ``number`` such layers, a shape; a single one for the empty shape.
+
+    Raises:
+        ValueError: unless ``P`` is PSD and ``width`` >= 1.
     """
-    P, width = validate.psd("P", P), validate.count("width", width)
-    white = rng.standard_normal((*number, width, len(P)))
-    return white @ numerics.psd_power(P, 0.5)
+    P = validate.psd("P", P)
+    width = validate.count("width", width)
+    shape = (*number, width, len(P))
+    white = rng.standard_normal(shape)
+    root = numerics.psd_power(P, 0.5)
+    return white @ root
 
 
 def later_layers(
@@ -41,12 +47,17 @@ def later_layers(
     1/fan-in and zero biases: a list of weights (m, n) and biases (m,) in turn.
 
     ``rng`` draws ``number`` such networks, a shape; a single one for the empty shape.
+
+    Raises:
+        ValueError: for a width < 1.
     """
-    widths = [validate.count("widths entry", w) for w in widths]
     layers = []
     for n, m in itertools.pairwise(widths):
-        weights = rng.standard_normal((*number, m, n)) / np.sqrt(n)
-        layers += [weights, np.zeros((*number, m))]
+        n = validate.count("widths entry", n)
+        m = validate.count("widths entry", m)
+        weights = rng.standard_normal((*number, m, n))
+        biases = np.zeros((*number, m))
+        layers += [weights / np.sqrt(n), biases]
     return layers
 
 
@@ -67,18 +78,24 @@ def train(X, Y, W0, theta0, P, rule: Rule) -> Run:
     Raises:
         ValueError: for an argument of the wrong shape.
     """
-    Y = validate.array("Y", np.atleast_2d(Y), ("k", "N"))
+    Y = np.atleast_2d(Y)
+    Y = validate.array("Y", Y, ("k", "N"))
     X = validate.array("X", X, ("d", "N + M"))
-    validate.count("columns of X", X.shape[1], minimum=Y.shape[1])
-    P = rule.per_step("P", P, (len(X), len(X)))
-    X, Y = torch.tensor(X), torch.tensor(Y)
+    d, columns = X.shape
+    N = Y.shape[1]
+    validate.count("columns of X", columns, minimum=N)
+    P = rule.per_step("P", P, (d, d))
+    X = torch.tensor(X)
+    Y = torch.tensor(Y)
     W, *theta = [torch.tensor(v, dtype=float) for v in (W0, *theta0)]
-    start = [W, torch.zeros_like(W[..., 0]), *theta]
+    b = torch.zeros_like(W[..., 0])
+    start = [W, b, *theta]
     seen = []
     for t, parameters in enumerate(_states(start, X, Y, P, rule)):
         if rule.records(t):
             seen.append((t, *_observe(parameters, X, Y, rule)))
-    return Run(*map(np.array, zip(*seen, strict=True)))
+    columns = zip(*seen, strict=True)
+    return Run(*map(np.array, columns))
 
 
 def twin(X, W0, P, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -95,15 +112,19 @@ def twin(X, W0, P, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """
     from scipy.stats import ortho_group  # takes a second to import
 
-    X, P = validate.array("X", X, ("d", "N")), validate.psd("P", P)
+    X = validate.array("X", X, ("d", "N"))
+    P = validate.psd("P", P)
     condition = np.linalg.cond(P)
     if condition > 1e10:
         raise ValueError(
             f"P has condition number {condition:.1e}: must be invertible, below 1e10"
         )
-    root, inverse = numerics.psd_power(P, 0.5), numerics.psd_power(P, -0.5)
+    root = numerics.psd_power(P, 0.5)
+    inverse = numerics.psd_power(P, -0.5)
     O = ortho_group.rvs(len(P), random_state=rng)  # noqa: E741, the chapter's letter
-    return inverse @ O @ root @ X, np.asarray(W0) @ inverse @ O.T @ root
+    twin_X = inverse @ O @ root @ X
+    twin_W0 = W0 @ inverse @ O.T @ root
+    return twin_X, twin_W0
 
 
 def gram_eigenvalues(X, p: float) -> tuple[np.ndarray, np.ndarray]:
@@ -112,31 +133,38 @@ def gram_eigenvalues(X, p: float) -> tuple[np.ndarray, np.ndarray]:
 
     Both fall and have length N; singular values beyond the rank are 0. Computed from
     the matrices themselves.
+
+    Raises:
+        ValueError: unless ``X`` is a matrix and ``p`` finite.
     """
     X = validate.array("X", X, ("d", "N"))
     N = X.shape[1]
     X = X / np.sqrt(N)
     s = np.zeros(N)
-    s[: min(X.shape)] = np.linalg.svd(X, compute_uv=False)
+    rank = min(X.shape)
+    s[:rank] = np.linalg.svd(X, compute_uv=False)
     P = numerics.psd_power(X @ X.T, p)
     G = X.T @ P @ X
-    return s, np.linalg.eigvalsh((G + G.T) / 2)[::-1]
+    values = np.linalg.eigvalsh((G + G.T) / 2)
+    return s, values[::-1]
 
 
 def _forward(parameters, X, activation):
     """Return the first layer's pre-activations (..., h, n) and the outputs."""
     W, b, *theta = parameters
+    phi = ACTIVATIONS[activation]
     Z = W @ X + b[..., None]
     f = Z
     for A, c in zip(theta[::2], theta[1::2], strict=True):
-        H = ACTIVATIONS[activation](f)
+        H = phi(f)
         f = A @ H + c[..., None]
     return Z, f
 
 
 def _loss(f, Y):
     errors = f - Y
-    return (errors**2).sum((-2, -1)) / Y.shape[1]
+    squares = (errors**2).sum((-2, -1))
+    return squares / Y.shape[1]
 
 
 def _observe(parameters, X, Y, rule):
@@ -144,15 +172,17 @@ def _observe(parameters, X, Y, rule):
     Z, f = _forward(parameters, X, rule.activation)
     N = Y.shape[1]
     loss = _loss(f[..., :N], Y)
-    return loss.numpy(), Z.numpy(), f.numpy(), parameters[0].numpy()
+    W = parameters[0]
+    return loss.numpy(), Z.numpy(), f.numpy(), W.numpy()
 
 
 def _states(parameters, X, Y, P, rule):
     """Yield the parameters, the first and those after each update."""
     buffers = [0.0] * len(parameters)
+    N = Y.shape[1]
     yield parameters
     for t in range(rule.steps):
-        batch = rule.batch(t, Y.shape[1])
+        batch = rule.batch(t, N)
         found = _gradients(parameters, X[:, batch], Y[:, batch], rule)
         now = torch.tensor(P[t])
         parameters, buffers = _step(parameters, buffers, found, now, rule)
@@ -168,18 +198,21 @@ def _gradients(parameters, X, Y, rule):
     if not rule.train_biases:
         later[1::2] = [torch.zeros_like(g) for g in later[1::2]]
     if rule.damping is not None:
-        identity = torch.eye(D.shape[-2], dtype=D.dtype)
-        Q = Y.shape[1] * D @ D.mT + rule.damping * identity
+        h, n = D.shape[-2:]
+        Q = n * D @ D.mT
+        Q = Q + rule.damping * torch.eye(h, dtype=D.dtype)
         W = torch.linalg.solve(Q, W)
-        b = torch.linalg.solve(Q, b[..., None])[..., 0]
+        b = torch.linalg.solve(Q, b[..., None])
+        b = b[..., 0]
     return [W, b, *later]
 
 
 def _step(parameters, buffers, found, P, rule):
     """Return the next parameters and their momentum."""
+    share = rule.bias_eta / rule.eta
 
     def precondition(W, b, *later):
-        return [W @ P, b * (rule.bias_eta / rule.eta), *later]
+        return [W @ P, b * share, *later]
 
     W, *others = parameters
     gradient, *later = found
@@ -191,6 +224,7 @@ def _step(parameters, buffers, found, P, rule):
     moves = buffers
     if rule.memory == "gradients":
         moves = precondition(*buffers)
-    shrunk = (1 - rule.eta * rule.decay) * W
-    pairs = zip([shrunk, *others], moves, strict=True)
+    kept = 1 - rule.eta * rule.decay
+    parameters = [kept * W, *others]
+    pairs = zip(parameters, moves, strict=True)
     return [v - rule.eta * g for v, g in pairs], buffers

@@ -28,15 +28,21 @@ def linear_descent(X, y, P, eta: float, steps) -> np.ndarray:
 
     Inputs ``X`` are (d, N), labels ``y`` (N,), the preconditioner ``P`` is (d, d) and
     ``eta`` the step size. The loss is the mean square.
+
+    Raises:
+        ValueError: for data of the wrong shape.
     """
     X = validate.array("X", X, ("d", "N"))
     y = validate.array("y", y, (X.shape[1],))
-    w, path = np.zeros(len(X)), []
+    w = np.zeros(len(X))
+    path = []
     for t in range(max(steps) + 1):
         if t in steps:
             path.append(w)
-        gradient = 2 * X @ (w @ X - y) / len(y)
-        w = w - eta * (P @ gradient)
+        errors = w @ X - y
+        gradient = 2 * (X @ errors) / len(y)
+        step = P @ gradient
+        w = w - eta * step
     return np.array(path)
 
 
@@ -48,10 +54,12 @@ def descend(X, y, P) -> np.ndarray:
     is bounded by 1e-12 of the limit.
     """
     low, *_, high = np.linalg.eigvalsh(X.T @ P @ X)
-    # with k = high / low, each step shrinks errors by (k - 1)/(k + 1)
-    steps = int(np.ceil(14 * high / low)) + 1
+    condition = high / low
+    # each step shrinks errors by (condition - 1)/(condition + 1)
+    steps = int(np.ceil(14 * condition)) + 1
     eta = len(y) / (low + high)
-    return linear_descent(X, y, P, eta, [steps])[0]
+    path = linear_descent(X, y, P, eta, [steps])
+    return path[0]
 
 
 def whitening(*inputs) -> np.ndarray:
@@ -59,7 +67,8 @@ def whitening(*inputs) -> np.ndarray:
     (d, .) together, (d, d).
     """
     X = np.hstack(inputs)
-    return numerics.psd_power(X @ X.T / X.shape[1], -1)
+    second_moment = X @ X.T / X.shape[1]
+    return numerics.psd_power(second_moment, -1)
 
 
 def linear_chance(
@@ -88,14 +97,19 @@ def linear_chance(
         X, y = _zeros_and_ones(n + n_test, rng)
     else:
         spectrum = tasks.power_law(d, 1.0)
-        X, y = _labelled(spectrum, rng.standard_normal(d), n + n_test, rng)
+        direction = rng.standard_normal(d)
+        X, y = _labelled(spectrum, direction, n + n_test, rng)
+    train = X[:, :n]
     if over == "population":
         P = spectrum.power(-1)
+    elif over == "train":
+        P = whitening(train)
     else:
-        P = whitening(X[:, :n] if over == "train" else X)
-    w = descend(X[:, :n], y[:n], P)
-    errors = (w @ X - y)[n:]
-    return {"risk": (errors**2).sum() / (y[n:] ** 2).sum()}
+        P = whitening(X)
+    w = descend(train, y[:n], P)
+    errors = w @ X[:, n:] - y[n:]
+    signal = (y[n:] ** 2).sum()
+    return {"risk": (errors**2).sum() / signal}
 
 
 def network_chance(sizes: Sizes, start: str, steps: int, seed: int) -> dict:
@@ -123,8 +137,9 @@ def network_chance(sizes: Sizes, start: str, steps: int, seed: int) -> dict:
     d, n, n_test, width = astuple(sizes)
     rng = np.random.default_rng([seed, n, n_test, d, width])
     lam = sizes.spectrum.eigenvalues
-    beta = np.sqrt(lam) * rng.standard_normal(d)
-    beta /= np.linalg.norm(np.sqrt(lam) * beta)
+    root = np.sqrt(lam)
+    beta = root * rng.standard_normal(d)
+    beta /= np.linalg.norm(root * beta)
     X, y = _labelled(sizes.spectrum, beta, n + n_test, rng)
     y = y + 0.7
     P = whitening(X)
@@ -135,7 +150,8 @@ def network_chance(sizes: Sizes, start: str, steps: int, seed: int) -> dict:
     theta0 = gram.later_layers(rng, [width, 1])
     rule = Rule(steps=steps, eta=0.05, train_biases=False, every=steps)
     run = gram.train(X, y[:n], W0, theta0, P, rule)
-    moved = np.abs(run.Z[-1] - run.Z[0])[:, n:]
+    first, last = run.Z[..., n:]
+    moved = np.abs(last - first)
     return {
         "outputs": ("test", run.outputs[-1, 0, n:]),
         "labels": ("test", y[n:]),
@@ -168,18 +184,21 @@ def limit(of: str, p: float, n: int, d: int, seed: int) -> dict:
     validate.choice("of", of, ["training", "population"])
     rng = np.random.default_rng([seed, n, d])
     spectrum = tasks.power_law(d, 0.5)
-    X, y = _labelled(spectrum, rng.standard_normal(d), n, rng, snr=3**0.5)
+    direction = rng.standard_normal(d)
+    X, y = _labelled(spectrum, direction, n, rng, snr=3**0.5)
     covariance = spectrum.power(1)
     if of == "training":
         covariance = X @ X.T / n
-    w = descend(X, y, numerics.psd_power(covariance, p))
+    P = numerics.psd_power(covariance, p)
+    w = descend(X, y, P)
     X = (("input", "sample"), X)
     return {"X": X, "y": ("sample", y), "w": ("input", w)}
 
 
 def _labelled(spectrum, direction, number, rng, snr=np.inf):
     """Return inputs (d, number) and their labels by a linear teacher."""
-    task = tasks.Task(spectrum, tasks.Teacher(direction), snr)
+    teacher = tasks.Teacher(direction)
+    task = tasks.Task(spectrum, teacher, snr)
     X, y, _ = task.sample(number, rng)
     return X, y
 
@@ -189,4 +208,5 @@ def _zeros_and_ones(number, rng):
     images = datasets.load("digits")
     binary = np.flatnonzero(images.labels < 2)
     chosen = rng.choice(binary, number, replace=False)
-    return images.X[:, chosen], 2.0 * images.labels[chosen] - 1
+    labels = images.labels[chosen]
+    return images.X[:, chosen], 2.0 * labels - 1

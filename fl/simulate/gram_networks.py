@@ -50,10 +50,12 @@ def problem(sizes: Sizes, seed: int) -> tuple[np.ndarray, np.ndarray]:
     labels (n,) of the first n.
     """
     rng = np.random.default_rng(seed)
-    direction = 2 * rng.standard_normal(sizes.d)
-    task = tasks.Task(sizes.spectrum, tasks.Teacher(direction, "sin"))
-    X, y, _ = task.sample(sizes.n + sizes.n_test, rng)
-    return X, y[: sizes.n]
+    d, n, n_test, _ = astuple(sizes)
+    direction = 2 * rng.standard_normal(d)
+    teacher = tasks.Teacher(direction, "sin")
+    task = tasks.Task(sizes.spectrum, teacher)
+    X, y, _ = task.sample(n + n_test, rng)
+    return X, y[:n]
 
 
 def small(
@@ -83,14 +85,17 @@ def small(
     d, n, _, width = astuple(sizes)
     P = sizes.spectrum.power(-0.5)
     W0 = gram.first_layer(rng, width, P)
-    theta0 = gram.later_layers(rng, [width] * (depth - 1) + [1])
+    hidden = [width] * (depth - 1)
+    theta0 = gram.later_layers(rng, [*hidden, 1])
     if moving:
         A = rng.standard_normal((steps, d, d))
-        P = A @ A.mT * np.trace(P) / d**2
+        size = np.trace(P) / d**2
+        P = size * A @ A.mT
     if batch is not None:
         chosen = [rng.choice(n, batch, replace=False) for _ in range(steps)]
         rule["batches"] = np.array(chosen)
-    return Cell(X, y, W0, theta0, P, Rule(steps=steps, **rule))
+    rule = Rule(steps=steps, **rule)
+    return Cell(X, y, W0, theta0, P, rule)
 
 
 def digits(sizes: Sizes, p: float, seed: int, rule: Rule) -> Cell:
@@ -105,11 +110,14 @@ def digits(sizes: Sizes, p: float, seed: int, rule: Rule) -> Cell:
     rng = np.random.default_rng([seed, n, n_test])
     images = datasets.load("digits")
     order = rng.permutation(len(images.labels))
-    X, other = np.split(images.X[:, order], [n + n_test], axis=1)
-    Y = np.eye(10)[images.labels[order[:n]]].T
-    second_moment = other @ other.T
+    shuffled = images.X[:, order]
+    X, other = np.split(shuffled, [n + n_test], axis=1)
+    labels = images.labels[order[:n]]
+    classes = np.eye(10)
+    Y = classes[labels].T
+    second_moment = other @ other.T / other.shape[1]
     P = numerics.psd_power(second_moment, p)
-    P /= np.trace(P @ second_moment) / other.shape[1]
+    P /= np.trace(P @ second_moment)
     W0 = gram.first_layer(rng, width, P)
     theta0 = gram.later_layers(rng, [width, 10])
     return Cell(X, Y, W0, theta0, P, rule)
@@ -131,16 +139,18 @@ def twin_gap(
     rng = np.random.default_rng([seed, TWIN])
     X, y = problem(sizes, seed)
     X = X[:, : len(y)]
-    P = used = sizes.spectrum.power(p)
+    spectrum = sizes.spectrum
+    P = used = spectrum.power(p)
     if trained is not None:
-        used = sizes.spectrum.power(trained)
+        used = spectrum.power(trained)
     W0 = gram.first_layer(rng, sizes.width, P)
     theta0 = gram.later_layers(rng, [sizes.width, 1])
     X2, W2 = gram.twin(X, W0, P, rng)
     rule = Rule(**rule)
     run = gram.train(X, y, W0, theta0, used, rule)
     other = gram.train(X2, y, W2, theta0, used, rule)
-    distance = np.linalg.norm(X2 - X) / np.linalg.norm(X)
+    moved = np.linalg.norm(X2 - X)
+    distance = moved / np.linalg.norm(X)
     return {"gap": gap(run, other), "distance": distance}
 
 
@@ -172,8 +182,10 @@ def law(
     X = X[:, : len(y)]
     P = shape = sizes.spectrum.power(p)
     if start == "isotropic":
-        shape = np.eye(sizes.d) * np.trace(P) / sizes.d
-    X2, _ = gram.twin(X, np.zeros((1, sizes.d)), P, rng)
+        level = np.trace(P) / sizes.d
+        shape = level * np.eye(sizes.d)
+    no_layer = np.zeros((1, sizes.d))
+    X2, _ = gram.twin(X, no_layer, P, rng)
     rule = Rule(steps=steps, eta=0.05, activation="relu", every=steps)
     moments, losses = [], []
     for inputs in (X, X2):
@@ -181,7 +193,8 @@ def law(
         theta0 = gram.later_layers(rng, [sizes.width, 1], (runs,))
         run = gram.train(inputs, y, W0[:runs], theta0, P, rule)
         Z0 = W0 @ inputs
-        moments.append((Z0**2).mean((1, 2)))
+        moment = (Z0**2).mean((1, 2))
+        moments.append(moment)
         losses.append(run.loss[-1])
     return {
         "moment": (("set", "draw"), moments),
@@ -197,5 +210,7 @@ def data_sets(number: int, seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     law = tasks.power_law(number, 1.0)
     chosen = rng.choice(1797, number, replace=False)
-    digits = datasets.load("digits").X[:, chosen]
-    return [law.inputs(number // 2, rng), law.inputs(2 * number, rng), digits]
+    few = law.inputs(number // 2, rng)
+    many = law.inputs(2 * number, rng)
+    images = datasets.load("digits")
+    return [few, many, images.X[:, chosen]]

@@ -35,6 +35,9 @@ def gram(X, P, x=None) -> np.ndarray:
 
     >>> gram([[1.0, 0.0], [0.0, 2.0]], [[4.0, 0.0], [0.0, 1.0]]).tolist()
     [[4.0, 0.0], [0.0, 4.0]]
+
+    Raises:
+        ValueError: for an argument of the wrong shape.
     """
     X = validate.array("X", X, ("d", "N"))
     shape = (len(X), len(X))
@@ -42,8 +45,9 @@ def gram(X, P, x=None) -> np.ndarray:
         shape = ("T", *shape)
     P = validate.array("P", P, shape)
     if x is None:
-        return X.T @ P @ X
-    return X.T @ P @ validate.array("x", x, (len(X), "M"))
+        x = X
+    x = validate.array("x", x, (len(X), "M"))
+    return X.T @ P @ x
 
 
 def gradients(Z, theta, Y, activation: str = "tanh") -> list[np.ndarray]:
@@ -62,11 +66,15 @@ def gradients(Z, theta, Y, activation: str = "tanh") -> list[np.ndarray]:
     """
     phi, slope = ACTIVATIONS[activation]
     *layers, f = _forward(Z, theta, activation)
-    delta = 2 * (f - Y) / Y.shape[1]
+    N = Y.shape[1]
+    delta = 2 * (f - Y) / N
     found = []
-    for A, H in zip(theta[-2::-2], layers[::-1], strict=True):
-        found = [delta @ phi(H).T, delta.sum(1), *found]
-        delta = (A.T @ delta) * slope(H)
+    weights = theta[-2::-2]
+    for A, H in zip(weights, layers[::-1], strict=True):
+        below = phi(H)
+        found = [delta @ below.T, delta.sum(1), *found]
+        back = A.T @ delta
+        delta = back * slope(H)
     return [delta, *found]
 
 
@@ -97,7 +105,8 @@ def train(Z0, theta0, Y, G, rule: Rule, penalty_matrix=None) -> Run:
     Raises:
         ValueError: for an argument of the wrong shape, or a penalty without its matrix.
     """
-    Y = validate.array("Y", np.atleast_2d(Y), ("k", "N"))
+    Y = np.atleast_2d(Y)
+    Y = validate.array("Y", Y, ("k", "N"))
     Z0 = validate.array("Z0", Z0, ("h", "N + M"))
     shape = (Y.shape[1], Z0.shape[1])
     G = rule.per_step("G", G, shape)
@@ -105,13 +114,16 @@ def train(Z0, theta0, Y, G, rule: Rule, penalty_matrix=None) -> Run:
         validate.number("penalty, without a penalty_matrix", rule.penalty, 0, 0)
         penalty_matrix = np.zeros(shape)
     A = validate.array("penalty_matrix", penalty_matrix, shape)
-    K = _with_bias(G) + rule.bias_eta / rule.eta
+    share = rule.bias_eta / rule.eta
+    K = _with_bias(G) + share
+    A = _with_bias(A)
     start = [_with_bias(Z0), *theta0]
     seen = []
-    for t, state in enumerate(_states(start, Y, K, _with_bias(A), rule)):
+    for t, state in enumerate(_states(start, Y, K, A, rule)):
         if rule.records(t):
             seen.append((t, *_observe(state, Y, rule)))
-    return Run(*map(np.array, zip(*seen, strict=True)))
+    columns = zip(*seen, strict=True)
+    return Run(*map(np.array, columns))
 
 
 def spectrum(singular_values, p: float) -> np.ndarray:
@@ -123,13 +135,17 @@ def spectrum(singular_values, p: float) -> np.ndarray:
 
     >>> spectrum([2.0, 1.0, 0.0], -1).tolist()
     [1.0, 1.0, 0.0]
+
+    Raises:
+        ValueError: unless ``singular_values`` is a list of numbers and ``p`` finite.
     """
     s = validate.array("singular_values", singular_values, ("r",))
     p = validate.number("p", p)
     # psd_power drops eigenvalues s^2 below 1e-12 of the largest
     kept = s > 1e-6 * s.max()
     values = np.zeros_like(s)
-    values[kept] = s[kept] ** (2 * (p + 1))
+    exponent = 2 * (p + 1)
+    values[kept] = s[kept] ** exponent
     return np.sort(values)[::-1]
 
 
@@ -140,17 +156,23 @@ def initial_moment(G, width: int) -> tuple[float, float]:
     With rows :math:`w_j\sim N(0, P)` the mean over the h x N entries has expectation
     :math:`\operatorname{tr}G/N` and variance :math:`2\operatorname{tr}G^2/(hN^2)`: a
     law that sees ``X`` only through ``G``. Derived in chapter gram.
+
+    Raises:
+        ValueError: unless ``G`` is PSD and ``width`` >= 1.
     """
     G = validate.psd("G", G)
-    h, N = validate.count("width", width), len(G)
+    h = validate.count("width", width)
+    N = len(G)
     mean = np.trace(G) / N
-    variance = 2 * (G**2).sum() / (h * N**2)
+    squares = (G**2).sum()
+    variance = 2 * squares / (h * N**2)
     return float(mean), float(np.sqrt(variance))
 
 
 def _with_bias(columns):
     """Return ``columns`` with one more, zero: the test input 0, which carries b."""
-    zero = np.zeros((*columns.shape[:-1], 1))
+    shape = (*columns.shape[:-1], 1)
+    zero = np.zeros(shape)
     return np.concatenate([columns, zero], axis=-1)
 
 
@@ -187,16 +209,19 @@ def _states(state, Y, K, A, rule):
 def _signal(state, Y, rule, t):
     """Return Q D (h, N), zero outside the batch, and the later layers' gradients."""
     S, *theta = state
-    h, N = len(S), Y.shape[1]
+    h = len(S)
+    N = Y.shape[1]
     batch = rule.batch(t, N)
     D = np.zeros((h, N))
     Z, labels = S[:, batch], Y[:, batch]
     D[:, batch], *later = gradients(Z, theta, labels, rule.activation)
     if rule.damping is not None:
-        Q = len(batch) * D @ D.T + rule.damping * np.eye(h)
+        Q = len(batch) * D @ D.T
+        Q = Q + rule.damping * np.eye(h)
         D = np.linalg.solve(Q, D)
     if not rule.train_biases:
-        later[1::2] = [0.0] * (len(later) // 2)
+        number = len(later) // 2
+        later[1::2] = [0.0] * number
     return [D, *later]
 
 
@@ -212,7 +237,8 @@ def _step(state, buffers, found, K, A, rule):
         first = first @ K
     S = state[0]
     W = S - S[:, -1:]  # the bias does not decay
+    trained = W[:, : len(A)]
     first = first + rule.decay * W
-    first = first + rule.penalty * W[:, : len(A)] @ A
+    first = first + rule.penalty * trained @ A
     pairs = zip(state, [first, *later], strict=True)
     return [v - rule.eta * g for v, g in pairs], buffers

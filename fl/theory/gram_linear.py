@@ -22,26 +22,35 @@ def linear_outputs(
 
     ``G`` is (N, N), ``C`` (N, M), ``y`` (N,); the loss is the mean square. With
     ``steps`` the step size ``eta`` is needed. Derived in chapter gram.
+
+    Raises:
+        ValueError: for an argument of the wrong shape, or out of range.
     """
     G = validate.psd("G", G)
     N = len(G)
     C = validate.array("C", C, (N, "M"))
     y = validate.array("y", y, (N,))
     values, V = np.linalg.eigh(G)
-    kept = values > 1e-12 * values[-1]
+    smallest = 1e-12 * values[-1]
+    kept = values > smallest
     values, V = values[kept], V[:, kept]
     filled = np.ones_like(values)
     if steps is not None:
         eta = validate.number("eta", eta, 0, open_low=True)
         steps = validate.count("steps", steps, minimum=0)
-        filled = 1 - (1 - 2 * eta * values / N) ** steps
+        factors = 1 - 2 * eta * values / N
+        filled = 1 - factors**steps
     coordinates = V.T @ y
-    return C.T @ V @ (filled / values * coordinates)
+    solved = filled / values * coordinates
+    return C.T @ V @ solved
 
 
 def interpolator(X, y) -> np.ndarray:
     r"""Return the minimum-norm least-squares weights :math:`(X^\top)^+y`, (d,), of
     inputs ``X`` (d, N) and labels ``y`` (N,): the limit for every training power.
+
+    Raises:
+        ValueError: for an argument of the wrong shape.
     """
     X = validate.array("X", X, ("d", "N"))
     y = validate.array("y", y, (X.shape[1],))
@@ -69,4 +78,5 @@ def whitened_risk(n: int, d: int, noise: float = 0.0) -> float:
     noise = validate.number("noise", noise, 0)
     if n > d - 2:
         raise ValueError(f"n = {n}: must be at most d - 2 = {d - 2}")
-    return 1 - n / d + noise * n / (d - n - 1)
+    lost = 1 - n / d
+    return lost + noise * n / (d - n - 1)
