@@ -126,7 +126,9 @@ def test_a_new_topic_keeps_the_rules(house):
     quick = ["-q", "-p", "no:cacheprovider"]
     run(house, "-m", "pytest", *quick, *tests)
     run(house, "-m", "pytest", *quick, *rules)
-    run(house, "-m", "ruff", "check", "-q", "fl", "tests/test_edge_case.py")
+    made = [f"fl/{room}/edge_case.py" for room in ROOMS] + ["tests/test_edge_case.py"]
+    run(house, "-m", "ruff", "check", "-q", *made)
+    run(house, "-m", "ruff", "format", "-q", "--check", *made)
     registry = (house / "fl" / "registry.py").read_text()
     assert '"noise",\n    "edge_case",\n' in registry
     assert (
