@@ -9,7 +9,7 @@ one. Derived in chapter `spectrum`.
 Letters: ``alpha`` = n/p, ``delta`` = p/d, ``k`` blocks, ``g`` points.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.integrate import cumulative_trapezoid
@@ -20,10 +20,15 @@ from fl.theory.spectrum_features import Features
 from fl.theory.spectrum_resolvent import fixed_point, resolvent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Law:
-    """A law on a grid ``x`` (g,): ``density``, ``cdf``, and ``mass``, the integral of
-    the density, ideally one.
+    """A law on a grid.
+
+    Attributes:
+        x: (g,), the grid, rising.
+        density: (g,).
+        cdf: (g,), its integral, ending at one.
+        mass: the integral before it was normalised, ideally one.
     """
 
     x: np.ndarray
@@ -36,11 +41,9 @@ class Law:
         (p,).
         """
         values = np.sort(validate.array("eigenvalues", eigenvalues, ("p",)))
-        steps, law = (
-            np.arange(len(values) + 1) / len(values),
-            np.interp(values, self.x, self.cdf, 0.0, 1.0),
-        )
-        return float(max((steps[1:] - law).max(), (law - steps[:-1]).max()))
+        steps = np.arange(len(values) + 1) / len(values)
+        law = np.interp(values, self.x, self.cdf, 0.0, 1.0)
+        return max((steps[1:] - law).max(), (law - steps[:-1]).max())
 
 
 def sample_law(
@@ -53,32 +56,32 @@ def sample_law(
     points where the mass is. How much of the mass the grid misses is the accuracy:
     below 4e-3 for the default, ``alpha`` >= 1.05 and ``delta`` <= 5.
 
+    Args:
+        features: the conditional features.
+        alpha: samples per neuron.
+        delta: neurons per input.
+        points: size of the grid, at least 20.
+
     Raises:
         ValueError: if ``alpha`` <= 1 (a part of the spectrum is then exactly zero), or
             ``delta`` is not > 0.
         ArithmeticError: if the fixed point is not reached at some point of the grid.
     """
     alpha = validate.number("alpha", alpha, 1, open_low=True)
-    validate.count("points", points, 20)
-    size = (
-        features.mean(features.mu1**2 + features.mu2sq) @ features.pi
-    )  # mean eigenvalue of the bulk
-    x = size * np.geomspace(1e-4, 300, points // 2)
-    first = _law(features, x, alpha, delta)
-    quantiles = np.interp((np.arange(points) + 0.5) / points, first.cdf, first.x)
-    inside = (first.cdf > 1e-4) & (first.cdf < 1 - 1e-4)
-    low, high = first.x[inside][0] / 1.3, first.x[inside][-1] * 1.3
-    return _law(
-        features,
-        np.unique(np.concatenate([quantiles, np.geomspace(low, high, points // 2)])),
-        alpha,
-        delta,
-    )
+    half = validate.count("points", points, 20) // 2
+    second = features.mean(features.mu1**2 + features.mu2sq)
+    size = second @ features.pi  # mean eigenvalue of the bulk
+    first = _law(features, size * np.geomspace(1e-4, 300, half), alpha, delta)
+    shares = (np.arange(points) + 0.5) / points
+    quantiles = np.interp(shares, first.cdf, first.x)
+    inside = first.x[(first.cdf > 1e-4) & (first.cdf < 1 - 1e-4)]
+    even = np.geomspace(inside[0] / 1.3, inside[-1] * 1.3, half)
+    return _law(features, np.union1d(quantiles, even), alpha, delta)
 
 
 def population_law(features: Features, delta: float, points: int = 200) -> Law:
-    r"""Return the bulk of the spectrum of the population covariance of the features:
-    many samples per neuron.
+    r"""Return the bulk of the spectrum of the population covariance of ``features``:
+    many samples per neuron, ``delta`` neurons per input, on a grid of ``points``.
 
     Raises:
         ValueError: if ``delta`` is not in (0, 1]: with more neurons than inputs the law
@@ -89,8 +92,8 @@ def population_law(features: Features, delta: float, points: int = 200) -> Law:
 
 
 def averaged(features: Features) -> Features:
-    r"""Return features with one row law, the :math:`\kappa`-average of the covariance:
-    the mixture is dropped.
+    r"""Return ``features`` with one row law, the :math:`\kappa`-average of the
+    covariance: the mixture is dropped.
 
     For one block the average is again of the form of `Features`; it is what a single
     Gaussian would have.
@@ -107,63 +110,76 @@ def averaged(features: Features) -> Features:
 
 
 def diverging_outliers(features: Features) -> np.ndarray:
-    r"""Return the limits of :math:`\lambda/p` of the diverging eigenvalues, shape (k,),
-    falling.
+    r"""Return the limits of :math:`\lambda/p` of the diverging eigenvalues of
+    ``features``, shape (k,), falling.
 
     They are the eigenvalues of :math:`\sqrt{\pi_b\pi_{b'}}\,\mathbb
     E\mu_{0b}\mu_{0b'}`, for the sample covariance and the population covariance alike.
     """
-    root = np.sqrt(features.pi)
-    return np.linalg.eigvalsh(
-        np.outer(root, root) * features.mean(_outer(features.mu0, features.mu0))
-    )[::-1]
+    means = np.sqrt(features.pi) * features.mu0
+    moment = (features.weight * means.T) @ means
+    return np.linalg.eigvalsh(moment)[::-1]
+
+
+def bulk_of(eigenvalues, features: Features) -> np.ndarray:
+    """Return the ``eigenvalues`` (p,), falling, without the diverging ones, of which
+    there are as many as the rank of the means of ``features``.
+    """
+    return eigenvalues[(diverging_outliers(features) > 1e-9).sum() :]
 
 
 def outlier_determinant(
     features: Features, z, alpha: float, delta: float
 ) -> np.ndarray:
     r"""Return the determinant whose zeros outside the bulk are the outliers of order
-    one, at each real ``z`` (g,).
+    one, at each ``z``.
 
-    .. math:: \det\bigl(I + \alpha\delta\,\tilde N(z)\operatorname{diag}\nu(z)\bigr),\quad
-              \tilde N = N - C^\top M^+ C,
+    .. math:: \det\bigl(I + \alpha\delta\,\tilde N(z)\operatorname{diag}\nu(z)\bigr),
+              \quad \tilde N = N - C^\top M^+ C,
 
     with :math:`M, C, N` the averages of :math:`\mu_0\mu_0^\top, \kappa\mu_0\mu_1^\top,
-    \kappa^2\mu_1\mu_1^\top` over :math:`1+\chi`. It is NaN inside the bulk, where it
-    means nothing.
+    \kappa^2\mu_1\mu_1^\top` over :math:`1+\chi`.
+
+    Args:
+        features: the conditional features.
+        z: real spectral arguments, a number or (g,).
+        alpha: samples per neuron.
+        delta: neurons per input.
+
+    Returns:
+        Shape (g,); NaN inside the bulk, where the determinant means nothing.
     """
     z = validate.array("z", np.atleast_1d(z), ("g",))
     near = resolvent(features, z + 1e-6j * np.abs(z), alpha, delta)
-    point = fixed_point(
-        features,
-        near.s.real,
-        alpha,
-        delta,
-        replace(near, V=near.V.real, nu=near.nu.real),
-    )
-    kappa, mu0, mu1 = features.kappa[:, None], features.mu0, features.mu1
-    weight = point.D * features.weight
-    pairs = [(mu0, mu0), (mu0, kappa * mu1), (kappa * mu1, kappa * mu1)]
-    M, C, N = (np.tensordot(weight, _outer(a, b), 1) for a, b in pairs)
-    reduced = N - C.swapaxes(1, 2) @ np.linalg.pinv(M, rcond=1e-10, hermitian=True) @ C
-    value = np.linalg.det(
-        np.eye(len(features.pi)) + alpha * delta * reduced * point.nu[:, None, :]
-    )
-    outside = point.converged & (
-        np.abs(near.nu.imag) < 1e-3 * np.abs(near.nu.real)
-    ).all(axis=1)
-    return np.where(outside, value, np.nan)
+    point = fixed_point(features, near.s.real, alpha, delta, near.x.real)
+    mu0, channel = features.mu0, features.kappa[:, None] * features.mu1
+
+    def average(left, right):  # times alpha
+        return np.einsum("gq,qb,qc->gbc", point.weight, left, right)
+
+    M, C, N = average(mu0, mu0), average(mu0, channel), average(channel, channel)
+    explained = np.linalg.pinv(M, rcond=1e-10, hermitian=True) @ C
+    reduced = N - C.swapaxes(1, 2) @ explained
+    strength = delta * reduced * point.nu[:, None, :]
+    value = np.linalg.det(np.eye(len(features.pi)) + strength)
+    real = np.abs(near.nu.imag) < 1e-3 * np.abs(near.nu.real)
+    return np.where(point.converged & real.all(axis=1), value, np.nan)
 
 
 def order_one_outliers(
     features: Features, alpha: float, delta: float, window: tuple[float, float]
 ) -> np.ndarray:
-    r"""Return the zeros of `outlier_determinant` in ``window``, above the bulk, rising;
-    maybe none.
+    r"""Return the zeros of `outlier_determinant` above the bulk, rising; maybe none.
 
     The determinant is scanned on 60 points; a zero needs the fixed point to stand at
     every point above it. Where :math:`\mu_1(\kappa)` is unbounded the bulk has no edge:
     cut the rule for :math:`\kappa`, and the zero is an outlier up to the mass cut off.
+
+    Args:
+        features: the conditional features.
+        alpha: samples per neuron.
+        delta: neurons per input.
+        window: where to look, from and to.
 
     Raises:
         ValueError: if the window is empty.
@@ -171,34 +187,24 @@ def order_one_outliers(
     low, high = validate.positive("window", window, (2,))
     if low >= high:
         raise ValueError(f"window = {window!r}: must be rising")
+
+    def determinant(z):
+        return outlier_determinant(features, z, alpha, delta)
+
     z = np.linspace(low, high, 60)
-    values = outlier_determinant(features, z, alpha, delta)
-    inside = np.flatnonzero(np.isnan(values))
+    sign = np.sign(determinant(z))
+    inside = np.flatnonzero(np.isnan(sign))
     first = inside[-1] + 1 if len(inside) else 0
-    crossings = first + np.flatnonzero(
-        np.sign(values[first:-1]) != np.sign(values[first + 1 :])
-    )
-    return np.array(
-        [
-            brentq(
-                lambda x: outlier_determinant(features, x, alpha, delta)[0],
-                *z[i : i + 2],
-            )
-            for i in crossings
-        ]
-    )
-
-
-def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[:, :, None] * b[:, None, :]
+    crossings = first + np.flatnonzero(np.diff(sign[first:]))
+    roots = [brentq(lambda x: determinant(x)[0], z[i], z[i + 1]) for i in crossings]
+    return np.array(roots)
 
 
 def _law(features: Features, x: np.ndarray, alpha: float, delta: float) -> Law:
     point = resolvent(features, x * (1 + 1e-5j), alpha, delta)
     if not point.converged.all():
-        raise ArithmeticError(
-            f"the fixed point was not reached at x = {x[~point.converged]}"
-        )
+        missed = x[~point.converged]
+        raise ArithmeticError(f"the fixed point was not reached at x = {missed}")
     density = alpha * point.nu.sum(axis=1).imag / np.pi
     cdf = cumulative_trapezoid(density, x, initial=0.0)
-    return Law(x, density, cdf / cdf[-1], float(cdf[-1]))
+    return Law(x, density, cdf / cdf[-1], cdf[-1])

@@ -1,0 +1,181 @@
+"""Studies of the chapter on learned features: their spectrum after one giant step."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from fl import scales
+from fl.scales import Scale
+from fl.simulate import spectrum as simulate
+from fl.simulate.spectrum import Setting, Spiked, Step
+from fl.sweep import sweep
+from fl.tasks import LINKS, Link
+
+SIN, TANH, RELU, ERF = (LINKS[name] for name in ("sin", "tanh", "relu", "erf"))
+
+
+def _sin_cos(u):
+    return np.sin(u) + np.cos(1.5 * u) - np.exp(-1.125)
+
+
+def _sin_cos_slope(u):
+    return np.cos(u) - 1.5 * np.sin(1.5 * u)
+
+
+def _wave(u):
+    return u * np.sin(2 * u)
+
+
+def _wave_slope(u):
+    return np.sin(2 * u) + 2 * u * np.cos(2 * u)
+
+
+def _at(link, tau, u):
+    return link(tau * u)
+
+
+def _slope_at(link, tau, u):
+    return tau * link.slope(tau * u)
+
+
+def stretched(link: Link, tau: float, name: str = "") -> Link:
+    """Return ``u -> link(tau * u)`` of a ``link`` without kinks, under this ``name``."""
+    # partial objects travel to workers, closures do not
+    slope = partial(_slope_at, link, tau)
+    return Link(name or f"{link.name}({tau} z)", partial(_at, link, tau), slope)
+
+
+# an odd and an even part, bounded, centred
+SIN_COS = Link("sin + cos", _sin_cos, _sin_cos_slope)
+WAVE = Link("z sin 2z", _wave, _wave_slope)
+ERF2 = stretched(ERF, 0.5**0.5, "erf(z / sqrt 2)")
+
+
+class Run(NamedTuple):
+    """One network with what was measured on it: ``data`` has a dimension ``seed``, and
+    its sizes as attributes.
+    """
+
+    recipe: Spiked | Step
+    setting: Setting
+    data: xr.Dataset
+
+
+def measure(
+    unit: Callable, recipe: Spiked | Step, setting: Setting, seeds: Iterable[int]
+) -> Run:
+    """Return the run of ``unit``, an experiment of `fl.simulate.spectrum`, on networks
+    that ``recipe`` draws at ``setting``, one for each of ``seeds``.
+    """
+    data = sweep(unit, seeds=seeds, recipe=recipe, setting=setting)
+    sizes = {name: getattr(v, "name", v) for name, v in vars(setting).items()}
+    data.attrs = {"recipe": repr(recipe), "seeds": list(seeds)} | sizes
+    return Run(recipe, setting, data)
+
+
+# activation, r, alpha = n/p, delta = p/d
+BULKS = [
+    (TANH, (0.0,), 2.0, 1.0),
+    (TANH, (2.5,), 3.0, 0.6),
+    (TANH, (2.0, -0.5), 2.0, 1.0),
+    (RELU, (1.0, -1.0), 1.5, 2.0),
+]
+POPULATIONS = [(0.0,), (1.5,), (2.0, 0.5)]
+# recipe, and where the outlier is looked for
+OUTLIERS = {Spiked((2.0,), 0.4): (8.0, 14.0), Spiked((1.5,), 0.5): (6.0, 10.0)}
+# link, activation, recipe
+STEPS = [(SIN, TANH, Step(3.0)), (SIN_COS, RELU, Step(1.5, (1.0, -1.0)))]
+BATCHES = [0.5, 1.0, 2.0, 4.0, 20.0]
+
+
+def law_points(scale: Scale) -> int:
+    """Return the points on which a law is computed at ``scale``."""
+    return scales.at(scale, smoke=60, book=200, paper=400)
+
+
+def _width(scale: Scale) -> int:
+    return scales.at(scale, smoke=300, book=1000, paper=4000)
+
+
+def bulks(scale: Scale, block: int = 0, moved: bool = True) -> list[Run]:
+    """Return the spectra of `BULKS` at ``scale``, one draw of ``block``; without the
+    spikes if not ``moved``.
+    """
+    width, seeds = _width(scale), scales.seeds(1, block)
+    runs = []
+    for activation, r, alpha, delta in BULKS:
+        recipe = Spiked(r if moved else (0.0,) * len(r))
+        setting = Setting(activation, width, alpha, delta)
+        runs.append(measure(simulate.spectrum, recipe, setting, seeds))
+    return runs
+
+
+def widths(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the spectra of the second of `BULKS` at doubling widths, four draws of
+    ``block`` at each; ``scale`` sets the smallest width.
+    """
+    first = scales.at(scale, smoke=25, book=125, paper=500)
+    activation, r, alpha, delta = BULKS[1]
+    runs = []
+    for width in (first, 2 * first, 4 * first, 8 * first):
+        setting = Setting(activation, width, alpha, delta)
+        seeds = scales.seeds(4, block)
+        runs.append(measure(simulate.spectrum, Spiked(r), setting, seeds))
+    return runs
+
+
+def populations(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the population spectra of `POPULATIONS` with two inputs per neuron at
+    ``scale``, one draw of ``block``.
+    """
+    setting = Setting(ERF2, _width(scale), np.inf, 0.5)
+    unit, seeds = simulate.population_spectrum, scales.seeds(1, block)
+    return [measure(unit, Spiked(r), setting, seeds) for r in POPULATIONS]
+
+
+def outliers(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the spectra of `OUTLIERS` at ``scale``, with the draws of ``block``."""
+    width = scales.at(scale, smoke=400, book=800, paper=1600)
+    number = scales.at(scale, smoke=6, book=12, paper=24)
+    setting = Setting(WAVE, width, 4.0, 4.0)
+    unit, seeds = simulate.spectrum, scales.seeds(number, block)
+    return [measure(unit, recipe, setting, seeds) for recipe in OUTLIERS]
+
+
+def steps(scale: Scale, block: int = 0, alpha0: float = Step.alpha0) -> list[Run]:
+    """Return the spectra of the trained networks of `STEPS` at ``scale``, one draw of
+    ``block``, after a step on ``alpha0`` samples per input.
+    """
+    width = scales.at(scale, smoke=300, book=700, paper=2000)
+    runs = []
+    for link, activation, step in STEPS:
+        setting = Setting(activation, width, 2.0, 1.0, link)
+        recipe = replace(step, alpha0=alpha0)
+        seeds = scales.seeds(1, block)
+        runs.append(measure(simulate.spectrum, recipe, setting, seeds))
+    return runs
+
+
+def before_the_step(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the spectra of the networks of `steps` at ``scale`` before the step, one
+    draw of ``block``.
+    """
+    unit, start = simulate.spectrum, Spiked((0.0,))
+    seeds, after = scales.seeds(1, block), steps(scale, block)
+    return [measure(unit, start, run.setting, seeds) for run in after]
+
+
+def batches(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the spectra of the first of `STEPS` after steps on each of `BATCHES`
+    samples per input at ``scale``, three draws of ``block``.
+    """
+    width = scales.at(scale, smoke=100, book=300, paper=1000)
+    link, activation, step = STEPS[0]
+    setting = Setting(activation, width, 2.0, 1.0, link)
+    unit, seeds = simulate.spectrum, scales.seeds(3, block)
+    recipes = [replace(step, alpha0=alpha0) for alpha0 in BATCHES]
+    return [measure(unit, recipe, setting, seeds) for recipe in recipes]

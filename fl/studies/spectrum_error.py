@@ -1,0 +1,82 @@
+"""Studies of the chapter on the learned features: the error of the ridge read-out."""
+
+from dataclasses import replace
+
+from fl import scales
+from fl.scales import Scale
+from fl.simulate import spectrum as simulate
+from fl.simulate.spectrum import Setting, Spiked
+from fl.studies.spectrum import RELU, SIN, SIN_COS, STEPS, TANH, Run, measure
+from fl.tasks import Link
+
+# link, activation, recipe
+ERRORS = [
+    (SIN, TANH, Spiked((1.5,), gamma=0.95)),
+    (SIN, TANH, Spiked((2.0, 0.5), gamma=0.95)),
+    (TANH, RELU, Spiked((1.5, -1.0), gamma=0.9)),
+    (SIN_COS, RELU, Spiked((1.5, -1.5), gamma=0.95)),
+    (SIN, TANH, Spiked((0.5, 1.0, 2.0))),  # nearly collinear blocks
+]
+# no step, then k = 1, 2, 4
+BLOCKS = [(0.0,), (1.0,), (1.0, -1.0), (-2.0, -0.7, 0.7, 2.0)]
+ALPHAS = [0.6, 2.0]  # samples per neuron, below and above one
+
+
+def errors(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the errors of `ERRORS` with noisy labels at ``scale``, with the draws of
+    ``block``.
+    """
+    width = scales.at(scale, smoke=150, book=400, paper=1600)
+    seeds = scales.seeds(scales.at(scale, smoke=4, book=6, paper=6), block)
+    runs = []
+    for link, activation, recipe in ERRORS:
+        setting = Setting(activation, width, 2.0, 1.0, link, noise=0.01)
+        runs.append(measure(simulate.error, recipe, setting, seeds))
+    return runs
+
+
+def step_errors(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the errors of the trained tanh network at `ALPHAS`, then of the trained
+    ReLU network at the last of them, at ``scale``, with the draws of ``block``.
+    """
+    width = scales.at(scale, smoke=150, book=400, paper=1500)
+    seeds = scales.seeds(scales.at(scale, smoke=4, book=8, paper=8), block)
+    tanh, relu = STEPS
+    runs = []
+    for (link, activation, step), alpha in zip(
+        [tanh, tanh, relu], [*ALPHAS, ALPHAS[-1]], strict=True
+    ):
+        setting = Setting(activation, width, alpha, 1.0, link)
+        runs.append(measure(simulate.error, step, setting, seeds))
+    return runs
+
+
+def untrained_errors(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the errors of the tanh network without a step at `ALPHAS`, at ``scale``,
+    with four draws of ``block``.
+    """
+    width = scales.at(scale, smoke=100, book=300, paper=1500)
+    unit, start, seeds = simulate.error, Spiked((0.0,)), scales.seeds(4, block)
+    settings = [Setting(TANH, width, alpha, 1.0) for alpha in ALPHAS]
+    return [measure(unit, start, setting, seeds) for setting in settings]
+
+
+def large_batch(scale: Scale, block: int = 0) -> Run:
+    """Return the error of the tanh network after a step on a batch with little noise,
+    at ``scale``, with 16 draws of ``block``.
+    """
+    width = scales.at(scale, smoke=100, book=300, paper=1500)
+    link, activation, step = STEPS[0]
+    setting = Setting(activation, width, 2.0, 1.0, link)
+    seeds = scales.seeds(16, block)
+    return measure(simulate.error, replace(step, alpha0=60.0), setting, seeds)
+
+
+def expressivity(scale: Scale, block: int = 0, activation: Link = RELU) -> list[Run]:
+    """Return the errors of `BLOCKS` on a link with an odd and an even part, with an
+    ``activation``, at ``scale``, with the draws of ``block``.
+    """
+    width = scales.at(scale, smoke=200, book=600, paper=2000)
+    seeds = scales.seeds(scales.at(scale, smoke=4, book=12, paper=12), block)
+    setting = Setting(activation, width, 2.0, 2.0, SIN_COS)
+    return [measure(simulate.error, Spiked(r), setting, seeds) for r in BLOCKS]
