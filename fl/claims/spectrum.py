@@ -16,30 +16,36 @@ from fl.theory.spectrum_features import (
 )
 
 
-def sizes(runs: list[study.Run]) -> dict:
-    """Return the sizes of all runs of a claim."""
-    return {"networks": [run.data.attrs for run in runs]}
+def worst_ratio(ratios: list[xr.DataArray], runs: list[study.Run], **rest) -> Evidence:
+    """Return the evidence of the mean over seeds that is farthest from one.
 
-
-def worst_ratio(ratios: list[xr.DataArray]) -> tuple[float, float]:
-    """Return the mean over seeds that is farthest from one, less one, and its standard
-    error; ``ratios`` are measured over predicted values, each (seed,).
+    Args:
+        ratios: measured over predicted values, each (seed,).
+        runs: where they come from.
+        rest: tolerance and reason.
     """
     ratio = xr.concat(ratios, "network")
     deviation = ratio.mean("seed") - 1
-    _, (_, *worst) = worst_cell(abs(deviation), deviation, standard_error(ratio))
-    return worst
+    _, cell = worst_cell(abs(deviation), deviation, standard_error(ratio))
+    _, measured, error = cell
+    return evidence(measured, runs, standard_error=error, **rest)
+
+
+def evidence(measured: float, runs: list[study.Run], **rest) -> Evidence:
+    """Return the evidence for a deviation, ``measured``, that ``runs`` should bring
+    near zero; ``rest`` are its other fields.
+    """
+    sizes = {"networks": [run.data.attrs for run in runs]}
+    return Evidence(predicted=0.0, measured=measured, sizes=sizes, **rest)
 
 
 def _rigid(distances: list[float], runs: list[study.Run]) -> Evidence:
-    """Return the evidence for the largest of the distances."""
-    return Evidence(
-        predicted=0.0,
-        measured=max(distances),
+    return evidence(
+        max(distances),
+        runs,
         tolerance=9 / runs[0].setting.width + 1e-3,
         reason="Kolmogorov distance; eigenvalues are rigid (9/p), and 0.001 for the "
         "smoothed density",
-        sizes=sizes(runs),
     )
 
 
@@ -107,13 +113,12 @@ def diverging(scale, broken, block):
         measured = run.data.eigenvalue.values[0, : len(r)] / width
         unit = 0.01 * predicted + 2 / width
         gaps.append((np.abs(measured - predicted) / unit).max())
-    return Evidence(
-        predicted=0.0,
-        measured=max(gaps),
+    return evidence(
+        max(gaps),
+        runs,
         tolerance=1.0,
         reason="unit = 1 % + 2/p with the realised kappa: corrections of order one to "
         "an eigenvalue of order p",
-        sizes=sizes(runs),
     )
 
 
@@ -137,15 +142,12 @@ def order_one(scale, broken, block):
         alpha, delta = setting.alpha, setting.delta
         (root,) = theory.order_one_outliers(features, alpha, delta, window)
         ratios.append(data.eigenvalue.isel(neuron=2 if broken else 1) / root)
-    deviation, error = worst_ratio(ratios)
-    return Evidence(
-        predicted=0.0,
-        measured=deviation,
+    return worst_ratio(
+        ratios,
+        runs,
         tolerance=0.08,
         reason="8 %: twice the standard error of the mean, and the shift of the limit "
         "by the cut of the tail of kappa",
-        standard_error=error,
-        sizes=sizes(runs),
     )
 
 
@@ -173,11 +175,10 @@ def trained_network(scale, broken, block):
         bulk = theory.bulk_of(data.eigenvalue.values, features)
         shrunk = max(1, 500 / setting.width)
         worst += [gap / (0.05 * shrunk**0.5), law.distance(bulk) / (0.02 * shrunk)]
-    return Evidence(
-        predicted=0.0,
-        measured=max(worst),
+    return evidence(
+        max(worst),
+        runs,
         tolerance=1.0,
         reason="unit = 5 % for spike, alignment and row norm, 0.02 in Kolmogorov "
         "distance; below p = 500 by their rates",
-        sizes=sizes(runs),
     )

@@ -4,7 +4,7 @@ one giant step.
 
 import numpy as np
 
-from fl.claims.spectrum import sizes, worst_ratio
+from fl.claims.spectrum import evidence, worst_ratio
 from fl.evidence import Evidence, claim
 from fl.studies import spectrum_error as study
 from fl.studies.spectrum import ERF, RELU, TANH, Run, stretched
@@ -47,15 +47,12 @@ def test_error(scale, broken, block):
         r = np.array(run.recipe.r)
         model = spiked_model(0 * r if broken else r, gamma=run.recipe.gamma)
         ratios.append(_ratio(run, model, run.setting.width))
-    deviation, error = worst_ratio(ratios)
-    return Evidence(
-        predicted=0.0,
-        measured=deviation,
+    return worst_ratio(
+        ratios,
+        runs,
         tolerance=0.06 * np.sqrt(400 / runs[0].setting.d),
         reason="relative; 6 % at d = 400, falling like 1/sqrt(d), the size of the "
         "fluctuation of one draw",
-        standard_error=error,
-        sizes=sizes(runs),
     )
 
 
@@ -76,15 +73,12 @@ def test_error_network(scale, broken, block):
         eta = 0.0 if broken else step.eta
         model = giant_step(link, activation, eta, step.alpha0, step.zeta)
         ratios.append(_ratio(run, model))
-    deviation, error = worst_ratio(ratios)
-    return Evidence(
-        predicted=0.0,
-        measured=deviation,
+    return worst_ratio(
+        ratios,
+        runs,
         tolerance=0.05 * np.sqrt(500 / runs[0].setting.d),
         reason="relative; 5 % at d = 500, falling like 1/sqrt(d), the finite size of "
         "network and batch",
-        standard_error=error,
-        sizes=sizes(runs),
     )
 
 
@@ -103,17 +97,16 @@ def expressivity(scale, broken, block):
     models = [spiked_model(run.recipe.r) for run in runs]
     pairs = zip(runs, models, strict=True)
     ratios = [_ratio(run, model, run.setting.width) for run, model in pairs]
-    deviation, error = worst_ratio(ratios)
     unit = 0.05 * np.sqrt(300 / runs[0].setting.d)
-    _, one, _, four = (run.data.error.mean().item() for run in runs)
-    return Evidence(
-        predicted=0.0,
-        measured=max(abs(deviation) / unit, four / one / 0.25),
+    worst = worst_ratio(ratios, runs, tolerance=unit, reason="relative")
+    _, one, _, four = (run.data.error.mean() for run in runs)
+    return evidence(
+        max(abs(worst.measured) / unit, four / one / 0.25),
+        runs,
         tolerance=1.0,
         reason="unit = 5 % at d = 300, falling like 1/sqrt(d), for the errors; one "
         "quarter for the ratio",
-        standard_error=error / unit,
-        sizes=sizes(runs),
+        standard_error=worst.standard_error / unit,
     )
 
 

@@ -248,14 +248,10 @@ def measured_spike(network: Network) -> dict:
     """Return per block of ``network`` (k,) the means ``r`` of <w_j, v> and ``norm`` of
     squared rows, and ``gamma`` = <v, target>.
     """
-
-    def means(values):
-        blocks = network.block.unique()
-        parts = [values[network.block == b].mean().item() for b in blocks]
-        return "block", np.array(parts)
-
+    one = torch.nn.functional.one_hot(network.block).to(network.W)
+    share = (one / one.sum(0)).T  # (k, p)
     return {
-        "r": means(network.W @ network.v),
-        "norm": means(network.W.square().sum(1)),
+        "r": ("block", (share @ (network.W @ network.v)).cpu().numpy()),
+        "norm": ("block", (share @ network.W.square().sum(1)).cpu().numpy()),
         "gamma": float(network.v @ network.target),
     }

@@ -43,7 +43,7 @@ def _slope_at(link, tau, u):
 
 
 def stretched(link: Link, tau: float, name: str = "") -> Link:
-    """Return ``u -> link(tau * u)`` of a ``link`` without kinks, under this ``name``."""
+    """Return ``u -> link(tau * u)`` of a smooth ``link``, under this ``name``."""
     # partial objects travel to workers, closures do not
     slope = partial(_slope_at, link, tau)
     return Link(name or f"{link.name}({tau} z)", partial(_at, link, tau), slope)
@@ -120,12 +120,9 @@ def widths(scale: Scale, block: int = 0) -> list[Run]:
     """
     first = scales.at(scale, smoke=25, book=125, paper=500)
     activation, r, alpha, delta = BULKS[1]
-    runs = []
-    for width in (first, 2 * first, 4 * first, 8 * first):
-        setting = Setting(activation, width, alpha, delta)
-        seeds = scales.seeds(4, block)
-        runs.append(measure(simulate.spectrum, Spiked(r), setting, seeds))
-    return runs
+    unit, seeds = simulate.spectrum, scales.seeds(4, block)
+    settings = [Setting(activation, first * 2**i, alpha, delta) for i in range(4)]
+    return [measure(unit, Spiked(r), setting, seeds) for setting in settings]
 
 
 def populations(scale: Scale, block: int = 0) -> list[Run]:

@@ -1,11 +1,9 @@
 """Studies of the chapter on the learned features: the error of the ridge read-out."""
 
-from dataclasses import replace
-
 from fl import scales
 from fl.scales import Scale
 from fl.simulate import spectrum as simulate
-from fl.simulate.spectrum import Setting, Spiked
+from fl.simulate.spectrum import Setting, Spiked, Step
 from fl.studies.spectrum import RELU, SIN, SIN_COS, STEPS, TANH, Run, measure
 from fl.tasks import Link
 
@@ -19,7 +17,6 @@ ERRORS = [
 ]
 # no step, then k = 1, 2, 4
 BLOCKS = [(0.0,), (1.0,), (1.0, -1.0), (-2.0, -0.7, 0.7, 2.0)]
-ALPHAS = [0.6, 2.0]  # samples per neuron, below and above one
 
 
 def errors(scale: Scale, block: int = 0) -> list[Run]:
@@ -36,29 +33,28 @@ def errors(scale: Scale, block: int = 0) -> list[Run]:
 
 
 def step_errors(scale: Scale, block: int = 0) -> list[Run]:
-    """Return the errors of the trained tanh network at `ALPHAS`, then of the trained
-    ReLU network at the last of them, at ``scale``, with the draws of ``block``.
+    """Return the errors of the trained tanh network with few and with many samples per
+    neuron, then of the trained ReLU network with many, at ``scale``, with the draws of
+    ``block``.
     """
     width = scales.at(scale, smoke=150, book=400, paper=1500)
     seeds = scales.seeds(scales.at(scale, smoke=4, book=8, paper=8), block)
-    tanh, relu = STEPS
     runs = []
-    for (link, activation, step), alpha in zip(
-        [tanh, tanh, relu], [*ALPHAS, ALPHAS[-1]], strict=True
-    ):
+    for i, alpha in [(0, 0.6), (0, 2.0), (1, 2.0)]:
+        link, activation, step = STEPS[i]
         setting = Setting(activation, width, alpha, 1.0, link)
         runs.append(measure(simulate.error, step, setting, seeds))
     return runs
 
 
 def untrained_errors(scale: Scale, block: int = 0) -> list[Run]:
-    """Return the errors of the tanh network without a step at `ALPHAS`, at ``scale``,
-    with four draws of ``block``.
+    """Return the errors of the tanh network without a step, with few and with many
+    samples per neuron, at ``scale``, with four draws of ``block``.
     """
     width = scales.at(scale, smoke=100, book=300, paper=1500)
-    unit, start, seeds = simulate.error, Spiked((0.0,)), scales.seeds(4, block)
-    settings = [Setting(TANH, width, alpha, 1.0) for alpha in ALPHAS]
-    return [measure(unit, start, setting, seeds) for setting in settings]
+    start, seeds = Spiked((0.0,)), scales.seeds(4, block)
+    few, many = (Setting(TANH, width, alpha, 1.0) for alpha in (0.6, 2.0))
+    return [measure(simulate.error, start, s, seeds) for s in (few, many)]
 
 
 def large_batch(scale: Scale, block: int = 0) -> Run:
@@ -66,10 +62,8 @@ def large_batch(scale: Scale, block: int = 0) -> Run:
     at ``scale``, with 16 draws of ``block``.
     """
     width = scales.at(scale, smoke=100, book=300, paper=1500)
-    link, activation, step = STEPS[0]
-    setting = Setting(activation, width, 2.0, 1.0, link)
-    seeds = scales.seeds(16, block)
-    return measure(simulate.error, replace(step, alpha0=60.0), setting, seeds)
+    setting, step = Setting(TANH, width, 2.0, 1.0), Step(3.0, alpha0=60.0)
+    return measure(simulate.error, step, setting, scales.seeds(16, block))
 
 
 def expressivity(scale: Scale, block: int = 0, activation: Link = RELU) -> list[Run]:

@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 
 from fl import validate
 from fl.theory.spectrum_features import Features
-from fl.theory.spectrum_resolvent import fixed_point, resolvent
+from fl.theory.spectrum_resolvent import follow, resolvent
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +151,8 @@ def outlier_determinant(
     """
     z = validate.array("z", np.atleast_1d(z), ("g",))
     near = resolvent(features, z + 1e-6j * np.abs(z), alpha, delta)
-    point = fixed_point(features, near.s.real, alpha, delta, near.x.real)
+    path = near.s.real[None]
+    point = follow(features, path, near.alpha, near.delta, near.x.real)
     mu0, channel = features.mu0, features.kappa[:, None] * features.mu1
 
     def average(left, right):  # times alpha

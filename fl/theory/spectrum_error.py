@@ -25,8 +25,7 @@ from fl.theory.spectrum_features import (
 )
 from fl.theory.spectrum_resolvent import (
     FixedPoint,
-    descent,
-    follow,
+    fixed_point,
     total_derivative,
 )
 
@@ -66,8 +65,7 @@ class ReadOut:
         r"""Return the limit errors; ``penalty``, ``alpha`` and ``delta`` broadcast to
         (g,).
 
-        All settings are solved at once; penalties below one are reached from one in
-        steps of a factor ten, each step started from the last. With the default grid of
+        All settings are solved at once. With the default grid of
         81 points for :math:`\kappa` the relative error is below 1e-9.
 
         Args:
@@ -88,7 +86,7 @@ class ReadOut:
         features = conditional_features(self.activation, self.model, self.grid)
         teacher = teacher_given_spike(self.link, self.model.gamma, features.kappa)
         labels, energy = teacher[:2].ravel(), teacher[2] + noise
-        point = follow(features, descent(penalty, 10), alpha, delta)
+        point = fixed_point(features, penalty, alpha, delta)
         design = _design(features, self.model)
         unknowns, cost = _regression(design, labels, point, share)
         mean = unknowns @ design.T

@@ -60,15 +60,14 @@ def spiked_model(r, c=1.0, pi=None, gamma: float = 1.0, s=0.0, beta=0.0) -> Spik
         ValueError: if ``c`` or ``pi`` is not > 0, ``pi`` does not sum to 1, or
             ``gamma`` is outside [-1, 1].
     """
-    r = validate.array("r", np.atleast_1d(r), ("k",))
-    k = len(r)
-    pi = validate.positive("pi", np.full(k, 1 / k) if pi is None else pi, (k,))
+    r, c, s, beta = np.broadcast_arrays(np.atleast_1d(r), c, s, beta)
+    blocks = {"r": r, "s": s, "beta": beta}
+    r, s, beta = (validate.array(name, x, ("k",)) for name, x in blocks.items())
+    c, gamma = validate.positive("c", c), validate.number("gamma", gamma, -1, 1)
+    equal = np.ones(len(r)) / len(r)
+    pi = validate.positive("pi", equal if pi is None else pi, r.shape)
     if abs(pi.sum() - 1) > 1e-12:
         raise ValueError(f"pi sums to {pi.sum():g}: must sum to 1")
-    gamma = validate.number("gamma", gamma, -1, 1)
-    c = validate.positive("c", np.broadcast_to(c, k), (k,))
-    s = validate.array("s", np.broadcast_to(s, k), (k,))
-    beta = validate.array("beta", np.broadcast_to(beta, k), (k,))
     return SpikedModel(r, c, pi, gamma, s, beta)
 
 

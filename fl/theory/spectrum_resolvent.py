@@ -80,46 +80,49 @@ class FixedPoint:
         return _split(self.x)[1]
 
 
-def fixed_point(features: Features, s, alpha, delta, start=None) -> FixedPoint:
-    r"""Solve the fixed point at each ``s``.
+def fixed_point(features: Features, s, alpha, delta) -> FixedPoint:
+    r"""Solve the fixed point at each penalty ``s``.
 
-    Damped iteration brings a cold start near the solution and Newton's method ends it;
-    a given start goes to Newton at once.
+    Small penalties are reached from large ones in steps of a factor ten.
 
     Args:
         features: the conditional features.
-        s: minus the spectral argument, or the penalty: a number or (g,).
+        s: the penalty > 0, a number or (g,).
         alpha: samples per neuron, a number or (g,).
         delta: neurons per input, a number or (g,).
-        start: (g, m), the ``x`` of a solution at nearby arguments; None is cold.
 
     Returns:
         The point; ``converged`` tells where it can be trusted.
     """
     s, alpha, delta = np.broadcast_arrays(*map(np.atleast_1d, (s, alpha, delta)))
-    if start is not None:
-        return _newton(FixedPoint(features, s, alpha, delta, start))
-    nu = features.pi / (s[:, None] + 1)
-    cold = FixedPoint(features, s, alpha, delta, _join(_diagonal(nu), nu))
-    return _newton(_iterate(cold, 40))
+    return follow(features, descent(s, 10), alpha, delta)
 
 
-def follow(features: Features, path, alpha, delta) -> FixedPoint:
-    """Return the fixed point at the last ``s`` of ``path``, each solved from the one
-    before it; ``features``, ``alpha`` and ``delta`` as in `fixed_point`.
+def follow(features: Features, path, alpha, delta, start=None) -> FixedPoint:
+    """Return the fixed point at the end of a path, each point of it solved by Newton's
+    method from the one before.
+
+    Args:
+        features: the conditional features.
+        path: (steps, g), values of ``s``.
+        alpha: (g,), samples per neuron.
+        delta: (g,), neurons per input.
+        start: (g, m), the ``x`` of a solution near the first point; None if its ``s``
+            is large.
     """
-    start = None
+    nu = features.pi / path[0][:, None]
+    x = _join(_diagonal(nu), nu) if start is None else start
     for s in path:
-        point = fixed_point(features, s, alpha, delta, start)
-        start = point.x
+        point = _newton(FixedPoint(features, s, alpha, delta, x))
+        x = point.x
     return point
 
 
 def descent(low: np.ndarray, factor: float) -> np.ndarray:
-    """Return a path from one, or from ``low`` (g,) where that is larger, down to
-    ``low``, by steps of at most ``factor``: shape (steps, g).
+    """Return a path from far up, a thousand or ``low`` (g,), down to ``low`` by steps
+    of at most ``factor``: shape (steps, g).
     """
-    top = np.maximum(low, 1.0)
+    top = np.maximum(low, 1e3)
     steps = int(np.ceil(np.log((top / low).max()) / np.log(factor)))
     share = np.linspace(0, 1, steps + 1)[:, None]
     return top ** (1 - share) * low**share
@@ -129,8 +132,7 @@ def resolvent(features: Features, z, alpha: float, delta: float) -> FixedPoint:
     r"""Return the fixed point at :math:`s = -\alpha z` for each ``z`` of positive
     imaginary part, shape (g,).
 
-    The imaginary part is lowered from at least one to its value in steps of a factor
-    four, each started from the last.
+    The imaginary part is lowered to its value in steps of a factor four.
 
     Args:
         features: the conditional features.
@@ -142,10 +144,10 @@ def resolvent(features: Features, z, alpha: float, delta: float) -> FixedPoint:
         ValueError: if ``alpha`` or ``delta`` is not > 0 or an imaginary part is not >
             0.
     """
-    alpha = validate.number("alpha", alpha, 0, open_low=True)
-    delta = validate.number("delta", delta, 0, open_low=True)
     z = np.atleast_1d(z)
-    height = validate.positive("imaginary part of z", z.imag, ("g",))
+    height = validate.positive("imaginary part of z", z.imag)
+    alpha = validate.number("alpha", alpha, 0, open_low=True) * np.ones(len(z))
+    delta = validate.number("delta", delta, 0, open_low=True) * np.ones(len(z))
     path = z.real + 1j * descent(height, 4)
     point = follow(features, -alpha * path, alpha, delta)
     # the one true solution lives in the upper half plane
@@ -203,20 +205,6 @@ def _diagonal(vector: np.ndarray) -> np.ndarray:
 
 def _diagonal_of(matrix: np.ndarray) -> np.ndarray:
     return np.diagonal(matrix, axis1=-2, axis2=-1)
-
-
-def _iterate(point: FixedPoint, steps: int) -> FixedPoint:
-    """Return the point after damped sweeps: the hats, then the neurons' equation."""
-    pi, delta = point.features.pi, point.delta[:, None]
-    for _ in range(steps):
-        V_hat, nu_hat = _split(point.hats)
-        gained = (delta * point.nu)[:, :, None] * V_hat
-        gain = np.linalg.inv(np.eye(len(pi)) + gained)  # (I + delta P V_hat)^-1
-        Theta = _diagonal_of(V_hat @ gain)
-        nu = pi / (point.s[:, None] + nu_hat + Theta)
-        V = gain * point.nu[:, None]
-        point = replace(point, x=0.3 * point.x + 0.7 * _join(V, nu))
-    return point
 
 
 def _newton(point: FixedPoint) -> FixedPoint:
