@@ -64,6 +64,10 @@ class Run(NamedTuple):
     setting: Setting
     data: xr.Dataset
 
+    def draws(self) -> list[xr.Dataset]:
+        """Return the data of each seed."""
+        return [self.data.isel(seed=i) for i in range(self.data.sizes["seed"])]
+
 
 def measure(
     unit: Callable, recipe: Spiked | Step, setting: Setting, seeds: Iterable[int]
