@@ -10,7 +10,7 @@ noise, inputs :math:`x\sim N(0,I_d)`. Arguments of one number per block are tupl
 length ``k``. No array with as many rows as there are samples is made.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -100,11 +100,15 @@ class Spiked:
         Raises:
             ValueError: if ``gamma`` is outside [-1, 1].
         """
-        gamma, k = validate.number("gamma", self.gamma, -1, 1), len(self.r)
+        gamma = validate.number("gamma", self.gamma, -1, 1)
+        rho = (1 - gamma**2) ** 0.5
+        k = len(self.r)
         W0, (v, rest), block = untrained(setting, k, seed)
-        r, c = (W0.new_tensor(np.full(k, x))[block, None] for x in (self.r, self.c))
-        target = gamma * v + (1 - gamma**2) ** 0.5 * rest
-        return Network(c * W0 + r * v, v, target, block)
+        r = W0.new_tensor(self.r)[block, None]
+        c = W0.new_tensor(np.full(k, self.c))[block, None]
+        target = gamma * v + rho * rest
+        W = c * W0 + r * v
+        return Network(W, v, target, block)
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,8 @@ class Step:
             ValueError: if ``alpha0`` is not > 0.
         """
         alpha0 = validate.number("alpha0", self.alpha0, 0, open_low=True)
-        W0, (target, _), block = untrained(setting, len(self.zeta), seed)
+        k = len(self.zeta)
+        W0, (target, _), block = untrained(setting, k, seed)
         zeta = W0.new_tensor(self.zeta)[block]
         phi = on_tensors(setting.activation.f)
         slope = on_tensors(setting.activation.slope)
@@ -138,24 +143,42 @@ class Step:
         for X, y in labelled(setting, n0, target, (seed, STEP)):
             Z = X @ W0.T
             residual = y - phi(Z) @ zeta / setting.width
-            gradient += (slope(Z) * residual[:, None]).T @ X
-        change = self.eta * zeta[:, None] * gradient / n0
+            weighted = slope(Z) * residual[:, None]
+            gradient += weighted.T @ X
+        size = self.eta / n0
+        change = size * zeta[:, None] * gradient
         v = zeta @ change
-        return Network(W0 + change, v / v.norm(), target, block)
+        return Network(
+            W=W0 + change,
+            v=v / v.norm(),
+            target=target,
+            block=block,
+        )
 
 
 def on_tensors(f):
     """Return the numpy function ``f`` as a function of tensors; the products around it
     stay on their device.
     """
-    return lambda u: torch.from_numpy(f(u.cpu().numpy())).to(u.device)
+
+    def on_tensor(u):
+        values = f(u.cpu().numpy())
+        return torch.from_numpy(values).to(u.device)
+
+    return on_tensor
 
 
 def labelled(setting: Setting, n: int, target: Tensor, seed: tuple) -> Samples:
     """Return ``n`` samples with the link and noise of ``setting``, the teacher
     direction ``target`` (d,) and this ``seed``.
     """
-    return Samples(n, target, on_tensors(setting.link.f), setting.noise, seed)
+    return Samples(
+        n=n,
+        beta=target,
+        teacher=on_tensors(setting.link.f),
+        noise=setting.noise,
+        seed=seed,
+    )
 
 
 def untrained(setting: Setting, k: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -176,11 +199,12 @@ def untrained(setting: Setting, k: int, seed: int) -> tuple[Tensor, Tensor, Tens
     width = validate.count("width", setting.width)
     d = validate.count("d", setting.d, 3)
     W0 = normal((width, d), seed, INIT, 0)
-    pair = torch.linalg.qr(normal((d, 2), seed, INIT, 1)).Q.T.contiguous()
-    edges = np.rint(np.arange(1, k + 1) * width / k)
-    block = np.searchsorted(edges, np.arange(width), side="right")
-    block = torch.from_numpy(block).to(device())
-    return W0 / W0.norm(dim=1, keepdim=True), pair, block
+    W0 /= W0.norm(dim=1, keepdim=True)
+    pair = torch.linalg.qr(normal((d, 2), seed, INIT, 1)).Q
+    edges = np.rint(np.linspace(0, width, k + 1))
+    neurons = np.arange(width)
+    block = np.searchsorted(edges[1:], neurons, side="right")
+    return W0, pair.T.contiguous(), torch.from_numpy(block).to(device())
 
 
 def spectrum(seed: int, recipe: Spiked | Step, setting: Setting) -> dict:
@@ -190,8 +214,15 @@ def spectrum(seed: int, recipe: Spiked | Step, setting: Setting) -> dict:
     """
     network = recipe.draw(setting, seed)
     # a teacher that returns its argument: the labels are kappa
-    sample = Samples(setting.n, network.v, lambda u: u, 0.0, (seed, TRAIN))
-    gram = normal_equations(sample, network.features(setting.activation)).gram
+    sample = Samples(
+        n=setting.n,
+        beta=network.v,
+        teacher=lambda u: u,
+        noise=0.0,
+        seed=(seed, TRAIN),
+    )
+    features = network.features(setting.activation)
+    gram = normal_equations(sample, features).gram
     kappa = torch.cat([y for _, y in sample])
     return {
         "eigenvalue": ("neuron", falling(gram)),
@@ -214,7 +245,8 @@ def population_spectrum(seed: int, recipe: Spiked, setting: Setting) -> dict:
     W = recipe.draw(setting, seed).W
     gram = W @ W.T
     scale = (1 + gram.diagonal()).rsqrt()
-    kernel = 2 / np.pi * torch.arcsin(scale[:, None] * gram * scale)
+    cosine = scale[:, None] * gram * scale
+    kernel = 2 / np.pi * torch.arcsin(cosine)
     return {"eigenvalue": ("neuron", falling(kernel))}
 
 
@@ -228,30 +260,36 @@ def error(seed: int, recipe: Spiked | Step, setting: Setting) -> dict:
         setting: sizes, link, penalty and noise.
     """
     network = recipe.draw(setting, seed)
+    target = network.target
     features = network.features(setting.activation)
-    train = labelled(setting, setting.n, network.target, (seed, TRAIN))
+    train = labelled(setting, setting.n, target, (seed, TRAIN))
     # w = a / sqrt(p), and the sum of squares is divided by n there
     penalty = setting.penalty / setting.alpha
     w = ridge(normal_equations(train, features), penalty)
-    link = on_tensors(setting.link.f)
-    test = Samples(TEST_POINTS, network.target, link, 0.0, (seed, TEST))
-    residual = torch.cat([y - features(X) @ w for X, y in test])
-    return {"error": float(residual.square().mean()) + setting.noise}
+    clean = replace(setting, noise=0.0)
+    test = labelled(clean, TEST_POINTS, target, (seed, TEST))
+    residuals = [y - features(X) @ w for X, y in test]
+    error = torch.cat(residuals).square().mean()
+    return {"error": float(error) + setting.noise}
 
 
 def falling(matrix: Tensor) -> np.ndarray:
     """Return the eigenvalues of a symmetric ``matrix`` (p, p), falling: shape (p,)."""
-    return torch.linalg.eigvalsh(matrix).flip(0).cpu().numpy()
+    values = torch.linalg.eigvalsh(matrix)
+    return values.flip(0).cpu().numpy()
 
 
 def measured_spike(network: Network) -> dict:
     """Return per block of ``network`` (k,) the means ``r`` of <w_j, v> and ``norm`` of
     squared rows, and ``gamma`` = <v, target>.
     """
-    one = torch.nn.functional.one_hot(network.block).to(network.W)
+    W, v, target, block = network
+    one = torch.nn.functional.one_hot(block).to(W)
     share = (one / one.sum(0)).T  # (k, p)
+    along = share @ (W @ v)
+    norm = share @ W.square().sum(1)
     return {
-        "r": ("block", (share @ (network.W @ network.v)).cpu().numpy()),
-        "norm": ("block", (share @ network.W.square().sum(1)).cpu().numpy()),
-        "gamma": float(network.v @ network.target),
+        "r": ("block", along.cpu().numpy()),
+        "norm": ("block", norm.cpu().numpy()),
+        "gamma": float(v @ target),
     }

@@ -43,10 +43,13 @@ def _slope_at(link, tau, u):
 
 
 def stretched(link: Link, tau: float, name: str = "") -> Link:
-    """Return ``u -> link(tau * u)`` of a smooth ``link``, under this ``name``."""
+    """Return a smooth ``link`` at ``tau`` times its argument, under this ``name``."""
     # partial objects travel to workers, closures do not
-    slope = partial(_slope_at, link, tau)
-    return Link(name or f"{link.name}({tau} z)", partial(_at, link, tau), slope)
+    return Link(
+        name=name or f"{link.name}({tau} z)",
+        f=partial(_at, link, tau),
+        slope=partial(_slope_at, link, tau),
+    )
 
 
 # an odd and an even part, bounded, centred
@@ -66,7 +69,8 @@ class Run(NamedTuple):
 
     def draws(self) -> list[xr.Dataset]:
         """Return the data of each seed."""
-        return [self.data.isel(seed=i) for i in range(self.data.sizes["seed"])]
+        number = self.data.sizes["seed"]
+        return [self.data.isel(seed=i) for i in range(number)]
 
 
 def measure(
@@ -76,8 +80,17 @@ def measure(
     that ``recipe`` draws at ``setting``, one for each of ``seeds``.
     """
     data = sweep(unit, seeds=seeds, recipe=recipe, setting=setting)
-    sizes = {name: getattr(v, "name", v) for name, v in vars(setting).items()}
-    data.attrs = {"recipe": repr(recipe), "seeds": list(seeds)} | sizes
+    data.attrs = {
+        "recipe": repr(recipe),
+        "activation": setting.activation.name,
+        "link": setting.link.name,
+        "width": setting.width,
+        "alpha": setting.alpha,
+        "delta": setting.delta,
+        "penalty": setting.penalty,
+        "noise": setting.noise,
+        "seeds": list(seeds),
+    }
     return Run(recipe, setting, data)
 
 
@@ -109,10 +122,12 @@ def bulks(scale: Scale, block: int = 0, moved: bool = True) -> list[Run]:
     """Return the spectra of `BULKS` at ``scale``, one draw of ``block``; without the
     spikes if not ``moved``.
     """
-    width, seeds = _width(scale), scales.seeds(1, block)
+    width = _width(scale)
+    seeds = scales.seeds(1, block)
     runs = []
     for activation, r, alpha, delta in BULKS:
-        recipe = Spiked(r if moved else (0.0,) * len(r))
+        spikes = r if moved else (0.0,) * len(r)
+        recipe = Spiked(spikes)
         setting = Setting(activation, width, alpha, delta)
         runs.append(measure(simulate.spectrum, recipe, setting, seeds))
     return runs
@@ -124,17 +139,22 @@ def widths(scale: Scale, block: int = 0) -> list[Run]:
     """
     first = scales.at(scale, smoke=25, book=125, paper=500)
     activation, r, alpha, delta = BULKS[1]
-    unit, seeds = simulate.spectrum, scales.seeds(4, block)
-    settings = [Setting(activation, first * 2**i, alpha, delta) for i in range(4)]
-    return [measure(unit, Spiked(r), setting, seeds) for setting in settings]
+    seeds = scales.seeds(4, block)
+    runs = []
+    for doublings in range(4):
+        width = first * 2**doublings
+        setting = Setting(activation, width, alpha, delta)
+        runs.append(measure(simulate.spectrum, Spiked(r), setting, seeds))
+    return runs
 
 
 def populations(scale: Scale, block: int = 0) -> list[Run]:
     """Return the population spectra of `POPULATIONS` with two inputs per neuron at
     ``scale``, one draw of ``block``.
     """
-    setting = Setting(ERF2, _width(scale), np.inf, 0.5)
-    unit, seeds = simulate.population_spectrum, scales.seeds(1, block)
+    setting = Setting(ERF2, _width(scale), alpha=np.inf, delta=0.5)
+    seeds = scales.seeds(1, block)
+    unit = simulate.population_spectrum
     return [measure(unit, Spiked(r), setting, seeds) for r in POPULATIONS]
 
 
@@ -142,8 +162,9 @@ def outliers(scale: Scale, block: int = 0) -> list[Run]:
     """Return the spectra of `OUTLIERS` at ``scale``, with the draws of ``block``."""
     width = scales.at(scale, smoke=400, book=800, paper=1600)
     number = scales.at(scale, smoke=6, book=12, paper=24)
+    seeds = scales.seeds(number, block)
     setting = Setting(WAVE, width, 4.0, 4.0)
-    unit, seeds = simulate.spectrum, scales.seeds(number, block)
+    unit = simulate.spectrum
     return [measure(unit, recipe, setting, seeds) for recipe in OUTLIERS]
 
 
@@ -165,9 +186,12 @@ def before_the_step(scale: Scale, block: int = 0) -> list[Run]:
     """Return the spectra of the networks of `steps` at ``scale`` before the step, one
     draw of ``block``.
     """
-    unit, start = simulate.spectrum, Spiked((0.0,))
-    seeds, after = scales.seeds(1, block), steps(scale, block)
-    return [measure(unit, start, run.setting, seeds) for run in after]
+    seeds = scales.seeds(1, block)
+    start = Spiked((0.0,))
+    runs = []
+    for after in steps(scale, block):
+        runs.append(measure(simulate.spectrum, start, after.setting, seeds))
+    return runs
 
 
 def batches(scale: Scale, block: int = 0) -> list[Run]:
@@ -177,6 +201,9 @@ def batches(scale: Scale, block: int = 0) -> list[Run]:
     width = scales.at(scale, smoke=100, book=300, paper=1000)
     link, activation, step = STEPS[0]
     setting = Setting(activation, width, 2.0, 1.0, link)
-    unit, seeds = simulate.spectrum, scales.seeds(3, block)
-    recipes = [replace(step, alpha0=alpha0) for alpha0 in BATCHES]
-    return [measure(unit, recipe, setting, seeds) for recipe in recipes]
+    seeds = scales.seeds(3, block)
+    runs = []
+    for alpha0 in BATCHES:
+        recipe = replace(step, alpha0=alpha0)
+        runs.append(measure(simulate.spectrum, recipe, setting, seeds))
+    return runs

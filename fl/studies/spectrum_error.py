@@ -24,7 +24,8 @@ def errors(scale: Scale, block: int = 0) -> list[Run]:
     ``block``.
     """
     width = scales.at(scale, smoke=150, book=400, paper=1600)
-    seeds = scales.seeds(scales.at(scale, smoke=4, book=6, paper=6), block)
+    number = scales.at(scale, smoke=4, book=6, paper=6)
+    seeds = scales.seeds(number, block)
     runs = []
     for link, activation, recipe in ERRORS:
         setting = Setting(activation, width, 2.0, 1.0, link, noise=0.01)
@@ -38,7 +39,8 @@ def step_errors(scale: Scale, block: int = 0) -> list[Run]:
     ``block``.
     """
     width = scales.at(scale, smoke=150, book=400, paper=1500)
-    seeds = scales.seeds(scales.at(scale, smoke=4, book=8, paper=8), block)
+    number = scales.at(scale, smoke=4, book=8, paper=8)
+    seeds = scales.seeds(number, block)
     runs = []
     for i, alpha in [(0, 0.6), (0, 2.0), (1, 2.0)]:
         link, activation, step = STEPS[i]
@@ -52,9 +54,13 @@ def untrained_errors(scale: Scale, block: int = 0) -> list[Run]:
     samples per neuron, at ``scale``, with four draws of ``block``.
     """
     width = scales.at(scale, smoke=100, book=300, paper=1500)
-    start, seeds = Spiked((0.0,)), scales.seeds(4, block)
-    few, many = (Setting(TANH, width, alpha, 1.0) for alpha in (0.6, 2.0))
-    return [measure(simulate.error, start, s, seeds) for s in (few, many)]
+    seeds = scales.seeds(4, block)
+    start = Spiked((0.0,))
+    runs = []
+    for alpha in (0.6, 2.0):
+        setting = Setting(TANH, width, alpha, 1.0)
+        runs.append(measure(simulate.error, start, setting, seeds))
+    return runs
 
 
 def large_batch(scale: Scale, block: int = 0) -> Run:
@@ -62,8 +68,10 @@ def large_batch(scale: Scale, block: int = 0) -> Run:
     at ``scale``, with 16 draws of ``block``.
     """
     width = scales.at(scale, smoke=100, book=300, paper=1500)
-    setting, step = Setting(TANH, width, 2.0, 1.0), Step(3.0, alpha0=60.0)
-    return measure(simulate.error, step, setting, scales.seeds(16, block))
+    setting = Setting(TANH, width, 2.0, 1.0)
+    step = Step(3.0, alpha0=60.0)
+    seeds = scales.seeds(16, block)
+    return measure(simulate.error, step, setting, seeds)
 
 
 def expressivity(scale: Scale, block: int = 0, activation: Link = RELU) -> list[Run]:
@@ -71,6 +79,8 @@ def expressivity(scale: Scale, block: int = 0, activation: Link = RELU) -> list[
     ``activation``, at ``scale``, with the draws of ``block``.
     """
     width = scales.at(scale, smoke=200, book=600, paper=2000)
-    seeds = scales.seeds(scales.at(scale, smoke=4, book=12, paper=12), block)
+    number = scales.at(scale, smoke=4, book=12, paper=12)
+    seeds = scales.seeds(number, block)
     setting = Setting(activation, width, 2.0, 2.0, SIN_COS)
-    return [measure(simulate.error, Spiked(r), setting, seeds) for r in BLOCKS]
+    unit = simulate.error
+    return [measure(unit, Spiked(r), setting, seeds) for r in BLOCKS]

@@ -39,11 +39,16 @@ class Law:
     def distance(self, eigenvalues) -> float:
         """Return the Kolmogorov distance to the empirical law of ``eigenvalues``, shape
         (p,).
+
+        Raises:
+            ValueError: if they are not finite numbers.
         """
         values = np.sort(validate.array("eigenvalues", eigenvalues, ("p",)))
-        steps = np.arange(len(values) + 1) / len(values)
         law = np.interp(values, self.x, self.cdf, 0.0, 1.0)
-        return max((steps[1:] - law).max(), (law - steps[:-1]).max())
+        steps = np.linspace(0, 1, len(values) + 1)
+        above = steps[1:] - law
+        below = law - steps[:-1]
+        return max(above.max(), below.max())
 
 
 def sample_law(
@@ -69,14 +74,17 @@ def sample_law(
     """
     alpha = validate.number("alpha", alpha, 1, open_low=True)
     half = validate.count("points", points, 20) // 2
-    second = features.mean(features.mu1**2 + features.mu2sq)
-    size = second @ features.pi  # mean eigenvalue of the bulk
-    first = _law(features, size * np.geomspace(1e-4, 300, half), alpha, delta)
+    variance = features.mu1**2 + features.mu2sq
+    size = features.mean(variance) @ features.pi  # mean eigenvalue of the bulk
+    coarse = size * np.geomspace(1e-4, 300, half)
+    first = _law(features, coarse, alpha, delta)
     shares = (np.arange(points) + 0.5) / points
     quantiles = np.interp(shares, first.cdf, first.x)
-    inside = first.x[(first.cdf > 1e-4) & (first.cdf < 1 - 1e-4)]
-    even = np.geomspace(inside[0] / 1.3, inside[-1] * 1.3, half)
-    return _law(features, np.union1d(quantiles, even), alpha, delta)
+    inside = (first.cdf > 1e-4) & (first.cdf < 1 - 1e-4)
+    kept = first.x[inside]
+    even = np.geomspace(kept[0] / 1.3, kept[-1] * 1.3, half)
+    x = np.union1d(quantiles, even)
+    return _law(features, x, alpha, delta)
 
 
 def population_law(features: Features, delta: float, points: int = 200) -> Law:
@@ -103,10 +111,17 @@ def averaged(features: Features) -> Features:
     """
     if len(features.pi) > 1:
         raise ValueError(f"features has {len(features.pi)} blocks: must have one")
-    mu1 = np.sqrt(features.mean(features.mu1**2))[None]
-    mu2sq = features.mean(features.mu2sq)[None]
+    variance = features.mean(features.mu1**2)
     zero = np.zeros((1, 1))
-    return Features(np.zeros(1), np.ones(1), zero, mu1, mu2sq, zero, features.pi)
+    return Features(
+        kappa=np.zeros(1),
+        weight=np.ones(1),
+        mu0=zero,
+        mu1=np.sqrt(variance)[None],
+        mu2sq=features.mean(features.mu2sq)[None],
+        curvature=zero,
+        pi=features.pi,
+    )
 
 
 def diverging_outliers(features: Features) -> np.ndarray:
@@ -117,7 +132,8 @@ def diverging_outliers(features: Features) -> np.ndarray:
     E\mu_{0b}\mu_{0b'}`, for the sample covariance and the population covariance alike.
     """
     means = np.sqrt(features.pi) * features.mu0
-    moment = (features.weight * means.T) @ means
+    weighted = features.weight * means.T
+    moment = weighted @ means
     return np.linalg.eigvalsh(moment)[::-1]
 
 
@@ -125,7 +141,8 @@ def bulk_of(eigenvalues, features: Features) -> np.ndarray:
     """Return the ``eigenvalues`` (p,), falling, without the diverging ones, of which
     there are as many as the rank of the means of ``features``.
     """
-    return eigenvalues[(diverging_outliers(features) > 1e-9).sum() :]
+    diverging = diverging_outliers(features) > 1e-9
+    return eigenvalues[diverging.sum() :]
 
 
 def outlier_determinant(
@@ -148,23 +165,32 @@ def outlier_determinant(
 
     Returns:
         Shape (g,); NaN inside the bulk, where the determinant means nothing.
+
+    Raises:
+        ValueError: if ``z`` is not finite, or ``alpha`` or ``delta`` is not > 0.
     """
     z = validate.array("z", np.atleast_1d(z), ("g",))
-    near = resolvent(features, z + 1e-6j * np.abs(z), alpha, delta)
+    above = z + 1e-6j * np.abs(z)
+    near = resolvent(features, above, alpha, delta)
     path = near.s.real[None]
     point = follow(features, path, near.alpha, near.delta, near.x.real)
-    mu0, channel = features.mu0, features.kappa[:, None] * features.mu1
+    mu0 = features.mu0
+    channel = features.kappa[:, None] * features.mu1
 
     def average(left, right):  # times alpha
         return np.einsum("gq,qb,qc->gbc", point.weight, left, right)
 
-    M, C, N = average(mu0, mu0), average(mu0, channel), average(channel, channel)
-    explained = np.linalg.pinv(M, rcond=1e-10, hermitian=True) @ C
-    reduced = N - C.swapaxes(1, 2) @ explained
-    strength = delta * reduced * point.nu[:, None, :]
-    value = np.linalg.det(np.eye(len(features.pi)) + strength)
-    real = np.abs(near.nu.imag) < 1e-3 * np.abs(near.nu.real)
-    return np.where(point.converged & real.all(axis=1), value, np.nan)
+    M, C = average(mu0, mu0), average(mu0, channel)
+    inverse = np.linalg.pinv(M, rcond=1e-10, hermitian=True)
+    explained = C.swapaxes(1, 2) @ inverse @ C
+    reduced = average(channel, channel) - explained
+    nu = point.nu[:, None, :]
+    strength = delta * reduced * nu
+    eye = np.eye(len(features.pi))
+    value = np.linalg.det(eye + strength)
+    flat = np.abs(near.nu.imag) < 1e-3 * np.abs(near.nu.real)
+    outside = point.converged & flat.all(axis=1)
+    return np.where(outside, value, np.nan)
 
 
 def order_one_outliers(
@@ -190,22 +216,28 @@ def order_one_outliers(
         raise ValueError(f"window = {window!r}: must be rising")
 
     def determinant(z):
-        return outlier_determinant(features, z, alpha, delta)
+        value = outlier_determinant(features, z, alpha, delta)
+        return value if np.ndim(z) else value[0]
 
     z = np.linspace(low, high, 60)
     sign = np.sign(determinant(z))
     inside = np.flatnonzero(np.isnan(sign))
-    first = inside[-1] + 1 if len(inside) else 0
-    crossings = first + np.flatnonzero(np.diff(sign[first:]))
-    roots = [brentq(lambda x: determinant(x)[0], z[i], z[i + 1]) for i in crossings]
-    return np.array(roots)
+    if len(inside):
+        above = inside[-1] + 1
+        z, sign = z[above:], sign[above:]
+    changes = np.flatnonzero(np.diff(sign))
+    pairs = zip(z[changes], z[changes + 1], strict=True)
+    return np.array([brentq(determinant, *pair) for pair in pairs])
 
 
 def _law(features: Features, x: np.ndarray, alpha: float, delta: float) -> Law:
-    point = resolvent(features, x * (1 + 1e-5j), alpha, delta)
+    near = x * (1 + 1e-5j)
+    point = resolvent(features, near, alpha, delta)
     if not point.converged.all():
         missed = x[~point.converged]
         raise ArithmeticError(f"the fixed point was not reached at x = {missed}")
-    density = alpha * point.nu.sum(axis=1).imag / np.pi
+    trace = point.nu.sum(axis=1)
+    density = alpha * trace.imag / np.pi
     cdf = cumulative_trapezoid(density, x, initial=0.0)
-    return Law(x, density, cdf / cdf[-1], cdf[-1])
+    mass = cdf[-1]
+    return Law(x, density, cdf / mass, mass)

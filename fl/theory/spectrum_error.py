@@ -80,21 +80,30 @@ class ReadOut:
             ValueError: if ``penalty``, ``alpha`` or ``delta`` is not > 0, the noise is
                 negative or ``width`` is no count.
         """
-        penalty, alpha, delta = _settings(penalty=penalty, alpha=alpha, delta=delta)
+        grid = np.broadcast_arrays(*map(np.atleast_1d, (penalty, alpha, delta)))
+        penalty = validate.positive("penalty", grid[0])
+        alpha = validate.positive("alpha", grid[1])
+        delta = validate.positive("delta", grid[2])
         noise = validate.number("noise", self.noise, 0)
-        share = 0.0 if width is None else 1 / validate.count("width", width)
-        features = conditional_features(self.activation, self.model, self.grid)
-        teacher = teacher_given_spike(self.link, self.model.gamma, features.kappa)
-        labels, energy = teacher[:2].ravel(), teacher[2] + noise
+        share = 0.0
+        if width is not None:
+            share = 1 / validate.count("width", width)
+        model = self.model
+        features = conditional_features(self.activation, model, self.grid)
+        teacher = teacher_given_spike(self.link, model.gamma, features.kappa)
+        labels = teacher[:2].ravel()
         point = fixed_point(features, penalty, alpha, delta)
-        design = _design(features, self.model)
+        design = _design(features, model)
         unknowns, cost = _regression(design, labels, point, share)
         mean = unknowns @ design.T
         gain = mean * (2 * labels - mean)
-        bias = energy - gain.reshape(len(mean), 2, -1).sum(axis=1)
+        explained = sum(np.split(gain, 2, axis=1))
+        bias = teacher[2] + noise - explained
         error = bias + _variance(point, bias, cost)
-        train = point.D**2 * error
-        return RidgeError(error @ features.weight, train @ features.weight)
+        return RidgeError(
+            test=error @ features.weight,
+            train=(point.D**2 * error) @ features.weight,
+        )
 
 
 def linear_floor(link: Link) -> float:
@@ -105,28 +114,30 @@ def linear_floor(link: Link) -> float:
     return variance - link.hermite(1)[1] ** 2
 
 
-def _settings(**values) -> list[np.ndarray]:
-    """Return the numbers or vectors, each broadcast to (g,) and checked to be > 0."""
-    arrays = np.broadcast_arrays(*map(np.atleast_1d, values.values()))
-    named = zip(values, arrays, strict=True)
-    return [validate.positive(name, array, ("g",)) for name, array in named]
-
-
 def _design(features: Features, model: SpikedModel) -> np.ndarray:
     r"""Return what ``m``, ``theta`` and ``psi`` of each block multiply: shape (2q, 3k),
     the parts by :math:`\kappa`, then those by :math:`\tau`.
 
     Theta and psi are here in units of :math:`I + s_btt^\top`, the effect of the step on
-    a row, with the teacher's coordinates ``t`` along the spike and the rest.
+    a row, with the teacher's coordinates ``t`` along and across the spike.
     """
-    t = np.array([model.gamma, np.sqrt(1 - model.gamma**2)])
-    row = np.eye(2)[..., None] + np.outer(t, t)[..., None] * model.s  # (2, 2, k)
+    mu0, mu1 = features.mu0, features.mu1
+    along = model.gamma
+    across = np.sqrt(1 - along**2)
     bend = features.curvature * model.beta / model.c
-    channel = features.kappa[:, None] * features.mu1
-    theta, psi = (channel * row[0, i] + bend * t[i] for i in range(2))
-    theta_rest, psi_rest = (features.mu1 * row[1, i] for i in range(2))
-    nothing = np.zeros_like(channel)
-    return np.block([[features.mu0, theta, psi], [nothing, theta_rest, psi_rest]])
+    channel = features.kappa[:, None] * mu1
+    mixed = model.s * along * across
+    by_kappa = [
+        mu0,
+        channel * (1 + model.s * along**2) + bend * along,
+        channel * mixed + bend * across,
+    ]
+    by_tau = [
+        np.zeros_like(mu0),
+        mu1 * mixed,
+        mu1 * (1 + model.s * across**2),
+    ]
+    return np.block([by_kappa, by_tau])
 
 
 def _regression(
@@ -138,20 +149,24 @@ def _regression(
     :math:`m_b^2/\nu_b + (\vartheta_b^2+\psi_b^2)/(\delta\nu_b)`. The cost, which adds
     to the source of the variance, is what each block pays, over :math:`\nu_b`.
     """
-    nu, one = point.nu, np.ones_like(point.nu)
+    nu = point.nu
+    one = np.ones_like(nu)
+    price = np.hstack([share / nu, one, one])
     # the unknowns in units that make the penalty of theta and psi one
     root = np.sqrt(point.delta[:, None] * nu)
-    unit, price = np.hstack([one, root, root]), np.hstack([share / nu, one, one])
+    unit = np.hstack([one, root, root])
     columns = unit[:, :, None] * design.T
-    weighted = columns * np.tile(point.weight, 2)[:, None]
+    weight = np.tile(point.weight, 2)[:, None]
+    weighted = columns * weight
     system = weighted @ columns.swapaxes(1, 2)
     diagonal = np.arange(len(design.T))
     system[:, diagonal, diagonal] += price
     pairs = zip(system, weighted @ labels, strict=True)
     # the block sums of dependent mu0 are not unique, their prediction is
-    unknowns = np.array([np.linalg.lstsq(*pair, rcond=1e-13)[0] for pair in pairs])
-    paid = (price * unknowns**2).reshape(len(nu), 3, -1).sum(axis=1)
-    return unit * unknowns, paid / nu
+    solved = [np.linalg.lstsq(*pair, rcond=1e-13)[0] for pair in pairs]
+    unknowns = np.array(solved)
+    paid = np.split(price * unknowns**2, 3, axis=1)
+    return unit * unknowns, sum(paid) / nu
 
 
 def _variance(point: FixedPoint, bias: np.ndarray, cost: np.ndarray) -> np.ndarray:
@@ -159,8 +174,11 @@ def _variance(point: FixedPoint, bias: np.ndarray, cost: np.ndarray) -> np.ndarr
     with the noise (g, q) and the cost of the mean (g, k).
     """
     Q = point.features.products
-    source = (point.weight * point.D * bias) @ Q
-    source[:, -cost.shape[1] :] += cost
+    k = cost.shape[1]
+    weight = point.weight * point.D
+    source = (weight * bias) @ Q
+    source[:, -k:] += cost
     jacobian, by_hats = total_derivative(point)
-    q = np.linalg.solve(jacobian, by_hats @ source[..., None])
+    right = by_hats @ source[..., None]
+    q = np.linalg.solve(jacobian, right)
     return q[..., 0] @ Q.T

@@ -61,14 +61,20 @@ def spiked_model(r, c=1.0, pi=None, gamma: float = 1.0, s=0.0, beta=0.0) -> Spik
             ``gamma`` is outside [-1, 1].
     """
     r, c, s, beta = np.broadcast_arrays(np.atleast_1d(r), c, s, beta)
-    blocks = {"r": r, "s": s, "beta": beta}
-    r, s, beta = (validate.array(name, x, ("k",)) for name, x in blocks.items())
-    c, gamma = validate.positive("c", c), validate.number("gamma", gamma, -1, 1)
-    equal = np.ones(len(r)) / len(r)
-    pi = validate.positive("pi", equal if pi is None else pi, r.shape)
-    if abs(pi.sum() - 1) > 1e-12:
-        raise ValueError(f"pi sums to {pi.sum():g}: must sum to 1")
-    return SpikedModel(r, c, pi, gamma, s, beta)
+    if pi is None:
+        pi = np.full(len(r), 1 / len(r))
+    model = SpikedModel(
+        r=validate.array("r", r, ("k",)),
+        c=validate.positive("c", c),
+        pi=validate.positive("pi", pi, r.shape),
+        gamma=validate.number("gamma", gamma, -1, 1),
+        s=validate.array("s", s, ("k",)),
+        beta=validate.array("beta", beta, ("k",)),
+    )
+    total = model.pi.sum()
+    if abs(total - 1) > 1e-12:
+        raise ValueError(f"pi sums to {total:g}: must sum to 1")
+    return model
 
 
 def giant_step(
@@ -110,20 +116,26 @@ def giant_step(
     eta = validate.number("eta", eta, 0)
     alpha0 = validate.number("alpha0", alpha0, 0, open_low=True)
     noise = validate.number("noise", noise, 0)
-    move = eta * validate.array("zeta", np.atleast_1d(zeta), ("k",))
-    factorials = np.sqrt([1, 1, 2, 6])  # of the normalised coefficients
-    h0, h1, h2 = link.hermite(2) * factorials[:3]
-    # the mean derivatives of the activation
-    _, m1, m2, m3 = activation.hermite(3) * factorials
+    zeta = validate.array("zeta", np.atleast_1d(zeta), ("k",))
+    h0, h1, h2 = link.hermite(2)
     _, variance, _ = link.moments()
+    # the mean derivatives of the activation, from normalised coefficients
+    _, m1, m2, m3 = activation.hermite(3)
     if abs(h0) > 1e-8 * np.sqrt(variance):
         raise ValueError(f"link = {link.name} has mean {h0:.3g}: must be centred")
-    G = variance + noise
-    gradient = np.sqrt(h1**2 + G / alpha0)
-    spread = move**2 * G * activation.slope_variance() / alpha0
-    c = np.sqrt(1 + spread)
-    r, s, beta = move * m1 * gradient, move * m2 * h2 / c, move * m3 * h1
-    return spiked_model(r, c, pi, h1 / gradient, s, beta)
+    move = eta * zeta
+    sampling = (variance + noise) / alpha0
+    gradient = np.sqrt(h1**2 + sampling)
+    spread = sampling * activation.slope_variance()
+    c = np.sqrt(1 + move**2 * spread)
+    return spiked_model(
+        r=move * m1 * gradient,
+        c=c,
+        pi=pi,
+        gamma=h1 / gradient,
+        s=move * 2 * m2 * h2 / c,
+        beta=move * 6**0.5 * m3 * h1,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,9 +172,9 @@ class Features:
         r""":math:`\mu_1\mu_1^\top`, row by row, then :math:`\mu_2^2`: shape
         (q, k * k + k).
         """
-        outer = self.mu1[:, :, None] * self.mu1[:, None, :]
+        outer = np.einsum("qb,qc->qbc", self.mu1, self.mu1)
         rows = outer.reshape(len(outer), -1)
-        return np.concatenate([rows, self.mu2sq], axis=1)
+        return np.hstack([rows, self.mu2sq])
 
 
 def normal_grid(points: int = 81, cut: float = 7.0) -> tuple[np.ndarray, np.ndarray]:
@@ -189,11 +201,15 @@ def normal_grid(points: int = 81, cut: float = 7.0) -> tuple[np.ndarray, np.ndar
 def sample_grid(kappa) -> np.ndarray:
     r"""Return the realised ``kappa``, shape (n,), as 50 equal-mass bins: their means
     and weights, shape (2, 50).
+
+    Raises:
+        ValueError: if ``kappa`` is not a vector of finite numbers.
     """
     kappa = np.sort(validate.array("kappa", kappa, ("n",)))
     parts = np.array_split(kappa, 50)
-    bins = [(part.mean(), len(part) / len(kappa)) for part in parts]
-    return np.array(bins).T
+    means = [part.mean() for part in parts]
+    numbers = [len(part) for part in parts]
+    return np.array([means, np.divide(numbers, len(kappa))])
 
 
 def conditional_features(activation: Link, model: SpikedModel, grid=None) -> Features:
@@ -217,8 +233,16 @@ def conditional_features(activation: Link, model: SpikedModel, grid=None) -> Fea
     blocks = zip(model.r, model.c, strict=True)
     moments = [_moments(activation, r, c, kappa) for r, c in blocks]
     mu0, mu1, second, bent = np.stack(moments, axis=-1)
-    mu2sq = np.maximum(second - mu0**2 - mu1**2, 0.0)
-    return Features(kappa, weight, mu0, mu1, mu2sq, bent / model.c**2, model.pi)
+    variance = second - mu0**2 - mu1**2
+    return Features(
+        kappa=kappa,
+        weight=weight,
+        mu0=mu0,
+        mu1=mu1,
+        mu2sq=np.maximum(variance, 0.0),
+        curvature=bent / model.c**2,
+        pi=model.pi,
+    )
 
 
 def realised_features(activation: Link, model: SpikedModel, kappa) -> Features:
@@ -235,6 +259,9 @@ def teacher_given_spike(link: Link, gamma: float, kappa) -> np.ndarray:
     Here :math:`g = g(\gamma\kappa+\rho\tau)` is the ``link`` with :math:`\rho^2 =
     1-\gamma^2`, ``gamma`` the cosine to the spike, a standard normal :math:`\tau`, and
     ``kappa`` of shape (q,).
+
+    Raises:
+        ValueError: if ``gamma`` is outside [-1, 1] or ``kappa`` is not finite.
     """
     gamma = validate.number("gamma", gamma, -1, 1)
     kappa = validate.array("kappa", kappa, ("q",))
@@ -251,13 +278,20 @@ def _moments(f: Link, r: float, c: float, kappa: np.ndarray) -> np.ndarray:
     """
     mean = r * kappa[:, None]
     # a rule for a normal u wide enough to reach ten c beyond every mean
-    scale = (np.abs(mean).max() + 10 * c) / 12
-    panels = int(np.ceil(24 * scale / min(c, 1.0)))
+    reach = np.abs(mean).max() + 10 * c
+    scale = reach / 12
+    panels = np.ceil(2 * reach / min(c, 1.0))
     kinks = [kink / scale for kink in f.kinks]
-    nodes, weights = numerics.gaussian_rule(kinks, panels, order=12)
+    nodes, weights = numerics.gaussian_rule(kinks, int(panels), order=12)
     u = scale * nodes
     z = (u - mean) / c  # (q, nodes)
-    density = weights * np.exp((nodes**2 - z**2) / 2) * scale / c
+    ratio = np.exp((nodes**2 - z**2) / 2)
+    density = weights * ratio * scale / c
     fu = f(u)
-    bent = (density * (z**2 - 1)) @ fu
-    return np.array([density @ fu, (density * z) @ fu, density @ fu**2, bent])
+    moments = [
+        density @ fu,
+        (density * z) @ fu,
+        density @ fu**2,
+        (density * (z**2 - 1)) @ fu,
+    ]
+    return np.array(moments)

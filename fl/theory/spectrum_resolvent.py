@@ -62,7 +62,8 @@ class FixedPoint:
     @cached_property
     def weight(self) -> np.ndarray:
         r"""The weights :math:`\alpha D` of an average over samples, shape (g, q)."""
-        return self.alpha[:, None] * self.D * self.features.weight
+        D = self.D * self.features.weight
+        return self.alpha[:, None] * D
 
     @cached_property
     def hats(self) -> np.ndarray:
@@ -94,8 +95,10 @@ def fixed_point(features: Features, s, alpha, delta) -> FixedPoint:
     Returns:
         The point; ``converged`` tells where it can be trusted.
     """
-    s, alpha, delta = np.broadcast_arrays(*map(np.atleast_1d, (s, alpha, delta)))
-    return follow(features, descent(s, 10), alpha, delta)
+    arrays = map(np.atleast_1d, (s, alpha, delta))
+    s, alpha, delta = np.broadcast_arrays(*arrays)
+    path = descent(s, 10)
+    return follow(features, path, alpha, delta)
 
 
 def follow(features: Features, path, alpha, delta, start=None) -> FixedPoint:
@@ -110,8 +113,10 @@ def follow(features: Features, path, alpha, delta, start=None) -> FixedPoint:
         start: (g, m), the ``x`` of a solution near the first point; None if its ``s``
             is large.
     """
-    nu = features.pi / path[0][:, None]
-    x = _join(_diagonal(nu), nu) if start is None else start
+    x = start
+    if start is None:
+        nu = features.pi / path[0][:, None]
+        x = _join(_diagonal(nu), nu)
     for s in path:
         point = _newton(FixedPoint(features, s, alpha, delta, x))
         x = point.x
@@ -123,9 +128,9 @@ def descent(low: np.ndarray, factor: float) -> np.ndarray:
     of at most ``factor``: shape (steps, g).
     """
     top = np.maximum(low, 1e3)
-    steps = int(np.ceil(np.log((top / low).max()) / np.log(factor)))
-    share = np.linspace(0, 1, steps + 1)[:, None]
-    return top ** (1 - share) * low**share
+    farthest = (top / low).max()
+    steps = np.ceil(np.log(farthest) / np.log(factor))
+    return np.geomspace(top, low, int(steps) + 1)
 
 
 def resolvent(features: Features, z, alpha: float, delta: float) -> FixedPoint:
@@ -146,13 +151,16 @@ def resolvent(features: Features, z, alpha: float, delta: float) -> FixedPoint:
     """
     z = np.atleast_1d(z)
     height = validate.positive("imaginary part of z", z.imag)
-    alpha = validate.number("alpha", alpha, 0, open_low=True) * np.ones(len(z))
-    delta = validate.number("delta", delta, 0, open_low=True) * np.ones(len(z))
+    alpha = validate.number("alpha", alpha, 0, open_low=True)
+    delta = validate.number("delta", delta, 0, open_low=True)
     path = z.real + 1j * descent(height, 4)
-    point = follow(features, -alpha * path, alpha, delta)
+    s = -alpha * path
+    each = np.ones(len(z))
+    point = follow(features, s, alpha * each, delta * each)
     # the one true solution lives in the upper half plane
     above = (point.nu.imag >= 0).all(axis=1)
-    return replace(point, converged=point.converged & above)
+    converged = point.converged & above
+    return replace(point, converged=converged)
 
 
 def linearise(point: FixedPoint) -> tuple[np.ndarray, np.ndarray]:
@@ -162,18 +170,23 @@ def linearise(point: FixedPoint) -> tuple[np.ndarray, np.ndarray]:
     The equations are :math:`(I+\delta P\hat V)V - P = 0` and
     :math:`\nu(s+\hat\nu)+\operatorname{diag}(V\hat V)-\pi = 0`.
     """
-    dV, dnu = _split(np.eye(point.x.shape[1]))  # all m directions at once
+    m = point.x.shape[1]
+    dV, dnu = _split(np.eye(m))  # all directions at once
     dP = _diagonal(dnu)
-    nu, V = point.nu[:, None], point.V[:, None]
     V_hat, nu_hat = _split(point.hats)
+    shift = point.s[:, None] + nu_hat
+    delta = point.delta[:, None, None]
+    # a second axis, for the directions
+    nu, V = point.nu[:, None], point.V[:, None]
+    before = (delta * _diagonal(point.nu))[:, None]  # delta P
+    after = (delta * V_hat @ point.V)[:, None]
     V_hat = V_hat[:, None]
-    shift = (point.s[:, None] + nu_hat)[:, None]
-    delta = point.delta[:, None, None, None]
-    P = delta * _diagonal(nu)
-    matrix = dV - dP + delta * dP @ V_hat @ V + P @ V_hat @ dV
-    vector = dnu * shift + _diagonal_of(dV @ V_hat)
+    matrix = dV - dP + dP @ after + before @ V_hat @ dV
+    vector = dnu * shift[:, None] + _diagonal_of(dV @ V_hat)
     own = _join(matrix, vector)
-    hats = _join(P @ dV @ V, dnu * nu + _diagonal_of(V @ dV))
+    matrix = before @ dV @ V
+    vector = dnu * nu + _diagonal_of(V @ dV)
+    hats = _join(matrix, vector)
     return own.swapaxes(1, 2), hats.swapaxes(1, 2)
 
 
@@ -184,23 +197,26 @@ def total_derivative(point: FixedPoint) -> tuple[np.ndarray, np.ndarray]:
     Q = point.features.products
     weight = point.weight * point.D
     own, hats = linearise(point)
-    by_x = (weight[:, None, :] * Q.T) @ Q  # minus the derivative of the hats
+    weighted = weight[:, None, :] * Q.T
+    by_x = weighted @ Q  # minus the derivative of the hats
     return own - hats @ by_x, hats
 
 
 def _join(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    rows = matrix.reshape(*vector.shape[:-1], -1)
+    leading = vector.shape[:-1]
+    rows = matrix.reshape(*leading, -1)
     return np.concatenate([rows, vector], axis=-1)
 
 
 def _split(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     k = math.isqrt(x.shape[1])  # m = k * k + k
-    matrix = x[:, : k * k]
-    return matrix.reshape(-1, k, k), x[:, k * k :]
+    matrix, vector = np.split(x, [k * k], axis=1)
+    return matrix.reshape(-1, k, k), vector
 
 
 def _diagonal(vector: np.ndarray) -> np.ndarray:
-    return vector[..., None] * np.eye(vector.shape[-1])
+    k = vector.shape[-1]
+    return vector[..., None] * np.eye(k)
 
 
 def _diagonal_of(matrix: np.ndarray) -> np.ndarray:
@@ -214,13 +230,18 @@ def _newton(point: FixedPoint) -> FixedPoint:
     for _ in range(12):
         jacobian, by_hats = total_derivative(point)
         # the equations are linear in the hats
-        vector = point.s[:, None] * point.nu - point.features.pi
-        rest = _join(point.V - _diagonal(point.nu), vector)
-        residual = by_hats @ point.hats[..., None] + rest[..., None]
-        step = np.linalg.solve(jacobian, residual)[..., 0]
-        point = replace(point, x=point.x - step)
-        size = RELATIVE_ERROR * np.abs(point.x).max(axis=1)
-        small = np.abs(step).max(axis=1) <= size
+        nu = point.nu
+        matrix = point.V - _diagonal(nu)
+        vector = point.s[:, None] * nu - point.features.pi
+        rest = _join(matrix, vector)
+        residual = rest + np.einsum("gij,gj->gi", by_hats, point.hats)
+        solved = np.linalg.solve(jacobian, residual[..., None])
+        step = solved[..., 0]
+        x = point.x - step
+        point = replace(point, x=x)
+        moved = np.abs(step).max(axis=1)
+        size = np.abs(x).max(axis=1)
+        small = moved <= RELATIVE_ERROR * size
         if small.all():
             break
     return replace(point, converged=small)
