@@ -168,16 +168,19 @@ def outliers(scale: Scale, block: int = 0) -> list[Run]:
     return [measure(unit, recipe, setting, seeds) for recipe in OUTLIERS]
 
 
+def _step_settings(scale: Scale) -> list[Setting]:
+    width = scales.at(scale, smoke=300, book=700, paper=2000)
+    return [Setting(activation, width, 2.0, 1.0, link) for link, activation, _ in STEPS]
+
+
 def steps(scale: Scale, block: int = 0, alpha0: float = Step.alpha0) -> list[Run]:
     """Return the spectra of the trained networks of `STEPS` at ``scale``, one draw of
     ``block``, after a step on ``alpha0`` samples per input.
     """
-    width = scales.at(scale, smoke=300, book=700, paper=2000)
+    seeds = scales.seeds(1, block)
     runs = []
-    for link, activation, step in STEPS:
-        setting = Setting(activation, width, 2.0, 1.0, link)
+    for setting, (_, _, step) in zip(_step_settings(scale), STEPS, strict=True):
         recipe = replace(step, alpha0=alpha0)
-        seeds = scales.seeds(1, block)
         runs.append(measure(simulate.spectrum, recipe, setting, seeds))
     return runs
 
@@ -187,11 +190,8 @@ def before_the_step(scale: Scale, block: int = 0) -> list[Run]:
     draw of ``block``.
     """
     seeds = scales.seeds(1, block)
-    start = Spiked((0.0,))
-    runs = []
-    for after in steps(scale, block):
-        runs.append(measure(simulate.spectrum, start, after.setting, seeds))
-    return runs
+    unit, start = simulate.spectrum, Spiked((0.0,))
+    return [measure(unit, start, setting, seeds) for setting in _step_settings(scale)]
 
 
 def batches(scale: Scale, block: int = 0) -> list[Run]:
