@@ -160,8 +160,8 @@ def order_one(scale, broken, block):
 )
 def trained_network(scale, broken, block):
     """Worst deviation over two networks, each quantity in units of what is allowed."""
-    runs = study.steps(scale, block, **({"alpha0": 0.5} if broken else {}))
-    worst = []
+    alpha0 = 0.5 if broken else study.Step.alpha0
+    runs, worst = study.steps(scale, block, alpha0), []
     for step, setting, data in runs:
         link, activation = setting.link, setting.activation
         model = giant_step(link, activation, step.eta, step.alpha0, step.zeta)

@@ -73,25 +73,26 @@ class Run(NamedTuple):
         return [self.data.isel(seed=i) for i in range(number)]
 
 
-def measure(
-    unit: Callable, recipe: Spiked | Step, setting: Setting, seeds: Iterable[int]
-) -> Run:
-    """Return the run of ``unit``, an experiment of `fl.simulate.spectrum`, on networks
-    that ``recipe`` draws at ``setting``, one for each of ``seeds``.
+def measure(unit: Callable, seeds: Iterable[int], cases: Iterable[tuple]) -> list[Run]:
+    """Return a run of ``unit``, an experiment of `fl.simulate.spectrum`, for each of
+    ``cases``, a recipe and a setting, on one network for each of ``seeds``.
     """
-    data = sweep(unit, seeds=seeds, recipe=recipe, setting=setting)
-    data.attrs = {
-        "recipe": repr(recipe),
-        "activation": setting.activation.name,
-        "link": setting.link.name,
-        "width": setting.width,
-        "alpha": setting.alpha,
-        "delta": setting.delta,
-        "penalty": setting.penalty,
-        "noise": setting.noise,
-        "seeds": list(seeds),
-    }
-    return Run(recipe, setting, data)
+    runs = []
+    for recipe, setting in cases:
+        data = sweep(unit, seeds=seeds, recipe=recipe, setting=setting)
+        data.attrs = {
+            "recipe": repr(recipe),
+            "activation": setting.activation.name,
+            "link": setting.link.name,
+            "width": setting.width,
+            "alpha": setting.alpha,
+            "delta": setting.delta,
+            "penalty": setting.penalty,
+            "noise": setting.noise,
+            "seeds": list(seeds),
+        }
+        runs.append(Run(recipe, setting, data))
+    return runs
 
 
 # activation, r, alpha = n/p, delta = p/d
@@ -123,14 +124,12 @@ def bulks(scale: Scale, block: int = 0, moved: bool = True) -> list[Run]:
     spikes if not ``moved``.
     """
     width = _width(scale)
-    seeds = scales.seeds(1, block)
-    runs = []
+    cases = []
     for activation, r, alpha, delta in BULKS:
         spikes = r if moved else (0.0,) * len(r)
-        recipe = Spiked(spikes)
         setting = Setting(activation, width, alpha, delta)
-        runs.append(measure(simulate.spectrum, recipe, setting, seeds))
-    return runs
+        cases.append((Spiked(spikes), setting))
+    return measure(simulate.spectrum, scales.seeds(1, block), cases)
 
 
 def widths(scale: Scale, block: int = 0) -> list[Run]:
@@ -139,13 +138,11 @@ def widths(scale: Scale, block: int = 0) -> list[Run]:
     """
     first = scales.at(scale, smoke=25, book=125, paper=500)
     activation, r, alpha, delta = BULKS[1]
-    seeds = scales.seeds(4, block)
-    runs = []
+    cases = []
     for doublings in range(4):
-        width = first * 2**doublings
-        setting = Setting(activation, width, alpha, delta)
-        runs.append(measure(simulate.spectrum, Spiked(r), setting, seeds))
-    return runs
+        setting = Setting(activation, first * 2**doublings, alpha, delta)
+        cases.append((Spiked(r), setting))
+    return measure(simulate.spectrum, scales.seeds(4, block), cases)
 
 
 def populations(scale: Scale, block: int = 0) -> list[Run]:
@@ -153,19 +150,17 @@ def populations(scale: Scale, block: int = 0) -> list[Run]:
     ``scale``, one draw of ``block``.
     """
     setting = Setting(ERF2, _width(scale), alpha=np.inf, delta=0.5)
-    seeds = scales.seeds(1, block)
-    unit = simulate.population_spectrum
-    return [measure(unit, Spiked(r), setting, seeds) for r in POPULATIONS]
+    cases = [(Spiked(r), setting) for r in POPULATIONS]
+    return measure(simulate.population_spectrum, scales.seeds(1, block), cases)
 
 
 def outliers(scale: Scale, block: int = 0) -> list[Run]:
     """Return the spectra of `OUTLIERS` at ``scale``, with the draws of ``block``."""
     width = scales.at(scale, smoke=400, book=800, paper=1600)
     number = scales.at(scale, smoke=6, book=12, paper=24)
-    seeds = scales.seeds(number, block)
     setting = Setting(WAVE, width, 4.0, 4.0)
-    unit = simulate.spectrum
-    return [measure(unit, recipe, setting, seeds) for recipe in OUTLIERS]
+    cases = [(recipe, setting) for recipe in OUTLIERS]
+    return measure(simulate.spectrum, scales.seeds(number, block), cases)
 
 
 def _step_settings(scale: Scale) -> list[Setting]:
@@ -177,21 +172,18 @@ def steps(scale: Scale, block: int = 0, alpha0: float = Step.alpha0) -> list[Run
     """Return the spectra of the trained networks of `STEPS` at ``scale``, one draw of
     ``block``, after a step on ``alpha0`` samples per input.
     """
+    recipes = [replace(step, alpha0=alpha0) for _, _, step in STEPS]
+    cases = zip(recipes, _step_settings(scale), strict=True)
     seeds = scales.seeds(1, block)
-    runs = []
-    for setting, (_, _, step) in zip(_step_settings(scale), STEPS, strict=True):
-        recipe = replace(step, alpha0=alpha0)
-        runs.append(measure(simulate.spectrum, recipe, setting, seeds))
-    return runs
+    return measure(simulate.spectrum, seeds, cases)
 
 
 def before_the_step(scale: Scale, block: int = 0) -> list[Run]:
     """Return the spectra of the networks of `steps` at ``scale`` before the step, one
     draw of ``block``.
     """
-    seeds = scales.seeds(1, block)
-    unit, start = simulate.spectrum, Spiked((0.0,))
-    return [measure(unit, start, setting, seeds) for setting in _step_settings(scale)]
+    cases = [(Spiked((0.0,)), setting) for setting in _step_settings(scale)]
+    return measure(simulate.spectrum, scales.seeds(1, block), cases)
 
 
 def batches(scale: Scale, block: int = 0) -> list[Run]:
@@ -201,9 +193,6 @@ def batches(scale: Scale, block: int = 0) -> list[Run]:
     width = scales.at(scale, smoke=100, book=300, paper=1000)
     link, activation, step = STEPS[0]
     setting = Setting(activation, width, 2.0, 1.0, link)
-    seeds = scales.seeds(3, block)
-    runs = []
-    for alpha0 in BATCHES:
-        recipe = replace(step, alpha0=alpha0)
-        runs.append(measure(simulate.spectrum, recipe, setting, seeds))
-    return runs
+    recipes = [replace(step, alpha0=alpha0) for alpha0 in BATCHES]
+    cases = [(recipe, setting) for recipe in recipes]
+    return measure(simulate.spectrum, scales.seeds(3, block), cases)

@@ -26,11 +26,11 @@ def errors(scale: Scale, block: int = 0) -> list[Run]:
     width = scales.at(scale, smoke=150, book=400, paper=1600)
     number = scales.at(scale, smoke=4, book=6, paper=6)
     seeds = scales.seeds(number, block)
-    runs = []
+    cases = []
     for link, activation, recipe in ERRORS:
         setting = Setting(activation, width, 2.0, 1.0, link, noise=0.01)
-        runs.append(measure(simulate.error, recipe, setting, seeds))
-    return runs
+        cases.append((recipe, setting))
+    return measure(simulate.error, seeds, cases)
 
 
 def step_errors(scale: Scale, block: int = 0) -> list[Run]:
@@ -41,12 +41,11 @@ def step_errors(scale: Scale, block: int = 0) -> list[Run]:
     width = scales.at(scale, smoke=150, book=400, paper=1500)
     number = scales.at(scale, smoke=4, book=8, paper=8)
     seeds = scales.seeds(number, block)
-    runs = []
+    cases = []
     for i, alpha in [(0, 0.6), (0, 2.0), (1, 2.0)]:
         link, activation, step = STEPS[i]
-        setting = Setting(activation, width, alpha, 1.0, link)
-        runs.append(measure(simulate.error, step, setting, seeds))
-    return runs
+        cases.append((step, Setting(activation, width, alpha, 1.0, link)))
+    return measure(simulate.error, seeds, cases)
 
 
 def untrained_errors(scale: Scale, block: int = 0) -> list[Run]:
@@ -54,13 +53,9 @@ def untrained_errors(scale: Scale, block: int = 0) -> list[Run]:
     samples per neuron, at ``scale``, with four draws of ``block``.
     """
     width = scales.at(scale, smoke=100, book=300, paper=1500)
-    seeds = scales.seeds(4, block)
     start = Spiked((0.0,))
-    runs = []
-    for alpha in (0.6, 2.0):
-        setting = Setting(TANH, width, alpha, 1.0)
-        runs.append(measure(simulate.error, start, setting, seeds))
-    return runs
+    cases = [(start, Setting(TANH, width, alpha, 1.0)) for alpha in (0.6, 2.0)]
+    return measure(simulate.error, scales.seeds(4, block), cases)
 
 
 def large_batch(scale: Scale, block: int = 0) -> Run:
@@ -71,7 +66,8 @@ def large_batch(scale: Scale, block: int = 0) -> Run:
     setting = Setting(TANH, width, 2.0, 1.0)
     step = Step(3.0, alpha0=60.0)
     seeds = scales.seeds(16, block)
-    return measure(simulate.error, step, setting, seeds)
+    (run,) = measure(simulate.error, seeds, [(step, setting)])
+    return run
 
 
 def expressivity(scale: Scale, block: int = 0, activation: Link = RELU) -> list[Run]:
@@ -82,5 +78,5 @@ def expressivity(scale: Scale, block: int = 0, activation: Link = RELU) -> list[
     number = scales.at(scale, smoke=4, book=12, paper=12)
     seeds = scales.seeds(number, block)
     setting = Setting(activation, width, 2.0, 2.0, SIN_COS)
-    unit = simulate.error
-    return [measure(unit, Spiked(r), setting, seeds) for r in BLOCKS]
+    cases = [(Spiked(r), setting) for r in BLOCKS]
+    return measure(simulate.error, seeds, cases)

@@ -96,7 +96,8 @@ def population_law(features: Features, delta: float, points: int = 200) -> Law:
             has atoms.
     """
     delta = validate.number("delta", delta, 0, 1, open_low=True)
-    return sample_law(features, 1e8, delta, points)
+    many = 1e8  # samples per neuron
+    return sample_law(features, many, delta, points)
 
 
 def averaged(features: Features) -> Features:
@@ -173,7 +174,7 @@ def outlier_determinant(
     above = z + 1e-6j * np.abs(z)
     near = resolvent(features, above, alpha, delta)
     path = near.s.real[None]
-    point = follow(features, path, near.alpha, near.delta, near.x.real)
+    point = follow(features, path, alpha, delta, near.x.real)
     mu0 = features.mu0
     channel = features.kappa[:, None] * features.mu1
 
@@ -216,17 +217,14 @@ def order_one_outliers(
         raise ValueError(f"window = {window!r}: must be rising")
 
     def determinant(z):
-        value = outlier_determinant(features, z, alpha, delta)
-        return value if np.ndim(z) else value[0]
+        return outlier_determinant(features, z, alpha, delta).squeeze()
 
     z = np.linspace(low, high, 60)
     sign = np.sign(determinant(z))
     inside = np.flatnonzero(np.isnan(sign))
-    if len(inside):
-        above = inside[-1] + 1
-        z, sign = z[above:], sign[above:]
-    changes = np.flatnonzero(np.diff(sign))
-    pairs = zip(z[changes], z[changes + 1], strict=True)
+    first = inside[-1] + 1 if len(inside) else 0
+    z, sign = z[first:], sign[first:]
+    pairs = [z[i : i + 2] for i in np.flatnonzero(np.diff(sign))]
     return np.array([brentq(determinant, *pair) for pair in pairs])
 
 

@@ -89,15 +89,13 @@ def fixed_point(features: Features, s, alpha, delta) -> FixedPoint:
     Args:
         features: the conditional features.
         s: the penalty > 0, a number or (g,).
-        alpha: samples per neuron, a number or (g,).
-        delta: neurons per input, a number or (g,).
+        alpha: samples per neuron, a number or in the shape of ``s``.
+        delta: neurons per input, a number or in the shape of ``s``.
 
     Returns:
         The point; ``converged`` tells where it can be trusted.
     """
-    arrays = map(np.atleast_1d, (s, alpha, delta))
-    s, alpha, delta = np.broadcast_arrays(*arrays)
-    path = descent(s, 10)
+    path = descent(np.atleast_1d(s), 10)
     return follow(features, path, alpha, delta)
 
 
@@ -108,17 +106,19 @@ def follow(features: Features, path, alpha, delta, start=None) -> FixedPoint:
     Args:
         features: the conditional features.
         path: (steps, g), values of ``s``.
-        alpha: (g,), samples per neuron.
-        delta: (g,), neurons per input.
+        alpha: samples per neuron, a number or (g,).
+        delta: neurons per input, a number or (g,).
         start: (g, m), the ``x`` of a solution near the first point; None if its ``s``
             is large.
     """
+    each = np.ones(len(path[0]))
     x = start
     if start is None:
         nu = features.pi / path[0][:, None]
         x = _join(_diagonal(nu), nu)
     for s in path:
-        point = _newton(FixedPoint(features, s, alpha, delta, x))
+        near = FixedPoint(features, s, alpha * each, delta * each, x)
+        point = _newton(near)
         x = point.x
     return point
 
@@ -154,9 +154,7 @@ def resolvent(features: Features, z, alpha: float, delta: float) -> FixedPoint:
     alpha = validate.number("alpha", alpha, 0, open_low=True)
     delta = validate.number("delta", delta, 0, open_low=True)
     path = z.real + 1j * descent(height, 4)
-    s = -alpha * path
-    each = np.ones(len(z))
-    point = follow(features, s, alpha * each, delta * each)
+    point = follow(features, -alpha * path, alpha, delta)
     # the one true solution lives in the upper half plane
     above = (point.nu.imag >= 0).all(axis=1)
     converged = point.converged & above
