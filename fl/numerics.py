@@ -28,8 +28,10 @@ def psd_power(S, p: float, rcond: float = 1e-12) -> np.ndarray:
         ValueError: if ``S`` is not PSD or ``p`` is not finite.
     """
     p = validate.number("p", p)
-    values, vectors = np.linalg.eigh(validate.psd("S", S))
-    kept = values > rcond * max(values[-1], 0.0)
+    S = validate.psd("S", S)
+    values, vectors = np.linalg.eigh(S)
+    largest = max(values[-1], 0.0)
+    kept = values > rcond * largest
     powers = np.zeros_like(values)
     powers[kept] = values[kept] ** p
     return (vectors * powers) @ vectors.T
@@ -48,14 +50,17 @@ def gaussian_rule(
     inner = [k for k in kinks if -12 < k < 12]
     even = np.linspace(-12, 12, panels + 1)
     cuts = np.unique(np.concatenate([even, inner]))
-    left, right = cuts[:-1, None], cuts[1:, None]
+    left = cuts[:-1, None]
+    right = cuts[1:, None]
     x, w = np.polynomial.legendre.leggauss(order)
-    middle, half = (left + right) / 2, (right - left) / 2
+    middle = (left + right) / 2
+    half = (right - left) / 2
     nodes = middle + half * x
     weights = half * w
     density = np.exp(-(nodes**2) / 2)
     density /= np.sqrt(2 * np.pi)
-    return nodes.ravel(), (weights * density).ravel()
+    weights *= density
+    return nodes.ravel(), weights.ravel()
 
 
 def gaussian_mean(f: Callable, kinks: Sequence[float] = ()) -> float:
@@ -66,7 +71,8 @@ def gaussian_mean(f: Callable, kinks: Sequence[float] = ()) -> float:
     True
     """
     nodes, weights = gaussian_rule(kinks)
-    return float(weights @ f(nodes))
+    mean = weights @ f(nodes)
+    return float(mean)
 
 
 def hermite_coefficients(
@@ -107,10 +113,11 @@ def hermite_erf(degree: int, tau: float = 1.0) -> np.ndarray:
     c, tau = _no_coefficients(degree, tau)
     m = np.arange((degree + 1) // 2)
     square = 1 + 2 * tau**2
-    lead = 2 * tau / np.sqrt(np.pi * square)
+    root = np.sqrt(np.pi * square)
+    lead = 2 * tau / root
     ratio = 2 * tau**2 / square
-    root = np.sqrt(special.factorial(2 * m + 1))
-    size = _odd_factorial(m) / root
+    factorials = special.factorial(2 * m + 1)
+    size = _odd_factorial(m) / np.sqrt(factorials)
     c[1::2] = lead * (-ratio) ** m * size
     return c
 
@@ -129,8 +136,8 @@ def hermite_abs(degree: int, tau: float = 1.0) -> np.ndarray:
     c, tau = _no_coefficients(degree, tau)
     m = np.arange(1, degree // 2 + 1)
     c[0] = tau * np.sqrt(2 / np.pi)
-    root = np.sqrt(special.factorial(2 * m))
-    size = _odd_factorial(m - 1) / root
+    factorials = special.factorial(2 * m)
+    size = _odd_factorial(m - 1) / np.sqrt(factorials)
     sign = (-1.0) ** (m - 1)
     c[2::2] = c[0] * sign * size
     return c
@@ -157,7 +164,8 @@ def _no_coefficients(degree: int, tau: float) -> tuple[np.ndarray, float]:
 
 def _odd_factorial(m: np.ndarray) -> np.ndarray:
     """Return (2m - 1)!! = 1 * 3 * ... * (2m - 1), with (-1)!! = 1."""
-    half = special.gamma(m + 0.5) / np.sqrt(np.pi)
+    gamma = special.gamma(m + 0.5)
+    half = gamma / np.sqrt(np.pi)
     return 2.0**m * half
 
 
