@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from fl import claims, stored
-from fl.simulate import noise, ood_runs, representation_contest, transfer  # noqa: F401, registers the stored runs
+from fl.simulate import noise, representation_contest, transfer  # noqa: F401, registers the stored runs
 
 app = typer.Typer(
     add_completion=False,
