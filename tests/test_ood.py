@@ -2,6 +2,8 @@
 accuracies.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ TESTS = ("train", "id", "digit", "pattern", "congruent")
 
 
 def rule_accuracy(data, p, seeds):
-    return study.read_by(lambda *given: theory.linear_rule(*given, p), data, seeds)
+    return study.read_by(partial(theory.linear_rule, p=p), data, seeds)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 decides which cue is read.
 """
 
+from functools import partial
+
 from fl.evidence import Evidence, claim
 from fl.studies import ood as study
 from fl.theory.ood import linear_rule
@@ -45,12 +47,12 @@ def rotation(scale, broken, block):
 def discriminant(scale, broken, block):
     """The largest gap between rule and network among tests, data sets and seeds."""
     run = study.runs(scale, block, ["exact -1"])
-    p = 0.0 if broken else -1.0
+    rule = partial(linear_rule, p=0.0 if broken else -1.0)
     gaps = []
     for data in run["data"].values:
-        read = study.read_by(lambda *given: linear_rule(*given, p), data, run["seed"])
-        gap = read - run[["digit", "pattern"]].sel(data=data)
-        gaps.append(abs(gap).to_array().max())
+        read = study.read_by(rule, data, run["seed"].values)
+        found = run[["digit", "pattern"]].sel(data=data).to_array("test")
+        gaps.append(abs(found - read).max())
     error = study.sampling_error()
     reason = "two sampling errors of an accuracy on the test images"
     return Evidence(0, max(gaps), 2 * error, reason, error, "at most", run.attrs)

@@ -77,10 +77,10 @@ class Student:
         self.seed = seed
         self.data = drawn = draw(seed, data, **setting)
         # the line search of L-BFGS needs the digits
-        dtype = torch.float64 if self.method == "L-BFGS" else torch.float32
-        self.model = network(len(drawn.mean), seed, dtype)
-        self.X = {name: torch.as_tensor(x, dtype=dtype) for name, x in drawn.X.items()}
-        self.y = {name: torch.as_tensor(y) for name, y in drawn.labels.items()}
+        self.dtype = torch.float64 if self.method == "L-BFGS" else torch.float32
+        self.model = network(len(drawn.mean), seed, self.dtype)
+        self.X = torch.as_tensor(drawn.X["train"], dtype=self.dtype)
+        self.y = torch.as_tensor(drawn.labels["train"])
         self.recorder = Recorder(drawn.covariance)
 
     @property
@@ -90,14 +90,19 @@ class Student:
 
     def loss(self) -> Tensor:
         """Return the mean cross-entropy on the training images."""
-        logits = self.model(self.X["train"])
-        return nn.functional.cross_entropy(logits, self.y["train"])
+        return nn.functional.cross_entropy(self.model(self.X), self.y)
 
-    @torch.no_grad()
+    def classes(self, test: str) -> np.ndarray:
+        """Return the classes (n,) that the network sees on a ``test``, one of the keys
+        of the data.
+        """
+        X = torch.as_tensor(self.data.X[test], dtype=self.dtype)
+        return self.model(X).argmax(1).numpy()
+
     def accuracy(self, test: str) -> float:
-        """Return the accuracy on a ``test``, one of the keys of the data."""
-        said = self.model(self.X[test]).argmax(1)
-        return float((said == self.y[test]).double().mean())
+        """Return the accuracy on a ``test``."""
+        right = self.classes(test) == self.data.labels[test]
+        return float(right.mean())
 
     def minimise(self, epochs: int, watch: Callable, **hyper) -> int:
         """Train for at most ``epochs`` and return how many were made; ``watch`` and

@@ -35,10 +35,9 @@ VARIANTS = {
     "random basis": ({"basis": "random"}, tuple(ood.METHODS)),
     "uncentred": ({"centred": False}, SOME),
     "no cue": ({"cue": "none"}, SOME),
-    "amplitude 0.05": ({"amplitude": 0.05}, SOME),
-    "amplitude 0.1": ({"amplitude": 0.1}, SOME),
-    "amplitude 0.2": ({"amplitude": 0.2}, SOME),
-    "amplitude 0.3": ({"amplitude": 0.3}, SOME),
+}
+VARIANTS |= {
+    f"amplitude {s:g}": ({"amplitude": s}, SOME) for s in (0.05, 0.1, 0.2, 0.3)
 }
 # label -> optimizer and hyper-parameters that differ from the table's
 SETTINGS = {
@@ -122,31 +121,29 @@ def gaps(data: xr.Dataset, names: Sequence[str]) -> xr.DataArray:
     """Return by how much each of the methods ``names`` reads the digit more than the
     next in ``data``, and by how much it reads the pattern less.
 
-    The gaps stand along ``gap``, first those of the digit, beside the other dimensions
-    of the data.
+    The two stand along ``test``, the pairs along ``optimizer``, beside the other
+    dimensions of the data.
     """
     some = data.sel({"optimizer": list(names)})
-    more = -some["digit"].diff("optimizer").drop_vars("optimizer")
-    less = some["pattern"].diff("optimizer").drop_vars("optimizer")
-    return xr.concat([more, less], "optimizer").rename({"optimizer": "gap"})
+    falling = xr.concat([-some["digit"], some["pattern"]], "test")
+    return falling.diff("optimizer")
 
 
-def read_by(rule: Callable, data: str, seeds) -> xr.Dataset:
-    """Return the accuracies of a rule on the tests that set the digit against the
-    pattern, over the dimension ``seed``.
+def read_by(rule: Callable, data: str, seeds) -> xr.DataArray:
+    """Return the accuracies (seed, test) of a rule on the tests ``digit`` and
+    ``pattern``.
 
     ``rule(X, labels, new)`` returns the classes of the rows of ``new``, learned from
     the training images ``X`` (n, d); ``data`` and ``seeds`` say which images.
     """
-    found = {"digit": [], "pattern": []}
-    for seed in seeds:
-        drawn = draw(int(seed), data)
+    tests, found = ["digit", "pattern"], []
+    for drawn in (draw(int(seed), data) for seed in seeds):
         X, y = drawn.X["train"], drawn.labels["train"]
-        for test, values in found.items():
+        for test in tests:
             right = rule(X, y, drawn.X[test]) == drawn.labels[test]
-            values.append(right.mean())
-    variables = {test: ("seed", values) for test, values in found.items()}
-    return xr.Dataset(variables, {"seed": list(seeds)})
+            found.append(right.mean())
+    values = np.reshape(found, (-1, len(tests)))
+    return xr.DataArray(values, {"seed": list(seeds), "test": tests})
 
 
 def sampling_error(data: str = "digits", number: int = 1) -> float:
@@ -178,26 +175,28 @@ def variants(scale, block=0) -> xr.Dataset:
     is NaN.
     """
     seeds = scales.seeds(scales.at(scale, smoke=1, book=3, paper=5), block)
-    parts = []
-    for setting, names in VARIANTS.values():
+    parts = {}
+    for label, (setting, names) in VARIANTS.items():
         grid = {"optimizer": names if scale == "paper" else SOME}
-        parts.append(sweep(ood.run, grid, seeds, **setting))
-    labels = xr.DataArray(list(VARIANTS), dims="variant", name="variant")
-    found = xr.concat(parts, labels, join="outer")
-    return _described(found.sel(optimizer=parts[0]["optimizer"].values))
+        parts[label] = sweep(ood.run, grid, seeds, **setting)
+    return _together("variant", parts)
 
 
 @stored("ood_settings")
 def settings(scale, block=0) -> xr.Dataset:
     """Other hyper-parameters on the digits."""
-    number, last = scales.at(scale, smoke=(1, 1), book=(5, None), paper=(5, None))
-    seeds = scales.seeds(number, block)
-    labels = xr.DataArray(list(SETTINGS)[:last], dims="setting", name="setting")
-    parts = []
-    for label in labels.values:
+    seeds = scales.seeds(scales.at(scale, smoke=1, book=5, paper=5), block)
+    labels = list(SETTINGS)[: 1 if scale == "smoke" else None]
+    parts = {}
+    for label in labels:
         optimizer, hyper = SETTINGS[label]
-        parts.append(sweep(ood.run, seeds=seeds, optimizer=optimizer, hyper=hyper))
-    return _described(xr.concat(parts, labels))
+        parts[label] = sweep(ood.run, seeds=seeds, optimizer=optimizer, hyper=hyper)
+    return _together("setting", parts)
+
+
+def _together(dim: str, parts: dict[str, xr.Dataset]) -> xr.Dataset:
+    labels = xr.DataArray(list(parts), dims=dim, name=dim)
+    return _described(xr.concat(parts.values(), labels, join="outer"))
 
 
 def _described(data: xr.Dataset) -> xr.Dataset:
