@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import platformdirs
-from sklearn.datasets import load_digits
 
 from fl import validate
 
@@ -53,6 +52,8 @@ def load(name: str) -> Images:
     """
     validate.choice("name", name, ["digits", "mnist"])
     if name == "digits":
+        from sklearn.datasets import load_digits  # two seconds, for those who need it
+
         images, labels = load_digits(return_X_y=True)
         return Images(images.T / 16.0, labels)
     folder = mnist_folder()
@@ -82,6 +83,15 @@ def mnist_folder() -> Path | None:
         return Path(given)
     cache = platformdirs.user_cache_path("fl")
     return cache if all((cache / file).is_file() for file in FILES) else None
+
+
+def files_read() -> list[Path]:
+    """Return the files that `load` reads here; they are part of the key of a result."""
+    try:
+        folder = mnist_folder()
+    except FileNotFoundError:  # whoever asks for MNIST will be told
+        folder = None
+    return [] if folder is None else [folder / file for file in FILES]
 
 
 def fetch_mnist() -> Path:

@@ -7,7 +7,6 @@ colour-blind readers and on both grounds.
 
 import matplotlib.pyplot as plt
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
@@ -67,7 +66,7 @@ def measured(
     A `DataArray` ``y`` with a ``seed`` dimension is averaged over it, and its standard
     error is the bar.
     """
-    if isinstance(y, xr.DataArray) and "seed" in y.dims:
+    if "seed" in getattr(y, "dims", ()):
         y, error = y.mean("seed"), standard_error(y) if y.sizes["seed"] > 1 else None
     k = series % len(COLOURS)
     look = (

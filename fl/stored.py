@@ -10,14 +10,16 @@ import hashlib
 import platform
 from collections.abc import Callable
 from pathlib import Path
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from fl import validate
-from fl.sweep import version
+from fl.keys import version
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "data"
-RUNS: dict[str, Callable[[str], xr.Dataset]] = {}
+RUNS: dict[str, Callable[[str], "xr.Dataset"]] = {}
 
 
 def stored(name: str) -> Callable:
@@ -72,7 +74,7 @@ def make(name: str, scale: str, folder: Path = FOLDER) -> Path:
     return path
 
 
-def read(name: str, folder: Path = FOLDER) -> xr.Dataset:
+def read(name: str, folder: Path = FOLDER) -> "xr.Dataset":
     """Return the stored run ``name``.
 
     Raises:
@@ -88,6 +90,8 @@ def read(name: str, folder: Path = FOLDER) -> xr.Dataset:
         raise ValueError(
             f"{path} has sha256 {found}, which SHA256SUMS does not list: it is damaged or edited; {cure}"
         )
+    import xarray as xr  # half a second, and only a reader needs it
+
     return xr.load_dataset(path, engine="scipy")
 
 
