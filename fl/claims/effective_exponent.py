@@ -11,10 +11,9 @@ import xarray as xr
 
 from fl.evidence import Evidence, claim
 from fl.numerics import standard_error
-from fl.simulate.effective_exponent import EIGENVALUES as LAM
-from fl.simulate.effective_exponent import NATURAL, Setting
 from fl.studies import effective_exponent as study
-from fl.studies.effective_exponent import CASES, CONTROLS
+from fl.studies.effective_exponent import CASES, CONTROLS, NATURAL, Setting
+from fl.studies.effective_exponent import EIGENVALUES as LAM
 from fl.theory import effective_exponent as theory
 from fl.theory.effective_exponent_bench import RHO, exponents
 

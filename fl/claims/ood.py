@@ -11,7 +11,6 @@ from scipy.stats import spearmanr
 
 from fl.evidence import Evidence, claim
 from fl.numerics import standard_error, worst_cell
-from fl.simulate.ood_images import CLASSES, PROTOCOLS
 from fl.studies import ood as study
 
 ORDER = (
@@ -98,7 +97,7 @@ def id_near_ceiling(scale, broken, block):
     else:
         run = study.runs(scale, block)
     lowest = run["id"].mean("seed").min()
-    images = PROTOCOLS["digits"].validation
+    images = study.PROTOCOLS["digits"].validation
     tolerance = 2 * np.sqrt(0.95 * 0.05 / images)
     reason = "two sampling errors on the 600 validation images"
     return Evidence(0.95, lowest, tolerance, reason, None, "at least", run.attrs)
@@ -142,7 +141,7 @@ def cue_conflict(scale, broken, block):
     gap = abs(total - 1).max()
     # D is a mean over ten pairs of cues, N over ninety: each pair is read with a rate
     # of deviation 1/2 at most
-    tolerance = 2 * 0.5 / np.sqrt(CLASSES)
+    tolerance = 2 * 0.5 / np.sqrt(run.attrs["classes"])
     reason = (
         "two standard deviations of a mean over the ten pairs of cues "
         "of the digit test, 1/2 each at most"

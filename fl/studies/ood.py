@@ -13,7 +13,7 @@ import xarray as xr
 
 from fl import datasets, scales
 from fl.simulate import ood
-from fl.simulate.ood_images import PROTOCOLS, draw
+from fl.simulate.ood_images import CLASSES, PROTOCOLS, draw
 from fl.stored import stored
 from fl.sweep import sweep
 
@@ -107,7 +107,8 @@ def runs(scale, block=0, names=None, number=SEEDS, **setting) -> xr.Dataset:
     }
     seeds = scales.seeds(scales.at(scale, **number), block)
     found = sweep(ood.run, grid, seeds, **setting)
-    return found.assign_attrs(grid, seeds=seeds, width=ood.WIDTH, **setting)
+    sizes = grid | {"seeds": seeds, "width": ood.WIDTH, "classes": CLASSES}
+    return found.assign_attrs(sizes | setting)
 
 
 def without_cue(scale, block=0, names=QUICK, number=CONTROL) -> xr.Dataset:
