@@ -66,7 +66,7 @@ MULTIPLIERS = {
 }
 
 
-def multiplier(lam, case, U) -> np.ndarray:
+def multiplier(lam, case, U=None) -> np.ndarray:
     """Return the derived multiplier (d,) of a ``case`` along the eigenvectors, the
     columns of ``U`` (d, d), where its setting is rotated; the coordinate axes if not.
 
