@@ -71,15 +71,17 @@ def multiplier(lam, case, U=None) -> np.ndarray:
     columns of ``U`` (d, d), where its setting is rotated; the coordinate axes if not.
 
     Raises:
-        ValueError: for an optimizer without a derived multiplier.
+        ValueError: for an optimizer without a derived multiplier, or no eigenvectors
+            where the setting is rotated.
     """
     validate.choice("optimizer", case.optimizer, MULTIPLIERS)
     lam = validate.positive("lam", lam)
-    law = case.setting
+    law, d = case.setting, len(lam)
+    U = validate.array("U", U, (d, d)) if law.rotated else np.eye(d)
     return MULTIPLIERS[case.optimizer](
         lam=lam,
         moment=second_moment(lam, law.signal, law.noise, law.batch),
-        U=U if law.rotated else np.eye(len(lam)),
+        U=U,
         **vars(law),
         **case.hyper,
     )
