@@ -112,15 +112,17 @@ class Bench:
         n = 4 * self.spectrum.d if whole else self.setting.batch
         X = self.spectrum.inputs(n, self.rng).T
         if whole:
-            X = np.linalg.qr(X)[0] @ self.spectrum.power(0.5) * np.sqrt(n)
-        self.X, clean = torch.as_tensor(X), X @ self.errors.T
+            frame = np.linalg.qr(X)[0]
+            X = frame @ self.spectrum.power(0.5) * np.sqrt(n)
+        Y = X @ self.errors.T
         if self.setting.softmax:
-            classes = (clean + self.rng.gumbel(size=clean.shape)).argmax(1)
-            self.Y = torch.as_tensor(classes)
+            Y = (Y + self.rng.gumbel(size=Y.shape)).argmax(1)
         else:
-            normal = torch.as_tensor(self.rng.standard_normal(clean.shape))
             deviation = np.sqrt(self.setting.noise)
-            self.Y = self.readout * torch.as_tensor(clean) + deviation * normal
+            normal = self.rng.standard_normal(Y.shape)
+            Y = self.readout.numpy() * Y + deviation * normal
+        self.X = torch.as_tensor(X)
+        self.Y = torch.as_tensor(Y)
 
     def loss(self) -> torch.Tensor:
         """Return the loss of the model on the batch."""
@@ -225,14 +227,14 @@ def along(
     optimizers.minimise(
         "SAM", bench.model, bench.loss, steps, watch, seed, lr=eta, rho=rho
     )
-    updates, read, p_gain = recorder.windows, np.arange(0, steps, every), []
+    updates, read = recorder.windows, range(0, steps, every)
+    p_gain, size = [], []
     for step in read:
         recorder.windows = updates[step : step + 1]
         p_gain.append(recorder.result().p_gain)
-    size = [np.linalg.norm(updates[step][1]) for step in read]
-    return xr.Dataset(
-        {"p_gain": ("step", p_gain), "size": ("step", size)}, {"step": read}
-    )
+        size.append(np.linalg.norm(updates[step][1]))
+    variables = {"p_gain": ("step", p_gain), "size": ("step", size)}
+    return xr.Dataset(variables, {"step": read})
 
 
 def _natural(
@@ -263,12 +265,16 @@ def _natural(
 def _report(bench: Bench, recorder: Recorder) -> xr.Dataset:
     found = recorder.result()
     D, S = map(np.array, zip(*recorder.windows, strict=True))
-    squares = np.sum(S**2, (0, 2))
-    row = -np.sum(D * S, (0, 2)) / squares.clip(np.finfo(float).tiny)
-    variables = {name: getattr(found, name) for name in ("p_ratio", "p_gain", "kappa")}
-    variables["gain"] = ("lam", _relative(found.gain))
-    variables["row"] = ("neuron", _relative(row))
-    variables["axes"] = (("input", "lam"), bench.axes)
+    along, squares = (np.sum(S * A, (0, 2)) for A in (-D, S))
+    row = along / squares.clip(np.finfo(float).tiny)
+    variables = {
+        "p_ratio": found.p_ratio,
+        "p_gain": found.p_gain,
+        "kappa": found.kappa,
+        "gain": ("lam", _relative(found.gain)),
+        "row": ("neuron", _relative(row)),
+        "axes": (("input", "lam"), bench.axes),
+    }
     # the recorder has the eigenvalues up to rounding
     return xr.Dataset(variables, coords={"lam": EIGENVALUES})
 

@@ -126,16 +126,17 @@ def _pictures(rng, data: str, protocol: Protocol, cue: str):
     shown = labels
     if cue == "none":
         shown = rng.integers(0, CLASSES, len(labels))
-    rows = {"train": train, "id": valid} | dict.fromkeys(TESTS, test)
-    counted = {name: labels[which] for name, which in rows.items()}
-    counted["pattern"] = random
-    # the classes whose patterns the images carry
-    carried = dict(counted)
-    carried["train"] = shown[train]
-    carried["id"] = shown[valid]
-    carried["digit"] = labels[test] ^ 1  # the neighbour: 0-1, 2-3, 4-5, 6-7, 8-9
-    X = {}
-    for name, which in rows.items():
-        bright = pixels.T[which] + patterns[carried[name]]
-        X[name] = np.clip(bright, 0, 1)
+    y = labels[test]
+    # the images, the classes whose patterns they carry, and the labels that count
+    parts = {
+        "train": (train, shown[train], labels[train]),
+        "id": (valid, shown[valid], labels[valid]),
+        "digit": (test, y ^ 1, y),  # the neighbour: 0-1, 2-3, 4-5, 6-7, 8-9
+        "pattern": (test, random, random),
+        "congruent": (test, y, y),
+    }
+    X, counted = {}, {}
+    for name, (rows, carried, answers) in parts.items():
+        X[name] = np.clip(pixels.T[rows] + patterns[carried], 0, 1)
+        counted[name] = answers
     return X, counted, patterns

@@ -137,14 +137,14 @@ def read_by(rule: Callable, data: str, seeds) -> xr.DataArray:
     ``rule(X, labels, new)`` returns the classes of the rows of ``new``, learned from
     the training images ``X`` (n, d); ``data`` and ``seeds`` say which images.
     """
-    tests, found = ["digit", "pattern"], []
-    for drawn in (draw(int(seed), data) for seed in seeds):
-        X, y = drawn.X["train"], drawn.labels["train"]
-        for test in tests:
-            right = rule(X, y, drawn.X[test]) == drawn.labels[test]
-            found.append(right.mean())
-    values = np.reshape(found, (-1, len(tests)))
-    return xr.DataArray(values, {"seed": list(seeds), "test": tests})
+    found = []
+    for seed in seeds:
+        X, labels, *_ = draw(int(seed), data)
+        for test in ("digit", "pattern"):
+            said = rule(X["train"], labels["train"], X[test])
+            found.append(np.mean(said == labels[test]))
+    axes = {"seed": list(seeds), "test": ["digit", "pattern"]}
+    return xr.DataArray(np.reshape(found, (-1, 2)), axes)
 
 
 def sampling_error(data: str = "digits", number: int = 1) -> float:

@@ -58,8 +58,9 @@ def second_moment(
     signal = validate.number("signal", signal, 0)
     noise = validate.number("noise", noise, 0)
     share = _share(batch)
+    square = (lam * signal) ** 2
     spread = noise + signal**2 * lam.sum()
-    return (1 + share) * (lam * signal) ** 2 + share * lam * spread
+    return square + share * (square + lam * spread)
 
 
 def damped(lam, damping: float, output: float = 1.0) -> np.ndarray:
@@ -100,10 +101,12 @@ def averaged(
     """
     beta = validate.number("memory", memory, 0, 1)
     L = validate.count("window", window)
-    mean = (validate.positive("lam", lam) * signal) ** 2
+    lam = validate.positive("lam", lam)
+    mean = (lam * signal) ** 2
     variance = second_moment(lam, signal, noise, batch) - mean
-    inside = 1 - beta * (1 - beta**L) / (1 - beta) / L
-    return (L * mean + inside * variance) / (L * mean + variance)
+    outside = beta * (1 - beta**L) / (1 - beta) / L
+    whole = L * mean + variance
+    return 1 - outside * variance / whole
 
 
 def hutchinson_square(S, batch: float = np.inf) -> np.ndarray:
@@ -122,7 +125,8 @@ def hutchinson_square(S, batch: float = np.inf) -> np.ndarray:
     S = validate.psd("S", S)
     share = _share(batch)
     squares = (S**2).sum(1)
-    return (1 + share) * squares + share * np.diag(S) * np.trace(S)
+    cross = np.diag(S) * np.trace(S)
+    return squares + share * (squares + cross)
 
 
 def clipped(lam, clip: float, spread) -> np.ndarray:
@@ -170,7 +174,8 @@ def polar(lam, fluctuation: float = 0.0) -> np.ndarray:
     root = np.sqrt(lam)
     weights = 1 + np.eye(len(lam))
     terms = lam * weights / np.add.outer(root, root) ** 2
-    return (1 - epsilon / 2 * terms.sum(1)) / root
+    correction = epsilon / 2 * terms.sum(1)
+    return (1 - correction) / root
 
 
 def newton_schulz(moment) -> np.ndarray:
@@ -207,12 +212,14 @@ def two_sided(lam, width: int, memory: float, momentum: float) -> np.ndarray:
     lam = validate.positive("lam", lam)
     beta = validate.number("memory", memory, 0, 1)
     mu = validate.number("momentum", momentum, 0, 1)
-    size = validate.count("width", width) * lam / lam.sum()
+    width = validate.count("width", width)
+    size = width * lam / lam.sum()
     age = np.arange(1000)
     weight = (1 - beta) * beta**age
     inner = 1 - weight + np.outer(size, weight)
     shares = (1 - mu) * mu**age
-    return lam**-0.25 * (inner**-0.25 @ shares)
+    left = inner**-0.25 @ shares
+    return lam**-0.25 * left
 
 
 def matrix_gain(gram, seen, function) -> np.ndarray:
