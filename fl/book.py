@@ -71,7 +71,7 @@ def glue(name: str, value, spec: str = ".3g") -> None:
 
 
 def show(label: str, value, spec: str = ".3g") -> None:
-    """Print ``label: value`` on a line, the value as `rounded` by ``spec``."""
+    """Print ``label`` and ``value`` on a line, the value `rounded` by ``spec``."""
     print(f"{label}: {rounded(value, spec)}")
 
 

@@ -58,7 +58,7 @@ def closure(modules: Iterable[str], own: Iterable[str] = ("fl",)) -> Closure:
 
 
 def is_first_party(name: str, own: Iterable[str] = ("fl",)) -> bool:
-    """Tell whether the module ``name`` belongs to ``own`` packages or to the reader."""
+    """Return whether the module ``name`` belongs to ``own`` packages or the reader."""
     top = name.partition(".")[0]
     if top in own:
         return True
@@ -68,7 +68,7 @@ def is_first_party(name: str, own: Iterable[str] = ("fl",)) -> bool:
 
 
 def locate(name: str) -> Path | None:
-    """Return the file of a first-party module, its ``__init__`` if it is a package.
+    """Return the file of the first-party module ``name``, the face if it is a package.
 
     None if there is no such file, as for a folder without ``__init__``.
     """

@@ -41,7 +41,7 @@ class Images(NamedTuple):
 
 
 def load(name: str) -> Images:
-    """Return the images of ``"digits"`` (d = 64, n = 1797) or ``"mnist"`` (d = 784, n =
+    """Return the images called ``name``: ``"digits"`` (d = 64, n = 1797) or ``"mnist"`` (d = 784, n =
     10000).
 
     Raises:
@@ -112,7 +112,9 @@ def fetch_mnist() -> Path:
 def read_idx(
     path: Path, magic: int, shape: tuple[int, ...], sha256: str | None = None
 ) -> np.ndarray:
-    """Return the unsigned bytes of a gzipped IDX file as an array of ``shape``.
+    """Return the unsigned bytes of the gzipped IDX file ``path``.
+
+    An array of ``shape``; ``magic`` is the number that the file must start with.
 
     Raises:
         FileNotFoundError: if there is no such file.

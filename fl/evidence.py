@@ -120,7 +120,7 @@ class Verdict:
 
 
 def claim(id: str, *, statement: str, source: str, control: str) -> Callable:
-    """Register the decorated function ``(scale, broken, block) -> Evidence``.
+    """Return a decorator for a function ``(scale, broken, block) -> Evidence``.
 
     Args:
         id: its name, ``topic.name``; the same function may be defined again.
@@ -181,7 +181,7 @@ def verify_all(
 
 
 def verdict(claim: Claim, scale: Scale, block: int) -> Verdict:
-    """Evaluate one claim and its control at a scale, on a block of seeds.
+    """Return the verdict on ``claim`` at a ``scale``, on a ``block`` of seeds.
 
     Raises:
         ValueError: if the control is not the same check.

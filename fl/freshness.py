@@ -60,12 +60,12 @@ def _differs(module: types.ModuleType, path: Path) -> bool:
 
 
 def same_code(first: types.CodeType, second: types.CodeType) -> bool:
-    """Tell whether two code objects do the same; docstrings and lines do not count."""
+    """Return whether ``first`` and ``second`` do the same, whatever their docstrings."""
     return list(instructions(first)) == list(instructions(second))
 
 
 def nested(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Yield a code object and all those inside it."""
+    """Yield the code object ``code`` and all those inside it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -73,7 +73,7 @@ def nested(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def instructions(code: types.CodeType) -> Iterator[str]:
-    """Yield what a code object does: its instructions and those of inner functions."""
+    """Yield what ``code`` does: its instructions and those of inner functions."""
     for part in nested(code):
         yield f"{part.co_name} {part.co_varnames} {part.co_exceptiontable}"
         for step in dis.get_instructions(part):

@@ -61,7 +61,7 @@ class Key:
             self._hash.update(b"%d:" % len(raw) + raw)
 
     def meets(self, thing) -> bool:
-        """Tell whether ``thing`` is met for the first time: what names itself ends."""
+        """Return whether ``thing`` is met for the first time: what names itself ends."""
         if any(thing is known for known in self._met):
             return False
         self._met.append(thing)
@@ -142,7 +142,7 @@ def function_key(function: Callable) -> Key:
 
 
 def function_name(function: Callable) -> str:
-    """Return the dotted name of a function, or of the one that a partial is made of."""
+    """Return the dotted name of ``function``, or of what a partial is made of."""
     plain = function.func if isinstance(function, partial) else function
     name = getattr(plain, "__qualname__", type(plain).__qualname__)
     return f"{getattr(plain, '__module__', None)}.{name}"

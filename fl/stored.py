@@ -23,8 +23,12 @@ RUNS: dict[str, Callable[[str], "xr.Dataset"]] = {}
 
 
 def stored(name: str) -> Callable:
-    """Register the decorated function ``scale -> Dataset`` (with a ``seed`` coordinate)
-    as the stored run ``name``.
+    """Return a decorator that makes ``scale -> Dataset`` the stored run ``name``.
+
+    The data set must have a ``seed`` coordinate.
+
+    Raises:
+        ValueError: if there is a run of that name.
     """
 
     def register(function: Callable) -> Callable:
@@ -37,7 +41,7 @@ def stored(name: str) -> Callable:
 
 
 def make(name: str, scale: str, folder: Path = FOLDER) -> Path:
-    """Run ``name`` at ``scale`` and store it; return the file.
+    """Run ``name`` at ``scale`` and store it in ``folder``; return the file.
 
     Raises:
         ValueError: for an unknown name.
@@ -75,7 +79,7 @@ def make(name: str, scale: str, folder: Path = FOLDER) -> Path:
 
 
 def read(name: str, folder: Path = FOLDER) -> "xr.Dataset":
-    """Return the stored run ``name``.
+    """Return the stored run ``name``, read from ``folder``.
 
     Raises:
         FileNotFoundError: if it has not been made.

@@ -6,7 +6,6 @@ and read is asked of its kernel at the end. Outputs go into the cache that jupyt
 reads, so that the builder executes nothing.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -36,14 +35,14 @@ SETTINGS = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
 BEGIN = "from fl import reads\nreads.begin()"
-END = """
+END = f"""
 import json
 from jupyter_core.paths import jupyter_runtime_dir
 from pathlib import Path
 from fl import reads, store
-ignored = [store.cache_folder(), Path({build!r}), Path(jupyter_runtime_dir())]
+ignored = [store.cache_folder(), Path({str(BUILD)!r}), Path(jupyter_runtime_dir())]
 print(json.dumps(reads.end(ignored)))
-""".format(build=str(BUILD))
+"""
 
 
 def environment() -> dict[str, str]:
