@@ -156,7 +156,9 @@ def sampling_error(data: str = "digits", number: int = 1) -> float:
 
 @stored("ood")
 def table(scale, block=0) -> xr.Dataset:
-    """All methods on both data sets, ten seeds, trained to the same loss."""
+    """Return the runs of all methods on both data sets, ten seeds, trained to the same
+    loss; fewer at a smaller ``scale``, other seeds in another ``block``.
+    """
     grid = {
         "data": scales.at(
             scale, smoke=["digits"], book=["digits"], paper=list(PROTOCOLS)
@@ -169,9 +171,10 @@ def table(scale, block=0) -> xr.Dataset:
 
 @stored("ood_variants")
 def variants(scale, block=0) -> xr.Dataset:
-    """One thing changed at a time on the digits: length, coordinates, centring, cue,
-    amplitude of the patterns.
+    """Return runs with one thing changed at a time on the digits: length, coordinates,
+    centring, cue, amplitude of the patterns.
 
+    ``scale`` and ``block`` decide the seeds, and below ``paper`` all run `SOME`.
     Length and coordinates change for all methods, the rest for `SOME`; what did not run
     is NaN.
     """
@@ -185,7 +188,9 @@ def variants(scale, block=0) -> xr.Dataset:
 
 @stored("ood_settings")
 def settings(scale, block=0) -> xr.Dataset:
-    """Other hyper-parameters on the digits."""
+    """Return runs with other hyper-parameters on the digits; ``scale`` and ``block``
+    decide the seeds, and at ``smoke`` there is one setting.
+    """
     seeds = scales.seeds(scales.at(scale, smoke=1, book=5, paper=5), block)
     labels = list(SETTINGS)[: 1 if scale == "smoke" else None]
     parts = {}

@@ -14,7 +14,7 @@ A first layer W (h, d) sees Gaussian inputs of covariance S, with eigenvalues
 The *multiplier* is the least-squares ratio of update and gradient along :math:`u_k`;
 its slope in log-log coordinates is the exponent p, exact for updates :math:`G\,S^p`.
 All results are derived in chapter "effective_exponent"; a multiplier is known up to one
-common factor, the step size. In every function ``lam`` (d,) are the eigenvalues.
+common factor, the step size.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ MUON = (3.4445, -4.7750, 2.0315)  # the quintic of the published Newton-Schulz i
 
 def slope(lam, multiplier) -> float:
     r"""Return the exponent: the least-squares slope of log ``multiplier`` (d,) on
-    :math:`\log\lambda` (d,).
+    :math:`\log\lambda`, the logarithm of ``lam`` (d,).
 
     >>> round(slope([4.0, 2.0, 1.0], [0.5, 1.0, 2.0]), 6)
     -1.0
@@ -48,11 +48,14 @@ def slope(lam, multiplier) -> float:
 def second_moment(
     lam, signal: float, noise: float, batch: float = np.inf
 ) -> np.ndarray:
-    r"""Return :math:`\mathbb E g_k^2` (d,) for :math:`a=1` and
-    :math:`\lvert\Delta_k\rvert` = ``signal`` everywhere.
+    r"""Return :math:`\mathbb E g_k^2` (d,) for the eigenvalues ``lam`` (d,),
+    :math:`a=1` and :math:`\lvert\Delta_k\rvert` = ``signal`` everywhere.
 
     ``noise`` is :math:`\sigma^2`; ``batch`` = inf is the whole population, without
     label noise or sampling noise.
+
+    Raises:
+        ValueError: for a signal, noise or eigenvalue out of range, or a batch < 1.
     """
     lam = validate.positive("lam", lam)
     signal = validate.number("signal", signal, 0)
@@ -67,8 +70,11 @@ def damped(lam, damping: float, output: float = 1.0) -> np.ndarray:
     r"""Return :math:`1/(g\lambda+\delta)` (d,): K-FAC and the natural gradient of
     ``damping`` :math:`\delta`, ``output`` g is the other factor.
 
-    The local exponent is :math:`-g\lambda/(g\lambda+\delta)`: -1 well above
-    :math:`\delta/g`, 0 well below.
+    The eigenvalues are ``lam`` (d,). The local exponent is
+    :math:`-g\lambda/(g\lambda+\delta)`: -1 well above :math:`\delta/g`, 0 well below.
+
+    Raises:
+        ValueError: for an eigenvalue or ``output`` that is not > 0, or a damping < 0.
     """
     lam = validate.positive("lam", lam)
     output = validate.number("output", output, 0, open_low=True)
@@ -83,6 +89,9 @@ def normalised(moment) -> np.ndarray:
     With :math:`\mathbb E g_k^2` this is Adam on its axes, SOAP in any basis, and the
     polar factor of a wide layer. The noise part of the moment is proportional to
     :math:`\lambda`, its signal part to :math:`\lambda^2`: p = -1/2 and -1.
+
+    Raises:
+        ValueError: for a moment that is not > 0.
     """
     return validate.positive("moment", moment) ** -0.5
 
@@ -96,8 +105,11 @@ def averaged(
     The constant part passes whole. Of independent noise a ``window`` of L steps sees
     :math:`1-\frac1L\frac{\beta(1-\beta^L)}{1-\beta}`, the rest falls outside. In
     between the two parts count by their squares in the sum over the window, which are
-    as :math:`L\mu^2` to the variance; ``signal``, ``noise`` and ``batch`` as in
-    `second_moment`.
+    as :math:`L\mu^2` to the variance; ``lam`` (d,), ``signal``, ``noise`` and ``batch``
+    as in `second_moment`.
+
+    Raises:
+        ValueError: for a memory outside [0, 1], a window < 1, or a law out of range.
     """
     beta = validate.number("memory", memory, 0, 1)
     L = validate.count("window", window)
@@ -121,6 +133,9 @@ def hutchinson_square(S, batch: float = np.inf) -> np.ndarray:
     On the axes it is :math:`\lambda_r^2` while
     :math:`\lambda_r\gg\operatorname{tr}S/B`, and proportional to :math:`\lambda_r`
     below: there AdaHessian sees a square root of the curvature.
+
+    Raises:
+        ValueError: for an S that is not PSD, or a batch < 1.
     """
     S = validate.psd("S", S)
     share = _share(batch)
@@ -131,12 +146,16 @@ def hutchinson_square(S, batch: float = np.inf) -> np.ndarray:
 
 def clipped(lam, clip: float, spread) -> np.ndarray:
     r"""Return the multiplier (d,) of :math:`\mathrm{clip}(m/\lambda,\rho)` for Gaussian
-    m of standard deviation s = ``spread`` (d,), :math:`\rho` = ``clip``.
+    m of standard deviation s = ``spread`` (d,), :math:`\lambda` = ``lam`` (d,) and
+    :math:`\rho` = ``clip``.
 
     By Stein's identity it is :math:`\Pr(\lvert
     m\rvert<\rho\lambda)/\lambda=\operatorname{erf}(\rho\lambda/s\sqrt2)/\lambda`.
     Unclipped this is :math:`1/\lambda`; where nearly all is clipped it is
     :math:`\sqrt{2/\pi}\,\rho/s`, sign descent.
+
+    Raises:
+        ValueError: for an entry or clip that is not > 0, or shapes that do not fit.
     """
     lam = validate.positive("lam", lam)
     s = validate.positive("spread", spread, (len(lam),))
@@ -147,10 +166,13 @@ def clipped(lam, clip: float, spread) -> np.ndarray:
 
 def ascent(lam, rho: float, size: float) -> np.ndarray:
     r"""Return :math:`1+\rho\lambda/\lvert g\rvert` (d,): SAM of radius ``rho`` where
-    the loss is quadratic, ``size`` the gradient's norm.
+    the loss is quadratic with eigenvalues ``lam`` (d,), ``size`` the gradient's norm.
 
     The local exponent is :math:`x/(1+x)` with :math:`x=\rho\lambda/\lvert g\rvert`: 0
     while the gradient is large, and +1 as it vanishes.
+
+    Raises:
+        ValueError: for an eigenvalue or size that is not > 0, or a radius < 0.
     """
     lam = validate.positive("lam", lam)
     rho = validate.number("rho", rho, 0)
@@ -160,7 +182,7 @@ def ascent(lam, rho: float, size: float) -> np.ndarray:
 
 def polar(lam, fluctuation: float = 0.0) -> np.ndarray:
     r"""Return the multiplier (d,) of the polar factor of a noise gradient: that of
-    :math:`\mathbb E(G^\top G)^{1/2}`.
+    :math:`\mathbb E(G^\top G)^{1/2}` for the eigenvalues ``lam`` (d,).
 
     ``fluctuation`` :math:`\epsilon` is the relative variance of :math:`G^\top G`: 1/h
     for h independent rows of covariance S, 1/h + 1/B if they share one batch of B
@@ -168,6 +190,9 @@ def polar(lam, fluctuation: float = 0.0) -> np.ndarray:
 
     .. math:: \lambda_k^{-1/2}\Bigl[1-\frac{\epsilon}{2}\sum_l
               \frac{(1+1\{k=l\})\,\lambda_l}{(\sqrt{\lambda_k}+\sqrt{\lambda_l})^2}\Bigr].
+
+    Raises:
+        ValueError: for an eigenvalue that is not > 0, or a fluctuation outside [0, 1].
     """
     lam = validate.positive("lam", lam)
     epsilon = validate.number("fluctuation", fluctuation, 0, 1)
@@ -185,6 +210,9 @@ def newton_schulz(moment) -> np.ndarray:
     The values :math:`s_k=\sqrt{m_k/\sum m}` are sent to :math:`\phi(s)=as+bs^3+cs^5`
     five times; the multiplier is :math:`\phi^{(5)}(s_k)/s_k`, within a third of the
     polar factor's :math:`1/s_k`.
+
+    Raises:
+        ValueError: for a moment that is not > 0.
     """
     moment = validate.positive("moment", moment)
     s = start = np.sqrt(moment / moment.sum())
@@ -196,7 +224,8 @@ def newton_schulz(moment) -> np.ndarray:
 
 def two_sided(lam, width: int, memory: float, momentum: float) -> np.ndarray:
     r"""Return the multiplier (d,) of Shampoo, exponents -1/4, on noise gradients with h
-    = ``width`` rows; ``memory`` :math:`\beta`, ``momentum`` :math:`\mu`.
+    = ``width`` rows; ``memory`` :math:`\beta`, ``momentum`` :math:`\mu`; the
+    eigenvalues are ``lam`` (d,).
 
     The right factor gives :math:`\lambda^{-1/4}`. The left factor holds the gradient of
     age s with the weight :math:`w_s=(1-\beta)\beta^s`, and the rest, many independent
@@ -208,6 +237,9 @@ def two_sided(lam, width: int, memory: float, momentum: float) -> np.ndarray:
     Long memory, :math:`h(1-\beta)\to0`: p = -1/4. No memory: :math:`\lambda^{-1/2}`,
     the polar factor. In between it is leading order in h over the number of independent
     directions that the left factor averages.
+
+    Raises:
+        ValueError: for an eigenvalue <= 0, a width < 1, or a memory outside [0, 1].
     """
     lam = validate.positive("lam", lam)
     beta = validate.number("memory", memory, 0, 1)
@@ -230,6 +262,9 @@ def matrix_gain(gram, seen, function) -> np.ndarray:
     :math:`f(\Gamma)`. The multiplier is :math:`(f(\Gamma)C)_{kk}/C_{kk}` with C =
     ``seen``: a power of :math:`\lambda_k` only if the eigenvectors of :math:`\Gamma`
     are the axes.
+
+    Raises:
+        ValueError: for a matrix that is not PSD.
     """
     gram = validate.psd("gram", gram)
     C = validate.psd("seen", seen)
@@ -245,6 +280,9 @@ def turned(diagonal, U) -> np.ndarray:
     It is :math:`u_k^\top Du_k=\sum_rU_{rk}^2D_r` for gradients whose covariance has the
     eigenvectors :math:`u_k`: an average over coordinates that levels the multipliers,
     whatever D is.
+
+    Raises:
+        ValueError: for an entry that is not > 0, or shapes that do not fit.
     """
     D = validate.positive("diagonal", diagonal)
     U = validate.array("U", U, (len(D), len(D)))

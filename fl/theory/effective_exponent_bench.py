@@ -67,8 +67,11 @@ MULTIPLIERS = {
 
 
 def multiplier(lam, case, U=None) -> np.ndarray:
-    """Return the derived multiplier (d,) of a ``case`` along the eigenvectors, the
-    columns of ``U`` (d, d), where its setting is rotated; the coordinate axes if not.
+    """Return the derived multiplier (d,) of a ``case`` for the eigenvalues ``lam`` (d,)
+    along the eigenvectors.
+
+    These are the columns of ``U`` (d, d) where the setting is rotated, else the
+    coordinate axes.
 
     Raises:
         ValueError: for an optimizer without a derived multiplier, or no eigenvectors
