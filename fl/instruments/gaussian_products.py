@@ -16,11 +16,9 @@ from fl import validate
 CLOSED = ("erf", "relu")
 
 
-def product_mean(
-    f: tuple[str, float], g: tuple[str, float], U: Tensor, V: Tensor
-) -> Tensor:
+def product_mean(f: tuple, g: tuple, U: Tensor, V: Tensor) -> Tensor:
     r"""Return :math:`\mathbb E[f(u_i^\top x)\,g(v_j^\top x)]`, shape (k, l), for the
-    columns of U (d, k) and V (d, l).
+    columns of ``U`` (d, k) and ``V`` (d, l).
 
     ``f`` and ``g`` are centred links ``(name, tau)``. For odd f and ReLU g only the
     linear half of the ReLU counts.
@@ -32,34 +30,33 @@ def product_mean(
     for name in (f_name, g_name):
         validate.choice("link", name, CLOSED)
     dot = f_tau * g_tau * (U.T @ V)
-    p, q = f_tau * U.norm(dim=0)[:, None], g_tau * V.norm(dim=0)[None, :]
+    p = f_tau * U.norm(dim=0)[:, None]
+    q = g_tau * V.norm(dim=0)
     if f_name == g_name == "erf":
-        return (
-            2
-            / math.pi
-            * torch.asin(2 * dot / torch.sqrt((1 + 2 * p**2) * (1 + 2 * q**2)))
-        )
+        lengths = torch.sqrt((1 + 2 * p**2) * (1 + 2 * q**2))
+        return 2 / math.pi * torch.asin(2 * dot / lengths)
     if f_name == g_name == "relu":
         angle = torch.acos((dot / (p * q)).clamp(-1, 1))
-        raw = (p * q * torch.sin(angle) + dot * (math.pi - angle)) / (2 * math.pi)
+        raw = p * q * torch.sin(angle) + dot * (math.pi - angle)
         # each link has its mean at a unit vector taken off: (relu - cf)(relu - cg)
-        return raw - (f_tau * q + g_tau * p - f_tau * g_tau) / (2 * math.pi)
+        means = f_tau * q + g_tau * p - f_tau * g_tau
+        return (raw - means) / (2 * math.pi)
     odd = p if f_name == "erf" else q
     return dot / torch.sqrt(math.pi * (1 + 2 * odd**2))
 
 
-def population(
-    student: tuple[str, float], teacher: tuple[str, float], W: Tensor, beta: Tensor
-) -> tuple[Tensor, Tensor, float]:
-    r"""Return E[s s'] (N, N), E[s f*] (N,), E f*^2 for features s = student(W'x), W (d,
-    N), and f* = teacher(beta'x).
+def population(student: tuple, teacher: tuple, W: Tensor, beta: Tensor) -> tuple:
+    r"""Return E[s s'] (N, N), E[s f*] (N,), E f*^2 for features s = student(W'x) and f*
+    = teacher(beta'x).
+
+    ``student`` and ``teacher`` are centred links ``(name, tau)``; ``W`` is (d, N),
+    ``beta`` (d,).
 
     Raises:
         ValueError: for a link without closed form.
     """
     b = beta[:, None]
-    covariance, cross = (
-        product_mean(student, student, W, W),
-        product_mean(student, teacher, W, b),
-    )
-    return covariance, cross[:, 0], float(product_mean(teacher, teacher, b, b))
+    covariance = product_mean(student, student, W, W)
+    cross = product_mean(student, teacher, W, b)[:, 0]
+    energy = product_mean(teacher, teacher, b, b)
+    return covariance, cross, float(energy)
