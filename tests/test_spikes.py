@@ -313,9 +313,7 @@ def test_ridge_is_the_minimiser():
     w = streamed_ridge.ridge(equations, 0.3).requires_grad_()
     loss = ((y - torch.erf(X) @ w) ** 2).mean() + 0.3 * w @ w
     (gradient,) = torch.autograd.grad(loss, w)
-    assert gradient.abs().max() < 1e-12 and equations.energy == pytest.approx(
-        float(y @ y) / len(y)
-    )
+    assert gradient.abs().max() < 1e-12
     assert torch.equal(
         equations.gram, streamed_ridge.normal_equations(sample, torch.erf).gram
     )  # ridge leaves it alone

@@ -11,11 +11,12 @@ from fl.theory import spikes as theory
 
 
 def worst(gaps: xr.DataArray, tolerance: float, reason: str, sizes: dict) -> Evidence:
-    """Hold the mean of ``gaps`` over seeds against 0 in its worst cell, up to
-    ``tolerance`` for ``reason``, at ``sizes``.
+    """Return the evidence that the mean of ``gaps`` over seeds is 0 in its worst cell,
+    up to ``tolerance`` for ``reason``, at ``sizes``.
     """
     cells = abs(gaps.mean("seed"))
-    _, (measured, error) = worst_cell(cells, standard_error(gaps))
+    errors = standard_error(gaps)
+    _, (measured, error) = worst_cell(cells, errors)
     return Evidence(0, measured, tolerance, reason, error, sizes=sizes)
 
 
@@ -44,13 +45,12 @@ def rank_one(scale, broken, block):
 )
 def frobenius(scale, broken, block):
     """Compare the relative Frobenius error of four pairs with its limit."""
-    shifted = {"pairs": [(study.RELU, study.RELU)], "offset": 0.4}
-    runs = study.remainders(scale, block, **shifted if broken else {})
-    pairs = [theory.pair(*links) for links in runs.pairs]
-    limits = [theory.frobenius_limit(pair, 2.0) for pair in pairs]
-    gaps = runs.frobenius / xr.DataArray(limits, dims="pair") - 1
+    shifted = {"pairs": [study.RELUS], "offset": 0.4} if broken else {}
+    runs = study.remainders(scale, block, **shifted)
+    limits = [theory.frobenius_limit(theory.pair(**links), 2.0) for links in runs.pairs]
+    ratio = runs.frobenius / xr.DataArray(limits, dims="pair")
     reason = "relative, worst pair: standard error and a bias of order 1/d"
-    return worst(gaps, 0.04, reason, runs.attrs)
+    return worst(ratio - 1, 0.04, reason, runs.attrs)
 
 
 @claim(
@@ -85,10 +85,11 @@ def location(scale, broken, block):
 def alignment(scale, broken, block):
     """Compare <u1, beta*>^2 and <v1, a>^2 with their limits at realised strengths."""
     runs = study.spikes(scale, block).sel(multiple=[2.0, 3.0])
-    kept = 1.0 if broken else (runs.theta1 / runs.theta2) ** 2
-    left = runs.u_beta - kept * theory.left_overlap(runs.theta2, runs.psi2)
-    right = runs.v_a - theory.right_overlap(runs.theta2, runs.psi2)
-    gaps = xr.concat([left, right], "vector")
+    theta2, psi2 = runs.theta2, runs.psi2
+    kept = 1.0 if broken else (runs.theta1 / theta2) ** 2
+    left = kept * theory.left_overlap(theta2, psi2)
+    right = theory.right_overlap(theta2, psi2)
+    gaps = xr.concat([runs.u_beta - left, runs.v_a - right], "vector")
     reason = "worst of twelve cells: standard error and the 1/sqrt(N) bias"
     return worst(gaps, 0.06, reason, runs.attrs)
 
@@ -104,11 +105,14 @@ def below_threshold(scale, broken, block):
     """Take the worse of the relative gap of s1 to the edge and the overlap, at half the
     threshold.
     """
-    runs = study.spikes(scale, block).sel(multiple=2.0 if broken else 0.5)
+    multiple = 2.0 if broken else 0.5
+    runs = study.spikes(scale, block).sel(multiple=multiple)
     edge = theory.location(0.0, runs.psi2)
-    gaps = xr.concat([abs(runs.s1 / edge - 1), runs.u_beta], "quantity")
+    gap = abs(runs.s1 / edge - 1)
+    gaps = xr.concat([gap, runs.u_beta], "quantity")
     reason = "the edge is reached from below like d^(-2/3), the overlap falls like 1/d"
-    return worst(gaps, 0.03, reason, runs.attrs | {"eta/eta_c": runs.multiple.item()})
+    sizes = runs.attrs | {"eta/eta_c": multiple}
+    return worst(gaps, 0.03, reason, sizes)
 
 
 @claim(
@@ -125,8 +129,10 @@ def kernel_outlier(scale, broken, block):
     """
     runs = study.kernels(scale, block)
     strength = runs.theta1 if broken else runs.theta2
-    theta, psi1 = (side.values for side in xr.broadcast(strength, runs.psi1))
-    place, overlap = theory.kernel_outlier(theory.pair(), psi1, 1.0, theta)
+    theta, psi1 = xr.broadcast(strength, runs.psi1)
+    place, overlap = theory.kernel_outlier(
+        theory.pair(), psi1.values, 1.0, theta.values
+    )
     gaps = [(runs.outlier / place - 1) / 0.06, (runs.overlap - overlap) / 0.04]
     reason = (
         "units of 6 % in location and 0.04 in overlap: a bias of order 1/sqrt(d) and "

@@ -34,7 +34,8 @@ def normal(shape: tuple, *seed: int) -> Tensor:
     """Return standard normal numbers of ``shape`` on `device`; a function of the whole
     numbers ``seed``, the same on every device.
     """
-    return drawn(np.random.default_rng(seed), *shape)
+    rng = np.random.default_rng(seed)
+    return drawn(rng, *shape)
 
 
 def drawn(rng: np.random.Generator, *shape: int) -> Tensor:
@@ -81,11 +82,10 @@ class Samples:
 
 
 class NormalEquations(NamedTuple):
-    """``gram`` = S'S/n (N, N), ``moment`` = S'y/n (N,), and ``energy`` = y'y/n."""
+    """``gram`` = S'S/n (N, N) and ``moment`` = S'y/n (N,)."""
 
     gram: Tensor
     moment: Tensor
-    energy: float
 
 
 def normal_equations(sample: Iterable, features: Callable) -> NormalEquations:
@@ -98,7 +98,7 @@ def normal_equations(sample: Iterable, features: Callable) -> NormalEquations:
     Raises:
         ValueError: if the sample is empty.
     """
-    n, gram, moment, energy = 0, None, None, 0.0
+    n, gram, moment = 0, None, None
     for X, y in sample:
         S = features(X)
         if gram is None:
@@ -106,17 +106,16 @@ def normal_equations(sample: Iterable, features: Callable) -> NormalEquations:
             gram, moment = S.new_zeros(width, width), S.new_zeros(width)
         gram.addmm_(S.T, S)  # in place: one N x N matrix is all that is held
         moment.addmv_(S.T, y)
-        energy += float(y @ y)
         n += len(y)
     validate.count("number of rows in sample", n)
-    return NormalEquations(gram.div_(n), moment.div_(n), energy / n)
+    return NormalEquations(gram.div_(n), moment.div_(n))
 
 
 def ridge(equations: NormalEquations, penalty: float) -> Tensor:
     r"""Return :math:`(S^\top S/n+\lambda I)^{-1}S^\top y/n`, shape (N,), by one
     Cholesky factor of the ``equations`` with the penalty :math:`\lambda`.
 
-    >>> e = NormalEquations(torch.eye(2), torch.tensor([2.0, 4.0]), 1.0)
+    >>> e = NormalEquations(torch.eye(2), torch.tensor([2.0, 4.0]))
     >>> ridge(e, 1.0).tolist()
     [1.0, 2.0]
 
@@ -127,7 +126,8 @@ def ridge(equations: NormalEquations, penalty: float) -> Tensor:
     shifted = equations.gram.clone()
     shifted.diagonal().add_(penalty)
     factor = torch.linalg.cholesky(shifted, out=shifted)
-    return torch.cholesky_solve(equations.moment[:, None], factor)[:, 0]
+    moment = equations.moment[:, None]
+    return torch.cholesky_solve(moment, factor)[:, 0]
 
 
 def quadratic_risk(
@@ -139,5 +139,6 @@ def quadratic_risk(
     ``weights`` is w (N,), ``covariance`` = E[s s'] (N, N), ``cross`` = E[s f*] (N,),
     ``energy`` = E f*^2.
     """
-    fitted = covariance @ weights
-    return float(energy - 2 * cross @ weights + weights @ fitted)
+    explained = 2 * cross @ weights
+    fitted = weights @ covariance @ weights
+    return float(energy - explained + fitted)

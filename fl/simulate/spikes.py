@@ -73,7 +73,11 @@ class Setting:
         """Return a sample of n rows, drawn by the whole numbers ``seed``."""
         teacher = centred(*self.teacher).f
         return streamed_ridge.Samples(
-            self.n, self.beta, lambda u: teacher(u) + self.offset, self.noise, seed
+            self.n,
+            self.beta,
+            lambda u: teacher(u) + self.offset,
+            self.noise,
+            seed,
         )
 
 
@@ -97,9 +101,11 @@ class FirstStep(NamedTuple):
         """Return ``theta2``, the norm of the rank-one part after a step ``eta`` as this
         draw has it, and ``theta1``, its component along beta*.
         """
-        gain = eta * self.mu1 * float(self.a.norm())
-        along, length = self.signal[0], self.signal.norm()
-        return {"theta1": gain * float(along), "theta2": gain * float(length)}
+        gain = eta * self.mu1 * self.a.norm()
+        return {
+            "theta1": float(gain * self.signal[0]),
+            "theta2": float(gain * self.signal.norm()),
+        }
 
 
 def first_step(
@@ -120,20 +126,26 @@ def first_step(
         ValueError: for unknown ``labels``.
     """
     validate.choice("labels", labels, ("true", "shuffled"))
-    d, width, link = setting.d, setting.width, centred(*setting.student)
-    W0 = streamed_ridge.normal((d, width), seed, FIRST_LAYER) / d**0.5
-    a = streamed_ridge.normal((width,), seed, SECOND_LAYER) / width**0.5
+    d, n, width = setting.d, setting.n, setting.width
+    link = centred(*setting.student)
+    W0 = streamed_ridge.normal((d, width), seed, FIRST_LAYER)
+    W0 /= d**0.5
+    a = streamed_ridge.normal((width,), seed, SECOND_LAYER)
+    a /= width**0.5
     readout = a / width**0.5
-    G0, signal = torch.zeros_like(W0), torch.zeros_like(W0[:, 0])
+    G0 = torch.zeros_like(W0)
+    signal = torch.zeros_like(W0[:, 0])
     for X, y in setting.sample(seed, FIRST_SAMPLE):
         if labels == "shuffled":
             y = y.roll(1)
         Z = X @ W0
-        residual = y - link.f(Z) @ readout if output else y
-        backward = torch.outer(residual, readout) * link.slope(Z)
-        G0.addmm_(X.T, backward)
+        residual = y
+        if output:
+            residual = y - link.f(Z) @ readout
+        backward = torch.outer(residual, readout)
+        G0.addmm_(X.T, backward * link.slope(Z))
         signal.addmv_(X.T, y)
-    return FirstStep(W0, a, G0 / setting.n, signal / setting.n, link.linear)
+    return FirstStep(W0, a, G0 / n, signal / n, link.linear)
 
 
 def rank_one_error(seed: int, **sizes) -> dict:
@@ -143,10 +155,11 @@ def rank_one_error(seed: int, **sizes) -> dict:
     step = first_step(Setting(**sizes), seed)
     A = step.mu1 * torch.outer(step.signal, step.a)
     A /= len(step.a) ** 0.5
-    remainder = step.G0 - A
     size = float(A.norm())  # rank one: both norms of A are the same number
-    operator = leading(remainder.T)[0] / size
-    return {"operator": operator, "frobenius": float(remainder.norm()) / size}
+    remainder = (step.G0 - A) / size
+    operator, _ = leading(remainder.T)
+    frobenius = float(remainder.norm())
+    return {"operator": operator, "frobenius": frobenius}
 
 
 def spike(seed: int, eta: float, output: bool = True, **sizes) -> dict:
@@ -166,15 +179,20 @@ def spike(seed: int, eta: float, output: bool = True, **sizes) -> dict:
     step = first_step(Setting(**sizes), seed, output=output)
     W1 = step.weights(eta)
     s1, v1 = leading(W1)
-    u_beta = float(W1[0] @ v1) / s1  # u1 = W1 v1 / s1
-    v_a = float(step.a @ v1 / step.a.norm())
-    triple = {"s1": s1, "u_beta": u_beta**2, "v_a": v_a**2}
+    along = W1[0] @ v1 / s1  # u1 = W1 v1 / s1
+    same = step.a @ v1 / step.a.norm()
+    triple = {
+        "s1": s1,
+        "u_beta": float(along**2),
+        "v_a": float(same**2),
+    }
     return triple | step.strengths(eta)
 
 
 def leading(W: Tensor) -> tuple:
     """Return the largest singular value of ``W`` (d, N) and its right vector (N,)."""
-    gram = (W.T @ W).cpu().numpy()
+    gram = (W.T @ W).numpy(force=True)
     last = len(gram) - 1
-    values, vectors = linalg.eigh(gram, subset_by_index=[last, last])
-    return float(values[0]) ** 0.5, torch.from_numpy(vectors[:, 0]).to(W)
+    (square,), vectors = linalg.eigh(gram, subset_by_index=[last, last])
+    vector = torch.from_numpy(vectors[:, 0])
+    return float(square**0.5), vector.to(W)

@@ -3,8 +3,6 @@ stepped weights, its exact risk, and what the features see of the spike.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import xarray as xr
@@ -13,7 +11,7 @@ from torch import Tensor
 from fl import validate
 from fl.instruments import streamed_ridge
 from fl.instruments.gaussian_products import population
-from fl.instruments.torch_links import TorchLink, centred
+from fl.instruments.torch_links import centred
 from fl.simulate.spikes import (
     FIRST_SAMPLE,
     SECOND_SAMPLE,
@@ -26,65 +24,46 @@ FEATURES = ("network", "gaussian", "linear")
 FEATURE_NOISE = 1000  # stream, and those after it: the noise of Gaussian features
 
 
-@dataclass(frozen=True, eq=False)
 class Student:
     """The features that ridge gets from a first layer, and their exact moments.
 
     Attributes:
-        setting: sizes and links.
         W: (d, N), the first layer.
-        kind: ``network``: sigma(W'x); ``gaussian``: mu1 W'x + mu_perp z with fresh z;
-            ``linear``: z left out.
-
-    Raises:
-        ValueError: for an unknown kind.
+        link: centred link ``(name, tau)`` that acts on W'x.
+        rest: size of the independent noise z that is added to it.
+        moments: E[s s'] (N, N), E[s f*] (N,) and E f*^2.
     """
 
-    setting: Setting
-    W: Tensor
-    kind: str = "network"
+    def __init__(self, setting: Setting, W: Tensor, kind: str = "network"):
+        """Take the links of ``setting``, the first layer ``W`` (d, N), and the ``kind``
+        of features.
 
-    def __post_init__(self):
-        validate.choice("features", self.kind, FEATURES)
+        ``network``: sigma(W'x); ``gaussian``: mu1 W'x + mu_perp z with fresh z;
+        ``linear``: z left out.
 
-    @cached_property
-    def link(self) -> TorchLink:
-        """The student's link."""
-        return centred(*self.setting.student)
-
-    @property
-    def rest(self) -> float:
-        """Size of z: mu_perp, or 0 where it is left out."""
-        return self.link.rest if self.kind == "gaussian" else 0.0
+        Raises:
+            ValueError: for an unknown kind, or a link without closed moments.
+        """
+        exact = centred(*setting.student)
+        equivalent = ("linear", exact.linear)
+        network = validate.choice("features", kind, FEATURES) == "network"
+        self.W = W
+        self.link = setting.student if network else equivalent
+        self.rest = exact.rest if kind == "gaussian" else 0.0
+        self.moments = population(self.link, setting.teacher, W, setting.beta)
+        self.moments[0].diagonal().add_(self.rest**2)
 
     def features(self, *seed: int) -> Callable:
-        """Return the map (m, d) -> (m, N); ``seed`` draws the noise z of Gaussian
-        features.
-        """
-        rng = np.random.default_rng(seed)
+        """Return the map (m, d) -> (m, N); ``seed`` draws its noise z."""
+        rng, link = np.random.default_rng(seed), centred(*self.link)
 
         def of(X: Tensor) -> Tensor:
-            Z = X @ self.W
-            if self.kind == "network":
-                return self.link.f(Z)
-            z = streamed_ridge.drawn(rng, *Z.shape)
-            return self.link.linear * Z + self.rest * z
+            S = link.f(X @ self.W)
+            if self.rest:
+                S += self.rest * streamed_ridge.drawn(rng, *S.shape)
+            return S
 
         return of
-
-    @cached_property
-    def moments(self) -> tuple:
-        """E[s s'] (N, N), E[s f*] (N,) and E f*^2; only for links that have them in
-        closed form.
-        """
-        student, teacher = self.setting.student, self.setting.teacher
-        exact = population(student, teacher, self.W, self.setting.beta)
-        if self.kind == "network":
-            return exact
-        covariance = self.link.linear**2 * self.W.T @ self.W
-        covariance.diagonal().add_(self.rest**2)
-        cross = self.link.linear * centred(*teacher).linear * self.W[0]
-        return covariance, cross, exact[2]
 
     def risks(self, sample: Iterable, penalties: Iterable, *seed: int) -> list:
         """Return the exact population risk of ridge on ``sample`` for each of
@@ -156,9 +135,9 @@ def first_layer(seed: int, eta: float, penalty: float, draws: int, **sizes) -> d
     step = first_step(setting, seed)
     fresh = risk(seed, eta, (penalty,), draws=draws, **sizes).fresh
     return {
-        "W": (("input", "neuron"), step.weights(eta).cpu().numpy()),
-        "signal": ("input", step.signal.cpu().numpy()),
-        "beta": ("input", setting.beta.cpu().numpy()),
+        "W": (("input", "neuron"), step.weights(eta).numpy(force=True)),
+        "signal": ("input", step.signal.numpy(force=True)),
+        "beta": ("input", setting.beta.numpy(force=True)),
         "fresh": ("draw", fresh.values[0]),
     }
 
@@ -177,5 +156,6 @@ def kernel(seed: int, eta: float, **sizes) -> dict:
     features = Student(setting, W1).features()
     equations = streamed_ridge.normal_equations(sample, features)
     outlier, top = leading(equations.gram)
-    overlap = float(top @ leading(W1)[1]) ** 2
+    _, v1 = leading(W1)
+    overlap = float(top @ v1) ** 2
     return {"outlier": outlier, "overlap": overlap} | step.strengths(eta)

@@ -14,13 +14,15 @@ from fl.sweep import sweep
 from fl.theory import spikes as theory
 
 ERF, ERF3, RELU = ("erf", 1.0), ("erf", 3.0), ("relu", 1.0)
-PAIRS = (  # student, teacher
-    (ERF, ERF3),
-    (RELU, ERF3),
-    (("tanh", 1.0), RELU),
-    (("softplus10", 0.1), RELU),
+PAIRS = (
+    {"student": ERF, "teacher": ERF3},
+    {"student": RELU, "teacher": ERF3},
+    {"student": ("tanh", 1.0), "teacher": RELU},
+    {"student": ("softplus10", 0.1), "teacher": RELU},
 )
-NEVER = ((ERF, RELU), (RELU, ERF3))  # pairs that no step takes below the floor
+RELUS = {"student": RELU, "teacher": RELU}
+# pairs that no step takes below the floor
+NEVER = ({"student": ERF, "teacher": RELU}, {"student": RELU, "teacher": ERF3})
 RATIO = {"psi1": 2.0, "psi2": 1.0}
 RATIOS = ((2.0, 1.0), (4.0, 0.5), (1.0, 2.0))  # psi1, psi2
 MULTIPLES = (0.5, 0.75, 1.5, 2.0, 3.0)  # steps in units of the threshold
@@ -47,7 +49,8 @@ def gradients(scale: Scale, block: int = 0) -> xr.Dataset:
 def exponents(values: xr.DataArray) -> xr.DataArray:
     """Return the exponent of ``values`` (d, seed) in d, fitted for every seed."""
     logs = np.log(values.assign_coords(d=np.log(values.d)))
-    return logs.polyfit("d", 1).polyfit_coefficients.sel(degree=1)
+    fit = logs.polyfit("d", 1).polyfit_coefficients
+    return fit.sel(degree=1)
 
 
 def remainders(
@@ -58,17 +61,14 @@ def remainders(
     Args:
         scale: sizes; ``smoke`` takes the first two pairs.
         block: of seeds.
-        pairs: student and teacher, each a link ``(name, tau)``.
+        pairs: ``student`` and ``teacher``, each a link ``(name, tau)``.
         offset: added to every label.
     """
     d, number = at(scale, smoke=(256, 6), book=(512, 6), paper=(1024, 8))
     pairs = pairs[: at(scale, smoke=2, book=4, paper=4)]
     fixed = {"d": d, "offset": offset, **RATIO}
     runs = [
-        _run(
-            rank_one_error, {}, number, block, student=student, teacher=teacher, **fixed
-        )
-        for student, teacher in pairs
+        _run(rank_one_error, {}, number, block, **links, **fixed) for links in pairs
     ]
     return _together(runs, "pair").assign_attrs(pairs=pairs)
 
@@ -83,15 +83,19 @@ def spikes(scale: Scale, block: int = 0) -> xr.Dataset:
         eta_c = theory.threshold(theory.pair(), psi1, psi2)
         etas = [float(multiple * eta_c) for multiple in MULTIPLES]
         run = _run(spike, {"eta": etas}, number, block, d=d, psi1=psi1, psi2=psi2)
-        run = run.assign_coords(multiple=("eta", list(MULTIPLES)))
-        run = run.assign_coords(psi2=psi2, width=psi2 * d)
+        run = run.assign_coords(
+            multiple=("eta", list(MULTIPLES)),
+            psi2=psi2,
+            width=psi2 * d,
+        )
         runs.append(run.swap_dims(eta="multiple"))
     return _together(runs, "ratio").assign_attrs(ratios=RATIOS)
 
 
 def finite_sizes(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return the leading singular triples (d, output, seed) at eta = 4 over doubled
-    ``d``, with f(X) in the residual and without it, for the seeds of ``block``.
+    ``d``, with f(X) in the residual and without it, for the seeds of ``block`` at
+    ``scale``.
     """
     dims, number = at(
         scale,
@@ -116,21 +120,18 @@ def kernels(scale: Scale, block: int = 0) -> xr.Dataset:
     return _together(runs, "cell").assign_attrs(cells=cells)
 
 
-def small_steps(
-    scale: Scale, block: int = 0, features: str = "network", labels: str = "true"
-) -> xr.Dataset:
+def small_steps(scale: Scale, block: int = 0, **kinds: str) -> xr.Dataset:
     """Return the ridge risk (eta, seed, penalty) after steps of order one.
 
     Args:
         scale: sizes.
         block: of seeds.
-        features: as in `fl.simulate.spikes_risk.risk`.
-        labels: of the first stage, the same.
+        kinds: ``features`` and ``labels`` of `fl.simulate.spikes_risk.risk`.
     """
     d, number = at(scale, smoke=(200, 8), book=(200, 24), paper=(800, 32))
-    kinds = {"features": features, "labels": labels}
     fixed = {"d": d, "penalties": PENALTIES, **RATIO, **kinds}
-    return _run(risk, {"eta": SMALL_STEPS}, number, block, **fixed).squeeze("draw")
+    run = _run(risk, {"eta": SMALL_STEPS}, number, block, **fixed)
+    return run.squeeze("draw")
 
 
 def biases(scale: Scale, block: int = 0) -> xr.Dataset:
@@ -147,9 +148,8 @@ def giant_steps(
     scale: Scale,
     block: int = 0,
     psi1: float = 10.0,
-    student: tuple = ERF,
-    teacher: tuple = ERF3,
     factor: float = 1,
+    **links: tuple,
 ) -> xr.Dataset:
     """Return the ridge risk (etabar, seed, draw) over ``etabar`` = eta / sqrt(N).
 
@@ -157,14 +157,12 @@ def giant_steps(
         scale: sizes.
         block: of seeds.
         psi1: samples per dimension.
-        student: link ``(name, tau)``.
-        teacher: the same.
         factor: multiplies d.
+        links: ``student`` and ``teacher``, each ``(name, tau)``.
     """
     d, number, draws = at(scale, smoke=(50, 2, 2), book=(100, 3, 6), paper=(400, 4, 6))
     d = int(factor * d)
     etas = [etabar * (2 * d) ** 0.5 for etabar in GIANT_STEPS]
-    links = {"student": student, "teacher": teacher}
     fixed = {"d": d, "psi1": psi1, "psi2": 2.0, "penalties": (PENALTY,), "draws": draws}
     run = _run(risk, {"eta": etas}, number, block, **links, **fixed)
     return (

@@ -57,9 +57,9 @@ def pair(
             teacher without linear part.
     """
     noise = validate.number("noise", noise, 0)
-    mu1, rest, slope_variance = _split("student", *student)
+    mu1, rest, slopes = _split("student", *student)
     mu1s, floor, _ = _split("teacher", *teacher)
-    return Pair(mu1, rest, slope_variance, mu1s, floor, noise)
+    return Pair(mu1, rest, slopes, mu1s, floor, noise)
 
 
 def _split(role: str, name: str, tau: float) -> tuple:
@@ -99,7 +99,8 @@ def strengths(pair: Pair, psi1, eta) -> tuple:
     :math:`\theta_2=\eta\mu_1\sqrt{\mu_{1*}^2+\mathbb Ey^2/\psi_1}`.
 
     ``theta2`` is the size of the rank-one part, ``theta1`` its component along the
-    teacher. ``psi1`` = n/d > 0 and the step sizes ``eta`` have any shapes.
+    teacher. ``pair`` holds the numbers of `Pair`; ``psi1`` = n/d > 0 and the step
+    sizes ``eta`` have any shapes.
     """
     sampling = pair.energy / _ratio("psi1", psi1)
     length = np.sqrt(pair.mu1s**2 + sampling)
@@ -109,7 +110,10 @@ def strengths(pair: Pair, psi1, eta) -> tuple:
 
 def threshold(pair: Pair, psi1, psi2):
     r"""Return the step size :math:`\eta_c` at which :math:`\theta_2=\psi_2^{1/4}`;
-    ``psi1`` = n/d and ``psi2`` = N/d, both > 0.
+    ``pair`` holds the numbers of `Pair`, ``psi1`` = n/d and ``psi2`` = N/d are > 0.
+
+    >>> round(float(threshold(pair(), 2.0, 1.0)), 3)
+    1.532
     """
     _, theta2 = strengths(pair, psi1, 1.0)
     return _ratio("psi2", psi2) ** 0.25 / theta2
@@ -214,10 +218,11 @@ def stieltjes(s, psi2) -> tuple:
     square = np.maximum(b**2 + 4 * s, 0)
     root = np.copysign(np.sqrt(square), s)
     # on each side the form without cancellation
+    same = b * s >= 0
     with np.errstate(divide="ignore", invalid="ignore"):
         near = (root - b) / (2 * s)
         far = 2 / (b + root)
-        m = np.where(b * s >= 0, far, near)
+    m = np.where(same, far, near)
     slope = -m * (m + 1) / root
     return m, slope
 
@@ -253,14 +258,15 @@ def kernel_outlier(pair: Pair, psi1, psi2: float, theta2) -> tuple:
     edge = 1 + np.sqrt(psi2)
     out = s1 > edge
     square = np.where(out, s1, 2 * edge) ** 2
-    ratio = square + pair.rest / pair.mu1**2
+    size = pair.mu1**2
+    ratio = square + pair.rest / size
     mt, slope = companion(-square, psi2)
     first = ratio * mt
     kept = 1 - share * (1 + first)
     curved = ratio**2 * slope
     derivative = 1 - share * (1 + 2 * first - curved)
     seen = out & (derivative > 0)
-    place = np.where(seen, pair.mu1**2 * ratio * kept, np.nan)
+    place = np.where(seen, size * ratio * kept, np.nan)
     overlap = np.where(seen, derivative / kept, np.nan)
     return place, overlap
 

@@ -40,16 +40,17 @@ def resolvent_risk(C, h, e, shares, n: int, penalty: float, noise: float) -> flo
         ValueError: for wrong shapes, or a penalty not > 0.
         RuntimeError: if the fixed point is not reached in 10,000 iterations.
     """
-    C, h, shares = np.asarray(C), np.asarray(h), np.asarray(shares)
+    C, h, shares = map(np.asarray, (C, h, shares))
     Q, delta = _fixed_point(C, shares, n, penalty)
     damped = shares / (1 + delta)
     w = Q @ (damped @ h)
     fitted = C @ w @ w
-    bias = e - 2 * h @ w + fitted
+    bias = e - 2 * (h @ w) + fitted
     QC = Q @ C
-    traces = np.tensordot(QC, QC, axes=([1, 2], [2, 1]))
+    traces = np.einsum("gij,kji->gk", QC, QC, optimize=True)
     spread = traces * damped / (n * (1 + delta))
-    errors = np.linalg.solve(np.eye(len(C)) - spread, bias)
+    system = np.eye(len(C)) - spread
+    errors = np.linalg.solve(system, bias)
     return float(shares @ errors - noise)
 
 
@@ -57,14 +58,13 @@ def _fixed_point(C, shares, n: int, penalty: float) -> tuple:
     """Return ``Q`` (N, N) and ``delta`` (g,) of `resolvent_risk`."""
     n = validate.count("n", n)
     penalty = validate.number("penalty", penalty, 0, open_low=True)
-    flat = C.reshape(len(C), -1)
     ridge = penalty * np.eye(C.shape[1])
     delta = np.zeros(len(C))
     for _ in range(10_000):
-        mean = (shares / (1 + delta)) @ flat
-        Q = np.linalg.inv(mean.reshape(ridge.shape) + ridge)
+        mean = np.tensordot(shares / (1 + delta), C, 1)
+        Q = np.linalg.inv(mean + ridge)
         previous = delta
-        delta = flat @ Q.ravel() / n
+        delta = np.tensordot(C, Q, 2) / n
         change = np.abs(delta - previous).max()
         if change <= 1e-10 * delta.max():
             return Q, delta
@@ -90,6 +90,9 @@ def plain_risk(
         penalty: lambda > 0.
         noise: variance of the label noise.
         tau: scale of the teacher.
+
+    Raises:
+        ValueError: for wrong shapes.
     """
     W = validate.array("W", W, ("d", "N"))
     beta = validate.array("beta", beta, (len(W),))
@@ -98,7 +101,8 @@ def plain_risk(
     C = _erf_product(W.T @ W, squares[:, None], squares)
     h = _erf_product(tau * W.T @ beta, squares, top)
     e = _erf_product(top, top, top) + noise
-    return resolvent_risk(C[None], h[None], [e], [1.0], n, penalty, noise)
+    groups = C[None], h[None], [e], [1.0]
+    return resolvent_risk(*groups, n, penalty, noise)
 
 
 def conditional_risk(
@@ -131,35 +135,35 @@ def conditional_risk(
         ValueError: for wrong shapes or a zero direction.
     """
     W = validate.array("W", W, ("d", "N"))
-    d, N = W.shape
-    beta = validate.array("beta", beta, (d,))
-    b = validate.array("direction", direction, (d,))
+    beta = validate.array("beta", beta, (len(W),))
+    b = validate.array("direction", direction, (len(W),))
     if not b.any():
         raise ValueError("direction is zero: must have a non-zero entry")
     b = b / np.linalg.norm(b)
     points = validate.count("points", points, minimum=2)
     u = np.linspace(-4.5, 4.5, points)[:, None]
-    shares = np.exp(-(u[:, 0] ** 2) / 2)
+    density = np.exp(-(u[:, 0] ** 2) / 2)
+    shares = density / density.sum()
 
     c = W.T @ b
     rest = W - np.outer(b, c)
     gram = rest.T @ rest
     lengths = np.sqrt(np.diag(gram))
     mean, slope, square = _erf_moments(u * c, lengths)
-    C = mean[:, :, None] * mean[:, None, :]
-    C += slope[:, :, None] * gram * slope[:, None, :]
-    index = np.arange(N)
-    C[:, index, index] = square
+    C = np.einsum("gi,gj->gij", mean, mean)
+    C += np.einsum("gi,ij,gj->gij", slope, gram, slope)
+    np.einsum("gii->gi", C)[:] = square
 
     rho = b @ beta
     hidden = np.sqrt(max(1 - rho**2, 0.0))
-    f_mean, f_slope, f_square = _erf_moments(tau * rho * u, tau * hidden)
+    along = tau * rho * u
+    f_mean, f_slope, f_square = _erf_moments(along, tau * hidden)
     # E[s_i f*|u] = mean_i E f* + (slopes of both) times the covariance of w_i.x and
     # beta.x given u
     shared = tau * rest.T @ beta
     h = mean * f_mean + slope * shared * f_slope
     e = f_square[:, 0] + noise
-    return resolvent_risk(C, h, e, shares / shares.sum(), n, penalty, noise)
+    return resolvent_risk(C, h, e, shares, n, penalty, noise)
 
 
 def equivalents(run: xr.Dataset) -> xr.Dataset:
@@ -174,7 +178,8 @@ def equivalents(run: xr.Dataset) -> xr.Dataset:
 
     def both(W, direction, beta, n):
         conditional = conditional_risk(W, direction, beta, n, *problem)
-        return conditional, plain_risk(W, beta, n, *problem)
+        plain = plain_risk(W, beta, n, *problem)
+        return conditional, plain
 
     columns = xr.apply_ufunc(
         both,
@@ -186,26 +191,29 @@ def equivalents(run: xr.Dataset) -> xr.Dataset:
         output_core_dims=[[], []],
         vectorize=True,
     )
-    return xr.Dataset(dict(zip(("conditional", "plain"), columns, strict=True)))
+    return xr.Dataset({"conditional": columns[0], "plain": columns[1]})
 
 
 def _erf_product(dot, left, right):
     """Return E erf(u) erf(v) for centred Gaussian u, v with covariance ``dot`` and
     variances ``left``, ``right``; shapes broadcast.
     """
-    lengths = np.sqrt((1 + 2 * left) * (1 + 2 * right))
-    return 2 / np.pi * np.arcsin(2 * dot / lengths)
+    square = (1 + 2 * left) * (1 + 2 * right)
+    cosine = 2 * dot / np.sqrt(square)
+    return 2 / np.pi * np.arcsin(cosine)
 
 
 def _erf_moments(shift, scale) -> tuple:
     """Return the means of erf(v), erf'(v) and erf(v)^2 for v = shift + scale * z, z ~
     N(0, 1); shapes broadcast.
     """
-    spread = np.sqrt(1 + 2 * scale**2)
+    variance = scale**2
+    spread = np.sqrt(1 + 2 * variance)
     inner = shift / spread
     mean = special.erf(inner)
-    slope = 2 / np.sqrt(np.pi) * np.exp(-(inner**2)) / spread
+    height = 2 / np.sqrt(np.pi)
+    slope = height * np.exp(-(inner**2)) / spread
     # erf(v) = 2 Phi(sqrt(2) v) - 1, and E Phi(.)^2 is Owen's T function
-    angle = 1 / np.sqrt(1 + 4 * scale**2)
-    square = 1 - 8 * special.owens_t(np.sqrt(2) * inner, angle)
-    return mean, slope, square
+    angle = 1 / np.sqrt(1 + 4 * variance)
+    tail = special.owens_t(np.sqrt(2) * inner, angle)
+    return mean, slope, 1 - 8 * tail

@@ -7,8 +7,6 @@ Ridge with n = psi1 d samples on them is ridge on infinite data with a larger pe
 resolvent quadratic form :math:`T(s)={\beta^\star}^\top(W_1W_1^\top+s)^{-1}\beta^\star`.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.optimize import brentq
 
@@ -16,17 +14,7 @@ from fl import validate
 from fl.theory.spikes import Pair, companion, stieltjes, strengths
 
 
-class Effective(NamedTuple):
-    """``kappa``, the effective penalty; ``gamma``, the inflation; ``s`` = (rest +
-    kappa) / mu1^2.
-    """
-
-    kappa: float
-    gamma: float
-    s: float
-
-
-def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> Effective:
+def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> tuple:
     r"""Return the effective ridge problem; it does not depend on the step.
 
     .. math:: \lambda=\kappa\Bigl[1-\frac{\psi_2}{\psi_1}
@@ -37,6 +25,9 @@ def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> Effective
     ``pair`` holds the numbers of `Pair`, ``psi1`` = n/d, ``psi2`` = N/d, ``penalty`` is
     lambda.
 
+    Returns:
+        kappa, the effective penalty; gamma, the inflation; s = (rest + kappa) / mu1^2.
+
     Raises:
         ValueError: for a ratio or a penalty that is not > 0.
     """
@@ -45,7 +36,7 @@ def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> Effective
     penalty = validate.number("penalty", penalty, 0, open_low=True)
     share = psi2 / psi1
 
-    def problem(log_kappa: float) -> tuple[float, Effective]:
+    def problem(log_kappa: float) -> tuple:
         kappa = np.exp(log_kappa)
         ratio = kappa / pair.mu1**2
         s = ratio + pair.rest / pair.mu1**2
@@ -53,7 +44,7 @@ def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> Effective
         left = 1 - ratio * mt
         curved = ratio**2 * slope
         gamma = share * (2 * left - 1 - curved)
-        return kappa * (1 - share * left), Effective(kappa, gamma, s)
+        return kappa * (1 - share * left), (kappa, gamma, s)
 
     # the penalty grows with kappa, and kappa is at most share * E s^2 above it
     energy = pair.mu1**2 * (1 + psi2) ** 2 + pair.rest
@@ -79,17 +70,17 @@ def quadratic_form(s, psi2: float, theta1, theta2) -> tuple:
     spectrum and the strengths ``theta1``, ``theta2`` broadcast; ``psi2`` = N/d.
     """
     m, slope = stieltjes(s, psi2)
-    spread = 1 + np.square(theta2)
-    bottom = 1 + spread * m
+    spread = m + m * np.square(theta2)
+    bottom = 1 + spread
     gain = np.square(theta1) * m / bottom
-    change = gain * (2 - spread * m / bottom)
+    change = gain * (2 - spread / bottom)
     return m - gain * m, slope * (1 - change)
 
 
 def pole(psi2: float, theta1: float, theta2: float) -> float:
     r"""Return the pole of T on the negative axis, found from T alone: where it first
-    turns positive from the left. ``psi2`` = N/d and the strengths are those of
-    `quadratic_form`.
+    turns positive from the left. ``psi2`` = N/d, and the strengths ``theta1`` and
+    ``theta2`` are those of `quadratic_form`.
 
     Raises:
         ValueError: if T has no pole below the spectrum (theta2 under the threshold).
@@ -107,7 +98,7 @@ def pole(psi2: float, theta1: float, theta2: float) -> float:
             f"theta2 = {theta2!r}: must be above the threshold {psi2**0.25:g}"
         )
     first = positive[0]
-    left, right = grid[first - 1], grid[first]
+    left, right = grid[first - 1 : first + 1]
     return float(brentq(inverse, left, right, xtol=1e-13, rtol=1e-14))
 
 
@@ -131,6 +122,7 @@ def small_step_risk(
     theta1, theta2 = strengths(pair, psi1, eta)
     form, slope = quadratic_form(s, psi2, theta1, theta2)
     signal = (pair.mu1s / pair.mu1) ** 2
-    missed = signal * (pair.rest * form - kappa * s * slope)
-    noisy = pair.floor + pair.noise + missed
-    return noisy / (1 - gamma) - pair.noise
+    missed = pair.rest * form - kappa * s * slope
+    noisy = pair.floor + pair.noise
+    total = noisy + signal * missed
+    return total / (1 - gamma) - pair.noise
