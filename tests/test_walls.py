@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "fl").rglob("*.py"))
 TOPICS = ("fl.theory", "fl.simulate", "fl.studies", "fl.claims", "fl.instruments")
-GROUND = ("validate", "numerics", "tasks", "datasets", "scales")
+GROUND = ("validate", "numerics", "tasks", "links", "datasets", "scales")
 LAB = (
     *("closure", "freshness", "digests", "keys", "reads", "store", "sweep", "stored"),
     *("evidence", "registry", "plotting", "book", "cli"),
@@ -235,9 +235,9 @@ def body_lines(path: Path) -> tuple[int, int]:
 @everywhere
 def test_lines_are_light(path):
     nodes, lines = body_lines(path)
-    assert nodes <= 14 * lines, (
-        f"{nodes / lines:.1f} nodes a line: name what is between"
-    )
+    if lines >= 20:  # a handful of lines has no average
+        each = nodes / lines
+        assert each <= 14, f"{each:.1f} nodes a line: name what is between"
 
 
 def test_the_package_stays_small():
