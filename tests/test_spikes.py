@@ -15,10 +15,10 @@ from scipy import integrate, special
 from fl import numerics, scales
 from fl.instruments import streamed_ridge, torch_links
 from fl.instruments.gaussian_products import population, product_mean
+from fl.links import LINKS
 from fl.simulate import spikes as simulate
 from fl.simulate import spikes_risk as stage
 from fl.studies import spikes as study
-from fl.tasks import LINKS
 from fl.theory import spikes, spikes_risk
 from fl.theory.spikes_conditional import (
     _erf_moments,

@@ -1,4 +1,4 @@
-r"""The links of `fl.tasks` as torch functions, so that large simulations run where the
+r"""The links of `fl.links` as torch functions, so that large simulations run where the
 tensors are.
 
 A pair ``(name, tau)`` stands for :math:`u\mapsto f(\tau u)-\mathbb E f(\tau z)`,
@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from fl import validate
-from fl.tasks import LINKS
+from fl.links import LINKS
 
 _TORCH = {
     "linear": (lambda u: u, torch.ones_like),
@@ -56,7 +56,7 @@ def centred(name: str, tau: float = 1.0) -> TorchLink:
     0.5
 
     Raises:
-        ValueError: for a name that is not in `fl.tasks.LINKS`, or ``tau`` not > 0.
+        ValueError: for a name that is not in `fl.links.LINKS`, or ``tau`` not > 0.
     """
     exact = LINKS[validate.choice("name", name, LINKS)]
     tau = validate.number("tau", tau, 0, open_low=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fl import validate
-from fl.tasks import LINKS
+from fl.links import LINKS
 
 
 class Pair(NamedTuple):
