@@ -367,8 +367,8 @@ def spectral_task(
     r"""Return a task whose teacher is one unit direction with squared eigen-coordinates
     going like :math:`s^r`.
 
-    r = 0 spreads the teacher evenly over the eigendirections; ``noise`` is the standard
-    deviation of the label noise.
+    r = 0 spreads the teacher evenly over the eigendirections; ``noise`` is the variance
+    of the label noise.
 
     >>> spectral_task(two_level(4.0, 1, 1.0, 1), r=-1).teacher.directions.round(3).tolist()
     [[0.447, 0.894]]
@@ -386,8 +386,6 @@ def spectral_task(
         link,
     )
     clean = Task(spectrum, teacher)
-    return (
-        Task(spectrum, teacher, np.sqrt(clean.signal_variance) / noise)
-        if noise
-        else clean
-    )
+    if noise == 0:
+        return clean
+    return Task(spectrum, teacher, np.sqrt(clean.signal_variance / noise))

@@ -41,18 +41,18 @@ def direct(task, n, P, seed=0):
 
 def test_moments_of_relu_by_hand():
     # relu at variance tau^2 = 1: mean slope 1/2, E y^2 = 1/2
-    m = theory.moments(spectral_task(two_level(1.8, 2, 0.2, 2), 0, "relu", 0.3))
+    m = theory.moments(spectral_task(two_level(1.8, 2, 0.2, 2), 0, "relu", 0.09))
     assert np.allclose(
         [m.tau2, m.slope, m.nu, m.rho], [1, 0.5, (0.5 + 0.09) * 4, (0.5 + 0.09) * 4 - 1]
     )
     centred = theory.moments(
-        spectral_task(two_level(1.8, 2, 0.2, 2), 0, "relu", 0.3), centred=True
+        spectral_task(two_level(1.8, 2, 0.2, 2), 0, "relu", 0.09), centred=True
     )
     assert np.isclose(centred.nu, m.nu - 4 / (2 * np.pi))  # the mean is 1/sqrt(2 pi)
 
 
 def test_moments_of_a_linear_teacher_are_the_noise():
-    m = theory.moments(spectral_task(log_spaced(30, 10), 1.0, "linear", 0.7))
+    m = theory.moments(spectral_task(log_spaced(30, 10), 1.0, "linear", 0.49))
     assert np.isclose(m.rho, 0.49)
     assert np.isclose(m.nu, 0.49 + m.tau2)
 
@@ -338,7 +338,7 @@ def test_gauss_newton_fits_the_batch_to_first_order(activation):
 
 
 def test_directions_are_what_they_say():
-    task, n = spectral_task(log_spaced(12, 5), 0.5, "tanh", 0.2), 40
+    task, n = spectral_task(log_spaced(12, 5), 0.5, "tanh", 0.04), 40
     data = simulate.directions(
         task, n, 0, powers=(-0.7,), sample_powers=(-1.0, 0.5), dampings=(0.0, 0.3)
     )
@@ -358,7 +358,7 @@ def test_directions_are_what_they_say():
 
 
 def test_directions_do_not_see_a_rotation():
-    task, n = spectral_task(log_spaced(10, 5), 0.5, "relu", 0.2), 25
+    task, n = spectral_task(log_spaced(10, 5), 0.5, "relu", 0.04), 25
     turned = task.spectrum.rotated(np.random.default_rng(9))
     moved = Task(
         turned, Teacher(task.teacher.directions @ turned.rotation.T, "relu"), task.snr
@@ -369,7 +369,7 @@ def test_directions_do_not_see_a_rotation():
 
 
 def test_weights_before_and_after_a_step():
-    task = spectral_task(two_level(1.8, 10, 0.2, 10), 0, noise=0.3)
+    task = spectral_task(two_level(1.8, 10, 0.2, 10), 0, noise=0.09)
     still = simulate.stepped_weights(task, 40, 40, "tanh", eta=0.0, seed=0)
     moved = simulate.stepped_weights(
         task, 40, 40, "tanh", eta=50.0, seed=0, damping=0.1
@@ -382,7 +382,7 @@ def test_weights_before_and_after_a_step():
 
 
 def test_refuses_a_singular_sample_covariance():
-    task = spectral_task(two_level(1.8, 5, 0.2, 5), 0, noise=0.3)
+    task = spectral_task(two_level(1.8, 5, 0.2, 5), 0, noise=0.09)
     with pytest.raises(
         ValueError, match=r"n = 10 with damping = 0: n must be > d = 10"
     ):

@@ -18,6 +18,7 @@ from fl.tasks import (
     Teacher,
     from_data,
     power_law,
+    spectral_task,
     two_level,
 )
 
@@ -240,6 +241,13 @@ def test_a_task_turns_with_its_teacher(beta, seed):
     there = Task(Spectrum(spectrum.eigenvalues, U), Teacher(U @ beta, "relu"))
     np.testing.assert_allclose(here.tau, there.tau, rtol=1e-9)
     assert here.signal_variance == pytest.approx(there.signal_variance, rel=1e-9)
+
+
+@given(st.floats(1e-3, 1e3), st.sampled_from(["linear", "tanh", "relu"]))
+def test_noise_of_a_spectral_task_is_the_variance_of_the_label_noise(noise, link):
+    task = spectral_task(two_level(1.8, 2, 0.2, 2), 1.0, link, noise)
+    assert task.noise_variance == pytest.approx(noise)
+    assert spectral_task(task.spectrum, 1.0, link).noise_variance == 0
 
 
 def test_two_indices_add_their_variances():

@@ -28,13 +28,13 @@ def spectra(d: int) -> dict:
 
 def tasks(d: int) -> list[Task]:
     """Return teachers spread evenly, on weak and on strong directions, each with
-    another link, noise 0.5.
+    another link, noise 0.25.
     """
     s = spectra(d)
     return [
-        spectral_task(s["two-level"], 0.0, "linear", 0.5),
-        spectral_task(s["log-spaced"], -1.0, "tanh", 0.5),
-        spectral_task(s["log-spaced"], 1.0, "relu", 0.5),
+        spectral_task(s["two-level"], 0.0, "linear", 0.25),
+        spectral_task(s["log-spaced"], -1.0, "tanh", 0.25),
+        spectral_task(s["log-spaced"], 1.0, "relu", 0.25),
     ]
 
 
@@ -117,7 +117,7 @@ def population_power(scale, broken, block=0):
                 predicted = theory.population_power(s, b, gamma, m.nu, p).cos2
             cells.append((data.population.sel(p=p), predicted))
     return _worst(
-        cells, DIRECTIONS[scale], powers=list(POWERS), n="d/2, 2d, 4d", noise=0.5
+        cells, DIRECTIONS[scale], powers=list(POWERS), n="d/2, 2d, 4d", noise=0.25
     )
 
 
@@ -142,7 +142,7 @@ def kfac(scale, broken, block=0):
                 predicted = theory.kfac(s, b, gamma, m.rho, damping).cos2
             cells.append((data.kfac.sel(damping=damping), predicted))
     return _worst(
-        cells, DIRECTIONS[scale], dampings=list(DAMPINGS), n="d/2, 2d, 4d", noise=0.5
+        cells, DIRECTIONS[scale], dampings=list(DAMPINGS), n="d/2, 2d, 4d", noise=0.25
     )
 
 
@@ -165,7 +165,7 @@ def sample_power(scale, broken, block=0):
                 else:
                     predicted = theory.sample_power(s, b, gamma, m.rho, q).cos2
                 cells.append((data["sample"].sel(q=q), predicted))
-    return _worst(cells, DIRECTIONS[scale], powers=list(POWERS), n="2d, 4d", noise=0.5)
+    return _worst(cells, DIRECTIONS[scale], powers=list(POWERS), n="2d, 4d", noise=0.25)
 
 
 @claim(
@@ -182,7 +182,7 @@ def best_damping(scale, broken, block=0):
     tops = []
     for name, ratio in (("two-level", 2.0), ("log-spaced", 2.0), ("log-spaced", 0.75)):
         task, n = (
-            spectral_task(spectra(d)[name], 0.0, "linear", np.sqrt(0.5)),
+            spectral_task(spectra(d)[name], 0.0, "linear", 0.5),
             int(ratio * d),
         )
         dampings = tuple(d / n * theory.moments(task).rho * np.array([0.5, 1, 2, 4, 8]))
@@ -195,7 +195,7 @@ def best_damping(scale, broken, block=0):
             draws=draws,
         )
         tops.append(vertex(data.kfac[..., 2:5] if broken else data.kfac[..., 0:3]))
-    return _top(tops, scale, n="2d, 2d, 3d/4", noise="sqrt(1/2)")
+    return _top(tops, scale, n="2d, 2d, 3d/4", noise=0.5)
 
 
 @claim(
@@ -211,7 +211,7 @@ def best_exponent(scale, broken, block=0):
     """
     d, draws, seeds = PAIRED[scale]
     tops, gap = [], 0.15
-    for noise in (0.3, 1.0, 3.0):
+    for noise in (0.09, 1.0, 9.0):
         task = spectral_task(spectra(d)["log-spaced"], 1.0, "linear", noise)
         (s, b), m = theory.weights(task), theory.moments(task)
         best = theory.best_exponent(
@@ -228,7 +228,7 @@ def best_exponent(scale, broken, block=0):
         )
         top, error = vertex(data.population)
         tops.append((gap * top, gap * error))
-    return _top(tops, scale, n="d", noise="0.3, 1, 3")
+    return _top(tops, scale, n="d", noise="0.09, 1, 9")
 
 
 def vertex(curves) -> tuple[float, float]:
@@ -265,9 +265,9 @@ def whitening_crossing(scale, broken, block=0):
     d, draws, seeds = PAIRED[scale]
     s, gaps, finite = spectra(d), [], 0.0
     for name, link, noise in (
-        ("two-level", "linear", 0.5),
-        ("log-spaced", "tanh", 0.3),
-        ("two-level", "relu", 0.2),
+        ("two-level", "linear", 0.25),
+        ("log-spaced", "tanh", 0.09),
+        ("two-level", "relu", 0.04),
     ):
         task = spectral_task(s[name], 0.0, link, noise)
         m = theory.moments(task)
@@ -304,7 +304,7 @@ def spike(scale, broken, block=0):
     """Plain and preconditioned steps of a tanh network with N = 2d neurons."""
     d, seeds = NETWORK[scale]
     n, N, theta = 2 * d, 2 * d, 2.0
-    task = spectral_task(spectra(d)["two-level"], 0.0, "linear", 0.3)
+    task = spectral_task(spectra(d)["two-level"], 0.0, "linear", 0.09)
     (s, b), m = theory.weights(task), theory.moments(task)
     outlier, overlap = network.spike(theta, N / d)
     plain, whitened = (
@@ -354,7 +354,7 @@ def natural_gradient(scale, broken, block=0):
         (s, b), m = theory.weights(task), theory.moments(task, centred=True)
         damping = 0.0 if broken else network.implicit_damping(activation, s, gamma)
         cells.append((data.ngd, theory.kfac(s, b, gamma, m.rho, damping).cos2))
-    return _worst(cells, NETWORK[scale], 0.05, n="2d", neurons="2d", noise=0.3)
+    return _worst(cells, NETWORK[scale], 0.05, n="2d", neurons="2d", noise=0.09)
 
 
 @claim(
@@ -372,7 +372,7 @@ def adam_batchnorm_muon(scale, broken, block=0):
         plain = theory.population_power(s, b, gamma, m.nu, 0).cos2
         adam = network.adam(s, b, gamma, m.nu, activation)
         cells += [(data.batchnorm, plain), (data.muon, plain), (data.adam, adam)]
-    return _worst(cells, NETWORK[scale], 0.05, n="2d", neurons="2d", noise=0.3)
+    return _worst(cells, NETWORK[scale], 0.05, n="2d", neurons="2d", noise=0.09)
 
 
 def _networks(scale, rotate=True):
@@ -382,7 +382,7 @@ def _networks(scale, rotate=True):
         ("two-level", 0.0, "tanh"),
         ("log-spaced", -1.0, "relu"),
     ):
-        task = spectral_task(s[name], r, "linear", 0.3)
+        task = spectral_task(s[name], r, "linear", 0.09)
         fixed = dict(
             task=task, n=n, neurons=2 * d, activation=activation, rotate=rotate
         )
@@ -407,8 +407,8 @@ def even_teacher(scale, broken, block=0):
     d, draws, seeds = PAIRED[scale]
     ratios, powers = [], (0.0, -1.0)
     for spectrum in spectra(d).values():
-        even = spectral_task(spectrum, -1.0, "abs", 0.5)
-        task = spectral_task(spectrum, -1.0, "relu", 0.5) if broken else even
+        even = spectral_task(spectrum, -1.0, "abs", 0.25)
+        task = spectral_task(spectrum, -1.0, "relu", 0.25) if broken else even
         data = sweep(
             simulate.directions,
             seeds=range(seeds),
@@ -428,5 +428,5 @@ def even_teacher(scale, broken, block=0):
         PAIRED[scale],
         predicted=1.0,
         n="2d",
-        noise=0.5,
+        noise=0.25,
     )
