@@ -1,0 +1,1 @@
+"""Studies: the sizes of every experiment at each scale, and the sweeps at these sizes."""
