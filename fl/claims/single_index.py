@@ -52,8 +52,9 @@ def _filters(cells, formula, level) -> Evidence:
 
 @claim(
     "single_index.population_power",
-    statement="the step filtered by the power Σ^p of the true covariance aligns with the teacher as the "
-    "bias-variance formula in p, d/n and the label's second moment says",
+    statement="the step filtered by the power Σ^p of the true covariance aligns with "
+    "the teacher as the bias-variance formula in p, d/n and the label's second moment "
+    "says",
     source="derived",
     control="the formula for the power of the batch's own covariance",
 )
@@ -68,8 +69,9 @@ def population_power(scale, broken, block):
 
 @claim(
     "single_index.kfac",
-    statement="the step preconditioned by the damped covariance of the same batch, (Σ̂ + λ)^-1, aligns "
-    "with the teacher as the ridge formula with the effective κ(λ) says",
+    statement="the step preconditioned by the damped covariance of the same batch, "
+    "(Σ̂ + λ)^-1, aligns with the teacher as the ridge formula with the effective "
+    "κ(λ) says",
     source="derived",
     control="the formula for the same filter of the true covariance",
 )
@@ -87,8 +89,8 @@ def _known_damped(s, b, gamma, nu, damping) -> theory.Direction:
 
 @claim(
     "single_index.sample_power",
-    statement="the step filtered by the power Σ̂^p of the batch's own covariance aligns with the teacher as a "
-    "contour integral over its spectrum says",
+    statement="the step filtered by the power Σ̂^p of the batch's own covariance "
+    "aligns with the teacher as a contour integral over its spectrum says",
     source="derived",
     control="the formula for the power of the true covariance",
 )
@@ -102,7 +104,8 @@ def sample_power(scale, broken, block):
 
 @claim(
     "single_index.best_damping",
-    statement="for an evenly spread teacher the damping that aligns best is (d/n) ρ, whatever the covariance",
+    statement="for an evenly spread teacher the damping that aligns best is (d/n) ρ, "
+    "whatever the covariance",
     source="derived",
     control="the damping of another noise level: four times ρ",
 )
@@ -116,8 +119,9 @@ def best_damping(scale, broken, block):
 
 @claim(
     "single_index.best_exponent",
-    statement="for a teacher with weights like s^r the power Σ^p that aligns best, which runs from p = -1 without "
-    "noise to p = r in noise alone, is the optimum of the formula",
+    statement="for a teacher with weights like s^r the power Σ^p that aligns best, "
+    "which runs from p = -1 without noise to p = r in noise alone, is the optimum of "
+    "the formula",
     source="derived",
     control="the best exponent of another teacher: weights like 1/s",
 )
@@ -137,7 +141,8 @@ def _tops(cells, tops) -> Evidence:
 
 @claim(
     "single_index.whitening_crossing",
-    statement="whitening by the true covariance and by the batch's own align equally well at d/n = τ²/(τ² + ρ)",
+    statement="whitening by the true covariance and by the batch's own align equally "
+    "well at d/n = τ²/(τ² + ρ)",
     source="derived",
     control="ν in place of ρ",
 )
@@ -157,8 +162,9 @@ def whitening_crossing(scale, broken, block):
 
 @claim(
     "single_index.spike",
-    statement="after a step of strength θ = 2 the weights of a network have an outlying singular value, and its "
-    "vector aligns with the teacher as the direction times the overlap of the spike says",
+    statement="after a step of strength θ = 2 the weights of a network have an "
+    "outlying singular value, and its vector aligns with the teacher as the direction "
+    "times the overlap of the spike says",
     source="derived",
     control="a step below the threshold θ = (N/d)^(1/4)",
 )
@@ -175,7 +181,8 @@ def spike(scale, broken, block):
         predicted=1.0,
         measured=max(abs(score) for score, _ in scores),
         tolerance=0.0,
-        reason="finite size: an error of 3 % of the singular value, or of 0.06 of the alignment, counts as 1",
+        reason="finite size: an error of 3 % of the singular value, or of 0.06 of the "
+        "alignment, counts as 1",
         standard_error=max(error for _, error in scores),
         relation="at most",
         sizes=cells[0].data.attrs,
@@ -184,8 +191,9 @@ def spike(scale, broken, block):
 
 @claim(
     "single_index.natural_gradient",
-    statement="the full natural-gradient step on the first layer aligns like the batch-covariance step with damping "
-    "(tr Σ/n) Var σ'/(E σ')², which only a linear activation escapes",
+    statement="the full natural-gradient step on the first layer aligns like the "
+    "batch-covariance step with damping (tr Σ/n) Var σ'/(E σ')², which only a linear "
+    "activation escapes",
     source="derived",
     control="no implicit damping",
 )
@@ -203,8 +211,8 @@ def natural_gradient(scale, broken, block):
 
 @claim(
     "single_index.adam_batchnorm_muon",
-    statement="in randomly rotated coordinates batch-norm and Muon keep the alignment of plain gradient descent, and "
-    "Adam multiplies it by r/arcsin r < 1",
+    statement="in randomly rotated coordinates batch-norm and Muon keep the alignment "
+    "of plain gradient descent, and Adam multiplies it by r/arcsin r < 1",
     source="derived",
     control="coordinates that are the eigenvectors of the covariance",
 )
@@ -224,7 +232,8 @@ def adam_batchnorm_muon(scale, broken, block):
 
 @claim(
     "single_index.even_teacher",
-    statement="an even teacher shows nothing: the alignment of the step is that of chance, a known multiple of 1/d",
+    statement="an even teacher shows nothing: the alignment of the step is that of "
+    "chance, a known multiple of 1/d",
     source="derived",
     control="the same teacher plus an odd part (ReLU instead of the absolute value)",
 )

@@ -68,7 +68,8 @@ def moments(task: Task, centred: bool = False) -> Moments:
     mean, variance, slope = task.teacher.link.moments(tau)
     if abs(slope) < 1e-10 * np.sqrt(mean**2 + variance) / tau:
         raise ValueError(
-            f"teacher has link {task.teacher.link.name!r} of mean slope 0: no step shows its direction"
+            f"teacher has link {task.teacher.link.name!r} of mean slope 0: "
+            "no step shows its direction"
         )
     power = variance + task.noise_variance
     if not centred:
@@ -87,7 +88,8 @@ def weights(task: Task) -> tuple[np.ndarray, np.ndarray]:
     B = task.teacher.directions
     if len(B) != 1 or abs(np.linalg.norm(B) - 1) > 1e-8:
         raise ValueError(
-            f"teacher has directions of norm {np.linalg.norm(B, axis=1)}: must be one, of length 1"
+            f"teacher has directions of norm {np.linalg.norm(B, axis=1)}: "
+            "must be one, of length 1"
         )
     U = task.spectrum.rotation
     return task.spectrum.eigenvalues, (B[0] if U is None else U.T @ B[0]) ** 2
@@ -98,9 +100,11 @@ def population_filter(s, b, gamma: float, nu: float, phi) -> Direction:
     knows Sigma.
 
     .. math:: \hat\beta^\top\beta_* \to \alpha\sum_i b_i s_i\phi_i, \qquad
-              |\hat\beta|^2 \to \alpha^2\Bigl[\sum_i b_i s_i^2\phi_i^2 + \gamma\nu\,\bar{\mathbb E}[s\phi^2]\Bigr].
+              |\hat\beta|^2 \to \alpha^2\Bigl[\sum_i b_i s_i^2\phi_i^2
+              + \gamma\nu\,\bar{\mathbb E}[s\phi^2]\Bigr].
 
-    >>> float(population_filter([1.0], [1.0], 0.5, 2.0, [1.0]).cos2)  # isotropic: 1/(1 + gamma nu)
+    >>> isotropic = population_filter([1.0], [1.0], gamma=0.5, nu=2.0, phi=[1.0])
+    >>> float(isotropic.cos2)  # 1/(1 + gamma nu)
     0.5
 
     Args:
@@ -188,6 +192,7 @@ def check(s, b, gamma) -> tuple[np.ndarray, np.ndarray, float]:
     b = validate.array("b", b, s.shape)
     if b.min() < 0 or abs(b.sum() - 1) > 1e-8:
         raise ValueError(
-            f"b has smallest entry {b.min():g} and sum {b.sum():g}: must be >= 0 and sum to 1"
+            f"b has smallest entry {b.min():g} and sum {b.sum():g}: "
+            "must be >= 0 and sum to 1"
         )
     return s, b, validate.number("gamma", gamma, 0, open_low=True)

@@ -44,7 +44,8 @@ def kfac(s, b, gamma: float, rho: float, damping: float) -> Direction:
 
     With :math:`D = s+\kappa`, :math:`\mathrm{df}_2 = \gamma\bar{\mathbb E}[s^2/D^2]`:
 
-    .. math:: \hat\beta^\top\beta_*\to\alpha\sum_i \frac{b_i s_i}{D_i},\qquad |\hat\beta|^2\to\alpha^2\Bigl[
+    .. math:: \hat\beta^\top\beta_*\to\alpha\sum_i \frac{b_i s_i}{D_i},\qquad
+              |\hat\beta|^2\to\alpha^2\Bigl[
               \sum_i \frac{b_i s_i^2}{D_i^2} + \frac{\gamma\bar{\mathbb E}[s/D^2]}{1-\mathrm{df}_2}
               \Bigl(\rho + \kappa^2\sum_i\frac{b_i s_i}{D_i^2}\Bigr)\Bigr].
 
@@ -60,7 +61,8 @@ def kfac(s, b, gamma: float, rho: float, damping: float) -> Direction:
     damping = validate.number("damping", damping, 0)
     if damping == 0 and gamma == 1:
         raise ValueError(
-            "damping = 0 at gamma = 1: must be > 0, the sample covariance has no bounded inverse"
+            "damping = 0 at gamma = 1: must be > 0, "
+            "the sample covariance has no bounded inverse"
         )
     kappa = resolvent_scale(s, gamma, damping)
     D = s + kappa

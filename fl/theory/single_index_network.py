@@ -39,7 +39,8 @@ def spike(theta: float, aspect: float) -> tuple[float, float]:
     a\hat\beta^\top/|\hat\beta|` and its overlap.
 
     .. math:: s_1 = \frac{\sqrt{(1+\theta^2)(r+\theta^2)}}{\theta}, \qquad
-              \langle v_1,\hat\beta/|\hat\beta|\rangle^2 = 1-\frac{r+\theta^2}{\theta^2(\theta^2+1)}.
+              \langle v_1,\hat\beta/|\hat\beta|\rangle^2
+              = 1-\frac{r+\theta^2}{\theta^2(\theta^2+1)}.
 
     ``v_1`` is the right singular vector. Its alignment with the teacher is the overlap
     times that of the direction. ``theta`` is the strength of the spike, ``aspect`` the
@@ -115,7 +116,8 @@ def chance(task: Task, p: float) -> float:
 
     With the standardised index u and :math:`k = \mathbb E[y^2u^2]/\mathbb E y^2`,
 
-    .. math:: \mathbb E\cos^2 \approx \frac{\sum_i b_is_i^{2p+1} + (k-1)(\sum_i b_is_i^{p+1})^2/\tau^2}
+    .. math:: \mathbb E\cos^2 \approx
+              \frac{\sum_i b_is_i^{2p+1} + (k-1)(\sum_i b_is_i^{p+1})^2/\tau^2}
               {d\;\bar{\mathbb E}[s^{2p+1}]}.
 
     Raises:
