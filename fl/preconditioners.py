@@ -21,7 +21,8 @@ class KFAC(torch.optim.Optimizer):
     With :math:`\bar a` the input of a layer and a one below it (homogeneous
     coordinates), and :math:`g_c` the gradient of :math:`-\log p_c` in its output,
 
-    .. math:: A=\frac1n\sum_i\bar a_i\bar a_i^\top,\qquad G=\frac1n\sum_i\sum_c p_{ic}\,g_{ic}g_{ic}^\top,\qquad
+    .. math:: A=\frac1n\sum_i\bar a_i\bar a_i^\top,\qquad
+              G=\frac1n\sum_i\sum_c p_{ic}\,g_{ic}g_{ic}^\top,\qquad
               V=(G\otimes A+\delta)^{-1}\,\nabla ,
 
     the damping :math:`\delta` being added to the products of eigenvalues. All layers
@@ -33,7 +34,7 @@ class KFAC(torch.optim.Optimizer):
         model: its linear layers have biases, and the last of them puts out the logits.
         loss: evaluates the model; called once more at each refresh, for the
             activations.
-        lr: rate :math:`\eta`.
+        lr: step size :math:`\eta`.
         damping: :math:`\delta`.
         clip: :math:`\kappa`.
         every: steps between two refreshes.
@@ -53,14 +54,9 @@ class KFAC(torch.optim.Optimizer):
                 "model: K-FAC wants linear layers with biases, and no other weights"
             )
         super().__init__(model.parameters(), {"lr": lr})
-        self.model, self.loss, self.damping, self.clip, self.every, self.age = (
-            model,
-            loss,
-            damping,
-            clip,
-            every,
-            0,
-        )
+        self.model, self.loss = model, loss
+        self.damping, self.clip = damping, clip
+        self.every, self.age = every, 0
 
     @torch.no_grad()
     def step(self) -> None:
@@ -131,7 +127,7 @@ class PowerAdaHessian(torch.optim.Optimizer):
 
     Args:
         params: tensors to move.
-        lr: rate.
+        lr: step size.
         p: exponent of the curvature.
         betas: averaging of the gradient and of the squared curvature.
     """
@@ -174,7 +170,7 @@ class Shampoo(torch.optim.Optimizer):
 
     Args:
         params: matrices and vectors to move.
-        lr: rate.
+        lr: step size.
         memory: averaging of the statistics.
         momentum: averaging of the gradient.
         floor: smallest relative eigenvalue.
@@ -183,13 +179,8 @@ class Shampoo(torch.optim.Optimizer):
 
     def __init__(self, params, lr, memory=0.95, momentum=0.0, floor=1e-12, every=1):
         super().__init__(params, {"lr": lr})
-        self.memory, self.momentum, self.floor, self.every, self.age = (
-            memory,
-            momentum,
-            floor,
-            every,
-            0,
-        )
+        self.memory, self.momentum = memory, momentum
+        self.floor, self.every, self.age = floor, every, 0
 
     @torch.no_grad()
     def step(self) -> None:
@@ -207,10 +198,9 @@ class Shampoo(torch.optim.Optimizer):
             for kept, side in zip(state["sides"], sides, strict=True):
                 kept.lerp_(side, 1 - self.memory)
             if (self.age - 1) % self.every == 0:
-                correction, power = 1 - self.memory**self.age, -0.5 / len(sides)
+                correction, p = 1 - self.memory**self.age, -0.5 / len(sides)
                 state["roots"] = [
-                    inverse_root(S / correction, power, self.floor)
-                    for S in state["sides"]
+                    inverse_root(S / correction, p, self.floor) for S in state["sides"]
                 ]
             state["slope"].lerp_(G, 1 - self.momentum)
             move = state["roots"][0] @ state["slope"]
@@ -218,12 +208,12 @@ class Shampoo(torch.optim.Optimizer):
             w.sub_(move.reshape(w.shape), alpha=self.param_groups[0]["lr"])
 
 
-def inverse_root(M: Tensor, power: float, floor: float) -> Tensor:
-    """Return the symmetric PSD ``M`` (d, d) to a negative power, eigenvalues raised to
-    ``floor`` times the largest.
+def inverse_root(M: Tensor, p: float, floor: float) -> Tensor:
+    """Return the symmetric PSD ``M`` (d, d) to a negative power ``p``, eigenvalues
+    raised to ``floor`` times the largest.
     """
     values, vectors = torch.linalg.eigh(M)
     least = (floor * values[-1]).clamp_min(
         torch.finfo(M.dtype).tiny
     )  # a zero gradient has no root, and moves nothing
-    return (vectors * values.clamp_min(least).pow(power)) @ vectors.T
+    return (vectors * values.clamp_min(least).pow(p)) @ vectors.T
