@@ -9,17 +9,21 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export JUPYTER_PREFER_ENV_PATH := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
+# a reader's own settings of IPython and matplotlib would change what a page shows
+export IPYTHONDIR := $(CURDIR)/_build/ipython
+export MPLCONFIGDIR := $(CURDIR)/_build/matplotlib
+unexport MPLBACKEND MATPLOTLIBRC
 # MNIST where the checkout has it beside itself; without it the digits of scikit-learn serve alone
 ifneq ($(wildcard ../shared/data/mnist/*.gz),)
 export FL_DATA ?= $(CURDIR)/../shared/data/mnist
 endif
 
-.PHONY: book test setup lint unit chapters reference verify clean clean-cache
+.PHONY: book test setup lint unit claims chapters reference verify seconds clean clean-cache
 
 book: $(VENV)/.installed
 	$(BIN)/python tools/book.py
 
-test: lint unit chapters
+test: lint unit claims chapters
 
 setup: $(VENV)/.installed
 
@@ -38,8 +42,14 @@ lint: $(VENV)/.installed
 unit: $(VENV)/.installed
 	$(BIN)/python -m pytest tests fl -n 2 --dist loadfile
 
-# every chapter in a fresh kernel, its outputs against the stored ones; one process each, two chapters at a time
+# every claim at the smallest scale, on both cores
+claims: $(VENV)/.installed
+	$(BIN)/python tools/claims.py smoke
+
+# every chapter in a fresh kernel, its outputs against the stored ones; one process each, two chapters at a time,
+# after the claims that they check have been evaluated on both cores
 chapters: $(VENV)/.installed
+	$(BIN)/python tools/claims.py
 	FL_JOBS=1 $(BIN)/python -m pytest -o addopts= -q --nbval --nbval-current-env --nbval-cell-timeout 600 \
 	  --nbval-sanitize-with tests/sanitize.cfg -n 2 --dist loadfile tests/notebooks
 
@@ -49,6 +59,10 @@ reference: $(VENV)/.installed
 
 verify: $(VENV)/.installed
 	$(BIN)/fl verify
+
+# write tools/seconds.json anew: in which order claims are evaluated
+seconds: $(VENV)/.installed
+	$(BIN)/python tools/seconds.py
 
 clean-cache:
 	rm -rf .fl-cache

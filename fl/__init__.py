@@ -1,13 +1,11 @@
 """Theorems on feature learning: what the mathematics predicts, what an experiment
 measures, and the claim between.
 
-A chapter starts with ``import fl`` and ``fl.setup()``; `check` evaluates a claim and
-raises unless it stands.
+A chapter starts with ``import fl`` and ``fl.setup()``; `check` evaluates a claim and raises
+unless it stands.
 """
 
 import importlib
-
-from fl.sweep import cached, sweep
 
 __all__ = [
     "cached",
@@ -23,8 +21,10 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    # fl.book brings in every claim, torch and the figures: seconds that a worker
-    # process of a sweep does not spend
+    # a part is loaded when it is first asked for: a process pays for what it uses
+    if name == "sweep":
+        return importlib.import_module("fl.sweep")  # a module that can be called
     if name in __all__:
-        return getattr(importlib.import_module("fl.book"), name)
+        module = "fl.store" if name == "cached" else "fl.book"
+        return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'fl' has no attribute {name!r}")

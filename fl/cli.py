@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from fl import claims, stored
-from fl.simulate import noise, ood_runs, representation_contest, transfer  # noqa: F401, registers the stored runs
+from fl import stored
+from fl.evidence import Claim, verify_all
+from fl.registry import runs, select
+from fl.scales import SCALES
 
 app = typer.Typer(
     add_completion=False,
@@ -20,7 +22,7 @@ app = typer.Typer(
     help=__doc__,
     pretty_exceptions_enable=False,
 )
-Scale = StrEnum("Scale", {s: s for s in claims.SCALES})
+Scale = StrEnum("Scale", {s: s for s in SCALES})
 Names = Annotated[list[str] | None, typer.Argument(metavar="[IDS or TOPICS]...")]
 
 
@@ -53,7 +55,7 @@ def verify(
     chosen = _select(names)
     if json_path is not None and not json_path.resolve().parent.is_dir():
         raise typer.BadParameter(f"--json {json_path}: its folder must exist")
-    verdicts = claims.verify_all(chosen, scale.value, jobs)
+    verdicts = verify_all(chosen, scale.value, jobs)
     table = Table(
         Column("claim", no_wrap=True),
         "predicted",
@@ -105,21 +107,19 @@ def sweep(
 
     Only the paper scale replaces the file that the book reads.
     """
-    if folder is None:
-        folder = (
-            stored.FOLDER
-            if scale is Scale.paper
-            else Path(tempfile.mkdtemp(prefix="fl-"))
-        )
+    runs()
+    if folder is None and scale is Scale.paper:
+        folder = stored.FOLDER
+    folder = folder or Path(tempfile.mkdtemp(prefix="fl-"))
     try:
         print(stored.make(name, scale.value, folder))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def _select(names: list[str] | None) -> list[claims.Claim]:
+def _select(names: list[str] | None) -> list[Claim]:
     try:
-        return claims.select(names or [])
+        return select(names or [])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

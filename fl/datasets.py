@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import platformdirs
-from sklearn.datasets import load_digits
 
 from fl import validate
 
@@ -42,7 +41,7 @@ class Images(NamedTuple):
 
 
 def load(name: str) -> Images:
-    """Return the images of ``"digits"`` (d = 64, n = 1797) or ``"mnist"`` (d = 784, n =
+    """Return the images called ``name``: ``"digits"`` (d = 64, n = 1797) or ``"mnist"`` (d = 784, n =
     10000).
 
     Raises:
@@ -53,6 +52,8 @@ def load(name: str) -> Images:
     """
     validate.choice("name", name, ["digits", "mnist"])
     if name == "digits":
+        from sklearn.datasets import load_digits  # two seconds, for those who need it
+
         images, labels = load_digits(return_X_y=True)
         return Images(images.T / 16.0, labels)
     folder = mnist_folder()
@@ -84,6 +85,15 @@ def mnist_folder() -> Path | None:
     return cache if all((cache / file).is_file() for file in FILES) else None
 
 
+def files_read() -> list[Path]:
+    """Return the files that `load` reads here; they are part of the key of a result."""
+    try:
+        folder = mnist_folder()
+    except FileNotFoundError:  # whoever asks for MNIST will be told
+        folder = None
+    return [] if folder is None else [folder / file for file in FILES]
+
+
 def fetch_mnist() -> Path:
     """Download the two files (1.6 MB), check their sha256, and return their folder.
 
@@ -102,7 +112,9 @@ def fetch_mnist() -> Path:
 def read_idx(
     path: Path, magic: int, shape: tuple[int, ...], sha256: str | None = None
 ) -> np.ndarray:
-    """Return the unsigned bytes of a gzipped IDX file as an array of ``shape``.
+    """Return the unsigned bytes of the gzipped IDX file ``path``.
+
+    An array of ``shape``; ``magic`` is the number that the file must start with.
 
     Raises:
         FileNotFoundError: if there is no such file.

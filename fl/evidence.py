@@ -8,14 +8,15 @@ if the check holds and the broken check does not.
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Literal
 
 import numpy as np
 
 from fl import validate
+from fl.keys import function_name
 from fl.scales import SCALES, Scale
-from fl.sweep import cached, evaluate
+from fl.store import evaluate
 
 CLAIMS: dict[str, "Claim"] = {}
 
@@ -119,14 +120,19 @@ class Verdict:
 
 
 def claim(id: str, *, statement: str, source: str, control: str) -> Callable:
-    """Register the decorated function ``(scale, broken) -> Evidence`` as the claim
-    ``id``.
+    """Return a decorator for a function ``(scale, broken, block) -> Evidence``.
+
+    Args:
+        id: its name, ``topic.name``; the same function may be defined again.
+        statement: what is claimed.
+        source: ``paper KEY``, ``derived`` or ``observed``.
+        control: the hypothesis that ``broken=True`` breaks.
 
     Raises:
-        ValueError: if the id is taken or has no topic, or the source is none of the
-            three kinds.
+        ValueError: if another function has the id, the id has no topic, the source is
+            none of the three kinds, or a text is empty.
     """
-    if id in CLAIMS or not re.fullmatch(r"[a-z]\w*\.[a-z]\w*", id):
+    if not re.fullmatch(r"[a-z]\w*\.[a-z]\w*", id):
         raise ValueError(f"id = {id!r}: must be a new name of the form topic.name")
     if not re.fullmatch(r"paper \w+.*|derived|observed", source):
         raise ValueError(
@@ -137,75 +143,68 @@ def claim(id: str, *, statement: str, source: str, control: str) -> Callable:
             raise ValueError(f"{name} = {text!r}: must say something")
 
     def register(function: Callable) -> Callable:
-        CLAIMS[id] = Claim(id, statement, source, control, function)
+        made = Claim(id, statement, source, control, function)
+        known = CLAIMS.get(id, made)
+        # a cell that runs again, or a module that is loaded again, replaces its claim
+        if function_name(known.function) != function_name(function):
+            raise ValueError(f"id = {id!r}: must be a new name of the form topic.name")
+        CLAIMS[id] = made
         return function
 
     return register
 
 
-def select(names: Iterable[str] = ()) -> list[Claim]:
-    """Return the claims with these ids or topics, in the order of registration; all of
-    them for no names.
-
-    Raises:
-        ValueError: for a name that is neither an id nor a topic.
-    """
-    names = list(names)
-    known = set(CLAIMS) | {c.topic for c in CLAIMS.values()}
-    for name in names:
-        validate.choice("claim or topic", name, sorted(known))
-    return [
-        c for c in CLAIMS.values() if not names or c.id in names or c.topic in names
-    ]
-
-
-def verify(id: str, scale: Scale = "book") -> Verdict:
-    """Evaluate one claim and its control, or read the stored verdict of the same
-    source.
-
-    Raises:
-        ValueError: for an unknown id or scale.
-    """
-    validate.choice("claim", id, CLAIMS)
-    validate.choice("scale", scale, SCALES)
-    return cached(run, id=id, scale=scale)
-
-
 def verify_all(
-    claims: Iterable[Claim], scale: Scale = "book", jobs: int | None = None
+    claims: Iterable[Claim],
+    scale: Scale = "book",
+    jobs: int | None = None,
+    block: int = 0,
 ) -> list[Verdict]:
-    """Evaluate several claims, in parallel, each stored as it finishes."""
+    """Evaluate claims and their controls, in parallel, each stored as it finishes.
+
+    Args:
+        claims: in the order in which they are started and returned.
+        scale: ``smoke``, ``book`` or ``paper``.
+        jobs: worker processes; ``FL_JOBS`` or the number of cores if None.
+        block: of seeds; 0 for those of the book.
+
+    Returns:
+        A verdict a claim, stored ones where nothing that they depend on has changed.
+
+    Raises:
+        ValueError: for an unknown scale or a block < 0.
+    """
     validate.choice("scale", scale, SCALES)
-    return evaluate(run, [{"id": c.id, "scale": scale} for c in claims], jobs)
+    validate.count("block", block, minimum=0)
+    units = [{"claim": c, "scale": scale, "block": block} for c in claims]
+    return evaluate(verdict, units, jobs, in_order=True)
 
 
-def run(id: str, scale: Scale) -> Verdict:
-    """Evaluate the claim ``id`` and its control, without looking for a stored verdict."""
-    from fl import claims  # noqa: F401, a fresh worker has to fill the registry first
+def verdict(claim: Claim, scale: Scale, block: int) -> Verdict:
+    """Return the verdict on ``claim`` at a ``scale``, on a ``block`` of seeds.
 
-    c, start = CLAIMS[id], time.perf_counter()
-    evidence, broken = c.function(scale, False, 0), c.function(scale, True, 0)
+    Raises:
+        ValueError: if the control is not the same check.
+    """
+    start = time.perf_counter()
+    evidence, broken = (claim.function(scale, side, block) for side in (False, True))
     if (evidence.relation, evidence.reason) != (broken.relation, broken.reason):
         raise ValueError(
-            f"{id}: the control must be the same check: same relation, same reason for the tolerance"
+            f"{claim.id}: the control must be the same check: same relation, same reason "
+            "for the tolerance"
         )
+    found = {f.name: getattr(evidence, f.name) for f in fields(evidence)}
     return Verdict(
-        id=c.id,
-        topic=c.topic,
-        statement=c.statement,
-        source=c.source,
-        predicted=evidence.predicted,
-        measured=evidence.measured,
-        standard_error=evidence.standard_error,
-        relation=evidence.relation,
-        tolerance=evidence.tolerance,
-        reason=evidence.reason,
+        id=claim.id,
+        topic=claim.topic,
+        statement=claim.statement,
+        source=claim.source,
+        control=claim.control,
         holds=evidence.holds,
-        control=c.control,
         control_fails=bool(np.isfinite(broken.measured)) and not broken.holds,
-        sizes=evidence.sizes,
         scale=scale,
         seconds=round(time.perf_counter() - start, 3),
+        **found,
     )
 
 

@@ -38,20 +38,21 @@ def psd_power(S, p: float, rcond: float = 1e-12) -> np.ndarray:
 def gaussian_rule(
     kinks: Sequence[float] = (), panels: int = 24, order: int = 40
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return nodes and weights with ``weights @ f(nodes)`` :math:`= \mathbb E f(z)`,
-    :math:`z\sim N(0,1)`.
+    r"""Return nodes and weights, both (K,), of a quadrature for the normal law.
 
-    Composite Gauss-Legendre on [-12, 12], cut at ``kinks``: each piece is smooth, so
-    ReLU, the absolute value and the softplus of slope 10 come out to rounding, which
-    Gauss-Hermite nodes do not reach.
+    :math:`\sum_k w_kf(x_k)=\mathbb E f(z)`, :math:`z\sim N(0,1)`: composite
+    Gauss-Legendre with ``panels`` pieces of [-12, 12], cut at ``kinks``, and ``order``
+    nodes in each. Each piece is smooth, so ReLU, the absolute value and the softplus of
+    slope 10 come out to rounding, which Gauss-Hermite nodes do not reach.
     """
     inner = [k for k in kinks if -12 < k < 12]
     cuts = np.unique(np.concatenate([np.linspace(-12, 12, panels + 1), inner]))
     x, w = np.polynomial.legendre.leggauss(order)
     half = np.diff(cuts)[:, None] / 2
-    nodes = ((cuts[:-1] + cuts[1:])[:, None] / 2 + half * x).ravel()
-    weights = (half * w).ravel() * np.exp(-(nodes**2) / 2) / np.sqrt(2 * np.pi)
-    return nodes, weights
+    middle = (cuts[:-1] + cuts[1:])[:, None] / 2
+    nodes = (middle + half * x).ravel()
+    density = np.exp(-(nodes**2) / 2) / np.sqrt(2 * np.pi)
+    return nodes, (half * w).ravel() * density
 
 
 def gaussian_mean(f: Callable, kinks: Sequence[float] = ()) -> float:
@@ -68,11 +69,16 @@ def gaussian_mean(f: Callable, kinks: Sequence[float] = ()) -> float:
 def hermite_coefficients(
     f: Callable, degree: int, kinks: Sequence[float] = ()
 ) -> np.ndarray:
-    r"""Return the normalised coefficients :math:`c_0..c_{degree}` of ``f``, shape
-    (degree + 1,).
+    r"""Return the normalised coefficients :math:`c_0..c_{degree}` of ``f``.
 
-    >>> np.abs(hermite_coefficients(lambda z: z**2, 3)).round(6).tolist()  # z^2 = 1 + sqrt(2) He_2/sqrt(2)
+    Shape (``degree`` + 1,); ``kinks`` are the points where ``f`` is not smooth.
+
+    >>> square = hermite_coefficients(lambda z: z**2, 3)  # 1 + sqrt(2) He_2/sqrt(2)
+    >>> np.abs(square).round(6).tolist()
     [1.0, 0.0, 1.414214, 0.0]
+
+    Raises:
+        ValueError: if ``degree`` is not a whole number >= 0.
     """
     degree = validate.count("degree", degree, minimum=0)
     nodes, weights = gaussian_rule(kinks)
@@ -82,51 +88,49 @@ def hermite_coefficients(
 
 
 def hermite_erf(degree: int, tau: float = 1.0) -> np.ndarray:
-    r"""Return the normalised coefficients of :math:`\mathrm{erf}(\tau z)` in closed
-    form, shape (degree + 1,).
+    r"""Return the normalised coefficients of :math:`\mathrm{erf}(\tau z)`.
 
     .. math:: c_{2m+1} = \frac{2\tau}{\sqrt{\pi(1+2\tau^2)}}
-              \Bigl(\frac{-2\tau^2}{1+2\tau^2}\Bigr)^m\frac{(2m-1)!!}{\sqrt{(2m+1)!}},\qquad c_{2m}=0.
+              \Bigl(\frac{-2\tau^2}{1+2\tau^2}\Bigr)^m
+              \frac{(2m-1)!!}{\sqrt{(2m+1)!}},\qquad c_{2m}=0.
+
+    In closed form, shape (``degree`` + 1,), for a scale ``tau`` > 0.
+
+    Raises:
+        ValueError: if ``degree`` or ``tau`` is out of range.
     """
-    tau, c = (
-        validate.number("tau", tau, 0, open_low=True),
-        np.zeros(validate.count("degree", degree, minimum=0) + 1),
-    )
+    c, tau = _no_coefficients(degree, tau)
     m = np.arange((degree + 1) // 2)
-    lead, ratio = (
-        2 * tau / np.sqrt(np.pi * (1 + 2 * tau**2)),
-        2 * tau**2 / (1 + 2 * tau**2),
-    )
-    c[1::2] = (
-        lead * (-ratio) ** m * _odd_factorial(m) / np.sqrt(special.factorial(2 * m + 1))
-    )
+    lead = 2 * tau / np.sqrt(np.pi * (1 + 2 * tau**2))
+    ratio = 2 * tau**2 / (1 + 2 * tau**2)
+    size = _odd_factorial(m) / np.sqrt(special.factorial(2 * m + 1))
+    c[1::2] = lead * (-ratio) ** m * size
     return c
 
 
 def hermite_abs(degree: int, tau: float = 1.0) -> np.ndarray:
-    r"""Return the normalised coefficients of :math:`|\tau z|` in closed form, shape
-    (degree + 1,).
+    r"""Return the normalised coefficients of :math:`|\tau z|`.
 
-    .. math:: c_0=\tau\sqrt{2/\pi},\qquad c_{2m}=c_0\,(-1)^{m-1}\frac{(2m-3)!!}{\sqrt{(2m)!}},\qquad c_{2m+1}=0.
+    .. math:: c_0=\tau\sqrt{2/\pi},\qquad
+              c_{2m}=c_0\,(-1)^{m-1}\frac{(2m-3)!!}{\sqrt{(2m)!}},\qquad c_{2m+1}=0.
+
+    In closed form, shape (``degree`` + 1,), for a scale ``tau`` > 0.
+
+    Raises:
+        ValueError: if ``degree`` or ``tau`` is out of range.
     """
-    tau, c = (
-        validate.number("tau", tau, 0, open_low=True),
-        np.zeros(validate.count("degree", degree, minimum=0) + 1),
-    )
+    c, tau = _no_coefficients(degree, tau)
     m = np.arange(1, degree // 2 + 1)
     c[0] = tau * np.sqrt(2 / np.pi)
-    c[2::2] = (
-        c[0]
-        * (-1.0) ** (m - 1)
-        * _odd_factorial(m - 1)
-        / np.sqrt(special.factorial(2 * m))
-    )
+    size = _odd_factorial(m - 1) / np.sqrt(special.factorial(2 * m))
+    c[2::2] = c[0] * (-1.0) ** (m - 1) * size
     return c
 
 
 def hermite_relu(degree: int, tau: float = 1.0) -> np.ndarray:
-    r"""Return the normalised coefficients of :math:`\max(\tau z, 0) = (\tau z+|\tau
-    z|)/2`, shape (degree + 1,).
+    r"""Return the normalised coefficients of :math:`\max(\tau z, 0)`.
+
+    Half of :math:`\tau z+|\tau z|`; shape (``degree`` + 1,), for a scale ``tau`` > 0.
 
     >>> hermite_relu(3).round(6).tolist()  # 1/sqrt(2 pi), 1/2, 1/(2 sqrt(pi)), 0
     [0.398942, 0.5, 0.282095, 0.0]
@@ -134,6 +138,12 @@ def hermite_relu(degree: int, tau: float = 1.0) -> np.ndarray:
     c = hermite_abs(degree, tau) / 2
     c[1:2] = tau / 2
     return c
+
+
+def _no_coefficients(degree: int, tau: float) -> tuple[np.ndarray, float]:
+    """Return zeros (degree + 1,) and tau, both arguments checked."""
+    c = np.zeros(validate.count("degree", degree, minimum=0) + 1)
+    return c, validate.number("tau", tau, 0, open_low=True)
 
 
 def _odd_factorial(m: np.ndarray) -> np.ndarray:
@@ -168,6 +178,9 @@ def log_steps(last: int, number: int) -> np.ndarray:
 
     >>> log_steps(100, 5).tolist()
     [1, 3, 10, 32, 100]
+
+    Raises:
+        ValueError: if ``last`` < 1 or ``number`` < 2.
     """
     last, number = (
         validate.count("last", last),

@@ -10,19 +10,25 @@ import hashlib
 import platform
 from collections.abc import Callable
 from pathlib import Path
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from fl import validate
-from fl.sweep import version
+from fl.keys import version
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "data"
-RUNS: dict[str, Callable[[str], xr.Dataset]] = {}
+RUNS: dict[str, Callable[[str], "xr.Dataset"]] = {}
 
 
 def stored(name: str) -> Callable:
-    """Register the decorated function ``scale -> Dataset`` (with a ``seed`` coordinate)
-    as the stored run ``name``.
+    """Return a decorator that makes ``scale -> Dataset`` the stored run ``name``.
+
+    The data set must have a ``seed`` coordinate.
+
+    Raises:
+        ValueError: if there is a run of that name.
     """
 
     def register(function: Callable) -> Callable:
@@ -35,7 +41,7 @@ def stored(name: str) -> Callable:
 
 
 def make(name: str, scale: str, folder: Path = FOLDER) -> Path:
-    """Run ``name`` at ``scale`` and store it; return the file.
+    """Run ``name`` at ``scale`` and store it in ``folder``; return the file.
 
     Raises:
         ValueError: for an unknown name.
@@ -72,8 +78,8 @@ def make(name: str, scale: str, folder: Path = FOLDER) -> Path:
     return path
 
 
-def read(name: str, folder: Path = FOLDER) -> xr.Dataset:
-    """Return the stored run ``name``.
+def read(name: str, folder: Path = FOLDER) -> "xr.Dataset":
+    """Return the stored run ``name``, read from ``folder``.
 
     Raises:
         FileNotFoundError: if it has not been made.
@@ -88,6 +94,8 @@ def read(name: str, folder: Path = FOLDER) -> xr.Dataset:
         raise ValueError(
             f"{path} has sha256 {found}, which SHA256SUMS does not list: it is damaged or edited; {cure}"
         )
+    import xarray as xr  # half a second, and only a reader needs it
+
     return xr.load_dataset(path, engine="scipy")
 
 

@@ -1,22 +1,23 @@
-"""Checks of arguments: each error names the argument, the value it had, and what is
-allowed.
+"""Checks of arguments: each error names the argument, its value, and what is allowed.
 
-Every public function of the package runs its checks before any work starts, so a
-mistake costs no time.
+Every public function of the package runs its checks before any work starts, so a mistake
+costs no time. The first parameter of each check is the name to use in the error.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
 
+_TRUTH = (bool, np.bool_)
+
 
 def count(name: str, value, minimum: int = 1) -> int:
-    """Return ``value`` as an int; raise ``ValueError`` unless it is a whole number >=
-    ``minimum``.
+    """Return ``value``, called ``name`` in the error, as an int.
+
+    Raises:
+        ValueError: unless it is a whole number >= ``minimum``.
     """
-    whole = isinstance(value, (int, np.integer)) and not isinstance(
-        value, (bool, np.bool_)
-    )
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, _TRUTH)
     if not whole or value < minimum:
         raise ValueError(f"{name} = {value!r}: must be an integer >= {minimum}")
     return int(value)
@@ -30,43 +31,47 @@ def number(
     *,
     open_low: bool = False,
 ) -> float:
-    """Return ``value`` as a float; raise ``ValueError`` unless it is finite and in
-    [low, high] (or (low, high]).
+    """Return ``value``, called ``name`` in the error, as a float.
+
+    Raises:
+        ValueError: unless it is finite and in [``low``, ``high``], or in (low, high] if
+            ``open_low``.
     """
-    try:  # text and truth values convert to floats, but nobody means them as numbers
-        result = (
-            np.nan
-            if isinstance(value, (str, bytes, bool, np.bool_)) or np.ndim(value)
-            else float(value)
-        )
-    except (TypeError, ValueError):
-        result = np.nan
-    inside = (
-        np.isfinite(result)
-        and low <= result <= high
-        and not (open_low and result == low)
-    )
-    if not inside:
+    result = _as_float(value)
+    inside = low <= result <= high and not (open_low and result == low)
+    if not (np.isfinite(result) and inside):
         left = "(" if open_low or low == -np.inf else "["
         right = ")" if high == np.inf else "]"
-        raise ValueError(
-            f"{name} = {value!r}: must be a finite number in {left}{low:g}, {high:g}{right}"
-        )
+        interval = f"{left}{low:g}, {high:g}{right}"
+        raise ValueError(f"{name} = {value!r}: must be a finite number in {interval}")
     return result
 
 
+def _as_float(value) -> float:
+    """Return a scalar as a float, NaN for what nobody means as a number."""
+    if isinstance(value, (str, bytes, *_TRUTH)) or np.ndim(value):
+        return np.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
+
+
 def choice(name: str, value, allowed: Iterable) -> str:
-    """Return ``value``; raise ``ValueError`` unless it is one of ``allowed``."""
+    """Return ``value``, called ``name`` in the error.
+
+    Raises:
+        ValueError: unless it is one of ``allowed``.
+    """
     allowed = list(allowed)
     if value not in allowed:
-        raise ValueError(
-            f"{name} = {value!r}: must be one of {', '.join(map(str, allowed))}"
-        )
+        options = ", ".join(map(str, allowed))
+        raise ValueError(f"{name} = {value!r}: must be one of {options}")
     return value
 
 
 def array(name: str, value, shape: tuple = ()) -> np.ndarray:
-    """Return ``value`` as a finite float64 array of ``shape``.
+    """Return ``value``, called ``name`` in the error, as a float64 array.
 
     ``shape`` holds an int where the length is fixed, a letter where any length >= 1
     will do; a letter that stands twice asks for equal lengths. ``array("X", X, ("d",
@@ -81,29 +86,34 @@ def array(name: str, value, shape: tuple = ()) -> np.ndarray:
             raise TypeError
         result = raw.astype(np.float64, copy=False)
     except (TypeError, ValueError):  # ragged, complex, text
-        raise ValueError(
-            f"{name} = {value!r}: must be an array of real numbers of shape {_show(shape)}"
-        ) from None
-    lengths: dict[str, int] = {}
-    fits = result.ndim == len(shape) and all(
-        n == lengths.setdefault(want, n) and n >= 1
-        if isinstance(want, str)
-        else n == want
-        for n, want in zip(result.shape, shape, strict=True)
-    )
-    if not fits:
+        wanted = f"an array of real numbers of shape {_show(shape)}"
+        raise ValueError(f"{name} = {value!r}: must be {wanted}") from None
+    if not _fits(result.shape, shape):
         raise ValueError(f"{name} has shape {result.shape}: must be {_show(shape)}")
-    if not np.isfinite(result).all():
-        bad = int(np.size(result) - np.isfinite(result).sum())
+    bad = int(np.size(result) - np.isfinite(result).sum())
+    if bad:
         raise ValueError(
             f"{name} has {bad} entries that are NaN or infinite: all must be finite"
         )
     return result
 
 
+def _fits(found: tuple[int, ...], shape: tuple) -> bool:
+    lengths: dict[str, int] = {}
+    for n, want in zip(found, shape, strict=False):
+        if isinstance(want, str):
+            if n < 1 or n != lengths.setdefault(want, n):
+                return False
+        elif n != want:
+            return False
+    return len(found) == len(shape)
+
+
 def positive(name: str, value, shape: tuple = ("d",)) -> np.ndarray:
-    """Return ``value`` as a finite array; raise ``ValueError`` unless every entry is >
-    0.
+    """Return ``value``, called ``name`` in the error, as an array of this ``shape``.
+
+    Raises:
+        ValueError: unless every entry is finite and > 0.
     """
     result = array(name, value, shape)
     if (result <= 0).any():
@@ -112,17 +122,18 @@ def positive(name: str, value, shape: tuple = ("d",)) -> np.ndarray:
 
 
 def psd(name: str, value, tolerance: float = 1e-10) -> np.ndarray:
-    """Return ``value`` as a float64 matrix; raise ``ValueError`` unless it is symmetric
-    and has no negative eigenvalue.
+    """Return ``value``, called ``name`` in the error, as a float64 matrix (d, d).
 
     ``tolerance`` is relative to the largest absolute eigenvalue, to let rounding pass.
+
+    Raises:
+        ValueError: unless it is symmetric and has no negative eigenvalue.
     """
     result = array(name, value, ("d", "d"))
     scale = max(np.abs(result).max(), np.finfo(float).tiny)
+    wanted = "must be a symmetric positive semi-definite matrix"
     if np.abs(result - result.T).max() > tolerance * scale:
-        raise ValueError(
-            f"{name} is not symmetric: must be a symmetric positive semi-definite matrix"
-        )
+        raise ValueError(f"{name} is not symmetric: {wanted}")
     smallest = np.linalg.eigvalsh(result)[0]
     if smallest < -tolerance * scale * len(result):
         raise ValueError(
@@ -132,10 +143,15 @@ def psd(name: str, value, tolerance: float = 1e-10) -> np.ndarray:
 
 
 def generator(name: str, value) -> np.random.Generator:
-    """Return ``value``; raise ``ValueError`` unless it is a `numpy.random.Generator`."""
+    """Return ``value``, called ``name`` in the error.
+
+    Raises:
+        ValueError: unless it is a `numpy.random.Generator`.
+    """
     if not isinstance(value, np.random.Generator):
         raise ValueError(
-            f"{name} = {value!r}: must be a numpy.random.Generator, such as numpy.random.default_rng(0)"
+            f"{name} = {value!r}: must be a numpy.random.Generator, such as "
+            "numpy.random.default_rng(0)"
         )
     return value
 

@@ -5,11 +5,13 @@ number.
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fl.simulate import alignment as experiment
+from fl.simulate import alignment as simulate
 from fl.simulate import alignment_student
+from fl.studies import alignment as study
 from fl.tasks import Spectrum, Task, Teacher, power_law, two_level
 from fl.theory import alignment_growth, alignment_ridge
 from fl.theory.alignment import early_alignment, label_moments
@@ -47,7 +49,7 @@ def test_early_alignment_leading_order(p):
     order 1/N.
     """
     n = 10**9
-    task = experiment.extreme_task("High", 1.0)
+    task = simulate.extreme_task("high", 1.0)
     lam = task.spectrum.eigenvalues
     c1, m2, _ = label_moments(task)
     leading = m2 / (n * c1**2 * lam[0]) * np.sum((lam[1:] / lam[0]) ** (2 * p + 2))
@@ -56,7 +58,7 @@ def test_early_alignment_leading_order(p):
     )
 
 
-def test_early_alignment_ignores_the_basis_the_scale_of_the_inputs_and_dead_directions():
+def test_early_alignment_ignores_basis_scale_of_the_inputs_and_dead_directions():
     lam, beta, n = np.array([3.0, 1.0, 0.2]), np.array([0.3, -1.0, 2.0]), 50
     plain = early_alignment(Task(Spectrum(lam), Teacher(beta), 1.5), -0.7, n)
     U = np.linalg.qr(RNG.standard_normal((3, 3)))[0]
@@ -75,12 +77,9 @@ def test_early_alignment_is_a_squared_correlation(p, snr, n):
 
 
 def test_early_feature_of_one_seed_does_not_depend_on_the_other_exponents():
-    one = experiment.early_feature("Low", 1.0, [0.0], n=20, draws=5, seed=3)[
-        "alignment"
-    ][1]
-    two = experiment.early_feature("Low", 1.0, [-1.0, 0.0], n=20, draws=5, seed=3)[
-        "alignment"
-    ][1]
+    size = {"n": 20, "draws": 5, "seed": 3}
+    one = simulate.early_feature("low", 1.0, [0.0], **size)["alignment"][1]
+    two = simulate.early_feature("low", 1.0, [-1.0, 0.0], **size)["alignment"][1]
     assert one[0] == two[1]
 
 
@@ -90,29 +89,29 @@ def test_early_feature_of_one_seed_does_not_depend_on_the_other_exponents():
 @pytest.mark.parametrize("activation", ["relu", "linear"])
 def test_gradients_agree_with_autograd(activation):
     X, y = RNG.standard_normal((3, 11)), RNG.standard_normal(11)
-    net = experiment.initial(5, 3, 0.7, RNG)
+    net = simulate.initial(5, 3, 0.7, RNG)
     leaves = [torch.tensor(v, requires_grad=True) for v in net]
     Z = leaves[0] @ torch.tensor(X) + leaves[1][:, None]
     output = leaves[2] @ (torch.relu(Z) if activation == "relu" else Z)
     ((output - torch.tensor(y)) ** 2).mean().backward()
     for hand, leaf in zip(
-        experiment.gradients(net, X, y, activation), leaves, strict=True
+        simulate.gradients(net, X, y, activation), leaves, strict=True
     ):
         np.testing.assert_allclose(hand, leaf.grad.numpy(), atol=1e-13)
 
 
 def test_one_step_changes_the_conserved_quantity_only_at_second_order():
-    """The first order vanishes exactly: the change is lr^2 (g_w' P g_w + g_b^2 - g_a^2)
-    for each neuron.
+    """The first order vanishes exactly: the change is eta^2 (g_w' P g_w + g_b^2 -
+    g_a^2) for each neuron.
     """
-    X, y, task = experiment.small_sample("Low", 30, 1)
-    P, inverse, lr = task.spectrum.power(0.6), task.spectrum.power(-0.6), 0.1
-    net = experiment.initial(6, 7, 0.5, RNG)
-    after, G = experiment.descend(net, X, y, P, lr), experiment.gradients(net, X, y)
+    X, y, task = simulate.small_sample("low", 30, 1)
+    P, inverse, eta = task.spectrum.power(0.6), task.spectrum.power(-0.6), 0.1
+    net = simulate.initial(6, 7, 0.5, RNG)
+    after, G = simulate.descend(net, X, y, P, eta), simulate.gradients(net, X, y)
     before, later = (
         np.sum(v.W @ inverse * v.W, axis=1) + v.b**2 - v.a**2 for v in (net, after)
     )
-    second = lr**2 * (np.sum(G.W @ P * G.W, axis=1) + G.b**2 - G.a**2)
+    second = eta**2 * (np.sum(G.W @ P * G.W, axis=1) + G.b**2 - G.a**2)
     np.testing.assert_allclose(later - before, second, atol=1e-12)
 
 
@@ -130,12 +129,12 @@ def test_growth_rate_is_the_maximum_over_a_fine_grid_of_angles():
 
 
 def test_no_network_grows_faster_than_the_growth_rate():
-    X, y, task = experiment.small_sample("Low", 50, 0)
+    X, y, task = simulate.small_sample("low", 50, 0)
     P, inverse = task.spectrum.power(0.5), task.spectrum.power(-0.5)
     bound = alignment_growth.growth_rate(X, y, P)
     for _ in range(50):
-        net = experiment.initial(3, 7, 1e-9, RNG)
-        G = experiment.gradients(net, X, y)
+        net = simulate.initial(3, 7, 1e-9, RNG)
+        G = simulate.gradients(net, X, y)
         size = np.sum(net.W @ inverse * net.W) + np.sum(net.b**2) + np.sum(net.a**2)
         speed = -np.sum(G.W * net.W) - G.b @ net.b - G.a @ net.a
         assert speed / size <= bound * (1 + 1e-6)
@@ -143,8 +142,8 @@ def test_no_network_grows_faster_than_the_growth_rate():
 
 @pytest.mark.parametrize("p", [-1.0, 0.5])
 def test_linear_network_escapes_at_its_own_rate(p):
-    X, y, task = experiment.small_sample("High", 60, 2)
-    rate = experiment.escape_rate("High", p, 60, 20, 2, activation="linear")["rate"]
+    X, y, task = simulate.small_sample("high", 60, 2)
+    rate = simulate.escape_rate("high", p, 60, 20, 2, activation="linear")["rate"]
     # after 20 e-foldings the output is some 1e-5 of the labels, and slows the growth by
     # as much
     assert rate == pytest.approx(
@@ -165,10 +164,10 @@ def test_linear_rate_scales_like_lam_to_one_plus_half_p():
         np.testing.assert_allclose(rates, 2 * lam ** (1 + p / 2), rtol=1e-12)
 
 
-def test_half_space_rate_by_hand():
-    assert alignment_growth.half_space_rate(
-        [1.0, -1.0, 3.0], [1.0, 5.0, 2.0], 4.0
-    ) == pytest.approx(2 * np.sqrt(4 * (7 / 3) ** 2 + 1))
+def test_rate_of_a_frozen_half_space_by_hand():
+    x, y = np.array([1.0, -1.0, 3.0]), np.array([1.0, 5.0, 2.0])
+    rate = alignment_growth.linear_growth_rate([x], y * (x > 0), [[4.0]])
+    assert rate == pytest.approx(2 * np.sqrt(4 * (7 / 3) ** 2 + 1))
 
 
 # --- the linear student ---------------------------------------------------------------
@@ -183,14 +182,17 @@ def test_two_level_ridge_solves_the_equation():
 
 @given(
     n=st.integers(1, 80).filter(lambda n: n != 40),
-    reg=st.floats(1e-6, 1e3),
+    penalty=st.floats(1e-6, 1e3),
     p=st.floats(-2, 2),
 )
 @settings(max_examples=40, deadline=None)
-def test_implicit_ridge_is_a_root(n, reg, p):
+def test_implicit_ridge_is_a_root(n, penalty, p):
     t = LAM ** (p + 1)
-    kappa = alignment_ridge.implicit_ridge(t, n, reg)
-    assert kappa * (1 - np.sum(t / (t + kappa)) / n) == pytest.approx(reg, rel=1e-6)
+    kappa = alignment_ridge.implicit_ridge(t, n, penalty)
+    root = kappa * (1 - np.sum(t / (t + kappa)) / n)
+    assert root == pytest.approx(penalty, rel=1e-6)
+    risk = alignment_ridge.ridge_risk(LAM, ENERGY, p, n, penalty, 0.1)
+    assert risk.penalty == pytest.approx(penalty, rel=1e-6)
 
 
 def test_ridge_risk_limits():
@@ -221,15 +223,16 @@ def test_ridge_risk_at_whitening_with_population_covariance():
 
 @pytest.mark.parametrize("n", [15, 60])
 def test_matched_preconditioner_beats_every_other_spectrum(n):
-    """The best shrinkage is t proportional to e with reg = noise/N, among all t, not
-    only among powers.
+    """The best shrinkage is t proportional to e with the penalty noise/N, among all t,
+    not only among powers.
     """
     noise, p_star = 0.4, 0.7  # energies r^-1.7 = lam^(p* + 1)
-    best, reg = alignment_ridge.tuned_ridge(LAM, ENERGY, p_star, n, noise)
-    assert reg == pytest.approx(noise / n, rel=1e-3)
+    best = alignment_ridge.tuned_ridge(LAM, ENERGY, p_star, n, noise)
+    assert best.penalty == pytest.approx(noise / n, rel=1e-3)
     for _ in range(50):
         t = ENERGY * np.exp(0.3 * RNG.standard_normal(40))
-        assert alignment_ridge.tuned_ridge(t, ENERGY, 0.0, n, noise)[0] > best
+        other = alignment_ridge.tuned_ridge(t, ENERGY, 0.0, n, noise)
+        assert other.test > best.test
 
 
 def test_best_exponent_without_ridge_is_lower_with_noise_and_the_same_without():
@@ -273,18 +276,16 @@ def test_flow_risk_at_p_minus_one_is_exponential_and_its_power_law_is_the_sum():
 
 @pytest.mark.parametrize(("d", "n"), [(5, 12), (12, 5)])
 def test_ridge_weights_are_stationary(d, n):
-    X, y, power, reg = (
-        RNG.standard_normal((d, n)),
-        RNG.standard_normal(n),
-        np.geomspace(0.5, 4, d),
-        0.3,
-    )
-    w = alignment_student.ridge_weights(X, y, power, reg)
-    np.testing.assert_allclose(X @ (X.T @ w - y) / n + reg * w / power, 0, atol=1e-12)
+    X, y = RNG.standard_normal((d, n)), RNG.standard_normal(n)
+    P, penalty = np.geomspace(0.5, 4, d), 0.3
+    w = alignment_student.ridge_weights(X, y, P, penalty)
+    np.testing.assert_allclose(X @ (X.T @ w - y) / n + penalty * w / P, 0, atol=1e-12)
+    M = alignment_student.ridge_weights(X, np.eye(n), P, penalty)
+    np.testing.assert_allclose(M @ y, w, atol=1e-12)
 
 
 def test_ridge_errors_are_exact_for_a_fresh_sample():
-    task = alignment_student.power_law_task(8, 1.0, 1.5, 1.0)
+    task = alignment_student.power_law_task(8)
     run = alignment_student.ridge_errors(8, 20, [0.5], [0.1], seed=4)
     X, y, _ = task.sample(20, np.random.default_rng(4))
     mean = task.teacher.link.moments(1.0)[0]
@@ -293,7 +294,7 @@ def test_ridge_errors_are_exact_for_a_fresh_sample():
     )
     fresh = task.sample(400_000, np.random.default_rng(5))
     assert np.mean((fresh.y - mean - w @ fresh.X) ** 2) == pytest.approx(
-        run["test"][1][0, 0], rel=0.01
+        run["error"][1][0][0][0], rel=0.01
     )
 
 
@@ -304,11 +305,11 @@ def test_ridge_errors_are_exact_for_a_fresh_sample():
     ("call", "message"),
     [
         (
-            lambda: early_alignment(experiment.extreme_task("High", 1.0), np.inf, 10),
+            lambda: early_alignment(simulate.extreme_task("high", 1.0), np.inf, 10),
             "p = inf",
         ),
         (
-            lambda: early_alignment(experiment.extreme_task("High", 1.0), 0.0, 1),
+            lambda: early_alignment(simulate.extreme_task("high", 1.0), 0.0, 1),
             "n = 1: must be an integer >= 2",
         ),
         (
@@ -318,8 +319,8 @@ def test_ridge_errors_are_exact_for_a_fresh_sample():
             "2 teacher directions",
         ),
         (
-            lambda: experiment.extreme_task("high", 1.0),
-            "case = 'high': must be one of High, Low",
+            lambda: simulate.extreme_task("High", 1.0),
+            "case = 'High': must be one of high, low",
         ),
         (
             lambda: alignment_growth.growth_rate(
@@ -353,7 +354,7 @@ def test_ridge_errors_are_exact_for_a_fresh_sample():
         ),
         (
             lambda: alignment_ridge.ridge_risk(LAM, ENERGY, 0.0, 9, np.nan, 0.1),
-            "reg = nan",
+            "penalty = nan",
         ),
         (lambda: alignment_ridge.interpolation_power_law(0.9, 2.0, 9), "q = 0.9"),
         (lambda: alignment_ridge.interpolation_power_law(1.5, 4.1, 9), "saturates"),
@@ -362,3 +363,39 @@ def test_ridge_errors_are_exact_for_a_fresh_sample():
 def test_errors_name_argument_value_and_what_is_allowed(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- the studies ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["early_feature", "escape", "conservation", "ridge", "interpolation"]
+)
+def test_a_study_names_its_sizes_and_its_blocks_share_no_seed(name, monkeypatch):
+    """The sizes in the record are those the experiment got; nothing is run here."""
+    calls = []
+
+    def record(function, grid, seeds, **size):
+        calls.append({**size, **grid})
+        return xr.Dataset(coords={"seed": list(seeds)})
+
+    monkeypatch.setattr(study, "sweep", record)
+    runs = [getattr(study, name)("smoke", block) for block in (0, 1)]
+    assert calls[0] == calls[1]
+    for run in runs:
+        assert run.attrs == calls[0] | {"seeds": run.seed.values.tolist()}
+    assert not set(runs[0].seed.values) & set(runs[1].seed.values)
+
+
+def test_the_studies_of_cells_label_every_cell():
+    flow = study.population_flow("smoke")
+    best = study.best_exponent("smoke", block=1)
+    for run, cells in [(flow, study.FLOWS), (best, study.LAWS)]:
+        assert run.attrs["cells"] == cells
+        for i, cell in enumerate(cells):
+            assert {name: run[name][i].item() for name in cell} == cell
+    assert best.attrs["seed"] not in study.best_exponent("smoke").attrs.values()
+    direct = alignment_student.population_descent(
+        **study.FLOWS[1], d=20_000, eta=0.25, times=[100.0, 200.0, 400.0]
+    )
+    assert flow.risk[1].values.tolist() == direct["risk"][1]

@@ -40,7 +40,7 @@ def test_seeds_share_inputs_across_noise_levels_and_permutation_spares_the_test_
 def test_cases_are_those_of_the_alignment_chapter(case):
     ours, theirs = (
         noise.task(case, 2.0, [1.0]),
-        alignment.extreme_task(case.capitalize(), 2.0),
+        alignment.extreme_task(case, 2.0),
     )
     assert np.array_equal(ours.spectrum.eigenvalues, theirs.spectrum.eigenvalues)
     assert np.array_equal(ours.teacher.directions, theirs.teacher.directions)

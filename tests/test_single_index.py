@@ -11,12 +11,11 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fl.links import LINKS, Link
 from fl.scales import SCALES
 from fl.simulate import single_index as simulate
 from fl.studies import single_index as study
 from fl.tasks import (
-    LINKS,
-    Link,
     Spectrum,
     Task,
     Teacher,

@@ -3,7 +3,6 @@ half way.
 """
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +14,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fl.sweep import cache_folder, cached, evaluate, source_hash, sweep
+from fl import store
+from fl.store import cache_folder, cached, evaluate
+from fl.sweep import sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 CALLS = []
-module = sys.modules["fl.sweep"]  # `fl.sweep` is also the name of the function in `fl`
 
 
 def product(seed, a=1, name="x"):
@@ -156,13 +156,13 @@ def test_number_of_jobs_from_the_environment(monkeypatch):
     with pytest.raises(ValueError, match="FL_JOBS = 'two': must be an integer >= 1"):
         sweep(product)
     monkeypatch.setenv("FL_JOBS", "")
-    assert module._default_jobs() >= 1
+    assert store._default_jobs() >= 1
     monkeypatch.setenv("FL_JOBS", "3")
-    assert module._default_jobs() == 3
+    assert store._default_jobs() == 3
 
 
 def workers(i):
-    return sys.modules["fl.sweep"]._default_jobs()
+    return store._default_jobs()
 
 
 def test_no_workers_below_workers(monkeypatch):
@@ -178,35 +178,11 @@ def test_no_workers_below_workers(monkeypatch):
 # --- keys -----------------------------------------------------------------------------
 
 
-def test_another_source_is_another_key(monkeypatch):
-    cached(product, seed=0)
-    monkeypatch.setattr(module, "source_hash", lambda: "another")
-    cached(product, seed=0)
-    assert len(CALLS) == 2
-
-
-def test_the_hash_is_of_every_file_of_the_package(tmp_path, monkeypatch):
-    package = shutil.copytree(
-        ROOT / "fl", tmp_path / "fl", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    monkeypatch.setattr(module, "_PACKAGE", package)
-    fresh = source_hash.__wrapped__
-    hashes = [fresh()]
-    assert hashes == [source_hash()]
-    (package / "claims" / "engine.py").write_text(
-        "# changed\n" + (package / "claims" / "engine.py").read_text()
-    )
-    hashes.append(fresh())
-    (package / "numerics.py").rename(package / "numerics2.py")
-    hashes.append(fresh())
-    assert len(set(hashes)) == 3
-
-
 def test_folder_of_the_cache(monkeypatch, tmp_path):
     assert cache_folder() == Path(os.environ["FL_CACHE"])
     monkeypatch.setenv("FL_CACHE", "")
     assert cache_folder() == ROOT / ".fl-cache"
-    monkeypatch.setattr(module, "_PACKAGE", tmp_path / "site-packages" / "fl")
+    monkeypatch.setattr(store, "PACKAGE", tmp_path / "site-packages" / "fl")
     assert cache_folder().name == "results" and tmp_path not in cache_folder().parents
 
 
@@ -355,7 +331,7 @@ def test_two_processes_on_one_cache(start, counted):
 
 def test_an_error_in_one_unit_keeps_the_finished_ones(counted, monkeypatch):
     monkeypatch.setattr(
-        module.random.Random, "shuffle", lambda self, units: None
+        store.random.Random, "shuffle", lambda self, units: None
     )  # the failing unit comes last
     with pytest.raises(ZeroDivisionError):
         sweep(fragile, seeds=[3, 2, 0], jobs=1)

@@ -1,6 +1,7 @@
-"""The walls of the house: which part of `fl` may import which."""
+"""The walls of the house: which room may import which, and what a room may hold."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "fl").rglob("*.py"))
+TOPICS = ("fl.theory", "fl.simulate", "fl.studies", "fl.claims", "fl.instruments")
+GROUND = ("validate", "numerics", "tasks", "links", "datasets", "scales")
+LAB = (
+    *("closure", "freshness", "digests", "keys", "reads", "store", "sweep", "stored"),
+    *("evidence", "registry", "plotting", "book", "cli"),
+)
+EVERYONE = ("optimizers", "preconditioners")
+# what runs and keeps experiments; one unit of an experiment knows nothing of it
+KEEPING = [f"fl.{name}" for name in LAB]
 
 
 def imports(path: Path) -> set[str]:
@@ -18,16 +28,12 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {
-                f"{node.module}.{alias.name}" for alias in node.names
-            }
+            found |= {node.module} | {f"{node.module}.{a.name}" for a in node.names}
     return found
 
 
 def uses_package_root(path: Path) -> bool:
-    """Tell whether a module of the package says ``import fl``, which brings in
-    everything.
-    """
+    """Tell whether a module of the package says ``import fl``."""
     nodes = ast.walk(ast.parse(path.read_text()))
     return any(
         isinstance(n, ast.Import) and any(a.name == "fl" for a in n.names)
@@ -39,44 +45,99 @@ def touches(path: Path, *names: str) -> set[str]:
     return {i for i in imports(path) for n in names if i == n or i.startswith(n + ".")}
 
 
-def under(*parts: str) -> list[Path]:
-    return [
-        m for m in MODULES if m.relative_to(ROOT / "fl").as_posix().startswith(parts)
-    ]
+def random_numbers(path: Path) -> list[str]:
+    """Return what a module does with random numbers."""
+    words = {"random", "default_rng", "Generator", "rvs", "manual_seed"}
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [n.attr for n in nodes if isinstance(n, ast.Attribute) and n.attr in words]
 
 
-@pytest.mark.parametrize("path", under("theory/"), ids=lambda p: p.stem)
-def test_theory_sees_no_simulation_no_torch_no_randomness(path):
-    assert not touches(
-        path,
-        "fl.simulate",
-        "fl.claims",
-        "fl.book",
-        "fl.sweep",
-        "torch",
-        "numba",
-        "random",
-        "numpy.random",
+def room(*parts: str):
+    """Parametrise over the modules of a folder ``name/`` or with these names."""
+    paths = [m.relative_to(ROOT / "fl").as_posix() for m in MODULES]
+    folders = tuple(p for p in parts if p.endswith("/"))
+    files = {f"{p}.py" for p in parts}
+    chosen = [p for p in paths if p.startswith(folders) or p in files]
+    assert chosen, f"no module in {parts}"
+    return pytest.mark.parametrize(
+        "path", [ROOT / "fl" / p for p in chosen], ids=chosen
     )
-    assert not [
-        n
-        for n in ast.walk(ast.parse(path.read_text()))
-        if isinstance(n, ast.Attribute) and n.attr == "random"
+
+
+everywhere = pytest.mark.parametrize(
+    "path", MODULES, ids=[m.relative_to(ROOT / "fl").as_posix() for m in MODULES]
+)
+
+
+# --- the rooms ------------------------------------------------------------------------
+
+
+@room("theory/")
+def test_theory_sees_no_experiment_no_torch_no_randomness(path):
+    forbidden = [t for t in TOPICS if t != "fl.theory"] + KEEPING
+    assert not touches(path, *forbidden, "torch", "numba", "random", "numpy.random")
+    assert not random_numbers(path)
+
+
+@room("simulate/")
+def test_a_unit_of_an_experiment_sees_no_prediction_and_no_sweep(path):
+    assert not touches(path, "fl.theory", "fl.studies", "fl.claims", *KEEPING)
+
+
+@room("instruments/")
+def test_an_instrument_sees_no_experiment(path):
+    others = [t for t in TOPICS if t != "fl.instruments"]
+    assert not touches(path, *others, *KEEPING)
+
+
+@room("studies/")
+def test_a_study_sees_no_claim(path):
+    lab = [
+        name for name in KEEPING if name not in ("fl.sweep", "fl.store", "fl.stored")
     ]
+    assert not touches(path, "fl.claims", *lab)
 
 
-@pytest.mark.parametrize("path", under("simulate/"), ids=lambda p: p.stem)
-def test_simulation_sees_no_theory(path):
-    assert not touches(path, "fl.theory", "fl.claims", "fl.book")
+@room("claims/")
+def test_a_claim_makes_no_experiment(path):
+    lab = [name for name in KEEPING if name not in ("fl.evidence", "fl.registry")]
+    assert not touches(path, *lab, "fl.simulate", "torch", "numba", "numpy.random")
+    assert not random_numbers(path)
+
+
+@room(*GROUND)
+def test_ground_sees_no_topic_and_no_lab(path):
+    assert not touches(path, *TOPICS, *KEEPING, "torch")
+
+
+@room(*LAB)
+def test_the_lab_knows_no_theorem(path):
+    assert not touches(path, *TOPICS)
+
+
+@room(*EVERYONE)
+def test_what_serves_without_the_book_sees_no_topic(path):
+    assert not touches(path, *TOPICS, *KEEPING)
+
+
+def test_every_module_is_in_a_room():
+    known = {*GROUND, *LAB, *EVERYONE, "__init__"}
+    assert {m.stem for m in (ROOT / "fl").glob("*.py")} == known, (
+        "a new module of fl/ needs a room: add it to GROUND, LAB or EVERYONE here, and "
+        "to the picture in CONTRIBUTING.md"
+    )
 
 
 @pytest.mark.parametrize(
-    "path", under("tasks", "numerics", "datasets", "validate"), ids=lambda p: p.stem
+    "page", sorted((ROOT / "book").glob("*.md")), ids=lambda p: p.stem
 )
-def test_ground_floor_sees_neither_wing(path):
-    assert not touches(
-        path, "fl.theory", "fl.simulate", "fl.claims", "fl.book", "fl.sweep", "torch"
-    )
+def test_chapters_see_no_claims(page):
+    # a chapter calls fl.check; its experiments come from the studies
+    cells = re.findall(r"```\{code-cell\}.*?```", page.read_text(), re.S)
+    assert "fl.claims" not in "".join(cells) and "import claims" not in "".join(cells)
+
+
+# --- manners --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -86,43 +147,129 @@ def test_only_plotting_draws(path):
     assert not touches(path, "matplotlib")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+@everywhere
 def test_no_module_imports_everything_or_by_dots(path):
     assert not uses_package_root(path)
-    assert not [
-        n
-        for n in ast.walk(ast.parse(path.read_text()))
-        if isinstance(n, ast.ImportFrom) and n.level
-    ]
+    nodes = ast.walk(ast.parse(path.read_text()))
+    assert not [n for n in nodes if isinstance(n, ast.ImportFrom) and n.level]
 
 
-@pytest.mark.parametrize(
-    "path", [m for m in MODULES if m.stem != "sweep"], ids=lambda p: p.stem
-)
-def test_only_sweep_starts_processes(path):
-    assert not touches(path, "joblib", "multiprocessing", "subprocess", "concurrent")
+@everywhere
+def test_only_the_store_starts_processes(path):
+    if path.stem == "store":
+        return
+    hashing = {"joblib"} if path.stem == "digests" else set()
+    processes = {"joblib", "multiprocessing", "subprocess", "concurrent"}
+    assert not touches(path, *(processes - hashing))
 
 
-@pytest.mark.parametrize(
-    "path", under("theory/", "simulate/", "tasks", "numerics"), ids=lambda p: p.stem
+@room(
+    "theory/", "simulate/", "instruments/", "studies/", "claims/", "tasks", "numerics"
 )
 def test_the_wings_leave_the_disk_alone(path):
     assert not touches(path, "pathlib", "os", "shutil", "tempfile", "pickle")
 
 
-def test_a_worker_of_a_sweep_imports_what_it_runs():
-    code = "import sys, fl.simulate.noise; print({'torch', 'matplotlib', 'scipy.stats', 'fl.claims'} & set(sys.modules))"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True
-        ).stdout.strip()
-        == "set()"
-    )
+@pytest.mark.parametrize(
+    "path", [m for m in MODULES if m.stem == "__init__"], ids=lambda p: p.parent.name
+)
+def test_faces_hold_no_logic(path):
+    """A face is not part of a key (`fl.closure`), so nothing may depend on its code."""
+    allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.AugAssign, ast.Expr)
+    for node in ast.parse(path.read_text()).body:
+        if path.parent.name == "fl" and isinstance(node, ast.FunctionDef):
+            assert node.name == "__getattr__"
+            continue
+        assert isinstance(node, allowed), f"line {node.lineno}"
+        if isinstance(node, ast.Assign | ast.AugAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            assert target.id == "__all__"
+        if isinstance(node, ast.Expr):
+            assert isinstance(node.value, ast.Constant)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+def loaded(code: str) -> set[str]:
+    """Return the slow libraries that a fresh process has loaded after ``code``."""
+    slow = "torch sklearn numba scipy.stats pytorch_optimizer xarray joblib matplotlib"
+    code += f"\nimport sys; print(*(set({slow.split()!r}) & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("code", "allowed"),
+    [
+        ("import fl", set()),
+        ("import fl; fl.setup()", {"matplotlib"}),
+        ("import fl.store, fl.sweep", set()),
+        ("import fl.simulate.noise", {"xarray"}),
+        ("import fl.simulate.transfer", {"xarray"}),
+        ("from fl.registry import select; select(['noise'])", {"xarray"}),
+    ],
+)
+def test_a_process_loads_what_it_needs(code, allowed):
+    assert loaded(code) <= allowed
+
+
+# --- lines ----------------------------------------------------------------------------
+
+
+def body_lines(path: Path) -> tuple[int, int]:
+    """Return the syntax-tree nodes and the lines of the bodies of all functions."""
+    from fl.closure import without_docstrings
+
+    text = path.read_text().splitlines()
+    nodes = lines = 0
+    for function in ast.walk(without_docstrings(ast.parse(path.read_text()))):
+        if isinstance(function, ast.FunctionDef):
+            rows = set()
+            for statement in function.body:
+                nodes += sum(1 for _ in ast.walk(statement))
+                rows |= set(range(statement.lineno, statement.end_lineno + 1))
+            code = (text[row - 1].strip() for row in rows)
+            lines += sum(bool(line) and not line.startswith("#") for line in code)
+    return nodes, lines
+
+
+@everywhere
+def test_lines_are_light(path):
+    nodes, lines = body_lines(path)
+    if lines >= 20:  # a handful of lines has no average
+        each = nodes / lines
+        assert each <= 14, f"{each:.1f} nodes a line: name what is between"
+
+
+def test_the_package_stays_small():
+    from fl.closure import without_docstrings
+
+    trees = [without_docstrings(ast.parse(m.read_text())) for m in MODULES]
+    assert sum(1 for tree in trees for _ in ast.walk(tree)) <= 85_000
+
+
+@everywhere
 def test_modules_are_short(path):
-    assert len(path.read_text().splitlines()) <= 320
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 320 and max(map(len, lines), default=0) <= 100
+
+
+@everywhere
+def test_functions_take_few_arguments(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            names = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            assert len([a for a in names if a.arg != "self"]) <= 8, node.name
+
+
+@everywhere
+def test_words_of_the_house(path):
+    """One word for one meaning; see the list in CONTRIBUTING.md."""
+    banned = {"reg", "ridges", "rate", "rates", "learning_rate", "power", "powers"}
+    exempt = {"numerics.py", "tasks.py", "trainer.py"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and path.name not in exempt:
+            names = {a.arg for a in node.args.args + node.args.kwonlyargs}
+            assert not names & banned, f"{node.name}({', '.join(names & banned)})"
 
 
 def test_the_test_sees_forbidden_imports(tmp_path):
@@ -130,6 +277,5 @@ def test_the_test_sees_forbidden_imports(tmp_path):
     bad.write_text(
         "import fl\ndef f():\n    from fl.simulate import gram\n    import torch.nn\n"
     )
-    assert (
-        touches(bad, "fl.simulate") and touches(bad, "torch") and uses_package_root(bad)
-    )
+    assert touches(bad, "fl.simulate") and touches(bad, "torch")
+    assert uses_package_root(bad)

@@ -7,14 +7,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Reference of `fl`
 
-Every function says what it computes, with the formula, the shape of each argument and what it refuses. The page is made
-from the docstrings; `tools/api.py` writes the list of modules.
+Every function says what it computes, with the formula, the shape of each argument and
+what it refuses. The page is made from the docstrings; `tools/api.py` writes the list of
+modules.
 """
 GROUPS = [
     (
         "Ground floor",
-        "Input laws, teachers and tools that belong to no theorem.",
-        ["tasks", "numerics", "datasets", "validate"],
+        "Input laws, teachers, sizes and tools that belong to no theorem.",
+        ["tasks", "links", "numerics", "datasets", "validate", "scales"],
     ),
     (
         "Theory",
@@ -23,14 +24,33 @@ GROUPS = [
     ),
     (
         "Simulation",
-        "What an experiment measures: seeded, batched over seeds and settings.",
-        ["simulate/", "optimizers", "preconditioners"],
+        "One unit of an experiment: seeded, batched over seeds and settings.",
+        ["simulate/"],
     ),
-    ("Claims", "The two held against each other.", ["claims/"]),
+    (
+        "Instruments",
+        "What several experiments use and is no experiment.",
+        ["instruments/", "optimizers", "preconditioners"],
+    ),
+    (
+        "Studies",
+        "The sizes at each scale, the sweeps at these sizes, and the stored runs.",
+        ["studies/"],
+    ),
+    ("Claims", "Study against theory.", ["claims/", "evidence", "registry"]),
     (
         "Sweeps and stored runs",
         "How heavy results are computed once, and kept.",
-        ["sweep", "stored"],
+        [
+            "sweep",
+            "store",
+            "stored",
+            "keys",
+            "closure",
+            "digests",
+            "freshness",
+            "reads",
+        ],
     ),
     (
         "Book and command line",
@@ -52,7 +72,7 @@ def modules(entries: list[str]) -> list[str]:
             else [ROOT / "fl" / f"{entry}.py"]
         )
         here = [p for p in paths if p.is_file() and p.stem != "__init__"]
-        found += sorted(here, key=lambda p: (p.stem != "engine", p.stem))
+        found += sorted(here, key=lambda p: p.stem)
     return [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in found]
 
 
@@ -67,7 +87,8 @@ def page() -> str:
         text += f"\n## {title}\n\n{line}\n"
         for name in modules(entries):
             listed.add(name)
-            text += f"\n### `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"
+            text += f"\n### `{name}`\n\n```{{eval-rst}}\n"
+            text += f".. automodule:: {name}\n   :members:\n```\n"
     everything = {
         p for p in (ROOT / "fl").rglob("*.py") if p.stem not in {"__init__", "__main__"}
     }

@@ -1,85 +1,79 @@
 """Build the book: ``python tools/book.py`` writes ``_build/html``.
 
-jupyter-book keys its execution cache on the text of a page alone, so a change of `fl`
-would leave old outputs standing; the cache is dropped when the package or a library has
-changed. Warnings are errors.
+First the claims, then the pages (`tools/pages.py`), both on all cores and only what is not
+stored already; then jupyter-book makes the HTML from their outputs. Warnings are errors.
 """
 
+import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import claims
+import pages
+from reference import ROOT, chapters
+
+from fl.book import scale
+
 BUILD = ROOT / "_build"
-# kernels talk over the machine's own loopback; ipykernel's advice on it is printed once
-# per page
+STAMP = BUILD / ".built"
 NOISE = "Kernel is running over TCP without encryption"
 
 
-def drop_outputs_of_another_source() -> None:
-    """Remove the execution cache if the package, a library, the scale or the data
-    differ from the last build's.
-    """
-    from fl.book import scale
-    from fl.sweep import source_hash
+def say(text: str) -> None:
+    """Print a line at once: a build of minutes is followed as it goes."""
+    print(text, flush=True)
 
-    stamp, sums = BUILD / ".source-hash", ROOT / "book" / "data" / "SHA256SUMS"
-    state = " ".join(
-        [
-            source_hash(),
-            scale(),
-            os.environ.get("FL_DATA", ""),
-            sums.read_text() if sums.is_file() else "",
-        ]
-    )
-    if not stamp.is_file() or stamp.read_text() != state:
-        shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
-    BUILD.mkdir(exist_ok=True)
-    stamp.write_text(state)
+
+def sources() -> str:
+    """Return a digest of every file that the HTML is made from, but for the outputs."""
+    found = [ROOT / "_config.yml", ROOT / "_toc.yml", Path(__file__)]
+    for folder, pattern in [
+        ("book", "**/*"),
+        ("fl", "**/*.py"),
+        ("_build/.pages", "*"),
+    ]:
+        found += sorted(p for p in (ROOT / folder).glob(pattern) if p.is_file())
+    made = hashlib.sha256()
+    for path in found:
+        made.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return made.hexdigest()
+
+
+def build() -> int:
+    """Make the HTML and return the exit status of the builder."""
+    builder = Path(sys.executable).parent / "jupyter-book"
+    # --all: unchanged pages are read again, so that their warnings and the numbers glued
+    # from other pages are never stale
+    command = [sys.executable, str(builder), "build", str(ROOT), "-W", "--keep-going"]
+    command += ["-n", "--all", "-q"]
+    quiet = {"JUPYTER_PREFER_ENV_PATH": "1", "PYTHONWARNINGS": "ignore"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=pages.environment() | quiet, **pipes) as builder:
+        for line in builder.stdout:
+            if NOISE not in line:
+                print(line, end="", flush=True)
+    return builder.returncode
 
 
 def main() -> int:
-    """Build all pages and return the exit status of the builder."""
+    """Build all pages and return the exit status."""
     start = time.perf_counter()
-    drop_outputs_of_another_source()
-    builder = Path(sys.executable).parent / "jupyter-book"
-    # --all: unchanged pages are read again, so their warnings and the numbers glued
-    # from other pages are never stale
-    command = [
-        sys.executable,
-        str(builder),
-        "build",
-        str(ROOT),
-        "-W",
-        "--keep-going",
-        "-n",
-        "--all",
-        "-q",
-    ]
-    quiet = {
-        "JUPYTER_PREFER_ENV_PATH": "1",
-        "PYTHONWARNINGS": "ignore",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
-    with subprocess.Popen(
-        command,
-        env=os.environ | quiet,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as build:
-        for line in build.stdout:
-            if NOISE not in line:
-                print(line, end="", flush=True)
-    if build.returncode == 0:
-        print(
-            f"the book is in {BUILD / 'html' / 'index.html'} ({time.perf_counter() - start:.0f} s)"
-        )
-    return build.returncode
+    claims.evaluate(scale())
+    if not pages.run_all(chapters(), claims.SECONDS["pages"], say):
+        return 1
+    index, state = BUILD / "html" / "index.html", sources()
+    if not (index.is_file() and STAMP.is_file() and STAMP.read_text() == state):
+        STAMP.unlink(missing_ok=True)
+        if code := build():
+            return code
+        STAMP.write_text(state)
+    say(f"the book is in {index} ({time.perf_counter() - start:.0f} s)")
+    return 0
 
 
 if __name__ == "__main__":
+    os.chdir(ROOT)
     sys.exit(main())

@@ -66,7 +66,8 @@ def main(stems: list[str]) -> None:
     unknown = set(stems) - {p.stem for p in pages}
     if unknown:
         sys.exit(
-            f"no chapter {', '.join(sorted(unknown))}: must be among {', '.join(p.stem for p in pages)}"
+            f"no chapter {', '.join(sorted(unknown))}: must be among "
+            f"{', '.join(page.stem for page in pages)}"
         )
     for page in pages:
         if stems and page.stem not in stems:

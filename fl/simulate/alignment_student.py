@@ -2,141 +2,179 @@ r"""Experiments with a linear student: preconditioned descent, ridge regression 
 interpolation on drawn data.
 
 Inputs are Gaussian on the coordinate axes, with ``lam`` (d,) the eigenvalues of their
-covariance; the preconditioner is diagonal, ``power`` (d,) its entries
-:math:`\lambda_r^p`.
+covariance; the preconditioner is diagonal with entries :math:`\lambda_r^p`.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from scipy import linalg
 from scipy.optimize import minimize
 
-from fl import validate
 from fl.tasks import Task, Teacher, power_law
 
 
-def power_law_task(d: int, a: float, b: float, snr: float) -> Task:
-    r"""Return a softplus teacher with tau = 1, :math:`\lambda_r=r^{-a}`,
-    :math:`\lambda_r\beta_r^2\propto r^{-b}`.
+def power_law_task(d: int) -> Task:
+    r"""Return a softplus teacher of SNR 1 with :math:`\tau=1` on ``d`` inputs:
+    :math:`\lambda_r=r^{-1}`, :math:`\lambda_r\beta_r^2\propto r^{-3/2}`.
     """
-    spectrum = power_law(d, a)
-    energy = np.arange(1, spectrum.d + 1.0) ** -validate.number("b", b)
-    return Task(
-        spectrum,
-        Teacher(np.sqrt(energy / energy.sum() / spectrum.eigenvalues), "softplus10"),
-        snr,
-    )
+    spectrum = power_law(d, 1.0)
+    energy = power_law(d, 1.5).eigenvalues
+    energy = energy / energy.sum()
+    beta = np.sqrt(energy / spectrum.eigenvalues)
+    return Task(spectrum, Teacher(beta, "softplus10"), 1.0)
 
 
 def population_descent(
-    a: float, b: float, p: float, d: int, lr: float, times: Sequence[float]
-) -> np.ndarray:
-    r"""Return the excess risk at ``times`` of gradient descent on half the population
-    mean square, from zero.
+    a: float, b: float, p: float, d: int, eta: float, times: list
+) -> dict:
+    r"""Measure the excess risk of gradient descent on half the population mean square,
+    from zero.
 
-    Eigenvalues :math:`r^{-a}`, energies :math:`r^{-b}`, r = 1..d, preconditioner
-    :math:`\Sigma^p`; time is ``lr`` times the number of steps, rounded.
+    Args:
+        a: eigenvalues :math:`r^{-a}`, r = 1..d.
+        b: signal energies :math:`r^{-b}`.
+        p: exponent of the preconditioner :math:`\Sigma^p`.
+        d: number of inputs.
+        eta: step size.
+        times: where to measure, rising; ``eta`` times the number of steps, which is
+            rounded.
+
+    Returns:
+        ``risk`` (time,).
     """
-    r = np.arange(1, validate.count("d", d) + 1.0)
-    gap, shrink, risks = r ** (-b / 2), 1 - lr * r ** (-a * (p + 1)), []
-    steps = np.diff(np.rint(np.array([0.0, *times]) / lr).astype(int))
-    for more in steps:
+    gap = np.sqrt(power_law(d, b).eigenvalues)
+    shrink = 1 - eta * power_law(d, a * (p + 1)).eigenvalues
+    steps = np.rint(np.divide(times, eta)).astype(int)
+    risks = []
+    for more in np.diff(steps, prepend=0):
         for _ in range(more):
             gap *= shrink
         risks.append(gap @ gap)
-    return np.array(risks)
+    return {"risk": ("time", risks), "time": ("time", list(times))}
 
 
-def ridge_weights(X, y, power, reg: float) -> np.ndarray:
-    r"""Return the minimiser (d,) of :math:`\frac1N|y-X^\top
-    w|^2+\rho\sum_rw_r^2/\lambda_r^p`; reg = 0 needs d > N.
+def ridge_weights(X, y, P, penalty: float) -> np.ndarray:
+    r"""Return the minimiser of :math:`\frac1N|y-X^\top w|^2+\rho\,w^\top P^{-1}w`.
+
+    Args:
+        X: inputs (d, N).
+        y: labels (N,), or several sets of labels (N, k).
+        P: the diagonal of the preconditioner, (d,), all > 0.
+        penalty: :math:`\rho`; 0 needs d > N.
+
+    Returns:
+        The weights w, (d,) or (d, k).
     """
-    (d, n), PX = X.shape, np.asarray(power)[:, None] * X
+    d, n = X.shape
     if n > d:  # the smaller of the two equivalent systems
-        return linalg.solve(
-            X @ X.T + np.diag(n * reg / np.asarray(power)), X @ y, assume_a="pos"
-        )
-    return PX @ linalg.solve(X.T @ PX + n * reg * np.eye(n), y, assume_a="pos")
+        A = X @ X.T + np.diag(n * penalty / P)
+        return linalg.solve(A, X @ y, assume_a="pos")
+    PX = P[:, None] * X
+    A = X.T @ PX + n * penalty * np.eye(n)
+    return PX @ linalg.solve(A, y, assume_a="pos")
 
 
-def ridge_errors(
-    d: int,
-    n: int,
-    ps: Sequence[float],
-    regs: Sequence[float],
-    seed: int,
-    b: float = 1.5,
-) -> dict:
-    """Fit ridge regression to one training set (a = 1, SNR 1); return ``test`` and
-    ``train`` errors, both (p, reg).
+def ridge_errors(d: int, n: int, exponents: list, penalties: list, seed: int) -> dict:
+    """Fit ridge regression to one training set of `power_law_task`.
 
     Labels are centred by their exact mean. The test error is exact too: its expectation
     over a fresh noisy sample.
+
+    Args:
+        d: number of inputs.
+        n: number of training samples.
+        exponents: the values of p.
+        penalties: the strengths of the ridge.
+        seed: draws the training set.
+
+    Returns:
+        ``error`` (p, penalty, sample), on the ``test`` and the ``train`` sample.
     """
-    task = power_law_task(d, 1.0, b, 1.0)
+    task = power_law_task(d)
     X, y, _ = task.sample(n, np.random.default_rng(seed))
     lam, beta = task.spectrum.eigenvalues, task.teacher.directions[0]
     mean, variance, c1 = task.teacher.link.moments(task.tau[0])
-    y = y - mean
-    test, train = np.empty((2, len(ps), len(regs)))
-    for i, p in enumerate(ps):
-        for j, reg in enumerate(regs):
-            w = ridge_weights(X, y, lam**p, reg)
-            test[i, j] = (
-                variance + task.noise_variance - 2 * c1 * (lam * beta) @ w + lam @ w**2
-            )
-            train[i, j] = np.mean((y - X.T @ w) ** 2)
-    axes = {"p": ("p", np.array(ps)), "reg": ("reg", np.array(regs))}
-    return {"test": (("p", "reg"), test), "train": (("p", "reg"), train)} | axes
+    y -= mean
+
+    def errors(p, penalty):
+        w = ridge_weights(X, y, lam**p, penalty)
+        explained = (2 * c1 * beta - w) @ (lam * w)
+        test = variance + task.noise_variance - explained
+        residual = y - X.T @ w
+        return test, np.mean(residual**2)
+
+    table = [[errors(p, penalty) for penalty in penalties] for p in exponents]
+    return {
+        "error": (("p", "penalty", "sample"), table),
+        "p": ("p", list(exponents)),
+        "penalty": ("penalty", list(penalties)),
+        "sample": ("sample", ["test", "train"]),
+    }
 
 
-def interpolation_errors(
-    d: int, n: int, b: float, qs: Sequence[float], seed: int
-) -> dict:
+def interpolation_errors(d: int, n: int, b: float, qs: list, seed: int) -> dict:
     r"""Interpolate one drawn training set with :math:`t_r=r^{-q}` and signal energies
     :math:`r^{-b}`.
 
+    Args:
+        d: number of inputs, more than ``n``.
+        n: number of training samples.
+        b: decay of the energies.
+        qs: decays q of the preconditioned spectrum, all on the same training set.
+        seed: draws the training set.
+
     Returns:
-        ``signal`` (q,), the excess risk of noise-free labels, and ``noise`` (q,), the
-        excess risk that label noise of variance one adds, its expectation over the
-        noise.
+        ``risk`` (q, part): the part ``signal`` is the excess risk of noise-free labels,
+        the part ``noise`` what label noise of variance one adds, its expectation over
+        the noise.
     """
-    r, Z = np.arange(1, d + 1.0), np.random.default_rng(seed).standard_normal((d, n))
-    amplitude = r ** (-b / 2)
-    signal, noise = np.empty((2, len(qs)))
-    for i, q in enumerate(qs):
-        t = r**-q
-        factor = linalg.cho_factor((Z.T * t) @ Z)
-        gap = amplitude - t * (Z @ linalg.cho_solve(factor, Z.T @ amplitude))
-        signal[i] = gap @ gap
-        noise[i] = np.trace(
-            linalg.cho_solve(factor, linalg.cho_solve(factor, (Z.T * t**2) @ Z))
-        )
-    return {"signal": ("q", signal), "noise": ("q", noise), "q": ("q", np.array(qs))}
+    Z = np.random.default_rng(seed).standard_normal((d, n))
+    amplitude = np.sqrt(power_law(d, b).eigenvalues)
+
+    def parts(q):
+        t = power_law(d, q).eigenvalues
+        M = ridge_weights(Z, np.eye(n), t, 0.0)  # w = M y
+        gap = amplitude - M @ (Z.T @ amplitude)
+        return gap @ gap, np.sum(M**2)
+
+    return {
+        "risk": (("q", "part"), [parts(q) for q in qs]),
+        "q": ("q", list(qs)),
+        "part": ("part", ["signal", "noise"]),
+    }
 
 
 def best_on_average(
     a: float, b: float, noise: float, d: int, n: int, seed: int
 ) -> dict:
-    r"""Return the ``p`` and ``reg`` that serve one drawn set of inputs best, over
+    r"""Find the exponent and the penalty that serve one drawn set of inputs best, over
     Gaussian teachers and label noise.
 
     The test error of `ridge_weights` is averaged exactly over :math:`w_{*r}\sim
-    N(0,e_r/\lambda_r)` and the noise, with :math:`\lambda_r=r^{-a}`,
-    :math:`e_r=r^{-b}`, then minimised over both numbers.
+    N(0,e_r/\lambda_r)` and the noise, then minimised over both numbers.
+
+    Args:
+        a: eigenvalues :math:`\lambda_r=r^{-a}`.
+        b: signal energies :math:`e_r=r^{-b}`.
+        noise: variance of the label noise.
+        d: number of inputs.
+        n: number of training samples.
+        seed: draws the inputs.
+
+    Returns:
+        ``p`` and ``penalty``.
     """
-    r = np.arange(1, validate.count("d", d) + 1.0)
-    lam, prior = r**-a, r ** (a - b)
-    X = np.sqrt(lam)[:, None] * np.random.default_rng(seed).standard_normal((d, n))
+    spectrum = power_law(d, a)
+    lam = spectrum.eigenvalues
+    energy = power_law(d, b).eigenvalues
+    X = spectrum.inputs(n, np.random.default_rng(seed))
 
     def risk(point):
-        PX = (lam ** point[0])[:, None] * X
-        M = linalg.solve(
-            X.T @ PX + n * np.exp(point[1]) * np.eye(n), PX.T, assume_a="pos"
-        ).T  # w = M y
+        p, log_penalty = point
+        M = ridge_weights(X, np.eye(n), lam**p, np.exp(log_penalty))  # w = M y
         missed = np.eye(d) - M @ X.T
-        return lam @ (missed**2 @ prior) + noise * lam @ np.sum(M**2, axis=1)
+        signal = missed**2 @ (energy / lam)
+        spread = np.sum(M**2, axis=1)
+        return lam @ (signal + noise * spread)
 
     best = minimize(
         risk,
@@ -144,4 +182,4 @@ def best_on_average(
         method="Nelder-Mead",
         options={"xatol": 1e-4, "fatol": 1e-12},
     )
-    return {"p": best.x[0], "reg": np.exp(best.x[1])}
+    return {"p": best.x[0], "penalty": np.exp(best.x[1])}

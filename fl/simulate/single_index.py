@@ -15,7 +15,8 @@ import numpy as np
 import xarray as xr
 
 from fl import validate
-from fl.tasks import LINKS, Task
+from fl.links import LINKS
+from fl.tasks import Task
 
 HEAD = 1e-2
 ACTIVATIONS = ("linear", "tanh", "relu")

@@ -1,1 +1,1 @@
-"""Studies: the sizes of every experiment at each scale, and the sweeps at these sizes."""
+"""Studies by topic: the sizes at each scale, the sweeps at these sizes, stored runs."""

@@ -22,7 +22,9 @@ def early_alignment(task: Task, p: float, n: float) -> float:
 
     A ratio of expectations over training sets of ``n`` samples,
 
-    .. math:: A(p)=\frac{\mathbb E\,(v^\top\Sigma\beta)^2}{\tau^2\,\mathbb E\,v^\top\Sigma v}
+    .. math:: A(p)
+              =\frac{\mathbb E\,(v^\top\Sigma\beta)^2}
+              {\tau^2\,\mathbb E\,v^\top\Sigma v}
               =\frac{s\,(\beta^\top\Sigma^{p+2}\beta)^2+\nu\,\beta^\top\Sigma^{2p+3}\beta}
               {\tau^2\,[\,s\,\beta^\top\Sigma^{2p+3}\beta+\nu\,\operatorname{tr}\Sigma^{2p+2}\,]},
 
@@ -49,14 +51,15 @@ def early_alignment(task: Task, p: float, n: float) -> float:
     (1.0, 0.981)
     """
     p = validate.number("p", p)
-    signal, noise = gradient_weights(task, n)
+    signal, sampling = gradient_weights(task, n)
     lam, beta = eigenbasis(task)
     (tau,) = task.tau
-    overlap, energy = beta**2 @ lam ** (p + 2), beta**2 @ lam ** (2 * p + 3)
-    top = signal * overlap**2 + noise * energy
-    return float(
-        top / (tau**2 * (signal * energy + noise * np.sum(lam ** (2 * p + 2))))
-    )
+    overlap = beta**2 @ lam ** (p + 2)
+    energy = beta**2 @ lam ** (2 * p + 3)
+    trace = np.sum(lam ** (2 * p + 2))
+    along = signal * overlap**2 + sampling * energy
+    total = signal * energy + sampling * trace
+    return float(along / (tau**2 * total))
 
 
 def gradient_weights(task: Task, n: float) -> tuple[float, float]:
@@ -65,52 +68,60 @@ def gradient_weights(task: Task, n: float) -> tuple[float, float]:
 
     .. math:: \mathbb E\,gg^\top=s\,\Sigma\beta\beta^\top\Sigma+\nu\,\Sigma,
 
-    with s and :math:`\nu` as in `early_alignment`; they are :math:`c_1^2` and 0 for
-    infinitely many samples.
+    for ``task`` and ``n`` samples, with s and :math:`\nu` as in `early_alignment`; they
+    are :math:`c_1^2` and 0 for infinitely many samples.
 
     Raises:
         ValueError: for a multi-index task, or n that is neither a whole number >= 2 nor
             ``inf``.
     """
-    eigenbasis(task)  # one direction
     c1, m2, m22 = label_moments(task)
     if n == np.inf:
         return c1**2, 0.0
     n = validate.count("n", n, minimum=2)
-    return c1**2 * (1 - (n - 2) / (n * (n - 1))) + m22 / n, m2 / (n - 1)
+    shrinkage = 1 - (n - 2) / (n * (n - 1))
+    signal = c1**2 * shrinkage + m22 / n
+    return signal, m2 / (n - 1)
 
 
 def label_moments(task: Task) -> tuple[float, float, float]:
-    r"""Return the three numbers through which link and noise enter: :math:`c_1`,
-    :math:`m_2`, :math:`m_{22}`.
-    """
-    link, (tau,) = task.teacher.link, task.tau
-    mean, variance, c1 = link.moments(tau)
-    kinks = [k / tau for k in link.kinks]
-    m22 = (
-        numerics.gaussian_mean(
-            lambda z: (link(tau * z) - mean) ** 2 * (z**2 - 1), kinks
-        )
-        / tau**2
-    )
-    return c1, variance + task.noise_variance, m22
-
-
-def eigenbasis(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return the non-zero eigenvalues of the covariance and the teacher direction in
-    their basis, both (r,).
+    r"""Return the three numbers through which link and noise of a ``task`` enter:
+    :math:`c_1`, :math:`m_2`, :math:`m_{22}`.
 
     Raises:
         ValueError: if the teacher has more than one direction.
     """
-    if len(task.teacher.directions) != 1:
-        raise ValueError(
-            f"task has {len(task.teacher.directions)} teacher directions: must be one"
-        )
-    lam, U, beta = (
-        task.spectrum.eigenvalues,
-        task.spectrum.rotation,
-        task.teacher.directions[0],
-    )
-    beta = beta if U is None else U.T @ beta
+    _direction(task)
+    link = task.teacher.link
+    (tau,) = task.tau
+    mean, variance, c1 = link.moments(tau)
+
+    def fourth(z):
+        centred = link(tau * z) - mean
+        return centred**2 * (z**2 - 1)
+
+    kinks = [k / tau for k in link.kinks]
+    m22 = numerics.gaussian_mean(fourth, kinks) / tau**2
+    return c1, variance + task.noise_variance, m22
+
+
+def eigenbasis(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    r"""Return the non-zero eigenvalues of the covariance of a ``task`` and the teacher
+    direction in their basis, both (r,).
+
+    Raises:
+        ValueError: if the teacher has more than one direction.
+    """
+    beta = _direction(task)
+    lam = task.spectrum.eigenvalues
+    rotation = task.spectrum.rotation
+    if rotation is not None:
+        beta = rotation.T @ beta
     return lam[lam > 0], beta[lam > 0]
+
+
+def _direction(task: Task) -> np.ndarray:
+    directions = task.teacher.directions
+    if len(directions) != 1:
+        raise ValueError(f"task has {len(directions)} teacher directions: must be one")
+    return directions[0]

@@ -38,48 +38,23 @@ def growth_rate(X, y, P) -> float:
     Raises:
         ValueError: for a P that is not PSD, or shapes that do not fit.
 
-    >>> X, y = np.array([[1.0, -1.0]]), np.array([1.0, -1.0])  # h = (relu(b + w) - relu(b - w))/2, at most 1/sqrt(2)
-    >>> round(growth_rate(X, y, np.eye(1)), 3)
+    >>> X, y = np.array([[1.0, -1.0]]), np.array([1.0, -1.0])
+    >>> round(growth_rate(X, y, np.eye(1)), 3)  # h = (relu(b + w) - relu(b - w))/2
     1.414
     """
     lifted, y = _lift(X, y, P)
-    linear = lifted @ y
-    axes = np.vstack(
-        [
-            np.eye(len(lifted)),
-            linear / max(np.linalg.norm(linear), np.finfo(float).tiny),
-        ]
-    )
-    u = np.vstack([axes, -axes, axes, -axes])
-    sign = np.repeat([[1.0], [-1.0]], 2 * len(axes), axis=0)
+    axes = np.vstack([np.eye(len(lifted)), lifted @ y])
+    ends = _unit(np.vstack([axes, -axes]))
+    u = np.vstack([ends, ends])
+    sign = np.repeat([[1.0], [-1.0]], len(ends), axis=0)
     for _ in range(1500):
-        ascent = sign * ((u @ lifted > 0) * y @ lifted.T)
-        norm = np.linalg.norm(ascent, axis=1, keepdims=True)
-        u = u + 0.02 * ascent / np.where(
-            norm > 0, norm, 1.0
-        )  # a neuron that sees no sample stays
-        u /= np.linalg.norm(u, axis=1, keepdims=True)
-    return 2 * float(np.abs(np.maximum(u @ lifted, 0) @ y).max()) / len(y)
-
-
-def half_space_rate(x, y, power: float) -> float:
-    r"""Return :math:`2\sqrt{\lambda^p q^2+q_0^2}` of a neuron that sees the half line x
-    > 0 of one input.
-
-    The growth rate of an exactly aligned neuron, :math:`q=\frac1N\sum
-    y_ix_i1\{x_i>0\}`, if its bias did not move the half line; right only while
-    :math:`|b|\ll|w|\,\mathrm{sd}(x)`. With the bias it is `growth_rate` of this one
-    input.
-
-    Args:
-        x: the one input, in the direction that the neuron looks, (N,).
-        y: labels (N,).
-        power: :math:`\lambda^p`, the preconditioner on this input.
-    """
-    x, y = validate.array("x", x, ("N",)), validate.array("y", y, ("N",))
-    power = validate.number("power", power, 0)
-    q, q0 = np.mean(x * y * (x > 0)), np.mean(y * (x > 0))
-    return 2 * float(np.sqrt(power * q**2 + q0**2))
+        active = u @ lifted > 0
+        slope = (active * y) @ lifted.T
+        step = 0.02 * _unit(sign * slope)
+        u = _unit(u + step)
+    h = np.maximum(u @ lifted, 0) @ y
+    largest = np.abs(h).max()
+    return 2 * float(largest) / len(y)
 
 
 def linear_growth_rate(X, y, P) -> float:
@@ -89,21 +64,37 @@ def linear_growth_rate(X, y, P) -> float:
     For a teacher on the eigenvector of :math:`\lambda_k`, g has length
     :math:`c_1\lambda_k|\beta|` and the rate is proportional to
     :math:`\lambda_k^{1+p/2}`, not to the :math:`\lambda_k^{1+p}` of a model linear in
-    its weights.
+    its weights. With labels ``y * (X[k] > 0)`` it is the rate of a ReLU neuron whose
+    half space :math:`x_k>0` is frozen; right only while
+    :math:`|b|\ll|w|\,\mathrm{sd}(x)`.
+
+    ``X``, ``y`` and ``P`` are those of `growth_rate`.
+
+    Raises:
+        ValueError: for a P that is not PSD, or shapes that do not fit.
     """
     lifted, y = _lift(X, y, P)
-    return 2 * float(np.linalg.norm(lifted @ y)) / len(y)
+    length = np.linalg.norm(lifted @ y)
+    return 2 * float(length) / len(y)
+
+
+def _unit(rows):
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    norms[norms == 0] = 1.0  # a row of zeros stays
+    return rows / norms
 
 
 def _lift(X, y, P):
-    X, y = validate.array("X", X, ("d", "N")), validate.array("y", y, ("N",))
-    if X.shape[1] != len(y):
+    X = validate.array("X", X, ("d", "N"))
+    y = validate.array("y", y, ("N",))
+    d, n = X.shape
+    if len(y) != n:
         raise ValueError(
-            f"y has {len(y)} entries: must have one for each of the {X.shape[1]} columns of X"
+            f"y has {len(y)} entries: must have one for each of the {n} columns of X"
         )
     root = numerics.psd_power(validate.psd("P", P), 0.5)
-    if len(root) != len(X):
+    if len(root) != d:
         raise ValueError(
-            f"P has shape {root.shape}: must be ({len(X)}, {len(X)}), as X has {len(X)} rows"
+            f"P has shape {root.shape}: must be ({d}, {d}), as X has {d} rows"
         )
-    return np.vstack([root @ X, np.ones(len(y))]), y
+    return np.vstack([root @ X, np.ones(n)]), y

@@ -9,8 +9,8 @@ preconditioner is :math:`P=\Sigma^p`; ridge regression
 .. math:: \min_w\ \tfrac1N|y-X^\top w|^2+\rho\,w^\top P^{-1}w
 
 is ordinary ridge on :math:`P^{1/2}x`, whose covariance has the eigenvalues
-:math:`t_r=\lambda_r^{p+1}`; the energies do not depend on p. ``reg`` is :math:`\rho`,
-``n`` is N. All of it is derived in chapter "alignment".
+:math:`t_r=\lambda_r^{p+1}`; the energies do not depend on p. ``penalty`` is
+:math:`\rho`, ``n`` is N. All of it is derived in chapter "alignment".
 """
 
 from typing import NamedTuple
@@ -20,6 +20,21 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import gamma as gamma_function
 
 from fl import validate
+from fl.tasks import Task
+from fl.theory.alignment import eigenbasis, label_moments
+
+
+def linear_part(task: Task) -> tuple[np.ndarray, np.ndarray, float]:
+    r"""Return ``lam`` (d,), ``energy`` (d,) and ``noise`` of the best linear fit to a
+    single-index ``task``.
+
+    Its weights are :math:`w_*=c_1\beta`; the noise is what it leaves of the label's
+    variance, :math:`\operatorname{Var}f-c_1^2\tau^2` and the label noise.
+    """
+    lam, beta = eigenbasis(task)
+    c1, variance, _ = label_moments(task)
+    energy = c1**2 * lam * beta**2
+    return lam, energy, variance - energy.sum()
 
 
 def flow_risk(lam, energy, p: float, t) -> np.ndarray:
@@ -33,82 +48,101 @@ def flow_risk(lam, energy, p: float, t) -> np.ndarray:
         t: times (T,); a step of size :math:`\eta` on the mean square lasts
             :math:`2\eta`.
 
+    Raises:
+        ValueError: for eigenvalues that are not > 0 or negative energies.
+
     >>> flow_risk([1.0, 2.0], [3.0, 4.0], -1.0, [0.0]).tolist()
     [7.0]
     """
-    rate, energy = _modes(lam, energy, p)
-    return np.exp(-2 * np.multiply.outer(validate.array("t", t, ("T",)), rate)) @ energy
+    speed, energy = _modes(lam, energy, p)
+    t = validate.array("t", t, ("T",))
+    return np.exp(-2 * np.outer(t, speed)) @ energy
 
 
 def flow_power_law(q: float, b: float, t) -> np.ndarray:
     r"""Return :math:`\Gamma(s)(2t)^{-s}/q`, :math:`s=(b-1)/q`: the flow's risk on power
-    laws.
+    laws, at the times ``t`` (T,).
 
-    Rates :math:`\lambda_r^{p+1}=r^{-q}`, energies :math:`e_r=r^{-b}`; valid for
+    Speeds :math:`\lambda_r^{p+1}=r^{-q}`, energies :math:`e_r=r^{-b}`; valid for
     :math:`1\ll(2t)^{1/q}\ll d`. With :math:`\lambda_r=r^{-a}` the exponent is
     :math:`q=a(p+1)`.
+
+    Raises:
+        ValueError: unless ``q`` > 0 and ``b`` > 1.
     """
     q, s = _exponents(q, b, 0)
-    return gamma_function(s) * (2 * validate.array("t", t, ("T",))) ** -s / q
+    t = validate.array("t", t, ("T",))
+    return gamma_function(s) * (2 * t) ** -s / q
 
 
 class RidgeRisk(NamedTuple):
-    """Test error (with the noise of a fresh label), training error, implicit ridge, and
+    """Test error (with the noise of a fresh label), training error, the penalty, and
     the variance factor.
     """
 
     test: float
     train: float
-    kappa: float
+    penalty: float
     gamma: float
 
 
-def ridge_risk(lam, energy, p: float, n: int, reg: float, noise: float) -> RidgeRisk:
+def ridge_risk(
+    lam, energy, p: float, n: int, penalty: float, noise: float
+) -> RidgeRisk:
     r"""Return the deterministic equivalent of ridge regression with the preconditioner
     :math:`\Sigma^p`.
 
     With the implicit ridge :math:`\kappa` and the shrinkage
     :math:`u_r=t_r/(t_r+\kappa)`,
 
-    .. math:: \rho=\kappa\,\Bigl(1-\frac1N\sum_r u_r\Bigr),\qquad \gamma=\frac1N\sum_r u_r^2,\qquad
+    .. math:: \rho=\kappa\,\Bigl(1-\frac1N\sum_r u_r\Bigr),\qquad
+              \gamma=\frac1N\sum_r u_r^2,\qquad
               \text{test}=\frac{\sum_r e_r(1-u_r)^2+\text{noise}}{1-\gamma},\qquad
               \text{train}=(\rho/\kappa)^2\,\text{test}.
 
-    ``reg = 0`` is the interpolator of least :math:`w^\top P^{-1}w` for d > N and least
-    squares for d < N.
+    Args:
+        lam: eigenvalues (d,).
+        energy: signal energies (d,).
+        p: the exponent of the preconditioner.
+        n: number of training samples.
+        penalty: :math:`\rho`; 0 is the interpolator of least :math:`w^\top P^{-1}w` for
+            d > N and least squares for d < N.
+        noise: variance of the rest.
 
     Raises:
-        ValueError: for eigenvalues that are not > 0, negative ``reg`` or ``noise``, or
-            ``reg = 0`` with d = N, where the risk is infinite.
+        ValueError: for eigenvalues that are not > 0, negative ``penalty`` or ``noise``,
+            or ``penalty = 0`` with d = N, where the risk is infinite.
 
-    >>> ridge_risk([1.0, 1.0], [0.0, 0.0], 0.0, n=4, reg=0.0, noise=1.0).test  # least squares: noise/(1 - d/N)
+    >>> least_squares = ridge_risk([1.0, 1.0], [0.0, 0.0], 0.0, 4, 0.0, noise=1.0)
+    >>> least_squares.test  # noise/(1 - d/N)
     2.0
     """
     t, energy = _modes(lam, energy, p)
     noise = validate.number("noise", noise, 0)
-    kappa = implicit_ridge(t, n, reg)
-    return _at_kappa(t, energy, n, kappa, noise)
+    return _at_kappa(t, energy, n, implicit_ridge(t, n, penalty), noise)
 
 
-def implicit_ridge(t, n: int, reg: float) -> float:
+def implicit_ridge(t, n: int, penalty: float) -> float:
     r"""Return the root :math:`\kappa\ge\rho` of
     :math:`\rho=\kappa(1-\frac1N\sum_r\frac{t_r}{t_r+\kappa})`.
 
-    It is 0 for ``reg = 0`` and d < N.
+    The sum is over ``t`` (d,), N is ``n``, :math:`\rho` is ``penalty``. The root is 0
+    for ``penalty = 0`` and d < N.
 
-    >>> round(implicit_ridge([1.0, 1.0], n=1, reg=0.0), 9)  # 1 = 2/(1 + kappa)
+    Raises:
+        ValueError: for ``penalty = 0`` with d = N, where the risk is infinite.
+
+    >>> round(implicit_ridge([1.0, 1.0], n=1, penalty=0.0), 9)  # 1 = 2/(1 + kappa)
     1.0
     """
-    t, n, reg = (
-        validate.positive("t", t),
-        validate.count("n", n),
-        validate.number("reg", reg, 0),
-    )
-    if reg == 0 and len(t) == n:
+    t, n = validate.positive("t", t), validate.count("n", n)
+    penalty = validate.number("penalty", penalty, 0)
+    if penalty == 0 and len(t) == n:
         raise ValueError(
-            f"reg = 0 with n = {n} equal to the dimension: the risk is infinite, take reg > 0"
+            f"penalty = 0 with n = {n} equal to the dimension: the risk is infinite, "
+            "take penalty > 0"
         )
-    return resolvent_scale(t, len(t) / n, reg)
+    return resolvent_scale(t, len(t) / n, penalty)
 
 
 def resolvent_scale(s, gamma: float, damping: float) -> float:
@@ -120,122 +154,128 @@ def resolvent_scale(s, gamma: float, damping: float) -> float:
     is over the eigenvalues ``s`` (d,), ``gamma`` is d/n, ``damping`` is
     :math:`\lambda`. At zero damping it is 0 for gamma <= 1 and positive beyond.
 
-    >>> round(resolvent_scale([1.0], gamma=2.0, damping=0.0), 12)  # isotropic: gamma - 1
+    Raises:
+        ValueError: for eigenvalues or a ``gamma`` that are not > 0, or negative damping.
+
+    >>> round(resolvent_scale([1.0], gamma=2.0, damping=0.0), 12)  # gamma - 1
     1.0
     """
-    s, gamma = (
-        validate.positive("s", s),
-        validate.number("gamma", gamma, 0, open_low=True),
-    )
+    s = validate.positive("s", s)
+    gamma = validate.number("gamma", gamma, 0, open_low=True)
     damping = validate.number("damping", damping, 0)
     if damping == 0 and gamma <= 1:
         return 0.0
 
-    def excess(
-        v,
-        # divided by kappa = e^v: at zero damping the root kappa = 0 is not the one wanted
-    ):
-        return damping * np.exp(-v) + gamma * np.mean(s / (s + np.exp(v))) - 1
+    def excess(v):
+        # divided by kappa = e^v: at zero damping the root 0 is not the one wanted
+        kappa = np.exp(v)
+        return damping / kappa + gamma * np.mean(s / (s + kappa)) - 1
 
     # the mean lies between s_min/(s_min + kappa) and mean(s)/kappa: both ends enclose
     # the root
-    low, high = (
-        max(damping, s.min() * (gamma - 1)) / 2,
-        2 * (damping + gamma * s.mean()),
-    )
-    return float(
-        np.exp(brentq(excess, np.log(low), np.log(high), xtol=1e-14, rtol=1e-14))
-    )
+    low = max(damping, s.min() * (gamma - 1)) / 2
+    high = 2 * (damping + gamma * s.mean())
+    root = brentq(excess, np.log(low), np.log(high), xtol=1e-14, rtol=1e-14)
+    return float(np.exp(root))
 
 
-def tuned_ridge(lam, energy, p: float, n: int, noise: float) -> tuple[float, float]:
-    r"""Return the smallest test error of `ridge_risk` over ``reg`` >= 0, and the
-    ``reg`` that attains it.
+def tuned_ridge(lam, energy, p: float, n: int, noise: float) -> RidgeRisk:
+    r"""Return the `ridge_risk` of the penalty >= 0 with the smallest test error.
 
-    The search runs over :math:`\log\kappa`, in which the test error is explicit.
+    The arguments ``lam``, ``energy``, ``p``, ``n`` and ``noise`` are those of
+    `ridge_risk`. The search runs over :math:`\log\kappa`, in which the test error is
+    explicit.
+
+    Raises:
+        ValueError: for what `ridge_risk` refuses.
     """
     t, energy = _modes(lam, energy, p)
-    n, noise = validate.count("n", n), validate.number("noise", noise, 0)
-    floor = implicit_ridge(t, n, 0.0) if len(t) > n else t.min() * 1e-6
-    ends = np.log(floor), np.log(100 * t.sum())
-    best = minimize_scalar(
-        lambda v: _at_kappa(t, energy, n, np.exp(v), noise).test,
-        bounds=ends,
-        method="bounded",
-        options={"xatol": 1e-9},
-    )
-    kappa = np.exp(best.x)
-    return float(best.fun), float(kappa * (1 - np.sum(t / (t + kappa)) / n))
+    n = validate.count("n", n)
+    noise = validate.number("noise", noise, 0)
+
+    def risk(log_kappa):
+        return _at_kappa(t, energy, n, np.exp(log_kappa), noise)
+
+    floor = t.min() * 1e-6
+    if len(t) > n:
+        floor = implicit_ridge(t, n, 0.0)
+    ends = np.log([floor, 100 * t.sum()])
+    return risk(_lowest(lambda v: risk(v).test, ends, 1e-9))
 
 
 def best_exponent(lam, energy, n: int, noise: float, *, tuned: bool = True) -> float:
-    r"""Return the p in [-2, 4] of smallest test error, with ``reg`` tuned for each p,
-    or without regularisation.
+    r"""Return the p in [-2, 4] of smallest test error.
 
     With :math:`e_r\propto\lambda_r^{p^*+1}` and noise > 0 the tuned optimum is
-    :math:`p^*` for every N and noise. Without regularisation d > N is needed.
+    :math:`p^*` for every N and noise.
+
+    Args:
+        lam: eigenvalues (d,).
+        energy: signal energies (d,).
+        n: number of training samples.
+        noise: variance of the rest.
+        tuned: take the best penalty for each p; else none, which needs d > N.
     """
-    if tuned:
-        loss = lambda p: tuned_ridge(lam, energy, p, n, noise)[0]  # noqa: E731
-    else:
-        loss = lambda p: ridge_risk(lam, energy, p, n, 0.0, noise).test  # noqa: E731
-    return float(
-        minimize_scalar(
-            loss, bounds=(-2.0, 4.0), method="bounded", options={"xatol": 1e-5}
-        ).x
-    )
+
+    def error(p):
+        if tuned:
+            return tuned_ridge(lam, energy, p, n, noise).test
+        return ridge_risk(lam, energy, p, n, 0.0, noise).test
+
+    return _lowest(error, [-2.0, 4.0], 1e-5)
 
 
 def interpolation_power_law(q: float, b: float, n: int) -> tuple[float, float]:
-    r"""Return the excess risk of the interpolator for :math:`t_r=r^{-q}`,
-    :math:`e_r=r^{-b}`: signal part, noise part.
+    r"""Return the excess risk of the interpolator of ``n`` samples for
+    :math:`t_r=r^{-q}`, :math:`e_r=r^{-b}`: signal part, noise part.
 
-    .. math:: C(q)\,N^{-(b-1)},\quad C(q)=\Gamma(2-s)\,\Gamma(s)\Bigl[\frac{\pi/q}{\sin(\pi/q)}\Bigr]^{b-1},\quad
+    .. math:: C(q)\,N^{-(b-1)},\quad
+              C(q)=\Gamma(2-s)\,\Gamma(s)\Bigl[\frac{\pi/q}{\sin(\pi/q)}\Bigr]^{b-1},\quad
               s=\frac{b-1}{q};\qquad q-1\ \text{per unit of label noise},
 
     in the limit :math:`d/N\to\infty`, then :math:`N\to\infty`.
 
     Raises:
-        ValueError: unless q > 1 and 1 < b < 2q + 1.
+        ValueError: unless ``q`` > 1 and 1 < ``b`` < 2q + 1.
     """
     q, s = _exponents(q, b, 1)
     if s >= 2:
         raise ValueError(
             f"b = {b!r}: must be < 2q + 1 = {2 * q + 1:g}, beyond it the rate saturates"
         )
-    n = validate.count("n", n)
-    constant = (
-        gamma_function(2 - s)
-        * gamma_function(s)
-        * (np.pi / q / np.sin(np.pi / q)) ** (b - 1)
-    )
-    return float(constant * n ** (1.0 - b)), q - 1
+    n, angle = validate.count("n", n), np.pi / q
+    constant = gamma_function(2 - s) * gamma_function(s)
+    return float(constant * (angle / np.sin(angle) / n) ** (b - 1)), q - 1
 
 
-def _at_kappa(t, energy, n: int, kappa: float, noise: float) -> RidgeRisk:
+def _at_kappa(t, energy, n, kappa, noise):
     u = t / (t + kappa)
+    share = 1 - np.sum(u) / n
     gamma = np.sum(u**2) / n
-    test = (energy @ (1 - u) ** 2 + noise) / (1 - gamma)
-    return RidgeRisk(
-        float(test), float((1 - np.sum(u) / n) ** 2 * test), float(kappa), float(gamma)
-    )
+    missed = energy @ (1 - u) ** 2
+    test = (missed + noise) / (1 - gamma)
+    train = share**2 * test
+    return RidgeRisk(*map(float, [test, train, kappa * share, gamma]))
 
 
-def _modes(lam, energy, p: float) -> tuple[np.ndarray, np.ndarray]:
-    lam, energy = (
-        validate.positive("lam", lam),
-        validate.array("energy", energy, ("d",)),
-    )
+def _lowest(loss, ends, accuracy):
+    options = {"xatol": accuracy}
+    best = minimize_scalar(loss, bounds=ends, method="bounded", options=options)
+    return float(best.x)
+
+
+def _modes(lam, energy, p):
+    lam = validate.positive("lam", lam)
+    energy = validate.array("energy", energy, ("d",))
     if len(energy) != len(lam) or energy.min() < 0:
         raise ValueError(
-            f"energy has {len(energy)} entries from {energy.min():g}: must be {len(lam)}, none negative"
+            f"energy has {len(energy)} entries from {energy.min():g}: "
+            f"must be {len(lam)}, none negative"
         )
     return lam ** (validate.number("p", p) + 1), energy
 
 
-def _exponents(q: float, b: float, above: float) -> tuple[float, float]:
-    q, b = (
-        validate.number("q", q, above, open_low=True),
-        validate.number("b", b, 1, open_low=True),
-    )
+def _exponents(q, b, above):
+    q = validate.number("q", q, above, open_low=True)
+    b = validate.number("b", b, 1, open_low=True)
     return q, (b - 1) / q

@@ -12,7 +12,8 @@ derived in chapter single_index.
 import numpy as np
 
 from fl import numerics, validate
-from fl.tasks import LINKS, Task
+from fl.links import LINKS
+from fl.tasks import Task
 from fl.theory.single_index import Direction, population_power, weights
 
 

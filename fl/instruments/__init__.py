@@ -1,0 +1,1 @@
+"""What several experiments use and is no experiment itself."""

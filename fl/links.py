@@ -1,0 +1,121 @@
+r"""Links: scalar functions with derivative, kinks, Hermite coefficients and moments.
+
+A teacher labels with one, a student's neurons apply one; ``tau`` is the scale at which
+it sees a standard normal :math:`z`, that is :math:`f(\tau z)`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import special
+
+from fl import numerics, validate
+
+
+@dataclass(frozen=True)
+class Link:
+    """A scalar function with its derivative and the points where it is not smooth.
+
+    ``exact(degree, tau)``, if given, returns the Hermite coefficients in closed form.
+    """
+
+    name: str
+    f: Callable = field(repr=False)
+    slope: Callable = field(repr=False)
+    kinks: tuple[float, ...] = ()
+    exact: Callable[[int, float], np.ndarray] | None = field(default=None, repr=False)
+
+    def __call__(self, u):
+        """Return the link at ``u``, elementwise."""
+        return self.f(u)
+
+    def hermite(self, degree: int, tau: float = 1.0) -> np.ndarray:
+        r"""Return the normalised Hermite coefficients of :math:`z\mapsto f(\tau z)`.
+
+        Shape (``degree`` + 1,), at the scale ``tau``; in closed form where the link has
+        one, else by a quadrature cut at the kinks.
+
+        Raises:
+            ValueError: if ``degree`` < 0 or ``tau`` is not a finite number > 0.
+        """
+        tau, kinks = self._scaled(tau)
+        if self.exact is not None:
+            return self.exact(degree, tau)
+        return numerics.hermite_coefficients(lambda z: self.f(tau * z), degree, kinks)
+
+    def moments(self, tau: float = 1.0) -> tuple[float, float, float]:
+        r"""Return mean, variance and mean slope :math:`c_1 = \mathbb E f'(\tau z)`.
+
+        Raises:
+            ValueError: if ``tau`` is not a finite number > 0.
+        """
+        tau, kinks = self._scaled(tau)
+        nodes, weights = numerics.gaussian_rule(kinks)
+        mean, variance = _spread(weights, self.f(tau * nodes))
+        return mean, variance, float(weights @ self.slope(tau * nodes))
+
+    def slope_variance(self, tau: float = 1.0) -> float:
+        r"""Return the variance of the derivative of :math:`z\mapsto f(\tau z)`.
+
+        Raises:
+            ValueError: if ``tau`` is not a finite number > 0.
+        """
+        tau, kinks = self._scaled(tau)
+        nodes, weights = numerics.gaussian_rule(kinks)
+        return _spread(weights, tau * self.slope(tau * nodes))[1]
+
+    def __reduce__(self):
+        # lambdas do not pickle; a named link travels to workers by its name
+        if LINKS.get(self.name) is self:
+            return _named_link, (self.name,)
+        return super().__reduce__()
+
+    def _scaled(self, tau: float) -> tuple[float, list[float]]:
+        """Return the scale, checked, and the kinks in units of it."""
+        tau = validate.number("tau", tau, 0, open_low=True)
+        return tau, [k / tau for k in self.kinks]
+
+
+def _spread(weights, values) -> tuple[float, float]:
+    mean = float(weights @ values)
+    return mean, float(weights @ (values - mean) ** 2)
+
+
+def _named_link(name: str) -> Link:
+    return LINKS[name]
+
+
+def _relu(u):
+    return np.maximum(u, 0.0)
+
+
+def _step(u):
+    return np.heaviside(u, 0.5)
+
+
+def _erf_slope(u):
+    return 2 / np.sqrt(np.pi) * np.exp(-(u**2))
+
+
+def _softplus10(u):
+    return np.logaddexp(0.0, 10.0 * np.asarray(u, dtype=float))
+
+
+def _softplus10_slope(u):
+    return 10 * special.expit(10 * u)
+
+
+_ALL = [
+    Link("linear", lambda u: u, np.ones_like),
+    Link("relu", _relu, _step, (0.0,), numerics.hermite_relu),
+    Link("abs", np.abs, np.sign, (0.0,), numerics.hermite_abs),
+    Link("tanh", np.tanh, lambda u: 1 - np.tanh(u) ** 2, (0.0,)),
+    Link("erf", special.erf, _erf_slope, (), numerics.hermite_erf),
+    Link("sin", np.sin, np.cos),
+    Link("square", lambda u: u**2, lambda u: 2 * u),
+    # log(1 + e^(10 u)), the link of [YN25]; it bends within 1/10 of the origin, so the
+    # origin is a cut
+    Link("softplus10", _softplus10, _softplus10_slope, (0.0,)),
+]
+LINKS = {link.name: link for link in _ALL}

@@ -1,0 +1,72 @@
+"""Which claims the book has: the topics in reading order, each loaded when asked for.
+
+The claims of a topic are in ``fl/claims/<topic>.py`` and, where there are many, in further
+modules ``<topic>_*.py`` beside it.
+"""
+
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
+
+from fl import validate
+from fl.evidence import CLAIMS, Claim, Verdict, verify_all
+from fl.scales import Scale
+from fl.stored import RUNS
+
+TOPICS = (
+    "gram",
+    "alignment",
+    "noise",
+    "ood",
+    "transfer",
+    "spikes",
+    "spectrum",
+    "representation",
+    "single_index",
+    "effective_exponent",
+)
+_FOLDER = Path(__file__).parent
+
+
+def select(names: Iterable[str] = ()) -> list[Claim]:
+    """Return the claims with these ids or topics in reading order, all for no ``names``.
+
+    Raises:
+        ValueError: for a name that is neither an id nor a topic.
+    """
+    names = list(names)
+    asked = {name.partition(".")[0] for name in names} or {*TOPICS}
+    for topic in TOPICS:
+        if topic in asked:
+            _load(topic)
+    topics = list(dict.fromkeys([*TOPICS, *(c.topic for c in CLAIMS.values())]))
+    for name in names:
+        near = [id for id in CLAIMS if id.startswith(name.partition(".")[0] + ".")]
+        validate.choice("claim or topic", name, near + topics)
+    chosen = [c for c in CLAIMS.values() if not names or {c.id, c.topic} & {*names}]
+    return sorted(chosen, key=lambda c: topics.index(c.topic))
+
+
+def verify(id: str, scale: Scale = "book", block: int = 0) -> Verdict:
+    """Return the verdict of the claim ``id`` at a ``scale``, on a ``block`` of seeds.
+
+    Raises:
+        ValueError: for an unknown id or scale, or a block < 0.
+    """
+    topic = id.partition(".")[0]
+    known = select([topic] if topic in TOPICS else ())
+    validate.choice("claim", id, [c.id for c in known])
+    return verify_all([CLAIMS[id]], scale, block=block)[0]
+
+
+def runs() -> dict[str, Callable]:
+    """Return the stored runs of all studies, by name."""
+    for path in sorted(_FOLDER.glob("studies/[a-z]*.py")):
+        import_module(f"fl.studies.{path.stem}")
+    return RUNS
+
+
+def _load(topic: str) -> None:
+    others = sorted(path.stem for path in _FOLDER.glob(f"claims/{topic}_*.py"))
+    for module in [topic, *others]:
+        import_module(f"fl.claims.{module}")

@@ -1,0 +1,177 @@
+"""The results store: every finished unit is kept at once under its key.
+
+A killed run loses only the units in flight, a changed function never reads an old number
+(`fl.keys`), and two processes may share one folder. The folder is ``.fl-cache`` beside the
+package, or ``FL_CACHE``; ``FL_JOBS`` sets the number of worker processes (default: all
+cores).
+
+Any joblib backend serves: wrap the call in ``joblib.parallel_config(backend="dask")`` for
+a cluster.
+"""
+
+import hashlib
+import itertools
+import multiprocessing
+import os
+import pickle
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from fl import validate
+from fl.closure import PACKAGE
+from fl.freshness import refuse_stale
+from fl.keys import Held, function_key, function_name
+from fl.reads import watched
+
+_MISSING, _DAMAGED = object(), object()
+_AGES: dict[Path, float] = {}  # files of the modules that the workers have loaded
+
+
+class Unit(NamedTuple):
+    """One call: its place among the results, its file in the store, what its key holds."""
+
+    place: int
+    function: Callable
+    arguments: Mapping
+    path: Path
+    held: Held
+    accept: Callable | None
+
+
+def evaluate(
+    function: Callable,
+    units: Sequence[Mapping],
+    jobs: int | None = None,
+    *,
+    accept: Callable | None = None,
+    in_order: bool = False,
+) -> list:
+    """Return ``function(**unit)`` for every unit, stored or computed and then stored.
+
+    Args:
+        function: a plain function, or a `functools.partial` of one.
+        units: keyword arguments of each call.
+        jobs: worker processes; ``FL_JOBS`` or the number of cores if None.
+        accept: called as ``accept(function, arguments, result)`` before a result is
+            stored; it raises for one that must not be.
+        in_order: start the units as they come; otherwise each process has an order of
+            its own, and two that need the same units share the work.
+
+    Raises:
+        ValueError: for a function or an argument that no key can hold, or a unit that
+            reads or imports what its key does not hold.
+    """
+    jobs = validate.count("jobs", _default_jobs() if jobs is None else jobs)
+    of_function = function_key(function)
+    folder = cache_folder() / function_name(function)
+    todo = []
+    for i, arguments in enumerate(units):
+        key = of_function.with_arguments(arguments)
+        path = folder / key.digest
+        todo.append(Unit(i, function, arguments, path, key.held(), accept))
+    results = [_load(unit.path) for unit in todo]
+    for unit, result in zip(todo, results, strict=True):
+        if result is _DAMAGED:
+            entry = f"{unit.path.parent.name}/{unit.path.name}"
+            tqdm.write(f"results cache: {entry} is damaged and is computed again")
+    todo = [unit for unit in todo if not _is_there(results[unit.place])]
+    if not in_order:
+        random.Random(os.getpid()).shuffle(todo)
+    # disable=None: a bar in a terminal, silence in a notebook or a pipe
+    silent = True if len(todo) <= 1 else None
+    look = {"total": len(todo), "leave": False, "disable": silent}
+    for place, result in tqdm(_computed(todo, jobs), function_name(function), **look):
+        results[place] = result
+    return results
+
+
+def cached(function: Callable, **arguments):
+    """Return ``function(**arguments)`` through the store, see `evaluate`."""
+    return evaluate(function, [arguments], jobs=1)[0]
+
+
+def cache_folder() -> Path:
+    """Return the folder of the results store; it need not exist yet."""
+    if given := os.environ.get("FL_CACHE"):
+        return Path(given)
+    checkout = PACKAGE.parent
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / ".fl-cache"
+    import platformdirs
+
+    return platformdirs.user_cache_path("fl") / "results"
+
+
+def _default_jobs() -> int:
+    if multiprocessing.parent_process() is not None:  # no workers below workers
+        return 1
+    if given := os.environ.get("FL_JOBS"):
+        return validate.count("FL_JOBS", int(given) if given.isdigit() else given)
+    import joblib
+
+    return joblib.cpu_count()
+
+
+def _computed(todo: list[Unit], jobs: int) -> Iterator[tuple]:
+    """Yield the place and the result of each unit as it is done."""
+    if jobs == 1 or len(todo) <= 1:
+        return itertools.starmap(_compute, zip(todo, strict=True))
+    import joblib  # a third of a second that one process alone does not spend
+
+    _dismiss_workers_of_old_sources(todo[0].held)
+    workers = min(jobs, len(todo))
+    pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
+    return pool(joblib.delayed(_compute)(unit) for unit in todo)
+
+
+def _dismiss_workers_of_old_sources(held: Held) -> None:
+    """End the workers if a module that they may have loaded has changed on disk."""
+    from joblib.externals import loky
+
+    ages = {path: path.stat().st_mtime for path in held.modules.values()}
+    if any(_AGES.get(path, age) != age for path, age in ages.items()):
+        loky.get_reusable_executor().shutdown()
+        _AGES.clear()
+    _AGES.update(ages)
+
+
+def _compute(unit: Unit) -> tuple:
+    result = _load(unit.path)  # another process may have stored it meanwhile
+    if _is_there(result):
+        return unit.place, result
+    for name, path in unit.held.modules.items():  # this may be a worker of long ago
+        refuse_stale(name, path)
+    with watched(function_name(unit.function), unit.held, cache_folder()):
+        result = unit.function(**unit.arguments)
+    if unit.accept is not None:
+        unit.accept(unit.function, unit.arguments, result)
+    _save(unit.path, pickle.dumps(result, protocol=5))
+    return unit.place, result
+
+
+def _save(path: Path, payload: bytes) -> None:
+    # written aside and renamed: a reader sees the whole entry or none, whoever is killed
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = {"dir": path.parent, "prefix": ".part-", "delete": False}
+    with tempfile.NamedTemporaryFile(**aside) as part:
+        part.write(hashlib.sha256(payload).digest() + payload)
+    os.replace(part.name, path)
+
+
+def _load(path: Path):
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return _MISSING
+    if hashlib.sha256(raw[32:]).digest() == raw[:32]:
+        return pickle.loads(raw[32:])
+    return _DAMAGED
+
+
+def _is_there(result) -> bool:
+    return result is not _MISSING and result is not _DAMAGED

@@ -1,0 +1,37 @@
+"""Evaluate all claims on all cores: ``python tools/claims.py [SCALE]``.
+
+The longest go first, by the seconds that each took when ``tools/seconds.json`` was
+written; what is stored already costs nothing.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from fl.book import scale
+from fl.evidence import verify_all
+from fl.registry import select
+
+FILE = Path(__file__).with_name("seconds.json")
+SECONDS = json.loads(FILE.read_text())
+
+
+def evaluate(size: str) -> bool:
+    """Store the verdicts of all claims at a scale; tell whether all of them stand."""
+    start, known = time.perf_counter(), SECONDS["claims"]
+    claims = sorted(select(), key=lambda c: -known.get(c.id, 1e9))
+    verdicts = verify_all(claims, size)
+    failed = [v.id for v in verdicts if not v.stands]
+    took, stand = time.perf_counter() - start, len(verdicts) - len(failed)
+    print(
+        f"claims: {stand} of {len(verdicts)} stand at scale {size} ({took:.0f} s)",
+        flush=True,
+    )
+    if failed:
+        print(f"not standing: {', '.join(failed)}")
+    return not failed
+
+
+if __name__ == "__main__":
+    sys.exit(not evaluate(sys.argv[1] if sys.argv[1:] else scale()))
