@@ -139,7 +139,7 @@ def minimise(
 
 
 def defaults(name: str) -> dict[str, float]:
-    """Return the hyper-parameters of an optimizer with their defaults.
+    """Return the hyper-parameters of the optimizer ``name`` with their defaults.
 
     Raises:
         ValueError: for an unknown name.
@@ -152,18 +152,16 @@ def defaults(name: str) -> dict[str, float]:
 
 def exact_preconditioner(covariance, p: float) -> Tensor:
     r"""Return :math:`P=(\Sigma+10^{-6}\lambda_1 I)^p`, (d, d), scaled so that tr(Sigma
-    P) = tr(Sigma).
+    P) = tr(Sigma), for the ``covariance`` Sigma (d, d) and any ``p``.
 
-    The scale makes one learning rate serve every p; the jitter bounds what directions
+    The scale makes one step size serve every p; the jitter bounds what directions
     without variance can do.
 
     Raises:
         ValueError: if the covariance is not symmetric PSD, or p is not finite.
     """
-    p, S = (
-        validate.number("p", p),
-        validate.psd("covariance", covariance, tolerance=1e-6),
-    )
+    p = validate.number("p", p)
+    S = validate.psd("covariance", covariance, tolerance=1e-6)
     values, vectors = np.linalg.eigh((S + S.T) / 2)
     values = values.clip(0)
     if values[-1] == 0:
@@ -194,7 +192,7 @@ def _published(make: Callable) -> Callable:
 
 
 def library(name: str) -> type[torch.optim.Optimizer]:
-    """Return a class of `pytorch_optimizer`.
+    """Return the class ``name`` of `pytorch_optimizer`.
 
     Raises:
         ImportError: if the package is not installed; the message says how to install

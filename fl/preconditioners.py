@@ -54,9 +54,12 @@ class KFAC(torch.optim.Optimizer):
                 "model: K-FAC wants linear layers with biases, and no other weights"
             )
         super().__init__(model.parameters(), {"lr": lr})
-        self.model, self.loss = model, loss
-        self.damping, self.clip = damping, clip
-        self.every, self.age = every, 0
+        self.model = model
+        self.loss = loss
+        self.damping = damping
+        self.clip = clip
+        self.every = every
+        self.age = 0
 
     @torch.no_grad()
     def step(self) -> None:
@@ -82,8 +85,8 @@ class KFAC(torch.optim.Optimizer):
 def kfac_factors(
     model: nn.Module, loss: Callable[[], Tensor]
 ) -> list[tuple[nn.Linear, Tensor, Tensor]]:
-    """Return each linear layer with its factors A (inputs + 1 squared) and G (outputs
-    squared), see `KFAC`.
+    """Return each linear layer of ``model`` with its factors A (inputs + 1 squared) and
+    G (outputs squared), see `KFAC`; ``loss`` evaluates the model.
     """
     layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
     seen = {}
@@ -134,13 +137,15 @@ class PowerAdaHessian(torch.optim.Optimizer):
 
     def __init__(self, params, lr, p, betas=(0.9, 0.999)):
         super().__init__(params, {"lr": lr, "p": p})
-        self.betas, self.age = betas, 0
+        self.betas = betas
+        self.age = 0
 
     @torch.no_grad()
     def step(self) -> None:
         """Move every tensor by one step."""
         self.age += 1
-        (group,), (keep, keep2) = self.param_groups, self.betas
+        keep, keep2 = self.betas
+        (group,) = self.param_groups
         params = group["params"]
         signs = [torch.randint_like(w, 0, 2) * 2 - 1 for w in params]
         products = torch.autograd.grad([w.grad for w in params], params, signs)
@@ -150,7 +155,8 @@ class PowerAdaHessian(torch.optim.Optimizer):
                     "slope": torch.zeros_like(w),
                     "square": torch.zeros_like(w),
                 }
-            slope, square = self.state[w]["slope"], self.state[w]["square"]
+            slope = self.state[w]["slope"]
+            square = self.state[w]["square"]
             slope.lerp_(w.grad.detach(), 1 - keep)
             square.mul_(keep2).addcmul_(z * Hz, z * Hz, value=1 - keep2)
             h = square.sqrt()  # the correction of its short memory cancels in the ratio
@@ -179,8 +185,11 @@ class Shampoo(torch.optim.Optimizer):
 
     def __init__(self, params, lr, memory=0.95, momentum=0.0, floor=1e-12, every=1):
         super().__init__(params, {"lr": lr})
-        self.memory, self.momentum = memory, momentum
-        self.floor, self.every, self.age = floor, every, 0
+        self.memory = memory
+        self.momentum = momentum
+        self.floor = floor
+        self.every = every
+        self.age = 0
 
     @torch.no_grad()
     def step(self) -> None:
@@ -198,7 +207,8 @@ class Shampoo(torch.optim.Optimizer):
             for kept, side in zip(state["sides"], sides, strict=True):
                 kept.lerp_(side, 1 - self.memory)
             if (self.age - 1) % self.every == 0:
-                correction, p = 1 - self.memory**self.age, -0.5 / len(sides)
+                correction = 1 - self.memory**self.age
+                p = -0.5 / len(sides)
                 state["roots"] = [
                     inverse_root(S / correction, p, self.floor) for S in state["sides"]
                 ]

@@ -57,11 +57,15 @@ def directions(
         _check_damping(n, d, min(members))
     if family == "sample" and min(members) < 0:
         _check_rank(n, d, "a negative exponent")
-    X, y, _ = task.sample(n * draws, np.random.default_rng([seed, n]))
+    rng = np.random.default_rng([seed, n])
+    X, y, _ = task.sample(n * draws, rng)
     X = X.reshape(d, draws, n).swapaxes(0, 1)
-    gradient = X @ y.reshape(draws, n, 1) / n
-    known = family == "population"
-    covariance = task.spectrum.power(1) if known else X @ X.mT / n
+    y = y.reshape(draws, n, 1)
+    gradient = X @ y / n
+    if family == "population":
+        covariance = task.spectrum.power(1)
+    else:
+        covariance = X @ X.mT / n
     values, vectors = np.linalg.eigh(covariance)
     # rounding of the null directions when n < d
     values = values.clip(min=0)[..., None]
@@ -70,7 +74,8 @@ def directions(
     filters = 1 / (values + members) if damped else values**members
     found = vectors @ (filters * (vectors.mT @ gradient))
     label = "damping" if damped else "p"
-    alignment = ("draw", label), _cos2(found, task)
+    cosines = _cos2(found, task)
+    alignment = ("draw", label), cosines
     return xr.Dataset({"alignment": alignment}, coords={label: members})
 
 
@@ -102,7 +107,9 @@ def updates(
         ValueError: for an unknown activation, or n <= d without damping.
     """
     rng = np.random.default_rng([seed, n, width])
-    Q = task.spectrum.rotated(rng).rotation if rotate else np.eye(task.spectrum.d)
+    Q = np.eye(task.spectrum.d)
+    if rotate:
+        Q = task.spectrum.rotated(rng).rotation
     X, y, G, a = _start(task, n, width, rng)
     X = Q @ X
     y = y - y.mean()
@@ -117,7 +124,8 @@ def updates(
         "kfac": _top(_kfac(g, X, damping)),
     }
     columns = np.stack(list(directions.values()), axis=1)
-    return dict(zip(directions, _cos2(Q.T @ columns, task), strict=True))
+    cosines = _cos2(Q.T @ columns, task)
+    return dict(zip(directions, cosines, strict=True))
 
 
 def stepped_weights(
@@ -148,13 +156,16 @@ def stepped_weights(
     Raises:
         ValueError: for an unknown activation, or n <= d with zero damping.
     """
-    X, y, G, a = _start(task, n, width, np.random.default_rng([seed, n, width]))
+    rng = np.random.default_rng([seed, n, width])
+    X, y, G, a = _start(task, n, width, rng)
     step = descent(G, a, X, y, activation)
     if damping is not None:
         step = _kfac(step, X, damping)
-    stepped = G + validate.number("eta", eta) * step / HEAD
+    eta = validate.number("eta", eta)
+    stepped = G + eta * step / HEAD
     _, values, Vh = np.linalg.svd(stepped, full_matrices=False)
-    return {"values": ("k", values), "alignment": _cos2(Vh[:1].T, task)[0]}
+    (cos2,) = _cos2(Vh[:1].T, task)
+    return {"values": ("k", values), "alignment": cos2}
 
 
 def descent(G, a, X, y, activation: str, batchnorm: bool = False) -> np.ndarray:
@@ -215,18 +226,20 @@ def _start(task: Task, n: int, width: int, rng: np.random.Generator) -> tuple:
     X, y, _ = task.sample(n, rng)
     G = rng.standard_normal((width, d)) / np.sqrt(d)
     signs = rng.choice([-1.0, 1.0], width)
-    return X, y, G, HEAD * signs / np.sqrt(width)
+    a = HEAD * signs / np.sqrt(width)
+    return X, y, G, a
 
 
 def _kfac(g, X, damping: float) -> np.ndarray:
     d, n = X.shape
     _check_damping(n, d, damping)
+    ridge = damping * np.eye(d)
     covariance = X @ X.T / n
-    return np.linalg.solve(covariance + damping * np.eye(d), g.T).T
+    return np.linalg.solve(covariance + ridge, g.T).T
 
 
 def _top(W) -> np.ndarray:
-    values, vectors = np.linalg.eigh(W.T @ W)
+    _, vectors = np.linalg.eigh(W.T @ W)
     return vectors[:, -1]
 
 
@@ -245,4 +258,5 @@ def _cos2(v, task: Task) -> np.ndarray:
     # of the columns v (.., d, k)
     beta = task.teacher.directions[0]
     overlap = beta @ v / np.linalg.norm(beta)
-    return overlap**2 / (v**2).sum(-2)
+    square = (v**2).sum(-2)
+    return overlap**2 / square

@@ -56,8 +56,9 @@ def filters(scale: Scale, block: int = 0, family: str = "kfac") -> list[Cell]:
     """Return the directions of a ``family`` for teachers spread evenly, on weak and on
     strong directions, each with another link, at each of `RATIOS`.
 
-    ``alignment`` (seed, draw) over p or damping; what needs the inverse of a sample
-    covariance of rank n < d is left out.
+    ``alignment`` (seed, draw) over p or damping, at the sizes of ``scale``, with the
+    seeds of ``block``; what needs the inverse of a sample covariance of rank n < d is
+    left out.
     """
     d, run = _runs(simulate.directions, FILTERS, scale, block)
     two, log = spectra(d)
@@ -76,7 +77,8 @@ def filters(scale: Scale, block: int = 0, family: str = "kfac") -> list[Cell]:
 
 def near_dampings(scale: Scale, block: int = 0, factor: float = 1.0) -> list[Cell]:
     r"""Return ``alignment`` (seed, draw, damping) at three dampings a factor of 2
-    apart, around ``factor`` times :math:`\gamma\rho`, for three evenly spread teachers.
+    apart, around ``factor`` times :math:`\gamma\rho`, for three evenly spread teachers,
+    at the sizes of ``scale``, with the seeds of ``block``.
     """
     d, run = _runs(simulate.directions, PAIRED, scale, block)
     two, log = spectra(d)
@@ -93,7 +95,8 @@ def near_exponents(scale: Scale, block: int = 0, r: float = 1.0) -> list[Cell]:
     """Return ``alignment`` (seed, draw, p) at three exponents `GAP` apart, around the
     one that is best for a teacher with weights like s^``r``.
 
-    The teacher has weights like s, and three levels of noise; n = d.
+    The teacher has weights like s, and three levels of noise; n = d, as large as
+    ``scale`` says, seeds of ``block``.
     """
     d, run = _runs(simulate.directions, PAIRED, scale, block)
     _, log = spectra(d)
@@ -124,8 +127,9 @@ def at_crossing(scale: Scale, block: int = 0, level: str = "rho") -> list[tuple]
     """Return pairs of cells, whitening by the true and by the batch's own covariance,
     at the number of samples where theory lets them cross, for three teachers.
 
-    ``alignment`` (seed, draw, 1), both on the same batches; ``level`` names the moment
-    of the label that enters where they cross.
+    ``alignment`` (seed, draw, 1), both on the same batches, at the sizes of ``scale``,
+    with the seeds of ``block``; ``level`` names the moment of the label that enters
+    where they cross.
     """
     d, run = _runs(simulate.directions, PAIRED, scale, block)
     two, log = spectra(d)
@@ -145,7 +149,8 @@ def at_crossing(scale: Scale, block: int = 0, level: str = "rho") -> list[tuple]
 
 def even_teachers(scale: Scale, block: int = 0, link: str = "abs") -> list[Cell]:
     """Return ``alignment`` (seed, draw, p) of the gradient and the whitened step for a
-    teacher with that ``link`` on the weak directions of each of `spectra`.
+    teacher with that ``link`` on the weak directions of each of `spectra`, at the sizes
+    of ``scale``, with the seeds of ``block``.
     """
     d, run = _runs(simulate.directions, PAIRED, scale, block)
     tasks = [spectral_task(s, -1.0, link, 0.25) for s in spectra(d)]
@@ -155,7 +160,8 @@ def even_teachers(scale: Scale, block: int = 0, link: str = "abs") -> list[Cell]
 
 def first_updates(scale: Scale, block: int = 0, rotate: bool = True) -> list[Cell]:
     """Return the first update of every method (seed) on a tanh and a ReLU network, n =
-    width = 2d; ``rotate`` turns the inputs off the axes.
+    width = 2d, d of ``scale``, seeds of ``block``; ``rotate`` turns the inputs off the
+    axes.
     """
     d, run = _runs(simulate.updates, NETWORK, scale, block)
     two, log = spectra(d)
@@ -170,7 +176,8 @@ def first_updates(scale: Scale, block: int = 0, rotate: bool = True) -> list[Cel
 
 def steps(scale: Scale, block: int = 0, theta: float = THETA) -> list[Cell]:
     """Return ``values`` (seed, k) and ``alignment`` (seed) after a step that theory
-    makes ``theta`` strong, plain and by KFAC, for a tanh network with n = width = 2d.
+    makes ``theta`` strong, plain and by KFAC, for a tanh network with n = width = 2d, d
+    of ``scale``, seeds of ``block``.
     """
     d, run = _runs(simulate.stepped_weights, NETWORK, scale, block)
     two, _ = spectra(d)

@@ -156,7 +156,8 @@ def best_filter(s, b, gamma: float, nu: float) -> np.ndarray:
     """
     s, b, gamma = check(s, b, gamma)
     nu = validate.number("nu", nu, 0, open_low=True)
-    return b / (b * s + gamma * nu / len(s))
+    noise = gamma * nu / len(s)
+    return b / (b * s + noise)
 
 
 def best_exponent(s, b, gamma: float, nu: float) -> float:
@@ -175,9 +176,10 @@ def best_exponent(s, b, gamma: float, nu: float) -> float:
 
     grid = np.linspace(-3, 4, 71)
     k = int(np.argmin(loss(grid[:, None])))
-    around = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
+    left, right = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
     options = {"xatol": 1e-7}
-    return optimize.minimize_scalar(loss, bounds=around, options=options).x
+    found = optimize.minimize_scalar(loss, bounds=(left, right), options=options)
+    return found.x
 
 
 def check(s, b, gamma) -> tuple[np.ndarray, np.ndarray, float]:

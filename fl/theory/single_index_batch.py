@@ -137,8 +137,9 @@ def sample_power(s, b, gamma: float, rho: float, p: float) -> Direction:
     dz = -(1 - gamma * np.mean(share**2, axis=1))
     weight = weight * dz * kappa / z
 
-    def limit(exponent, equivalent):  # conjugate points make it real
-        return ((z**exponent * equivalent) @ weight).real
+    def limit(exponent, equivalent):
+        integrand = z**exponent * equivalent
+        return (integrand @ weight).real  # conjugate points make it real
 
     signal = resolvent @ b
     noise = gamma * rho * limit(2 * p + 1, resolvent.mean(axis=1))
@@ -158,10 +159,12 @@ def _circle(s: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray]:
 
     right = optimize.brentq(excess, -s.min() * (1 - 1e-9), 0.0, xtol=1e-16)
     far = -s.max() * (2 + 2 * np.sqrt(gamma))
-    left = optimize.brentq(excess, far, -s.max() * (1 + 1e-9))
+    near = -s.max() * (1 + 1e-9)
+    left = optimize.brentq(excess, far, near)
     c = np.sqrt(left * right)
     radius = np.sqrt((c + right) / (c - right))
-    points = int(np.ceil(40 / -np.log(radius)))
+    digits = 40
+    points = int(np.ceil(digits / -np.log(radius)))
     turns = (np.arange(points) + 0.5) / points
     w = radius * np.exp(2j * np.pi * turns)
     kappa = c * (w + 1) / (w - 1)

@@ -30,8 +30,10 @@ def slope_moments(activation: str, s) -> tuple[float, float]:
     link = LINKS[validate.choice("activation", activation, LINKS)]
     scale = np.sqrt(validate.positive("s", s).mean())
     kinks = [k / scale for k in link.kinks]
-    c = numerics.gaussian_mean(lambda z: link.slope(scale * z), kinks)
-    V = numerics.gaussian_mean(lambda z: (link.slope(scale * z) - c) ** 2, kinks)
+    u, weight = numerics.gaussian_rule(kinks)
+    slopes = link.slope(scale * u)
+    c = weight @ slopes
+    V = weight @ (slopes - c) ** 2
     return c, V
 
 
@@ -54,7 +56,8 @@ def spike(theta: float, aspect: float) -> tuple[float, float]:
     r = validate.number("aspect", aspect, 0, open_low=True)
     theta = validate.number("theta", theta, r**0.25, open_low=True)
     square = theta**2
-    outlier = np.sqrt((1 + square) * (r + square)) / theta
+    product = (1 + square) * (r + square)
+    outlier = np.sqrt(product) / theta
     lost = (r + square) / (square * (square + 1))
     return outlier, 1 - lost
 
@@ -108,7 +111,8 @@ def adam(s, b, gamma: float, nu: float, activation: str) -> float:
     dither = gamma * nu * V * np.mean(s)
     q = c**2 * gradient.square / dither
     r = q / (1 + q)
-    return gradient.cos2 * r / np.arcsin(r)
+    kept = r / np.arcsin(r)
+    return gradient.cos2 * kept
 
 
 def chance(task: Task, p: float) -> float:
@@ -130,15 +134,15 @@ def chance(task: Task, p: float) -> float:
     link, tau = task.teacher.link, task.tau[0]
     kinks = [kink / tau for kink in link.kinks]
 
-    def power(u):
-        return link(tau * u) ** 2 + task.noise_variance
-
-    weighted = numerics.gaussian_mean(lambda u: u**2 * power(u), kinks)
-    k = weighted / numerics.gaussian_mean(power, kinks)
+    u, weight = numerics.gaussian_rule(kinks)
+    clean = link(tau * u)
+    power = weight * (clean**2 + task.noise_variance)
+    k = power @ u**2 / power.sum()
     noise = s ** (2 * p + 1)
     signal = b @ s ** (p + 1)
-    along = b @ noise + (k - 1) * signal**2 / tau**2
-    return along / noise.sum()
+    own = (k - 1) * signal**2 / tau**2
+    total = noise.sum()
+    return (b @ noise + own) / total
 
 
 def step_size(
@@ -156,4 +160,5 @@ def step_size(
     c, _ = slope_moments(activation, s)
     theta = validate.number("theta", theta, 0, open_low=True)
     length = np.sqrt(direction.square)
-    return theta / abs(c * slope * length)
+    strength = abs(c * slope * length)
+    return theta / strength
