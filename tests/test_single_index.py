@@ -39,7 +39,7 @@ def direct(task, n, P, seed=0):
     return (v @ beta) ** 2 / (v @ v)
 
 
-# moments ---------------------------------------------------------------------------------------------------------
+# --- moments ---
 
 
 def test_moments_of_relu_by_hand():
@@ -71,7 +71,7 @@ def test_weights_follow_the_rotation():
     )
 
 
-# population ------------------------------------------------------------------------------------------------------
+# --- population ---
 
 
 def test_population_isotropic_and_endless_data():
@@ -128,7 +128,7 @@ def test_best_exponent_runs_from_whitening_to_the_teacher(r):
     assert abs(theory.best_exponent(s, b, 1.0, 1e6) - r) < 0.01
 
 
-# the batch's own covariance --------------------------------------------------------------------------------------
+# --- the batch's own covariance ---
 
 
 @settings(max_examples=40, deadline=None)
@@ -230,7 +230,7 @@ def test_sample_powers_that_have_closed_forms(gamma):
     )
 
 
-# the network -----------------------------------------------------------------------------------------------------
+# --- the network ---
 
 
 def test_spike_against_a_large_random_matrix():
@@ -308,7 +308,7 @@ def test_gauss_newton_fits_the_batch_to_first_order(activation):
     assert torch.allclose(step, torch.linalg.pinv(J) @ (y - out), atol=1e-10)
 
 
-# the experiment --------------------------------------------------------------------------------------------------
+# --- the experiment ---
 
 
 def alignment(task, n, family, *members, seed=0, draws=1):
@@ -360,7 +360,7 @@ def test_weights_before_and_after_a_step():
     assert moved["values"][1][0] > 3 * still["values"][1][0]
 
 
-# the studies -----------------------------------------------------------------------------------------------------
+# --- the studies ---
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -411,7 +411,7 @@ def test_vertex_finds_the_top_of_a_parabola(top):
     assert abs(found - top) < 4 * error < 0.05
 
 
-# what is refused -------------------------------------------------------------------------------------------------
+# --- what is refused ---
 
 
 def test_refuses_a_singular_sample_covariance():
