@@ -139,12 +139,14 @@ def read_idx(
     head = 4 + 4 * len(shape)
     if len(raw) < head or int.from_bytes(raw[:4], "big") != magic:
         raise ValueError(
-            f"{path} starts with {raw[:4].hex()}: an IDX file of this kind starts with {magic:08x}; {cure}"
+            f"{path} starts with {raw[:4].hex()}: an IDX file of this kind starts with "
+            f"{magic:08x}; {cure}"
         )
     header = tuple(int(n) for n in np.frombuffer(raw, ">u4", len(shape), 4))
     if header != shape or len(raw) != head + int(np.prod(shape)):
         raise ValueError(
-            f"{path} holds {header} in {len(raw)} bytes: must be {shape} in {head + np.prod(shape)}; {cure}"
+            f"{path} holds {header} in {len(raw)} bytes: must be {shape} in "
+            f"{head + np.prod(shape)}; {cure}"
         )
     if sha256 is not None and found != sha256:
         raise ValueError(f"{path} has sha256 {found}: must be {sha256}; {cure}")

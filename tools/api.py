@@ -15,7 +15,7 @@ GROUPS = [
     (
         "Ground floor",
         "Input laws, teachers, sizes and tools that belong to no theorem.",
-        ["tasks", "links", "numerics", "datasets", "validate", "scales"],
+        ["tasks", "links", "updates", "numerics", "datasets", "validate", "scales"],
     ),
     (
         "Theory",
