@@ -19,7 +19,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from fl.optimizers import ZOO, minimise
-from fl.simulate import ood
+from fl.simulate import ood, ood_images
 
 
 def best(function, repeats: int = 3) -> float:
@@ -47,10 +47,12 @@ def plain(model, loss, steps: int) -> int:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--steps", type=int, default=60)
-    arguments.add_argument("--data", choices=list(ood.PROTOCOLS), default="digits")
+    arguments.add_argument(
+        "--data", choices=list(ood_images.PROTOCOLS), default="digits"
+    )
     given = arguments.parse_args()
     torch.set_num_threads(1)
-    data = ood.draw(0, given.data)
+    data = ood_images.draw(0, given.data)
     X = {
         t: torch.as_tensor(data.X["train"], dtype=t)
         for t in (torch.float32, torch.float64)
@@ -66,9 +68,8 @@ def main() -> None:
         return best(once)
 
     base = seconds(lambda model, loss: plain(model, loss, given.steps))
-    print(
-        f"CPU milliseconds a step on {given.data}\n  {'loop with torch.optim.SGD':26s} {base * 1e3:7.2f}"
-    )
+    print(f"CPU milliseconds a step on {given.data}")
+    print(f"  {'loop with torch.optim.SGD':26s} {base * 1e3:7.2f}")
     for name in ZOO:
         hyper = {"covariance": data.covariance} if name == "exact" else {}
         dtype = torch.float64 if name == "L-BFGS" else torch.float32

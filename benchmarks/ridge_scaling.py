@@ -32,15 +32,13 @@ def flops(d: int) -> float:
 
 def measure(d: int) -> dict[str, float]:
     from fl.instruments import streamed_ridge
-    from fl.simulate import spikes
+    from fl.simulate.spikes_risk import risk
 
-    spikes.risk(
-        spikes.Setting(20), 0, (1.0,), (PENALTY,)
-    )  # libraries warm up outside the clock
+    risk(0, 1.0, (PENALTY,), d=20)  # libraries warm up outside the clock
     if d == 0:
         return {"peak": _peak()}
     start, cpu = time.perf_counter(), time.process_time()
-    run = spikes.risk(spikes.Setting(d), 0, (4.0,), (PENALTY,))
+    run = risk(0, 4.0, (PENALTY,), d=d)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     return {
         "seconds": seconds,
@@ -76,8 +74,8 @@ def main(dims: list[int]) -> None:
     for d, r in zip(dims, rows, strict=True):
         memory, rate = r["peak"] - base, flops(d) / r["cpu"] / 1e9
         clocks = f"{r['seconds']:9.2f} {r['cpu']:9.2f} {rate:9.1f}"
-        numbers = f"{clocks} {memory / 1e6:10.0f} {memory / (8 * d * d):9.1f} {r['risk']:7.4f}"
-        print(f"{d:7d} {numbers}  {r['device']}")
+        sizes = f"{memory / 1e6:10.0f} {memory / (8 * d * d):9.1f}"
+        print(f"{d:7d} {clocks} {sizes} {r['risk']:7.4f}  {r['device']}")
     columns = {
         "time": [r["seconds"] for r in rows],
         "CPU time": [r["cpu"] for r in rows],
@@ -87,9 +85,8 @@ def main(dims: list[int]) -> None:
     for name, values in columns.items() if len(dims) > 1 else ():
         steps = np.diff(np.log(values)) / np.diff(np.log(dims))
         fit = np.polyfit(np.log(dims), np.log(values), 1)[0]
-        print(
-            f"exponent of {name}: {fit:.2f} over all sizes; {', '.join(f'{s:.2f}' for s in steps)} from size to size"
-        )
+        each = ", ".join(f"{step:.2f}" for step in steps)
+        print(f"exponent of {name}: {fit:.2f} over all sizes; {each} from size to size")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ of the same equations.
 
     python benchmarks/test_error_curve.py [DRAWS]
 
-The network has one tanh block, the link is the sine, lam = 0.1, n/d runs from 0.2 to 3
+The network has one tanh block, the link is the sine, the penalty 0.1, n/d runs from 0.2 to 3
 at p = d, and the spike is that of a step of size 3 on 20 d samples (its isotropic part:
 beta = 0). The transcription takes every average over kappa by adaptive quadrature of a
 scalar function, at every sweep of a damped loop, and the spectrum of W0 from a sampled
@@ -23,11 +23,11 @@ import numpy as np
 from scipy.integrate import quad
 
 from fl.tasks import LINKS
-from fl.theory.spectrum_error import ridge_error
+from fl.theory.spectrum_error import ReadOut
 from fl.theory.spectrum_features import giant_step, normal_grid
 
 SIN, TANH = LINKS["sin"], LINKS["tanh"]
-ALPHAS, LAM, DELTA = [0.2, 0.5, 1.0, 2.0, 3.0], 0.1, 1.0
+ALPHAS, PENALTY, DELTA = [0.2, 0.5, 1.0, 2.0, 3.0], 0.1, 1.0
 Z, W = np.polynomial.hermite_e.hermegauss(61)
 W = W / W.sum()
 
@@ -79,7 +79,7 @@ def naive_error(
 
         V_hat = alpha * mean(lambda k, D, m0, m1, m2, *g: D * m1**2)
         nu_hat = alpha * mean(lambda k, D, m0, m1, m2, *g: D * m2)
-        resolvent = 1 / (LAM + nu_hat + V_hat * omega)
+        resolvent = 1 / (PENALTY + nu_hat + V_hat * omega)
         new_V, new_nu = np.mean(omega * resolvent), np.mean(resolvent)
         M = mean(lambda k, D, m0, m1, m2, *g: D * m0**2)
         new_m = (
@@ -141,14 +141,14 @@ def main(draws: int) -> None:
     times = []
     for _ in range(10):
         start = time.process_time()
-        curve = ridge_error(SIN, TANH, model, LAM, ALPHAS, DELTA).test
+        curve = ReadOut(SIN, TANH, model).error(PENALTY, ALPHAS, DELTA).test
         times.append(time.process_time() - start)
-    refined = ridge_error(
-        SIN, TANH, model, LAM, ALPHAS, DELTA, grid=normal_grid(1281, 9.0)
-    ).test
+    finest = ReadOut(SIN, TANH, model, grid=normal_grid(1281, 9.0))
+    refined = finest.error(PENALTY, ALPHAS, DELTA).test
     accuracy = np.abs(curve / refined - 1).max()
     print(
-        f"fl: first call {times[0]:.4f} s, best of ten {min(times):.4f} s CPU; {accuracy:.1e} from its refinement"
+        f"fl: first call {times[0]:.4f} s, best of ten {min(times):.4f} s CPU; "
+        f"{accuracy:.1e} from its refinement"
     )
     naive, naive_times = [], []
     for draw in range(draws):
@@ -159,20 +159,20 @@ def main(draws: int) -> None:
         )
         naive_times.append(time.process_time() - start)
     naive = np.array(naive)
-    noise = naive.std(axis=0, ddof=1)
+    spread = naive.std(axis=0, ddof=1)
     ratio = np.mean(naive_times) / times[0]
     print(
-        f"transcription: {np.mean(naive_times):.1f} s CPU a curve, {ratio:.0f} times the first call"
+        f"transcription: {np.mean(naive_times):.1f} s CPU a curve, "
+        f"{ratio:.0f} times the first call"
     )
-    print("n/d    fl           transcription  its noise  difference in units of noise")
-    for a, ours, theirs, sd in zip(
-        ALPHAS, curve, naive.mean(axis=0), noise, strict=True
-    ):
-        print(
-            f"{a:<6} {ours:.8f}   {theirs:.8f}     {sd:.1e}    {(ours - theirs) / (sd / np.sqrt(draws)):+.1f}"
-        )
+    print("n/d    fl           transcription  its spread  difference in units of it")
+    means = naive.mean(axis=0)
+    for row in zip(ALPHAS, curve, means, spread, strict=True):
+        a, ours, theirs, sd = row
+        units = (ours - theirs) / (sd / np.sqrt(draws))
+        print(f"{a:<6} {ours:.8f}   {theirs:.8f}     {sd:.1e}     {units:+.1f}")
     assert times[0] < 0.5 and accuracy < 1e-6
-    assert np.all(np.abs(naive.mean(axis=0) - curve) < 5 * noise + 1e-5)
+    assert np.all(np.abs(means - curve) < 5 * spread + 1e-5)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def verify(
         int | None,
         typer.Option(min=1, help="Worker processes; all cores if not given."),
     ] = None,
+    block: Annotated[int, typer.Option(min=0, help="Of seeds; 0 is the book's.")] = 0,
 ) -> None:
     """Evaluate claims and their controls; exit code 1 if a claim fails or a control
     passes.
@@ -55,36 +56,23 @@ def verify(
     chosen = _select(names)
     if json_path is not None and not json_path.resolve().parent.is_dir():
         raise typer.BadParameter(f"--json {json_path}: its folder must exist")
-    verdicts = verify_all(chosen, scale.value, jobs)
-    table = Table(
-        Column("claim", no_wrap=True),
-        "predicted",
-        "measured",
-        "tolerance",
-        "s.e.",
-        "holds",
-        "control fails",
-        "s",
-    )
+    verdicts = verify_all(chosen, scale.value, jobs, block)
+    names = "predicted measured tolerance s.e. holds control fails sharpness s".split()
+    table = Table(Column("claim", no_wrap=True), *names)
     for v in verdicts:
-        error = "" if v.standard_error is None else f"{v.standard_error:.1e}"
         relation = v.relation.replace("equal", "")
-        numbers = [
-            f"{relation} {v.predicted:.4g}".strip(),
-            f"{v.measured:.4g}",
-            f"{v.tolerance:.2g}",
-            error,
-        ]
-        table.add_row(
-            v.id, *numbers, _mark(v.holds), _mark(v.control_fails), f"{v.seconds:.1f}"
-        )
+        error = "" if v.standard_error is None else f"{v.standard_error:.1e}"
+        numbers = [f"{relation} {v.predicted:.4g}".strip(), f"{v.measured:.4g}"]
+        numbers += [f"{v.tolerance:.3g}", error, _mark(v.holds)]
+        control = [f"{v.control_measured:.4g}", _mark(v.control_fails)]
+        sharpness = f"{v.sharpness:.1f}" if v.sharp else f"[yellow]{v.sharpness:.1f}[/]"
+        table.add_row(v.id, *numbers, *control, sharpness, f"{v.seconds:.1f}")
     _console().print(table)
     if json_path is not None:
         _write_json(json_path, [v.record() for v in verdicts])
     failed = [v.id for v in verdicts if not v.stands]
-    print(
-        f"{len(verdicts) - len(failed)} of {len(verdicts)} claims stand at scale {scale.value}"
-    )
+    stand = len(verdicts) - len(failed)
+    print(f"{stand} of {len(verdicts)} claims stand at scale {scale.value}")
     if failed:
         print("not standing: " + ", ".join(failed))
         raise typer.Exit(1)

@@ -41,8 +41,8 @@ class Images(NamedTuple):
 
 
 def load(name: str) -> Images:
-    """Return the images called ``name``: ``"digits"`` (d = 64, n = 1797) or ``"mnist"`` (d = 784, n =
-    10000).
+    """Return the images called ``name``: ``"digits"`` (d = 64, n = 1797) or ``"mnist"``
+    (d = 784, n = 10000).
 
     Raises:
         ValueError: for an unknown name, or a file that is truncated or not the
@@ -139,12 +139,14 @@ def read_idx(
     head = 4 + 4 * len(shape)
     if len(raw) < head or int.from_bytes(raw[:4], "big") != magic:
         raise ValueError(
-            f"{path} starts with {raw[:4].hex()}: an IDX file of this kind starts with {magic:08x}; {cure}"
+            f"{path} starts with {raw[:4].hex()}: an IDX file of this kind starts with "
+            f"{magic:08x}; {cure}"
         )
     header = tuple(int(n) for n in np.frombuffer(raw, ">u4", len(shape), 4))
     if header != shape or len(raw) != head + int(np.prod(shape)):
         raise ValueError(
-            f"{path} holds {header} in {len(raw)} bytes: must be {shape} in {head + np.prod(shape)}; {cure}"
+            f"{path} holds {header} in {len(raw)} bytes: must be {shape} in "
+            f"{head + np.prod(shape)}; {cure}"
         )
     if sha256 is not None and found != sha256:
         raise ValueError(f"{path} has sha256 {found}: must be {sha256}; {cure}")

@@ -19,6 +19,11 @@ from fl.scales import SCALES, Scale
 from fl.store import evaluate
 
 CLAIMS: dict[str, "Claim"] = {}
+SHARP = 3.0  # tolerances between the prediction and what the control gives
+# the paper states it, inside its hypotheses; a proof stands on the page; a calculation
+# stands there whose steps are not all proofs; two theoretical routes agree, nothing is
+# measured; seen at the sizes named
+SOURCES = ("paper KEY", "proved", "derived", "consistency", "observed")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,10 @@ class Evidence:
     ``measured >= predicted - tolerance``. ``reason`` says where the tolerance comes
     from; ``sizes`` holds the dimensions, sample sizes and seeds used.
     ``standard_error`` is None where nothing is sampled.
+
+    The evidence of a control may say what the rival hypothesis predicts it to measure:
+    ``expected``, give or take ``within``. A control that misses this fails for another
+    reason than the one it was made for, and proves nothing.
     """
 
     predicted: float
@@ -39,6 +48,8 @@ class Evidence:
     standard_error: float | None = None
     relation: Literal["equal", "at most", "at least"] = "equal"
     sizes: dict = field(default_factory=dict)
+    expected: float | None = None
+    within: float = 0.0
 
     def __post_init__(self):
         validate.choice("relation", self.relation, ["equal", "at most", "at least"])
@@ -47,28 +58,56 @@ class Evidence:
             "predicted": validate.number("predicted", self.predicted),
             "measured": float(self.measured),
             "tolerance": validate.number("tolerance", self.tolerance, 0),
+            "within": validate.number("within", self.within, 0),
             "sizes": _plain(self.sizes),
         }
         if self.standard_error is not None:
             error = validate.number("standard_error", self.standard_error, 0)
             plain["standard_error"] = error
+        if self.expected is not None:
+            plain["expected"] = validate.number("expected", self.expected)
         for name, value in plain.items():
             object.__setattr__(self, name, value)
+
+    def excess(self, measured: float) -> float:
+        """Return how far ``measured`` lies from the prediction, on the wrong side of it
+        for a bound; negative on the right side.
+        """
+        gap = measured - self.predicted
+        return {"equal": abs(gap), "at most": gap, "at least": -gap}[self.relation]
 
     @property
     def holds(self) -> bool:
         """Whether the measurement is where the prediction puts it; NaN and infinity
         never hold.
         """
-        gap = self.measured - self.predicted
-        within = {"equal": abs(gap), "at most": gap, "at least": -gap}[self.relation]
-        return bool(np.isfinite(self.measured) and within <= self.tolerance)
+        excess = self.excess(self.measured)
+        return bool(np.isfinite(self.measured) and excess <= self.tolerance)
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether a control measures what its rival predicts, where it says so."""
+        if self.expected is None:
+            return bool(np.isfinite(self.measured))
+        return bool(abs(self.measured - self.expected) <= self.within)
+
+    def sharpness(self, control: "Evidence") -> float:
+        """Return how far ``control`` lies on the wrong side of the prediction.
+
+        In tolerances; for a bound in units of the larger of tolerance and standard
+        error. Infinite where there is neither.
+        """
+        unit = self.tolerance
+        if self.relation != "equal":
+            unit = max(unit, self.standard_error or 0.0)
+        excess = self.excess(control.measured)
+        return excess / unit if unit > 0 else float(np.copysign(np.inf, excess))
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement, its source (``paper KEY``, ``derived``, ``observed``), and the
-    hypothesis its control breaks.
+    """A statement, its source (one of `SOURCES`), the hypothesis its control breaks, and
+    for an observation that is less sharp than three tolerances the reason, ``blunt``.
     """
 
     id: str
@@ -76,6 +115,7 @@ class Claim:
     source: str
     control: str
     function: Callable = field(repr=False)
+    blunt: str = ""
 
     @property
     def topic(self) -> str:
@@ -99,9 +139,15 @@ class Verdict:
     reason: str
     holds: bool
     control: str
+    control_measured: float
+    control_expected: float | None
+    control_within: float
     control_fails: bool
+    sharpness: float
+    blunt: str
     sizes: dict
     scale: str
+    block: int
     seconds: float
 
     @property
@@ -109,41 +155,53 @@ class Verdict:
         """Whether the claim holds and its control fails as it must."""
         return self.holds and self.control_fails
 
+    @property
+    def sharp(self) -> bool:
+        """Whether the control lies at least three tolerances off, or it is said why."""
+        return self.sharpness >= SHARP or bool(self.blunt)
+
     def record(self) -> dict:
         """Return the verdict as plain numbers, strings and dictionaries, ready for
         JSON, which has no NaN: None.
         """
-        return {
-            k: None if isinstance(v, float) and not np.isfinite(v) else v
-            for k, v in asdict(self).items()
-        }
+        return {name: _finite(value) for name, value in asdict(self).items()}
 
 
-def claim(id: str, *, statement: str, source: str, control: str) -> Callable:
+def _finite(value):
+    bad = isinstance(value, float) and not np.isfinite(value)
+    return None if bad else value
+
+
+def claim(
+    id: str, *, statement: str, source: str, control: str, blunt: str = ""
+) -> Callable:
     """Return a decorator for a function ``(scale, broken, block) -> Evidence``.
 
     Args:
         id: its name, ``topic.name``; the same function may be defined again.
         statement: what is claimed.
-        source: ``paper KEY``, ``derived`` or ``observed``.
+        source: one of `SOURCES`, with the paper's key in the place of KEY.
         control: the hypothesis that ``broken=True`` breaks.
+        blunt: for an observation alone: why its control lies less than three tolerances
+            off.
 
     Raises:
         ValueError: if another function has the id, the id has no topic, the source is
-            none of the three kinds, or a text is empty.
+            none of the kinds, a text is empty, or ``blunt`` excuses more than an
+            observation.
     """
     if not re.fullmatch(r"[a-z]\w*\.[a-z]\w*", id):
         raise ValueError(f"id = {id!r}: must be a new name of the form topic.name")
-    if not re.fullmatch(r"paper \w+.*|derived|observed", source):
-        raise ValueError(
-            f"source = {source!r}: must be 'paper KEY', 'derived' or 'observed'"
-        )
+    if not re.fullmatch(r"paper \w+.*|proved|derived|consistency|observed", source):
+        raise ValueError(f"source = {source!r}: must be one of {', '.join(SOURCES)}")
     for name, text in [("statement", statement), ("control", control)]:
         if not text.strip():
             raise ValueError(f"{name} = {text!r}: must say something")
+    if blunt and source != "observed":
+        raise ValueError(f"blunt = {blunt!r}: must be empty for the source {source}")
 
     def register(function: Callable) -> Callable:
-        made = Claim(id, statement, source, control, function)
+        made = Claim(id, statement, source, control, function, blunt)
         known = CLAIMS.get(id, made)
         # a cell that runs again, or a module that is loaded again, replaces its claim
         if function_name(known.function) != function_name(function):
@@ -159,6 +217,7 @@ def verify_all(
     scale: Scale = "book",
     jobs: int | None = None,
     block: int = 0,
+    tell: Callable | None = None,
 ) -> list[Verdict]:
     """Evaluate claims and their controls, in parallel, each stored as it finishes.
 
@@ -167,6 +226,7 @@ def verify_all(
         scale: ``smoke``, ``book`` or ``paper``.
         jobs: worker processes; ``FL_JOBS`` or the number of cores if None.
         block: of seeds; 0 for those of the book.
+        tell: called as ``tell(verdict)`` whenever one has been evaluated.
 
     Returns:
         A verdict a claim, stored ones where nothing that they depend on has changed.
@@ -177,7 +237,7 @@ def verify_all(
     validate.choice("scale", scale, SCALES)
     validate.count("block", block, minimum=0)
     units = [{"claim": c, "scale": scale, "block": block} for c in claims]
-    return evaluate(verdict, units, jobs, in_order=True)
+    return evaluate(verdict, units, jobs, in_order=True, tell=tell)
 
 
 def verdict(claim: Claim, scale: Scale, block: int) -> Verdict:
@@ -187,24 +247,30 @@ def verdict(claim: Claim, scale: Scale, block: int) -> Verdict:
         ValueError: if the control is not the same check.
     """
     start = time.perf_counter()
-    evidence, broken = (claim.function(scale, side, block) for side in (False, True))
+    evidence = claim.function(scale, False, block)
+    broken = claim.function(scale, True, block)
     if (evidence.relation, evidence.reason) != (broken.relation, broken.reason):
         raise ValueError(
             f"{claim.id}: the control must be the same check: same relation, same reason "
             "for the tolerance"
         )
+    words = {f.name: getattr(claim, f.name) for f in fields(claim)}
+    words.pop("function")
     found = {f.name: getattr(evidence, f.name) for f in fields(evidence)}
+    del found["expected"], found["within"]
     return Verdict(
-        id=claim.id,
-        topic=claim.topic,
-        statement=claim.statement,
-        source=claim.source,
-        control=claim.control,
-        holds=evidence.holds,
-        control_fails=bool(np.isfinite(broken.measured)) and not broken.holds,
-        scale=scale,
-        seconds=round(time.perf_counter() - start, 3),
+        **words,
         **found,
+        topic=claim.topic,
+        holds=evidence.holds,
+        control_measured=broken.measured,
+        control_expected=broken.expected,
+        control_within=broken.within,
+        control_fails=broken.as_expected and not broken.holds,
+        sharpness=evidence.sharpness(broken),
+        scale=scale,
+        block=block,
+        seconds=round(time.perf_counter() - start, 3),
     )
 
 

@@ -53,7 +53,8 @@ class Link:
         tau, kinks = self._scaled(tau)
         nodes, weights = numerics.gaussian_rule(kinks)
         mean, variance = _spread(weights, self.f(tau * nodes))
-        return mean, variance, float(weights @ self.slope(tau * nodes))
+        slope = weights @ self.slope(tau * nodes)
+        return mean, variance, float(slope)
 
     def slope_variance(self, tau: float = 1.0) -> float:
         r"""Return the variance of the derivative of :math:`z\mapsto f(\tau z)`.
@@ -63,7 +64,9 @@ class Link:
         """
         tau, kinks = self._scaled(tau)
         nodes, weights = numerics.gaussian_rule(kinks)
-        return _spread(weights, tau * self.slope(tau * nodes))[1]
+        slopes = tau * self.slope(tau * nodes)
+        _, variance = _spread(weights, slopes)
+        return variance
 
     def __reduce__(self):
         # lambdas do not pickle; a named link travels to workers by its name
@@ -79,7 +82,8 @@ class Link:
 
 def _spread(weights, values) -> tuple[float, float]:
     mean = float(weights @ values)
-    return mean, float(weights @ (values - mean) ** 2)
+    variance = weights @ (values - mean) ** 2
+    return mean, float(variance)
 
 
 def _named_link(name: str) -> Link:
@@ -95,11 +99,13 @@ def _step(u):
 
 
 def _erf_slope(u):
-    return 2 / np.sqrt(np.pi) * np.exp(-(u**2))
+    top = 2 / np.sqrt(np.pi)
+    return top * np.exp(-(u**2))
 
 
 def _softplus10(u):
-    return np.logaddexp(0.0, 10.0 * np.asarray(u, dtype=float))
+    u = np.asarray(u, dtype=float)
+    return np.logaddexp(0.0, 10.0 * u)
 
 
 def _softplus10_slope(u):

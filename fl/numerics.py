@@ -28,8 +28,10 @@ def psd_power(S, p: float, rcond: float = 1e-12) -> np.ndarray:
         ValueError: if ``S`` is not PSD or ``p`` is not finite.
     """
     p = validate.number("p", p)
-    values, vectors = np.linalg.eigh(validate.psd("S", S))
-    kept = values > rcond * max(values[-1], 0.0)
+    S = validate.psd("S", S)
+    values, vectors = np.linalg.eigh(S)
+    largest = max(values[-1], 0.0)
+    kept = values > rcond * largest
     powers = np.zeros_like(values)
     powers[kept] = values[kept] ** p
     return (vectors * powers) @ vectors.T
@@ -46,13 +48,19 @@ def gaussian_rule(
     slope 10 come out to rounding, which Gauss-Hermite nodes do not reach.
     """
     inner = [k for k in kinks if -12 < k < 12]
-    cuts = np.unique(np.concatenate([np.linspace(-12, 12, panels + 1), inner]))
+    even = np.linspace(-12, 12, panels + 1)
+    cuts = np.unique(np.concatenate([even, inner]))
+    left = cuts[:-1, None]
+    right = cuts[1:, None]
     x, w = np.polynomial.legendre.leggauss(order)
-    half = np.diff(cuts)[:, None] / 2
-    middle = (cuts[:-1] + cuts[1:])[:, None] / 2
-    nodes = (middle + half * x).ravel()
-    density = np.exp(-(nodes**2) / 2) / np.sqrt(2 * np.pi)
-    return nodes, (half * w).ravel() * density
+    middle = (left + right) / 2
+    half = (right - left) / 2
+    nodes = middle + half * x
+    weights = half * w
+    density = np.exp(-(nodes**2) / 2)
+    density /= np.sqrt(2 * np.pi)
+    weights *= density
+    return nodes.ravel(), weights.ravel()
 
 
 def gaussian_mean(f: Callable, kinks: Sequence[float] = ()) -> float:
@@ -63,7 +71,8 @@ def gaussian_mean(f: Callable, kinks: Sequence[float] = ()) -> float:
     True
     """
     nodes, weights = gaussian_rule(kinks)
-    return float(weights @ f(nodes))
+    mean = weights @ f(nodes)
+    return float(mean)
 
 
 def hermite_coefficients(
@@ -83,8 +92,10 @@ def hermite_coefficients(
     degree = validate.count("degree", degree, minimum=0)
     nodes, weights = gaussian_rule(kinks)
     values = weights * f(nodes)
-    table = np.array([special.eval_hermitenorm(k, nodes) for k in range(degree + 1)])
-    return table @ values / np.sqrt(special.factorial(np.arange(degree + 1)))
+    degrees = np.arange(degree + 1)
+    table = special.eval_hermitenorm(degrees[:, None], nodes)
+    root = np.sqrt(special.factorial(degrees))
+    return table @ values / root
 
 
 def hermite_erf(degree: int, tau: float = 1.0) -> np.ndarray:
@@ -101,9 +112,12 @@ def hermite_erf(degree: int, tau: float = 1.0) -> np.ndarray:
     """
     c, tau = _no_coefficients(degree, tau)
     m = np.arange((degree + 1) // 2)
-    lead = 2 * tau / np.sqrt(np.pi * (1 + 2 * tau**2))
-    ratio = 2 * tau**2 / (1 + 2 * tau**2)
-    size = _odd_factorial(m) / np.sqrt(special.factorial(2 * m + 1))
+    square = 1 + 2 * tau**2
+    root = np.sqrt(np.pi * square)
+    lead = 2 * tau / root
+    ratio = 2 * tau**2 / square
+    factorials = special.factorial(2 * m + 1)
+    size = _odd_factorial(m) / np.sqrt(factorials)
     c[1::2] = lead * (-ratio) ** m * size
     return c
 
@@ -122,8 +136,10 @@ def hermite_abs(degree: int, tau: float = 1.0) -> np.ndarray:
     c, tau = _no_coefficients(degree, tau)
     m = np.arange(1, degree // 2 + 1)
     c[0] = tau * np.sqrt(2 / np.pi)
-    size = _odd_factorial(m - 1) / np.sqrt(special.factorial(2 * m))
-    c[2::2] = c[0] * (-1.0) ** (m - 1) * size
+    factorials = special.factorial(2 * m)
+    size = _odd_factorial(m - 1) / np.sqrt(factorials)
+    sign = (-1.0) ** (m - 1)
+    c[2::2] = c[0] * sign * size
     return c
 
 
@@ -148,7 +164,9 @@ def _no_coefficients(degree: int, tau: float) -> tuple[np.ndarray, float]:
 
 def _odd_factorial(m: np.ndarray) -> np.ndarray:
     """Return (2m - 1)!! = 1 * 3 * ... * (2m - 1), with (-1)!! = 1."""
-    return 2.0**m * special.gamma(m + 0.5) / np.sqrt(np.pi)
+    gamma = special.gamma(m + 0.5)
+    half = gamma / np.sqrt(np.pi)
+    return 2.0**m * half
 
 
 def subspace_distance(A, B) -> float:
@@ -161,15 +179,16 @@ def subspace_distance(A, B) -> float:
     Raises:
         ValueError: if the numbers of rows differ or a matrix is zero.
     """
-    A, B = validate.array("A", A, ("d", "k")), validate.array("B", B, ("d", "l"))
-    if A.shape[0] != B.shape[0]:
-        raise ValueError(
-            f"B has {B.shape[0]} rows: must have as many as A, {A.shape[0]}"
-        )
+    A = validate.array("A", A, ("d", "k"))
+    B = validate.array("B", B, ("d", "l"))
+    rows = len(B)
+    if rows != len(A):
+        raise ValueError(f"B has {rows} rows: must have as many as A, {len(A)}")
     for name, M in [("A", A), ("B", B)]:
         if not M.any():
             raise ValueError(f"{name} is zero: it must span at least one direction")
-    return float(np.sin(linalg.subspace_angles(A, B)[0]))
+    largest = linalg.subspace_angles(A, B)[0]
+    return float(np.sin(largest))
 
 
 def log_steps(last: int, number: int) -> np.ndarray:
@@ -182,11 +201,10 @@ def log_steps(last: int, number: int) -> np.ndarray:
     Raises:
         ValueError: if ``last`` < 1 or ``number`` < 2.
     """
-    last, number = (
-        validate.count("last", last),
-        validate.count("number", number, minimum=2),
-    )
-    return np.unique(np.rint(np.geomspace(1, last, number)).astype(int))
+    last = validate.count("last", last)
+    number = validate.count("number", number, minimum=2)
+    steps = np.geomspace(1, last, number)
+    return np.unique(np.rint(steps).astype(int))
 
 
 def standard_error(values, dim: str = "seed"):
@@ -194,7 +212,8 @@ def standard_error(values, dim: str = "seed"):
 
     From the sample standard deviation, one degree of freedom off.
     """
-    return values.std(dim, ddof=1) / np.sqrt(values.sizes[dim])
+    number = values.sizes[dim]
+    return values.std(dim, ddof=1) / np.sqrt(number)
 
 
 def worst_cell(score, *others) -> tuple[dict, list[float]]:
@@ -210,5 +229,6 @@ def worst_cell(score, *others) -> tuple[dict, list[float]]:
     """
     where = score.argmax(...)
     cells = [array[where] for array in (score, *others)]
-    labels = {name: label.item() for name, label in cells[0].coords.items()}
-    return labels, [float(cell) for cell in cells]
+    labels = cells[0].coords.items()
+    values = [float(cell) for cell in cells]
+    return {name: label.item() for name, label in labels}, values

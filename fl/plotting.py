@@ -61,7 +61,8 @@ def theory(ax: Axes, x, y, label: str | None = None, series: int = 0, **line) ->
     ``series`` chooses the colour, ``label`` goes into the legend, and ``line`` are
     further arguments of `plt.plot`.
     """
-    look = {"color": COLOURS[series % len(COLOURS)], "zorder": 2} | line
+    colour = COLOURS[series % len(COLOURS)]
+    look = {"color": colour, "zorder": 2} | line
     ax.plot(x, y, label=label, **look)
 
 
@@ -86,8 +87,9 @@ def measured(
     k = series % len(COLOURS)
     look = {"fmt": MARKERS[k], "color": COLOURS[k]} | DOTS | dots
     # labelled arrays would become arrays of objects
+    x, y = np.asarray(x), np.asarray(y)
     bars = None if error is None else np.asarray(error)
-    ax.errorbar(np.asarray(x), np.asarray(y), yerr=bars, label=label, **look)
+    ax.errorbar(x, y, yerr=bars, label=label, **look)
 
 
 def matrix(ax: Axes, values, title: str, **image) -> None:
@@ -95,7 +97,8 @@ def matrix(ax: Axes, values, title: str, **image) -> None:
 
     ``image`` are further arguments of `plt.imshow`.
     """
-    ax.imshow(values, **({"cmap": "cividis", "interpolation": "nearest"} | image))
+    look = {"cmap": "cividis", "interpolation": "nearest"} | image
+    ax.imshow(values, **look)
     ax.set(title=title, xticks=[], yticks=[])
     ax.grid(False)
 
@@ -117,7 +120,9 @@ def heat_map(ax: Axes, x, y, values, label: str, dots=None, **look) -> None:
     colours = {"cmap": "cividis", "shading": "gouraud", "rasterized": True} | look
     image = ax.pcolormesh(x, y, values, **colours)
     if dots is not None:
+        *where, value = dots
         scale = {"cmap": image.cmap, "norm": image.norm}
-        ax.scatter(*dots[:2], c=dots[2], s=70, edgecolors="white", zorder=3, **scale)
+        rim = {"s": 70, "edgecolors": "white", "zorder": 3}
+        ax.scatter(*where, c=value, **scale, **rim)
     ax.grid(False)
     ax.figure.colorbar(image, ax=ax, label=label)

@@ -34,16 +34,17 @@ def select(names: Iterable[str] = ()) -> list[Claim]:
     Raises:
         ValueError: for a name that is neither an id nor a topic.
     """
-    names = list(names)
-    asked = {name.partition(".")[0] for name in names} or {*TOPICS}
+    names = set(names)
+    asked = {name.partition(".")[0] for name in names}
     for topic in TOPICS:
-        if topic in asked:
+        if topic in asked or not asked:
             _load(topic)
-    topics = list(dict.fromkeys([*TOPICS, *(c.topic for c in CLAIMS.values())]))
+    claims = list(CLAIMS.values())
+    topics = list(dict.fromkeys([*TOPICS, *(c.topic for c in claims)]))
+    near = [c.id for c in claims if c.topic in asked]
     for name in names:
-        near = [id for id in CLAIMS if id.startswith(name.partition(".")[0] + ".")]
         validate.choice("claim or topic", name, near + topics)
-    chosen = [c for c in CLAIMS.values() if not names or {c.id, c.topic} & {*names}]
+    chosen = [c for c in claims if not names or {c.id, c.topic} & names]
     return sorted(chosen, key=lambda c: topics.index(c.topic))
 
 
@@ -54,19 +55,23 @@ def verify(id: str, scale: Scale = "book", block: int = 0) -> Verdict:
         ValueError: for an unknown id or scale, or a block < 0.
     """
     topic = id.partition(".")[0]
-    known = select([topic] if topic in TOPICS else ())
-    validate.choice("claim", id, [c.id for c in known])
-    return verify_all([CLAIMS[id]], scale, block=block)[0]
+    asked = [topic] if topic in TOPICS else []
+    known = [c.id for c in select(asked)]
+    validate.choice("claim", id, known)
+    (found,) = verify_all([CLAIMS[id]], scale, block=block)
+    return found
 
 
 def runs() -> dict[str, Callable]:
     """Return the stored runs of all studies, by name."""
-    for path in sorted(_FOLDER.glob("studies/[a-z]*.py")):
+    paths = _FOLDER.glob("studies/[a-z]*.py")
+    for path in sorted(paths):
         import_module(f"fl.studies.{path.stem}")
     return RUNS
 
 
 def _load(topic: str) -> None:
-    others = sorted(path.stem for path in _FOLDER.glob(f"claims/{topic}_*.py"))
+    paths = _FOLDER.glob(f"claims/{topic}_*.py")
+    others = sorted(path.stem for path in paths)
     for module in [topic, *others]:
         import_module(f"fl.claims.{module}")

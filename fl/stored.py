@@ -49,7 +49,8 @@ def make(name: str, scale: str, folder: Path = FOLDER) -> Path:
     data = RUNS[validate.choice("name", name, sorted(RUNS))](scale)
     if "seed" not in data.coords:
         raise ValueError(
-            f"the run {name!r} has no coordinate `seed`: a stored run must say which seeds made it"
+            f"the run {name!r} has no coordinate `seed`: a stored run must say which "
+            "seeds made it"
         )
     data.attrs |= {
         "command": f"fl sweep {name} --scale {scale}",
@@ -92,7 +93,8 @@ def read(name: str, folder: Path = FOLDER) -> "xr.Dataset":
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != _sums(folder).get(path.name):
         raise ValueError(
-            f"{path} has sha256 {found}, which SHA256SUMS does not list: it is damaged or edited; {cure}"
+            f"{path} has sha256 {found}, which SHA256SUMS does not list: it is damaged "
+            f"or edited; {cure}"
         )
     import xarray as xr  # half a second, and only a reader needs it
 

@@ -25,8 +25,9 @@ from fl.registry import TOPICS, select, verify
 ROOT = Path(__file__).resolve().parent.parent
 KEYS = [
     *["id", "topic", "statement", "source", "predicted", "measured", "standard_error"],
-    *["relation", "tolerance", "reason", "holds", "control", "control_fails", "sizes"],
-    *["scale", "seconds"],
+    *["relation", "tolerance", "reason", "holds", "control", "control_measured"],
+    *["control_expected", "control_within", "control_fails", "sharpness", "blunt"],
+    *["sizes", "scale", "block", "seconds"],
 ]
 
 
@@ -150,10 +151,11 @@ def test_a_claim_that_is_defined_again_replaces_itself(empty):
 def test_sources_are_of_three_kinds(empty, source):
     with pytest.raises(
         ValueError,
-        match=f"source = '{source}': must be 'paper KEY', 'derived' or 'observed'",
+        match=f"source = '{source}': must be one of paper KEY, proved, derived, cons",
     ):
         register(source=source)
-    register(source="paper YN25")
+    for good in ["paper YN25", "proved", "derived", "consistency", "observed"]:
+        register(source=good)
 
 
 def test_selection_by_id_and_topic_in_order(empty):
@@ -191,6 +193,47 @@ def test_the_control_must_be_the_same_check(empty):
         ValueError, match="demo.cheat: the control must be the same check"
     ):
         verify("demo.cheat", "smoke")
+
+
+def surprising(measured, scale, broken, block):
+    rival = {"expected": 2.0, "within": 0.1} if broken else {}
+    return Evidence(1.0, measured if broken else 1.0, 0.1, "rounding", **rival)
+
+
+@pytest.mark.parametrize(("measured", "fails"), [(2.05, True), (3.0, False)])
+def test_a_control_must_fail_by_what_its_rival_predicts(empty, measured, fails):
+    claim("demo.rival", **WORDS)(partial(surprising, measured))
+    v = verify("demo.rival", "smoke")
+    assert v.control_fails is fails and v.control_measured == measured
+    assert v.control_expected == 2.0 and v.control_within == 0.1
+
+
+@pytest.mark.parametrize(
+    ("relation", "control", "error", "sharpness"),
+    [
+        ("equal", 1.5, None, 5.0),
+        ("equal", 0.5, 0.5, 5.0),
+        ("at most", 2.0, 0.25, 4.0),
+        ("at most", 0.5, None, -5.0),
+        ("at least", 0.5, 0.05, 5.0),
+    ],
+)
+def test_sharpness_is_the_way_to_the_control(relation, control, error, sharpness):
+    sides = [
+        Evidence(1.0, m, 0.1, "", error, relation=relation) for m in (1.0, control)
+    ]
+    assert sides[0].sharpness(sides[1]) == pytest.approx(sharpness)
+
+
+def test_a_bound_without_tolerance_is_as_sharp_as_can_be():
+    bound = Evidence(1.0, 0.5, 0.0, "", relation="at most")
+    assert bound.sharpness(Evidence(1.0, 2.0, 0.0, "", relation="at most")) == np.inf
+
+
+def test_only_an_observation_may_be_blunt(empty):
+    with pytest.raises(ValueError, match="blunt = 'few seeds': must be empty"):
+        claim("demo.one", **WORDS, blunt="few seeds")(cheat)
+    claim("demo.one", **(WORDS | {"source": "observed"}), blunt="few seeds")(cheat)
 
 
 def test_unknown_claims_and_scales(empty):

@@ -3,13 +3,28 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from fl import optimizers
-from fl.claims import effective_exponent as claims
 from fl.simulate import effective_exponent as bench
+from fl.simulate import effective_exponent_images as images
+from fl.simulate.effective_exponent import Setting
+from fl.studies import effective_exponent as study
 from fl.theory import effective_exponent as theory
+from fl.theory.effective_exponent_bench import exponents, multiplier
 
 LAM = np.array([10.0, 3.0, 1.0, 0.1])
+S = np.diag(bench.EIGENVALUES)
+
+
+def stand_in(sizes):
+    """Return a sweep that trains nothing and gives back its seeds."""
+
+    def sweep(function, seeds, **fixed):
+        sizes.append(fixed)
+        return xr.Dataset({"p_gain": ("seed", np.ones(len(seeds)))}, {"seed": seeds})
+
+    return sweep
 
 
 def local(function, lam=1.0, step=1e-4):
@@ -29,11 +44,10 @@ def test_slope_of_a_power_is_its_exponent_whatever_the_factor(p):
 
 def test_second_moment_of_sampled_gradients():
     rng = np.random.default_rng(0)
-    signal, noise, B, draws = 0.7, 2.0, 8, 40_000
+    signal, noise, B, draws = 0.7, 4.0, 8, 40_000
     x = rng.standard_normal((draws, B, 4)) * np.sqrt(LAM)
-    residual = signal * x @ np.array([1, -1, 1, 1]) - noise * rng.standard_normal(
-        (draws, B)
-    )
+    labels = np.sqrt(noise) * rng.standard_normal((draws, B))
+    residual = signal * x @ np.array([1, -1, 1, 1]) - labels
     square = np.einsum("nb,nbk->nk", residual, x) / B
     assert np.allclose(
         (square**2).mean(0), theory.second_moment(LAM, signal, noise, B), rtol=0.04
@@ -95,7 +109,7 @@ def test_averaged_is_the_regression_of_the_averaged_gradient():
     # one direction with eigenvalue 1 and moments as drawn: signal 0.15, and a variance
     # of 1 without sampling terms
     share, whole = 1 / 1e9, 0.15**2
-    noise = np.sqrt(1e9 * (1 - share * 2 * whole))
+    noise = 1e9 * (1 - share * 2 * whole)
     expected = theory.averaged([1.0], 0.15, noise, int(1e9), beta, L)[0]
     assert (moved * seen).mean() / (seen**2).mean() == pytest.approx(expected, rel=0.02)
     assert theory.averaged(LAM, 1.0, 0.0, 10**9, 0.9, 50) == pytest.approx(
@@ -160,7 +174,8 @@ def test_turned_by_nothing_and_by_everything():
 
 
 def test_gradients_have_the_law_they_are_given():
-    b = bench.Bench(0, signal=1.0, noise=0.0, batch=None, spread=4.0, rotated=True)
+    setting = Setting(signal=1.0, noise=0.0, batch=np.inf, spread=4.0, rotated=True)
+    b = bench.Bench(0, setting)
     b.loss().backward()
     S = b.spectrum.power(1)
     assert np.allclose(b.X.T @ b.X / len(b.X), S), (
@@ -173,16 +188,17 @@ def test_gradients_have_the_law_they_are_given():
     assert np.allclose(along, 1), (
         "errors are equal along the eigenvectors, not along the axes"
     )
-    assert np.linalg.matrix_rank(bench.Bench(0, signal=1.0, rank_one=True).errors) == 1
+    low = bench.Bench(0, Setting(signal=1.0, rank_one=True))
+    assert np.linalg.matrix_rank(low.errors) == 1
 
 
 def test_noise_gradients_have_the_covariance_of_the_inputs():
-    b, total = bench.Bench(1, noise=2.0, batch=16), 0
+    b, total = bench.Bench(1, Setting(noise=4.0, batch=16)), 0
     for _ in range(300):
         b.redraw()
         (g,) = torch.autograd.grad(b.loss(), b.first)
         total = total + (g.T @ g).detach().numpy()
-    expected = 4.0 * np.diag(bench.EIGENVALUES) / 16 * bench.NEURONS
+    expected = 4.0 * S / 16 * b.setting.width
     size = np.sqrt(np.outer(expected.diagonal(), expected.diagonal()))
     assert np.abs(total / 300 - expected).max() < 0.05 * size.max()
 
@@ -191,24 +207,17 @@ def test_noise_gradients_have_the_covariance_of_the_inputs():
     "name", [name for name in bench.NAMES if name not in ("K-FAC", bench.NATURAL)]
 )
 def test_weights_stand_still(name):
-    b = bench.Bench(0)
-    optimizers.minimise(
-        name,
-        b.model,
-        b.loss,
-        3,
-        lr=bench.RATE,
-        **({"covariance": claims.S} if name == "exact" else {}),
-    )
+    b = bench.Bench(0, Setting())
+    hyper = {"covariance": S} if name == "exact" else {}
+    optimizers.minimise(name, b.model, b.loss, 3, lr=bench.ETA, **hyper)
     assert b.first.detach().abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("p", [-1.0, -0.5, 0.5, 1.0])
 def test_exact_powers_are_measured_exactly(p):
     for rotated in (False, True):
-        run = bench.measure(
-            0, "exact", hyper={"p": p}, rotated=rotated, steps=20, window=5
-        )
+        setting = Setting(rotated=rotated)
+        run = bench.measure(0, "exact", setting, {"p": p}, steps=20, window=5)
         assert (
             abs(run.p_ratio - p) < 1e-4
             and abs(run.p_gain - p) < 1e-4
@@ -217,21 +226,20 @@ def test_exact_powers_are_measured_exactly(p):
 
 
 def test_whole_population_sees_the_derived_multiplier_of_every_neuron_and_direction():
-    for name, case in [
-        (n, c) for n in ("Adam", "AdaHessian", "SAM") for c in claims.CASES[n]
-    ]:
-        if case.setting.get("batch", 0) is not None:
-            continue
-        gain, line = bench.measure(3, name, **case.setting)["gain"], case.multiplier(3)
-        assert np.allclose(gain, line / np.exp(np.log(line).mean()), rtol=1e-3), (
-            name,
-            case.label,
-        )
+    cases = [c for n in ("Adam", "AdaHessian", "SAM") for c in study.CASES[n]]
+    whole = [case for case in cases if case.setting.batch == np.inf]
+    assert len(whole) == 5
+    for case in whole:
+        run = bench.measure(3, case.optimizer, case.setting, case.hyper, case.steps)
+        line = multiplier(bench.EIGENVALUES, case)
+        expected = line / np.exp(np.log(line).mean())
+        assert np.allclose(run["gain"], expected, rtol=1e-3), case
 
 
 def test_powers_of_adahessian():
     for p in (-1.0, -0.5, 0.5, 1.0):
-        run = bench.measure(0, "power-AdaHessian", hyper={"p": p}, **claims.WHOLE)
+        hyper = {"p": p}
+        run = bench.measure(0, "power-AdaHessian", study.WHOLE, hyper, steps=100)
         floor = (bench.EIGENVALUES / bench.EIGENVALUES.mean() + 1e-3) ** p
         assert float(run.p_gain) == pytest.approx(
             theory.slope(bench.EIGENVALUES, floor), abs=1e-4
@@ -240,12 +248,14 @@ def test_powers_of_adahessian():
 
 def test_momentum_and_weight_decay_change_no_exponent():
     for name, like in [("momentum", "GD"), ("AdamW", "Adam")]:
-        runs = [bench.measure(0, n, **claims.WHOLE)["p_gain"] for n in (name, like)]
+        runs = [
+            bench.measure(0, n, study.WHOLE, steps=100)["p_gain"] for n in (name, like)
+        ]
         assert float(runs[0]) == pytest.approx(float(runs[1]), abs=1e-4)
 
 
 def test_soap_moves_nothing_in_its_first_step():
-    b = bench.Bench(0)
+    b = bench.Bench(0, Setting())
     optimizers.minimise("SOAP", b.model, b.loss, 1)
     assert not b.first.detach().any()
     optimizers.minimise("SOAP", b.model, b.loss, 2)
@@ -253,7 +263,7 @@ def test_soap_moves_nothing_in_its_first_step():
 
 
 def test_shampoo_of_one_gradient_is_its_polar_factor():
-    b = bench.Bench(0)
+    b = bench.Bench(0, Setting())
     (G,) = torch.autograd.grad(b.loss(), b.first)
     optimizers.minimise(
         "Shampoo",
@@ -277,12 +287,57 @@ def test_along_sees_the_gradient_fall():
 
 
 def test_course_reads_windows_of_one_run():
-    run = bench.course(0, "exact +0.5", 20, windows=(1, 5), every=10)
-    assert run.p_gain.dims == ("window", "epoch") and run.epoch.values.tolist() == [
-        10,
-        20,
-    ]
+    run = images.course(0, "exact +0.5", 20, windows=(1, 5), every=10)
+    assert run.p_gain.dims == ("epoch", "window")
+    assert run.epoch.values.tolist() == [10, 20]
     assert np.allclose(run.p_gain, 0.5, atol=0.01) and run.loss[1] < run.loss[0]
+
+
+# --- studies --------------------------------------------------------------------------
+
+
+def test_every_case_has_a_multiplier_and_a_regime_of_its_own():
+    for name, cases in study.CASES.items():
+        assert {case.optimizer for case in cases} == {name}
+        assert len({case.label for case in cases}) == len(cases)
+        for case in cases:
+            found = multiplier(bench.EIGENVALUES, case, np.eye(8))
+            assert (found > 0).all(), case
+            assert case.steps % study.WINDOW == 0
+
+
+def test_a_control_is_never_the_case_it_stands_in_for():
+    for name, control in study.CONTROLS.items():
+        assert control != study.CASES[name][0]
+        derived = exponents(bench.EIGENVALUES, study.CASES[name][0], [np.eye(8)])
+        if control.optimizer == name and not control.setting.rotated:
+            other = exponents(bench.EIGENVALUES, control, [np.eye(8)])
+            assert abs(derived - other) > 0.2, name
+
+
+def test_multipliers_of_diagonal_methods_follow_the_axes():
+    adam, turned = study.CASES["Adam"][0], study.CASES["Adam"][3]
+    U = np.linalg.qr(np.random.default_rng(0).standard_normal((8, 8)))[0]
+    lam = bench.EIGENVALUES
+    expected = U.T**2 @ np.diag((U * lam) @ U.T) ** -0.5
+    found = multiplier(lam, turned, U)
+    assert np.allclose(found / found[0], expected / expected[0])
+    assert np.allclose(multiplier(lam, adam, U), multiplier(lam, adam))
+
+
+def test_runs_of_the_bench_say_their_sizes_and_blocks_share_no_seed(monkeypatch):
+    given = []
+    monkeypatch.setattr(study, "sweep", stand_in(given))
+    case = study.CASES["K-FAC"][0]
+    for scale, number in [("smoke", 4), ("book", 4), ("paper", 24)]:
+        run, other = (study.measured(scale, block, case) for block in (0, 1))
+        assert run.attrs["seeds"].tolist() == list(range(number))
+        assert not set(run.seed.values) & set(other.seed.values)
+        assert run.attrs["setting"]["batch"] == 256 and run.attrs["steps"] == 400
+        assert not set(study.sam(scale).seed.values) & set(
+            study.sam(scale, 1).seed.values
+        )
+    assert given[0]["hyper"] == {"damping": 1e-6}
 
 
 @pytest.mark.parametrize(
@@ -293,17 +348,19 @@ def test_course_reads_windows_of_one_run():
             lambda: bench.measure(0, "GD", steps=30, window=20),
             "steps = 30: must be a multiple of window = 20",
         ),
-        (lambda: bench.measure(0, "GD", noise=-1.0), "noise = -1.0"),
-        (lambda: bench.measure(0, "GD", batch=0), "batch = 0: must be an integer >= 1"),
-        (lambda: bench.measure(0, "GD", spread=0.5), "spread = 0.5"),
+        (lambda: Setting(noise=-1.0), "noise = -1.0"),
+        (lambda: Setting(batch=0), "batch = 0: must be an integer >= 1"),
+        (lambda: Setting(spread=0.5), "spread = 0.5"),
         (
             lambda: bench.measure(0, "GD", hyper={"rho": 1.0}),
             "hyper-parameter of GD = 'rho'",
         ),
+        (lambda: multiplier(LAM, study.CONTROLS["GD"]), "optimizer = 'exact': must be"),
+        (lambda: multiplier(LAM, study.CASES["Adam"][3]), "U = None: must be"),
         (lambda: bench.along(0, rho=-1.0), "rho of SAM = -1.0"),
-        (lambda: bench.course(0, "Lion", 20), "optimizer = 'Lion': must be one of"),
+        (lambda: images.course(0, "Lion", 20), "optimizer = 'Lion': must be one of"),
         (
-            lambda: bench.course(0, "GD", 30),
+            lambda: images.course(0, "GD", 30),
             "epochs = 30: must be a multiple of every = 20",
         ),
         (

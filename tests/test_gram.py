@@ -9,21 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl import numerics, tasks
-from fl.claims.gram import RULES, both, gap
+from fl.claims.gram import worst_gap
 from fl.simulate import gram as simulate
 from fl.simulate import gram_linear as simulate_linear
+from fl.simulate import gram_networks
+from fl.studies import gram as study
+from fl.studies import gram_linear as study_linear
 from fl.theory import gram as theory
 from fl.theory import gram_linear as theory_linear
+from fl.updates import Rule, gap
 
 
-def network(seed=0, d=6, N=9, h=5, depth=2, k=1, p=-0.5):
+def network(seed=0, d=6, N=9, width=5, depth=2, k=1, p=-0.5):
     """Return X, Y, P, W0, theta0 of a small problem."""
     rng = np.random.default_rng(seed)
     spectrum = tasks.power_law(d, 1.0)
     X, P = spectrum.inputs(N, rng), spectrum.power(p)
     W0, theta0 = (
-        simulate.first_layer(rng, h, P),
-        simulate.later_layers(rng, [h] * (depth - 1) + [k]),
+        simulate.first_layer(rng, width, P),
+        simulate.later_layers(rng, [width] * (depth - 1) + [k]),
     )
     return X, rng.standard_normal((k, N)), P, W0, theta0
 
@@ -32,29 +36,37 @@ def network(seed=0, d=6, N=9, h=5, depth=2, k=1, p=-0.5):
 @pytest.mark.parametrize("depth", [2, 3])
 def test_hand_written_gradients_are_those_of_autograd(activation, depth):
     X, Y, _, W0, theta0 = network(depth=depth, k=2)
-    _, D, found = theory.gradients(W0 @ X, theta0, Y, activation)
+    found = theory.gradients(W0 @ X, theta0, Y, activation)
     Z = torch.tensor(W0 @ X, requires_grad=True)
-    weights = [torch.tensor(v, requires_grad=True) for pair in theta0 for v in pair]
+    weights = [torch.tensor(v, requires_grad=True) for v in theta0]
     f = Z
     for A, c in zip(weights[::2], weights[1::2], strict=True):
         f = A @ simulate.ACTIVATIONS[activation](f) + c[:, None]
     ((f - torch.tensor(Y)) ** 2).sum(0).mean().backward()
-    np.testing.assert_allclose(D, Z.grad.numpy(), rtol=1e-12, atol=1e-14)
-    for ours, auto in zip([v for pair in found for v in pair], weights, strict=True):
+    for ours, auto in zip(found, [Z, *weights], strict=True):
         np.testing.assert_allclose(ours, auto.grad.numpy(), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_every_rule_closes_and_a_coupled_penalty_opens_it(rule):
-    assert gap(*both(rule, 2, "tanh", steps=30, seed=7)) < 1e-12
-    assert gap(*both(rule, 2, "tanh", steps=30, seed=7, l2=0.3)) > 1e-3
+@pytest.mark.parametrize("name", study.RULES)
+def test_every_rule_closes_and_a_coupled_penalty_opens_it(name):
+    rule = {"eta": study.ETA} | study.RULES[name]
+    cells = [gram_networks.small(study.SMALL, 2, 30, seed=7, **rule)]
+    assert worst_gap(study.trained(cells)) < 1e-12
+    cells = [gram_networks.small(study.SMALL, 2, 30, seed=7, **rule | {"decay": 0.3})]
+    assert worst_gap(study.trained(cells, coupled=True)) > 1e-3
+
+
+def test_biases_that_do_not_move_close_too():
+    rule = {"eta": study.ETA, "train_biases": False, "momentum": 0.5}
+    cells = [gram_networks.small(study.SMALL, 3, 30, seed=7, **rule)]
+    assert worst_gap(study.trained(cells)) < 1e-12
 
 
 def test_coupled_penalty_is_decoupled_decay_for_plain_descent():
     X, Y, _, W0, theta0 = network()
+    rule = Rule(steps=30, eta=0.05, decay=0.3)
     runs = [
-        simulate.train(X, Y, W0, theta0, np.eye(6), steps=30, rate=0.05, **k)
-        for k in ({"l2": 0.3}, {"decay": 0.3})
+        simulate.train(X, Y, W0, theta0, np.eye(6), r) for r in (rule, rule.coupled())
     ]
     assert gap(*runs) < 1e-13
 
@@ -68,13 +80,11 @@ def test_coupled_penalty_closes_for_powers_of_the_training_covariance(p, N):
     G = theory.gram(X, P)
     # K/N is a function of G/N = (K/N)^(p+1)
     A = numerics.psd_power(scale * (G + G.T) / (2 * N), p / (p + 1)) / scale
-    kw = {"steps": 60, "rate": 0.05, "bias_rate": 0.02}
-    run = simulate.train(X, Y, W0, theta0, P, l2=0.3, **kw)
-    assert (
-        gap(run, theory.train(W0 @ X, theta0, Y, G, decay=0.3, decay_matrix=A, **kw))
-        < 1e-10
-    )
-    assert gap(run, theory.train(W0 @ X, theta0, Y, G, decay=0.3, **kw)) > 1e-4
+    decay = Rule(steps=60, eta=0.05, bias_eta=0.02, decay=0.3)
+    penalty = decay.coupled()
+    run = simulate.train(X, Y, W0, theta0, P, penalty)
+    assert gap(run, theory.train(W0 @ X, theta0, Y, G, penalty, A)) < 1e-10
+    assert gap(run, theory.train(W0 @ X, theta0, Y, G, decay)) > 1e-4
 
 
 def test_momentum_before_and_after_the_preconditioner_differ_only_if_it_moves():
@@ -82,9 +92,8 @@ def test_momentum_before_and_after_the_preconditioner_differ_only_if_it_moves():
     moving = P * np.linspace(0.2, 2, 40)[:, None, None]
 
     def run(P, memory):
-        return simulate.train(
-            X, Y, W0, theta0, P, steps=40, rate=0.05, momentum=0.8, memory=memory
-        )
+        rule = Rule(steps=40, eta=0.05, momentum=0.8, memory=memory)
+        return simulate.train(X, Y, W0, theta0, P, rule)
 
     assert gap(run(P, "gradients"), run(P, "steps")) < 1e-13
     assert gap(run(moving, "gradients"), run(moving, "steps")) > 1e-3
@@ -92,41 +101,45 @@ def test_momentum_before_and_after_the_preconditioner_differ_only_if_it_moves():
 
 def test_the_bias_is_the_pre_activation_of_the_input_zero():
     X, Y, P, W0, theta0 = network()
-    kw = {"steps": 20, "rate": 0.05, "bias_rate": 0.1}
-    run = simulate.train(X, Y, W0, theta0, P, x=np.zeros((6, 1)), **kw)
-    other = theory.train(
-        W0 @ X,
-        theta0,
-        Y,
-        theory.gram(X, P),
-        z0=np.zeros((5, 1)),
-        C=np.zeros((9, 1)),
-        **kw,
-    )
-    np.testing.assert_allclose(run.z, other.z, atol=1e-13)
-    assert np.abs(run.z[-1]).max() > 1e-3
+    rule = Rule(steps=20, eta=0.05, bias_eta=0.1)
+    columns = np.hstack([X, np.zeros((6, 1))])
+    run = simulate.train(columns, Y, W0, theta0, P, rule)
+    G = theory.gram(X, P, columns)
+    other = theory.train(W0 @ columns, theta0, Y, G, rule)
+    np.testing.assert_allclose(run.Z[..., 9:], other.Z[..., 9:], atol=1e-13)
+    assert np.abs(run.Z[-1, :, 9:]).max() > 1e-3
+
+
+def test_test_inputs_change_nothing_else():
+    X, Y, P, W0, theta0 = network()
+    x = np.random.default_rng(1).standard_normal((6, 3))
+    rule = Rule(steps=20, eta=0.05, momentum=0.5, every=7)
+    alone = simulate.train(X, Y, W0, theta0, P, rule)
+    beside = simulate.train(np.hstack([X, x]), Y, W0, theta0, P, rule)
+    assert alone.steps.tolist() == [0, 7, 14, 20]
+    np.testing.assert_allclose(beside.Z[..., :9], alone.Z, atol=1e-13)
+    np.testing.assert_allclose(beside.loss, alone.loss, atol=1e-13)
+    np.testing.assert_allclose(beside.outputs[..., :9], alone.outputs, atol=1e-13)
 
 
 def test_directions_in_the_kernel_of_the_preconditioner_never_move():
     X, Y, _, _, theta0 = network()
     P = np.diag([2.0, 1.0, 0.5, 0.0, 0.0, 0.0])
     W0 = np.random.default_rng(1).standard_normal((5, 6))
-    run = simulate.train(X, Y, W0, theta0, P, steps=30, rate=0.05)
-    assert (run.W[:, 3:] == W0[:, 3:]).all()
-    assert np.abs(run.W[:, :3] - W0[:, :3]).max() > 0.01
+    W = simulate.train(X, Y, W0, theta0, P, Rule(steps=30, eta=0.05)).W[-1]
+    assert (W[:, 3:] == W0[:, 3:]).all()
+    assert np.abs(W[:, :3] - W0[:, :3]).max() > 0.01
     assert not simulate.first_layer(np.random.default_rng(1), 5, P)[:, 3:].any()
 
 
 def test_batched_runs_are_the_single_runs():
     X, Y, P, _, _ = network()
     rng = np.random.default_rng(2)
-    W0, theta0 = (
-        simulate.first_layer(rng, 5, P, (3,)),
-        simulate.later_layers(rng, [5, 4, 1], (3,)),
-    )
-    kw = {"steps": 15, "rate": 0.05, "momentum": 0.5, "left": 0.5, "bias_rate": 0.1}
-    together = simulate.train(X, Y, W0, theta0, P, **kw)
-    alone = simulate.train(X, Y, W0[1], [(A[1], c[1]) for A, c in theta0], P, **kw)
+    W0 = simulate.first_layer(rng, 5, P, (3,))
+    theta0 = simulate.later_layers(rng, [5, 4, 1], (3,))
+    rule = Rule(steps=15, eta=0.05, momentum=0.5, damping=0.5, bias_eta=0.1)
+    together = simulate.train(X, Y, W0, theta0, P, rule)
+    alone = simulate.train(X, Y, W0[1], [v[1] for v in theta0], P, rule)
     np.testing.assert_allclose(together.Z[:, 1], alone.Z, atol=1e-13)
     np.testing.assert_allclose(together.loss[:, 1], alone.loss, atol=1e-13)
 
@@ -168,15 +181,15 @@ def test_initial_moment_is_mean_and_spread_over_draws():
 @pytest.mark.parametrize("N", [4, 12])
 def test_linear_path_is_that_of_descent(p, N):
     X, Y, P, _, _ = network(N=N, p=p)
-    x, rate = (
+    x, eta = (
         np.random.default_rng(4).standard_normal((6, 3)),
         0.1 / np.linalg.eigvalsh(P)[-1],
     )
-    path = simulate_linear.linear_descent(X, Y[0], P, rate, [0, 1, 7, 200])
+    path = simulate_linear.linear_descent(X, Y[0], P, eta, [0, 1, 7, 200])
     G, C = theory.gram(X, P), theory.gram(X, P, x)
     for w, steps in zip(path, [0, 1, 7, 200], strict=True):
         np.testing.assert_allclose(
-            theory_linear.linear_outputs(G, C, Y[0], rate, steps), w @ x, atol=1e-10
+            theory_linear.linear_outputs(G, C, Y[0], eta, steps), w @ x, atol=1e-10
         )
 
 
@@ -217,9 +230,45 @@ def test_train_only_whitening_has_a_trivial_gram_and_a_cross_gram_that_is_not():
     np.testing.assert_allclose(theory.gram(X, both, x), 0, atol=1e-10)
 
 
+def test_studies_of_recursion_and_test_time_hold_what_their_sizes_say():
+    for name, number in [("recursion", 37), ("test_time", 8)]:
+        found, fresh = (getattr(study, name)("smoke", block) for block in (0, 1))
+        assert found.attrs["cells"] == len(found.cells) == number
+        assert not set(found.attrs["seeds"]) & set(fresh.attrs["seeds"])
+        for (cell, run), (other, _) in zip(found.cells, fresh.cells, strict=True):
+            assert cell.rule.steps == run.steps[-1] == found.attrs["steps"]
+            assert np.abs(cell.X - other.X).max() > 0.1
+        assert cell.X.shape[0] in (study.SMALL.d, study.DIGITS.d)
+        assert found.cells[0][0].W0.shape == (found.attrs["width"], found.attrs["d"])
+
+
+def test_study_of_the_spectrum_holds_three_sets_and_all_exponents():
+    found, fresh = study.spectrum("smoke", 0), study.spectrum("smoke", 1)
+    assert [p for p, _, _ in found.cells] == list(study.EXPONENTS) * 3
+    assert {len(s) for _, s, _ in found.cells} == {20, 40, 80}
+    assert np.abs(found.cells[0][1] - fresh.cells[0][1]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        study.twins,
+        study.isotropy,
+        study_linear.linear,
+        study_linear.networks,
+        study_linear.limits,
+    ],
+)
+def test_blocks_of_a_study_share_no_seed_and_have_the_same_sizes(run):
+    found, fresh = run("smoke", 0), run("smoke", 1)
+    assert found.sizes == fresh.sizes
+    assert not set(found.seed.values.ravel()) & set(fresh.seed.values.ravel())
+    assert found.attrs.keys() == fresh.attrs.keys() > set()
+
+
 X, Y, P, W0, THETA = network()
 G, Z0 = theory.gram(X, P), W0 @ X
-RUN = {"steps": 2, "rate": 0.1}
+RULE = Rule(steps=2, eta=0.1)
 
 
 @pytest.mark.parametrize(
@@ -228,39 +277,48 @@ RUN = {"steps": 2, "rate": 0.1}
         (lambda: theory.gram(X, np.eye(3)), r"P has shape \(3, 3\): must be \(6, 6\)"),
         (lambda: theory.gram(X * np.nan, P), "X has 54 entries that are NaN"),
         (
-            lambda: theory.train(Z0, THETA, Y, G[:4, :4], **RUN),
+            lambda: theory.train(Z0, THETA, Y, G[:4, :4], RULE),
             r"G has shape \(4, 4\): must be \(9, 9\)",
         ),
         (
-            lambda: theory.train(Z0, THETA, Y, G, z0=Z0, **RUN),
-            "z0, C: give both or none",
+            lambda: theory.train(np.hstack([Z0, Z0]), THETA, Y, G, RULE),
+            r"G has shape \(9, 9\): must be \(9, 18\)",
         ),
         (
-            lambda: theory.train(Z0, THETA, Y, G, z0=Z0, C=G[:, :2], **RUN),
-            r"C has shape \(9, 2\): must be finite, \(9, 9\)",
+            lambda: theory.train(Z0, THETA, Y, np.stack([G] * 3), RULE),
+            r"G has shape \(3, 9, 9\): must be \(2, 9, 9\)",
         ),
         (
-            lambda: theory.train(Z0, THETA, Y, G, activation="sine", **RUN),
+            lambda: theory.train(Z0, THETA, Y, G, Rule(steps=2, eta=0.1, penalty=0.5)),
+            "penalty, without a penalty_matrix = 0.5: must be",
+        ),
+        (
+            lambda: Rule(steps=2, eta=0.1, activation="sine"),
             "activation = 'sine': must be one of relu, tanh",
         ),
+        (lambda: Rule(steps=0, eta=0.1), "steps = 0: must be an integer >= 1"),
         (
-            lambda: theory.train(Z0, THETA, Y, G, steps=0, rate=0.1),
-            "steps = 0: must be an integer >= 1",
+            lambda: Rule(steps=2, eta=0.0),
+            r"eta = 0.0: must be a finite number in \(0",
         ),
         (
-            lambda: simulate.train(X, Y, W0, THETA, P, steps=2, rate=0.0),
-            r"rate = 0.0: must be a finite number in \(0",
-        ),
-        (
-            lambda: simulate.train(X, Y, W0, THETA, P, momentum=1.0, **RUN),
+            lambda: Rule(steps=2, eta=0.1, momentum=1.0),
             "momentum = 1.0: must be a finite number",
         ),
         (
-            lambda: simulate.train(X, Y, W0, THETA, P, memory="both", **RUN),
+            lambda: Rule(steps=2, eta=0.1, memory="both"),
             "memory = 'both': must be one of gradients, steps",
         ),
         (
-            lambda: simulate.train(X, Y, W0, THETA, np.stack([P] * 3), **RUN),
+            lambda: Rule(steps=2, eta=0.1, batches=np.zeros((3, 4), dtype=int)),
+            r"batches has shape \(3, 4\): must be \(2, n\)",
+        ),
+        (
+            lambda: simulate.train(X[:, :4], Y, W0, THETA, P, RULE),
+            "columns of X = 4: must be an integer >= 9",
+        ),
+        (
+            lambda: simulate.train(X, Y, W0, THETA, np.stack([P] * 3), RULE),
             r"P has shape \(3, 6, 6\): must be \(2, 6, 6\)",
         ),
         (
@@ -276,7 +334,7 @@ RUN = {"steps": 2, "rate": 0.1}
         (lambda: theory.spectrum([1.0], np.inf), "p = inf: must be a finite number"),
         (
             lambda: theory_linear.whitened_risk(9, 10),
-            "N = 9: must be at most d - 2 = 8",
+            "n = 9: must be at most d - 2 = 8",
         ),
         (
             lambda: simulate_linear.linear_chance("digits", "test", 2, 2, 64, 0),

@@ -47,7 +47,8 @@ def test_nbval_catches_one_per_cent(tmp_path):
         ROOT / "fl", tmp_path / "fl", ignore=shutil.ignore_patterns("__pycache__")
     )
     book = nbformat.v4.new_notebook()
-    code = "import fl\nfrom fl.numerics import gaussian_mean\nfl.show(mean_of_abs=gaussian_mean(abs, [0.0]))"
+    code = "import fl\nfrom fl.numerics import gaussian_mean\n"
+    code += 'fl.show("mean of abs", gaussian_mean(abs, [0.0]))'
     printed = nbformat.v4.new_output(
         "stream", name="stdout", text="mean of abs: 0.798\n"
     )
@@ -60,7 +61,7 @@ def test_nbval_catches_one_per_cent(tmp_path):
     numerics = tmp_path / "fl" / "numerics.py"
     source = numerics.read_text()
     mutant = source.replace(
-        "return float(weights @ f(nodes))", "return float(weights @ f(nodes)) * 1.01"
+        "mean = weights @ f(nodes)", "mean = weights @ f(nodes) * 1.01"
     )
     assert mutant != source
     numerics.write_text(mutant)

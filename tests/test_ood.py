@@ -2,24 +2,29 @@
 accuracies.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
 from fl import datasets
-from fl.claims import ood as claims
-from fl.claims.ood_why import rule_accuracy
 from fl.optimizers import exact_preconditioner
-from fl.simulate import ood, ood_runs
+from fl.simulate import ood, ood_images
+from fl.studies import ood as study
 from fl.theory import ood as theory
 
-TESTS = ("train", "id", "digit", "noise", "congruent")
+TESTS = ("train", "id", "digit", "pattern", "congruent")
+
+
+def rule_accuracy(data, p, seeds):
+    return study.read_by(partial(theory.linear_rule, p=p), data, seeds)
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return ood.draw(0)
+    return ood_images.draw(0)
 
 
 # --- the protocol ---------------------------------------------------------------------
@@ -34,7 +39,7 @@ def test_sizes_and_labels(drawn):
         drawn.patterns.std(), 0.15, rtol=0.1
     )
     assert np.array_equal(drawn.labels["digit"], drawn.labels["congruent"])
-    agree = np.mean(drawn.labels["noise"] == drawn.labels["digit"])
+    agree = np.mean(drawn.labels["pattern"] == drawn.labels["digit"])
     assert abs(agree - 0.1) < 3 * np.sqrt(0.09 / 597)
 
 
@@ -49,7 +54,7 @@ def test_images_carry_the_patterns_they_should(drawn):
     carried = {
         "train": y["train"],
         "id": y["id"],
-        "noise": y["noise"],
+        "pattern": y["pattern"],
         "congruent": y["digit"],
     }
     for key, c in (carried | {"digit": neighbour[y["digit"]]}).items():
@@ -63,16 +68,17 @@ def test_images_carry_the_patterns_they_should(drawn):
 def test_centring_and_covariance(drawn):
     assert np.abs(drawn.X["train"].mean(0)).max() < 1e-12
     assert np.allclose(drawn.covariance, drawn.X["train"].T @ drawn.X["train"] / 600)
-    plain = ood.draw(0, centred=False)
+    plain = ood_images.draw(0, centred=False)
     for key in TESTS:
         assert np.allclose(plain.X[key] - drawn.mean, drawn.X[key])
 
 
 @pytest.mark.parametrize("basis", ["eigen", "random"])
 def test_another_basis_keeps_the_geometry(drawn, basis):
-    turned = ood.draw(0, basis=basis)
+    turned = ood_images.draw(0, basis=basis)
     assert np.allclose(
-        turned.X["noise"] @ turned.X["train"].T, drawn.X["noise"] @ drawn.X["train"].T
+        turned.X["pattern"] @ turned.X["train"].T,
+        drawn.X["pattern"] @ drawn.X["train"].T,
     )
     assert np.allclose(
         turned.patterns @ turned.patterns.T, drawn.patterns @ drawn.patterns.T
@@ -82,9 +88,9 @@ def test_another_basis_keeps_the_geometry(drawn, basis):
 
 
 def test_without_a_cue_only_the_training_patterns_change(drawn):
-    none = ood.draw(0, cue="none")
+    none = ood_images.draw(0, cue="none")
     assert np.array_equal(none.patterns, drawn.patterns)
-    for key in ("digit", "noise", "congruent"):
+    for key in ("digit", "pattern", "congruent"):
         assert np.allclose(none.X[key] + none.mean, drawn.X[key] + drawn.mean)
     pixels, _ = datasets.load("digits")
     empty = np.flatnonzero(pixels.max(1) == 0)
@@ -98,19 +104,20 @@ def test_without_a_cue_only_the_training_patterns_change(drawn):
 def test_a_run_repeats_stops_at_its_target_and_shares_the_start():
     one, two = (ood.run(3, "L-BFGS") for _ in range(2))
     assert one == two and one["loss"] <= ood.PROTOCOLS["digits"].target
-    assert {"id", "digit", "noise", "congruent", "epochs", "p_gain"} <= set(one)
+    assert {"id", "digit", "pattern", "congruent", "epochs", "p_gain"} <= set(one)
     assert torch.equal(ood.network(64, 3)[0].weight, ood.network(64, 3)[0].weight)
-    bare = ood.run(3, "L-BFGS", hyper={"pairs": 10}, noise=0.0)
-    assert bare["digit"] > 0.9 and bare["noise"] < 0.2, (
+    bare = ood.run(3, "L-BFGS", hyper={"pairs": 10}, amplitude=0.0)
+    assert bare["digit"] > 0.9 and bare["pattern"] < 0.2, (
         "without patterns there is only the digit to read"
     )
 
 
 def test_every_stored_setting_names_a_method():
-    assert {method for method, _ in ood_runs.SETTINGS.values()} <= set(ood.METHODS)
-    assert (
-        set(claims.methods("book")) <= set(claims.methods("paper")) == set(ood.METHODS)
-    )
+    assert {method for method, _ in study.SETTINGS.values()} <= set(ood.METHODS)
+    for _, names in study.VARIANTS.values():
+        assert set(names) <= set(ood.METHODS)
+    book, paper = study.methods("book"), study.methods("paper")
+    assert set(book) <= set(paper) == set(ood.METHODS)
 
 
 @pytest.mark.parametrize(
@@ -122,13 +129,16 @@ def test_every_stored_setting_names_a_method():
             "basis = 'fourier': must be one of pixel, eigen, random",
         ),
         ({"cue": "some"}, "cue = 'some': must be one of class, none"),
-        ({"noise": -0.1}, r"noise = -0.1: must be a finite number in \[0, inf\)"),
+        (
+            {"amplitude": -0.1},
+            r"amplitude = -0.1: must be a finite number in \[0, inf\)",
+        ),
         ({"seed": -1}, "seed = -1"),
     ],
 )
 def test_bad_settings_are_named(change, message):
     with pytest.raises(ValueError, match=message):
-        ood.draw(**{"seed": 0} | change)
+        ood_images.draw(**{"seed": 0} | change)
 
 
 def test_an_unknown_method_is_named():
@@ -139,14 +149,14 @@ def test_an_unknown_method_is_named():
 def test_mnist_follows_the_protocol():
     if datasets.mnist_folder() is None:
         pytest.skip("MNIST is not here: set FL_DATA to the folder of its files")
-    drawn = ood.draw(0, "mnist")
+    drawn = ood_images.draw(0, "mnist")
     assert [len(drawn.X[k]) for k in TESTS] == [1200, 1200, 7600, 7600, 7600]
     assert (
         np.isclose(drawn.patterns.std(), 0.1, rtol=0.05)
-        and claims.TEST["mnist"] == 7600
+        and ood_images.PROTOCOLS["mnist"].test == 7600
     )
-    rule = rule_accuracy("mnist", -1.0, [0])
-    assert rule["digit"] < 0.02 and rule["noise"] > 0.98
+    digit, pattern = rule_accuracy("mnist", -1.0, [0])[0]
+    assert digit < 0.02 and pattern > 0.98
 
 
 # --- theory ---------------------------------------------------------------------------
@@ -176,7 +186,7 @@ def test_directions_at_minus_one_are_those_of_the_covariance_within_classes():
 
 
 def test_rule_does_not_care_about_the_basis_or_the_scale(drawn):
-    X, y, new = drawn.X["train"], drawn.labels["train"], drawn.X["noise"]
+    X, y, new = drawn.X["train"], drawn.labels["train"], drawn.X["pattern"]
     Q = np.linalg.qr(np.random.default_rng(1).standard_normal((64, 64)))[0]
     for p in (-0.5, 0.0, 1.0):
         plain = theory.linear_rule(X, y, new, p)
@@ -186,7 +196,7 @@ def test_rule_does_not_care_about_the_basis_or_the_scale(drawn):
 
 def test_the_rule_reads_the_pattern_alone_at_minus_one():
     for p, low, high in [(-1.0, 0.0, 0.01), (-0.5, 0.5, 0.75), (0.0, 0.7, 0.85)]:
-        D = rule_accuracy("digits", p, range(20, 24))["digit"]
+        D = rule_accuracy("digits", p, range(20, 24)).sel(test="digit")
         assert low <= D.min() and D.max() <= high, p
 
 
@@ -300,24 +310,89 @@ def test_bad_arguments_are_named(call, message):
         call()
 
 
-# --- claims ---------------------------------------------------------------------------
+# --- studies --------------------------------------------------------------------------
 
 
 def test_gaps_take_the_methods_in_the_order_given():
     D, N = [[0.9, 0.8], [0.5, 0.7]], [[0.2, 0.1], [0.4, 0.3]]
     data = xr.Dataset(
-        {"digit": (("optimizer", "seed"), D), "noise": (("optimizer", "seed"), N)},
+        {"digit": (("optimizer", "seed"), D), "pattern": (("optimizer", "seed"), N)},
         {"optimizer": ["A", "B"]},
     )
     for names, sign in [(["A", "B"], 1), (["B", "A"], -1)]:
-        digit, noise = claims.gaps(data, names)
-        assert np.allclose(digit, [sign * 0.4, sign * 0.1]) and np.allclose(
-            noise, [sign * 0.2, sign * 0.2]
-        )
+        digit, pattern = study.gaps(data, names)
+        assert np.allclose(digit, [sign * 0.4, sign * 0.1])
+        assert np.allclose(pattern, [sign * 0.2, sign * 0.2])
+
+
+def test_gaps_of_three_methods_on_two_data_sets():
+    names, rng = ["A", "B", "C"], np.random.default_rng(0)
+    dims = ("data", "optimizer", "seed")
+    data = xr.Dataset(
+        {k: (dims, rng.random((2, 3, 4))) for k in ("digit", "pattern")},
+        {"optimizer": names},
+    )
+    found = study.gaps(data, names).transpose("test", "optimizer", "data", "seed")
+    found = found.values.reshape(4, 2, 4)
+    D, N = data["digit"].values, data["pattern"].values
+    assert np.allclose(found[0], D[:, 0] - D[:, 1])
+    assert np.allclose(found[1], D[:, 1] - D[:, 2])
+    assert np.allclose(found[2], N[:, 1] - N[:, 0])
+    assert np.allclose(found[3], N[:, 2] - N[:, 1])
 
 
 def test_sampling_error_is_that_of_a_fair_coin():
-    assert claims.sampling_error() == pytest.approx(np.sqrt(0.25 / 597))
-    assert claims.sampling_error("mnist", seeds=4) == pytest.approx(
+    assert study.sampling_error() == pytest.approx(np.sqrt(0.25 / 597))
+    assert study.sampling_error("mnist", number=4) == pytest.approx(
         np.sqrt(0.25 / 7600) / 2
     )
+
+
+def test_read_by_gives_the_accuracies_of_any_reader():
+    """Who always says 3 is right where the counted label is 3."""
+    found = study.read_by(lambda X, y, new: np.full(len(new), 3), "digits", [0, 5])
+    for seed in (0, 5):
+        labels = ood_images.draw(seed).labels
+        for test in ("digit", "pattern"):
+            share = found.sel(seed=seed, test=test)
+            assert share == np.mean(labels[test] == 3)
+
+
+def quick(function, grid=None, seeds=(0,), **fixed):
+    """Stand in for a sweep: the names of the grid and the seeds, nothing trained."""
+    axes = {k: list(v) for k, v in (grid or {}).items()} | {"seed": list(seeds)}
+    shape = [len(v) for v in axes.values()]
+    return xr.Dataset({k: (list(axes), np.ones(shape)) for k in study.MEANING}, axes)
+
+
+def test_runs_say_their_sizes_and_blocks_share_no_seed(monkeypatch):
+    monkeypatch.setattr(study, "sweep", quick)
+    monkeypatch.setattr(study.datasets, "mnist_folder", lambda: None)
+    for scale in ("smoke", "book", "paper"):
+        for number in (study.SEEDS, study.PAIRED, study.CONTROL):
+            run, other = (study.runs(scale, b, study.TRIO, number) for b in (0, 1))
+            assert list(run.attrs["seeds"]) == list(range(number[scale]))
+            assert list(run.seed.values) == list(run.attrs["seeds"])
+            assert not set(run.seed.values) & set(other.seed.values)
+            assert run.attrs["optimizer"] == study.TRIO
+            assert run.attrs["data"] == ["digits"]
+    assert study.without_cue("book").attrs["cue"] == "none"
+
+
+@pytest.mark.parametrize("make", [study.table, study.variants, study.settings])
+def test_stored_runs_describe_their_variables(monkeypatch, make):
+    monkeypatch.setattr(study, "sweep", quick)
+    small, large, other = make("smoke"), make("paper"), make("paper", block=1)
+    for name in study.MEANING:
+        assert small[name].attrs["description"] and large[name].attrs["units"]
+    assert len(small.seed) == 1 < len(large.seed)
+    assert not set(large.seed.values) & set(other.seed.values)
+
+
+def test_stored_variants_leave_out_what_did_not_run(monkeypatch):
+    monkeypatch.setattr(study, "sweep", quick)
+    found = study.variants("paper")["id"]
+    assert found.sizes == {"variant": 9, "optimizer": 24, "seed": 5}
+    some = found.sel(variant="no cue").dropna("optimizer")
+    assert set(some.optimizer.values) == set(study.SOME)
+    assert found.sel(variant="eigenbasis").notnull().all()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fl import datasets
-from fl.simulate import ood
+from fl.simulate import ood, ood_images
 
 try:
     WHY = (
@@ -22,13 +22,13 @@ except FileNotFoundError as error:
     WHY = str(error)
 needs_mnist = pytest.mark.skipif(bool(WHY), reason=WHY)
 BOTH = ["digits", pytest.param("mnist", marks=needs_mnist)]
-KEYS = ["train", "id", "digit", "noise", "congruent"]
+KEYS = ["train", "id", "digit", "pattern", "congruent"]
 
 
-once = functools.cache(ood.draw)  # the large data set takes seconds
+once = functools.cache(ood_images.draw)  # the large data set takes seconds
 
 
-def pictures(d: ood.Data, key: str) -> np.ndarray:
+def pictures(d: ood_images.Data, key: str) -> np.ndarray:
     return d.X[key] + d.mean
 
 
@@ -58,7 +58,7 @@ def test_sizes(data, d, sizes):
 @pytest.mark.parametrize("data", BOTH)
 def test_every_image_is_a_digit_with_its_pattern_clipped(data):
     """One generator, in the order of the protocol: permutation, patterns, labels of the
-    noise test.
+    pattern test.
     """
     pixels, labels = datasets.load(data)
     rng, s = np.random.default_rng(3), {"digits": 0.15, "mnist": 0.10}[data]
@@ -72,7 +72,7 @@ def test_every_image_is_a_digit_with_its_pattern_clipped(data):
     partner = np.array([1, 0, 3, 2, 5, 4, 7, 6, 9, 8])
     carried = {k: labels[rows[k]] for k in KEYS} | {
         "digit": partner[labels[rows["digit"]]],
-        "noise": random,
+        "pattern": random,
     }
     drawn = once(3, data)
     np.testing.assert_array_equal(drawn.patterns, patterns)
@@ -82,12 +82,12 @@ def test_every_image_is_a_digit_with_its_pattern_clipped(data):
             pictures(drawn, k), np.clip(clean + patterns[carried[k]], 0, 1), atol=1e-14
         )
         np.testing.assert_array_equal(
-            drawn.labels[k], random if k == "noise" else labels[rows[k]]
+            drawn.labels[k], random if k == "pattern" else labels[rows[k]]
         )
 
 
 def test_pixels_are_clipped_and_inputs_are_centred():
-    d = ood.draw(0)
+    d = ood_images.draw(0)
     for k in KEYS:
         assert pictures(d, k).min() > -1e-14 and pictures(d, k).max() < 1 + 1e-14
         assert (abs(pictures(d, k)) < 1e-14).mean() > 0.05  # some are cut off
@@ -99,17 +99,17 @@ def test_pixels_are_clipped_and_inputs_are_centred():
 
 
 def test_uncentred_inputs_are_the_pictures():
-    d, u = ood.draw(1), ood.draw(1, centred=False)
+    d, u = ood_images.draw(1), ood_images.draw(1, centred=False)
     np.testing.assert_allclose(u.X["digit"], pictures(d, "digit"), atol=1e-14)
     np.testing.assert_array_equal(u.covariance, d.covariance)
 
 
-def test_labels_of_the_noise_test_know_nothing_of_the_image():
+def test_labels_of_the_pattern_test_know_nothing_of_the_image():
     same, counts = [], np.zeros(10)
     for seed in range(10):
-        d = ood.draw(seed)
-        same.append(np.mean(d.labels["noise"] == d.labels["digit"]))
-        counts += np.bincount(d.labels["noise"], minlength=10)
+        d = ood_images.draw(seed)
+        same.append(np.mean(d.labels["pattern"] == d.labels["digit"]))
+        counts += np.bincount(d.labels["pattern"], minlength=10)
     n = 10 * 597
     assert abs(np.mean(same) - 0.1) < 4 * (0.09 / n) ** 0.5
     assert (
@@ -117,17 +117,17 @@ def test_labels_of_the_noise_test_know_nothing_of_the_image():
     ).sum() < 28  # chi-squared of 9 degrees, one in a thousand
 
 
-def test_noise_level():
-    quiet, loud = ood.draw(0, noise=0.05), ood.draw(0, noise=0.2)
+def test_amplitude_of_the_patterns():
+    quiet, loud = ood_images.draw(0, amplitude=0.05), ood_images.draw(0, amplitude=0.2)
     np.testing.assert_allclose(loud.patterns, 4 * quiet.patterns)
     assert quiet.patterns.std() == pytest.approx(0.05, rel=0.1)
-    none = ood.draw(0, noise=0.0)
+    none = ood_images.draw(0, amplitude=0.0)
     np.testing.assert_array_equal(none.X["digit"], none.X["congruent"])
 
 
 def test_seeds_differ_and_repeat():
-    a, b, c = ood.draw(0), ood.draw(0), ood.draw(1)
-    np.testing.assert_array_equal(a.X["noise"], b.X["noise"])
+    a, b, c = ood_images.draw(0), ood_images.draw(0), ood_images.draw(1)
+    np.testing.assert_array_equal(a.X["pattern"], b.X["pattern"])
     assert not np.array_equal(a.patterns, c.patterns) and not np.array_equal(
         a.labels["train"], c.labels["train"]
     )
@@ -135,7 +135,7 @@ def test_seeds_differ_and_repeat():
 
 @pytest.mark.parametrize("basis", ["eigen", "random"])
 def test_another_basis_is_a_rotation(basis):
-    a, b = ood.draw(2), ood.draw(2, basis=basis)
+    a, b = ood_images.draw(2), ood_images.draw(2, basis=basis)
     for k in KEYS:
         np.testing.assert_array_equal(a.labels[k], b.labels[k])
     np.testing.assert_allclose(
@@ -163,7 +163,7 @@ def test_without_a_cue_the_pattern_says_nothing_of_the_class():
     agree = {"class": [], "none": []}
     for cue in agree:
         for seed in range(4):
-            d = ood.draw(seed, cue=cue, noise=0.3)
+            d = ood_images.draw(seed, cue=cue, amplitude=0.3)
             pixels, _ = datasets.load("digits")
             order = np.random.default_rng(seed).permutation(pixels.shape[1])[:600]
             carried = pictures(d, "train")[:, None] - np.clip(
@@ -178,8 +178,8 @@ def test_without_a_cue_the_pattern_says_nothing_of_the_class():
 
 
 def test_without_a_cue_the_tests_stay():
-    a, b = ood.draw(5), ood.draw(5, cue="none")
-    for k in ("digit", "noise", "congruent"):
+    a, b = ood_images.draw(5), ood_images.draw(5, cue="none")
+    for k in ("digit", "pattern", "congruent"):
         np.testing.assert_allclose(pictures(b, k), pictures(a, k), atol=1e-14)
     assert not np.allclose(pictures(b, "id"), pictures(a, "id"))
 
@@ -214,9 +214,9 @@ def test_all_methods_of_a_seed_meet_the_same_data_and_start(method, monkeypatch)
         return 0
 
     monkeypatch.setattr(ood.optimizers, "minimise", minimise)
-    run = ood.train(1, method)
-    drawn, reference = ood.draw(1), ood.network(64, 1)
-    np.testing.assert_array_equal(run.data.X["train"], drawn.X["train"])
+    student, _ = ood.train(1, method)
+    drawn, reference = ood_images.draw(1), ood.network(64, 1)
+    np.testing.assert_array_equal(student.data.X["train"], drawn.X["train"])
     for w, v in zip(seen["start"].parameters(), reference.parameters(), strict=True):
         assert torch.equal(w.float(), v)
     x, y = torch.tensor(drawn.X["train"]), torch.tensor(drawn.labels["train"])
@@ -232,33 +232,34 @@ def test_every_method_has_a_recipe():
 
 
 def test_a_run_stops_at_the_target_and_reports_what_it_says():
-    run = ood.train(0, "K-FAC 1e-6")
-    assert run.loss <= 0.01 and run.epochs < 600
-    X = {k: torch.as_tensor(x, dtype=torch.float32) for k, x in run.data.X.items()}
+    student, found = ood.train(0, "K-FAC 1e-6")
+    data, model = student.data, student.model
+    assert found["loss"] <= 0.01 and found["epochs"] < 600
+    X = {k: torch.as_tensor(x, dtype=torch.float32) for k, x in data.X.items()}
     with torch.no_grad():
-        for k in ("id", "digit", "noise", "congruent"):
-            guess = run.model(X[k]).argmax(1).numpy()
-            assert run.accuracy[k] == pytest.approx(
-                np.mean(guess == run.data.labels[k])
-            )
+        for k in ("id", "digit", "pattern", "congruent"):
+            guess = model(X[k]).argmax(1).numpy()
+            assert found[k] == pytest.approx(np.mean(guess == data.labels[k]))
         loss = torch.nn.functional.cross_entropy(
-            run.model(X["train"]), torch.tensor(run.data.labels["train"])
+            model(X["train"]), torch.tensor(data.labels["train"])
         )
-    assert run.loss == pytest.approx(loss.item(), rel=1e-5)
-    assert run.exponent.windows == run.epochs // 5
-    numbers = ood.run(0, "K-FAC 1e-6")
-    assert numbers["digit"] == run.accuracy["digit"] and numbers["epochs"] == run.epochs
-    assert set(numbers) == {
-        *"id digit noise congruent digit_early noise_early".split()
+    assert found["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    exponent = student.recorder.result()
+    assert exponent.windows == found["epochs"] // 5
+    assert found["p_gain"] == exponent.p_gain and found["kappa"] == exponent.kappa
+    assert ood.run(0, "K-FAC 1e-6") == found
+    assert set(found) == {
+        *"id digit pattern congruent digit_early pattern_early".split()
     } | {*"loss epochs p_ratio p_gain kappa r2".split()}
 
 
 def test_the_cap_ends_a_run_that_is_too_slow(monkeypatch):
-    monkeypatch.setitem(ood.PROTOCOLS, "digits", ood.Protocol(0.15, 600, 600, 0.01, 4))
+    short = ood.PROTOCOLS["digits"]._replace(cap=4)
+    monkeypatch.setitem(ood.PROTOCOLS, "digits", short)
     run = ood.run(0, "GD")
     assert run["epochs"] == 4 and run["loss"] > 1
     assert np.isnan(
-        [run["digit_early"], run["noise_early"], run["p_ratio"], run["kappa"]]
+        [run["digit_early"], run["pattern_early"], run["p_ratio"], run["kappa"]]
     ).all()
 
 
@@ -312,7 +313,7 @@ def test_mnist_without_the_files_says_what_to_do(monkeypatch, tmp_path):
             "basis = 'fourier': must be one of pixel, eigen, random",
         ),
         ({"cue": "some"}, "cue = 'some': must be one of class, none"),
-        ({"noise": -0.1}, "noise = -0.1: must be a finite number"),
+        ({"amplitude": -0.1}, "amplitude = -0.1: must be a finite number"),
         ({"seed": -1}, "seed = -1"),
         ({"hyper": {"rho": 1.0}}, "hyper-parameter of GD = 'rho': must be one of lr"),
         ({"hyper": {"lr": 0.0}}, "lr of GD = 0.0"),

@@ -4,16 +4,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fl import stored
 from fl.instruments import two_layer_optimizers as zoo
 from fl.simulate import representation as sim
 from fl.simulate import representation_contest as contest
+from fl.simulate import representation_descent as descent
+from fl.studies import representation as study
+from fl.studies import representation_contest as contest_study
+from fl.studies import representation_noise as noise_study
 from fl.theory import representation as theory
 from fl.theory import representation_cost
+from fl.theory import representation_noise as noise_theory
 
 
 @pytest.fixture
 def p():
-    return sim.problem(10, 6, 3, 20, 3, 0)
+    return sim.random_problem(10, 6, 3, 20, 3, 0)
 
 
 @pytest.fixture
@@ -21,9 +27,9 @@ def rng():
     return np.random.default_rng(7)
 
 
-def batch(p, n, sigma, rng):
+def batch(p, n, noise, rng):
     X = rng.standard_normal((n, len(p.S))) @ np.linalg.cholesky(p.S).T
-    E = sigma * rng.standard_normal((n, len(p.F_star)))
+    E = noise**0.5 * rng.standard_normal((n, len(p.F_star)))
     return X, E, sim.Moments(X.T @ X / n, E.T @ X / n)
 
 
@@ -37,7 +43,7 @@ def test_problem_has_the_condition_numbers_it_was_asked_for(p):
 
 
 def test_gradient_agrees_with_autograd(p, rng):
-    X, E, m = batch(p, 30, 0.5, rng)
+    X, E, m = batch(p, 30, 0.25, rng)
     F, G = rng.standard_normal((6, 3)), rng.standard_normal((3, 10))
     weights = torch.tensor(G, requires_grad=True)
     residual = torch.tensor(X) @ weights.T @ torch.tensor(F.T) - torch.tensor(
@@ -48,7 +54,7 @@ def test_gradient_agrees_with_autograd(p, rng):
 
 
 def test_least_squares_head_is_least_squares(p, rng):
-    X, E, m = batch(p, 30, 0.5, rng)
+    X, E, m = batch(p, 30, 0.25, rng)
     G = rng.standard_normal((3, 10))
     expected = np.linalg.lstsq(X @ G.T, X @ p.W.T + E, rcond=None)[0].T
     np.testing.assert_allclose(sim.least_squares_head(p, G, m), expected, atol=1e-12)
@@ -56,12 +62,12 @@ def test_least_squares_head_is_least_squares(p, rng):
 
 def test_bartlett_moments_have_the_law_of_sampled_moments(p, rng):
     n, size = 15, 20000
-    m = sim.moments(p, n, 0.5, rng, (size,))
+    m = sim.moments(p, n, 0.25, rng, (size,))
     assert np.abs(m.S_hat.mean(0) - p.S).max() < 0.1
     second = np.einsum("bij,bij->b", m.S_hat, m.S_hat)
     expected = (1 + 1 / n) * np.sum(p.S**2) + np.trace(p.S) ** 2 / n
     assert abs(second.mean() - expected) < 4 * second.std() / size**0.5
-    # given X the noise moment has covariance sigma^2 S_hat / n per row
+    # given X the noise moment has covariance noise S_hat / n per row
     noise = np.einsum("bij,bij->bi", m.R, np.linalg.solve(m.S_hat, m.R.mT).mT)
     assert noise.mean() == pytest.approx(0.25 * 10 / n, rel=0.01)
 
@@ -73,28 +79,22 @@ def test_schur_complement_is_the_regression_residual(p):
 
 
 def test_schur_complement_of_an_invariant_teacher_is_the_rest_of_the_spectrum():
-    p = sim.problem(10, 6, 3, 20, 3, 0, invariant=True)
+    p = sim.random_problem(10, 6, 3, 20, 3, 0, invariant=True)
     seen, rest = p.G_star @ p.S @ p.G_star.T, theory.schur_complement(p.S, p.G_star)
     both = np.sort([*np.linalg.eigvalsh(seen), *np.linalg.eigvalsh(rest)])
     np.testing.assert_allclose(both, np.linalg.eigvalsh(p.S), atol=1e-10)
     F = p.F_star + 0.1
-    assert theory.head_error_distance(F, p.F_star, p.S, p.G_star, 0.2) < 1e-10
+    assert theory.head_error_distance(*p, F, 0.2) < 1e-10
 
 
 def test_modes_multiply_the_spectra_of_the_two_factors(p):
     f = np.linalg.eigvalsh(p.F_star.T @ p.F_star)
     s = np.linalg.eigvalsh(theory.schur_complement(p.S, p.G_star))
     one = np.ones((3, 7))
-    np.testing.assert_allclose(
-        theory.modes(p.F_star, p.S, p.G_star), np.outer(f, s), atol=1e-12
-    )
-    np.testing.assert_allclose(
-        theory.modes(p.F_star, p.S, p.G_star, "I", "S"), f[:, None] * one, atol=1e-9
-    )
-    np.testing.assert_allclose(
-        theory.modes(p.F_star, p.S, p.G_star, "FF", "S"), one, atol=1e-9
-    )
-    heavy = theory.modes(p.F_star, p.S, p.G_star, "FF", "S", damping=1e6) * 1e6
+    np.testing.assert_allclose(theory.modes(*p), np.outer(f, s), atol=1e-12)
+    np.testing.assert_allclose(theory.modes(*p, "I", "S"), f[:, None] * one, atol=1e-9)
+    np.testing.assert_allclose(theory.modes(*p, "FF", "S"), one, atol=1e-9)
+    heavy = theory.modes(*p, "FF", "S", damping=1e6) * 1e6
     np.testing.assert_allclose(heavy, s * one, rtol=1e-4)
 
 
@@ -107,13 +107,16 @@ def test_best_step_balances_the_extreme_modes():
 
 
 def test_damped_kfac_shrinks_at_the_predicted_rate(p, rng):
-    m = theory.modes(p.F_star, p.S, p.G_star, "FF", "S", 0.2)
-    path = sim.descend(p, sim.start(p, 0.02, rng), 0.5, "FF", "S", 0.2)
-    assert sim.measured_factor(path) == pytest.approx(theory.factor(m, 0.5), rel=5e-3)
+    m = theory.modes(*p, "FF", "S", 0.2)
+    factors = sim.KFAC._replace(damping=0.2)
+    path = descent.descend(p, sim.start(p, 0.02, rng), 0.5, factors)
+    assert descent.measured_factor(path) == pytest.approx(
+        theory.factor(m, 0.5), rel=5e-3
+    )
 
 
 def test_one_direction_far_from_the_teacher_moves_by_the_exact_formula(rng):
-    p = sim.problem(8, 4, 1, 10, 1, 0, invariant=True)
+    p = sim.random_problem(8, 4, 1, 10, 1, 0, invariant=True)
     T = rng.standard_normal((1, 8)) @ (np.eye(8) - p.G_star.T @ p.G_star)
     s0, q = (p.G_star @ p.S @ p.G_star.T).item(), (T @ p.S @ T.T).item()
     phi = 0.1 * np.sum(p.F_star**2) * (s0 / (s0 + q)) ** 2
@@ -129,10 +132,10 @@ def test_one_direction_far_from_the_teacher_moves_by_the_exact_formula(rng):
 @given(st.floats(0.01, 1.0), st.integers(0, 50))
 @settings(max_examples=20, deadline=None)
 def test_kfac_step_ignores_covariance_and_batch(eta, seed):
-    p, rng = sim.problem(7, 4, 2, 10, 3, seed), np.random.default_rng(seed)
+    p, rng = sim.random_problem(7, 4, 2, 10, 3, seed), np.random.default_rng(seed)
     F, G = rng.standard_normal((4, 2)), rng.standard_normal((2, 7))
     steps = [
-        sim.feature_step(p, F, G, sim.moments(p, 12, 0.0, rng), eta, "FF", "S")
+        sim.feature_step(p, F, G, sim.moments(p, 12, 0.0, rng), eta, sim.KFAC)
         for _ in range(2)
     ]
     np.testing.assert_allclose(steps[0], steps[1], atol=1e-7)
@@ -142,22 +145,21 @@ def test_kfac_step_ignores_covariance_and_batch(eta, seed):
 
 def test_sgd_variance_without_noise_is_left_over_from_the_inputs(p, rng):
     F, G = rng.standard_normal((6, 3)), rng.standard_normal((3, 10))
-    assert theory.sgd_variance(F, G, p.F_star, p.S, p.G_star, 0.1, 50, 0.0) > 0
-    assert theory.sgd_variance(
-        p.F_star, p.G_star, p.F_star, p.S, p.G_star, 0.1, 50, 0.0
-    ) == pytest.approx(0, abs=1e-20)
-    assert theory.kfac_variance(F, p.S, 0.1, 50, 0.0) == 0
+    assert noise_theory.sgd_variance(*p, F, G, 0.1, 50, 0.0) > 0
+    perfect = noise_theory.sgd_variance(*p, p.F_star, p.G_star, 0.1, 50, 0.0)
+    assert perfect == pytest.approx(0, abs=1e-20)
+    assert noise_theory.kfac_variance(p.S, F, 0.1, 50, 0.0) == 0
 
 
 def test_noise_floor_grows_from_zero_to_its_limit(p):
     law = [
-        theory.noise_floor(p.F_star, p.S, p.G_star, "sgd", 0.05, 100, 0.1, t)
+        noise_theory.noise_floor(*p, "sgd", 0.05, 100, 0.01, t)
         for t in (0, 1, 10, 10**5, None)
     ]
     assert (
         law[0] == 0 and np.all(np.diff(law[:4]) > 0) and law[3] == pytest.approx(law[4])
     )
-    # one step from the teacher is the variance of one step: eta^2 sigma^2 tr(F'F)
+    # one step from the teacher is the variance of one step: eta^2 noise tr(F'F)
     # tr(S_perp)/n
     one = (
         0.05**2
@@ -171,13 +173,13 @@ def test_noise_floor_grows_from_zero_to_its_limit(p):
 
 def test_separate_batches_leak_head_noise_into_the_features(p):
     shared, separate = (
-        theory.noise_floor(p.F_star, p.S, p.G_star, m, 0.05, 100, 0.1)
+        noise_theory.noise_floor(*p, m, 0.05, 100, 0.01)
         for m in ("sgd", "sgd separate")
     )
     assert separate > shared
-    q = sim.problem(10, 6, 3, 20, 3, 0, invariant=True)
+    q = sim.random_problem(10, 6, 3, 20, 3, 0, invariant=True)
     shared, separate = (
-        theory.noise_floor(q.F_star, q.S, q.G_star, m, 0.05, 100, 0.1)
+        noise_theory.noise_floor(*q, m, 0.05, 100, 0.01)
         for m in ("sgd", "sgd separate")
     )
     assert separate == pytest.approx(shared)
@@ -185,10 +187,9 @@ def test_separate_batches_leak_head_noise_into_the_features(p):
 
 def test_transfer_risk_of_perfect_features_is_that_of_k_weights(p, rng):
     F = rng.standard_normal((5, 3))
-    assert theory.transfer_risk(F, p.G_star, p.G_star, p.S, 23, 2.0) == pytest.approx(
-        4 * 5 * 3 / 19
-    )
-    bias = theory.transfer_risk(F, sim.start(p, 0.4, rng), p.G_star, p.S, 10**9, 0.0)
+    q = p._replace(F_star=F)
+    assert theory.transfer_risk(*q, p.G_star, 23, 4.0) == pytest.approx(4 * 5 * 3 / 19)
+    bias = theory.transfer_risk(*q, sim.start(p, 0.4, rng), 10**9, 0.0)
     assert 0 < bias < np.trace(F @ p.G_star @ p.S @ p.G_star.T @ F.T)
 
 
@@ -204,15 +205,15 @@ def test_contest_gradients_agree_with_autograd(normalise):
     torch.testing.assert_close(gG, G.grad)
 
 
-def one_step(name, rate=1.0, damping=0.0):
+def one_step(name, eta=1.0, damping=0.0):
     _, F, G, X, Y = contest.arena("moderate", 0)
     F, G = F.clone(), G.clone()
     gF, gG, Z = zoo.gradients(F, G, X[0], Y[0])
     before = F.clone(), G.clone()
     with torch.no_grad():
-        zoo.updater(name, F, G, damping)(rate, gF, gG, X[0], Z)
+        zoo.updater(name, F, G, damping)(eta, gF, gG, X[0], Z)
     return (
-        [(old - new.detach()) / rate for old, new in zip(before, (F, G), strict=True)],
+        [(old - new.detach()) / eta for old, new in zip(before, (F, G), strict=True)],
         (gF, gG),
         before,
         X[0],
@@ -282,7 +283,7 @@ def test_kfac_is_the_product_of_its_halves():
 
 def test_every_optimizer_may_try_the_same_number_of_settings():
     assert {len(set(contest.settings(o, 9))) for o in contest.OPTIMIZERS} == {9}
-    assert set(contest.RATES) == set(contest.OPTIMIZERS)
+    assert set(contest.ETAS) == set(contest.OPTIMIZERS)
 
 
 def test_a_run_that_blows_up_counts_as_no_learning():
@@ -292,11 +293,9 @@ def test_a_run_that_blows_up_counts_as_no_learning():
 
 def test_contest_keeps_the_setting_that_won_on_the_tuning_seeds(tmp_path, monkeypatch):
     monkeypatch.setenv("FL_CACHE", str(tmp_path))
-    data = contest.contest(["isotropic"], ["KFAC"], [0], number=3, tuning=2)
-    won = contest.tune("KFAC", "isotropic", 3, 2)
-    assert (
-        data["rate"].item() == won["rate"] and data["damping"].item() == won["damping"]
-    )
+    data = contest_study.contest(["isotropic"], ["KFAC"], [0], (3, 2))
+    won = contest.tune("KFAC", "isotropic", 3, 2, contest_study.FIRST_TUNING_SEED)
+    assert data["eta"].item() == won["eta"] and data["damping"].item() == won["damping"]
     assert data["distance"].shape == (1, 1, 1, contest.POINTS)
 
 
@@ -332,33 +331,33 @@ def test_costs_of_a_step():
             "positive definite",
         ),
         (lambda p: theory.complement(2 * p.G_star), "orthonormal"),
-        (lambda p: theory.modes(np.ones((6, 3)), p.S, p.G_star), "full column rank"),
-        (lambda p: theory.modes(p.F_star, p.S, p.G_star, "G"), "left = 'G'"),
-        (lambda p: theory.kfac_variance(p.F_star, p.S, 0.1, 11, 1.0), "n = 11"),
+        (lambda p: theory.modes(p.S, np.ones((6, 3)), p.G_star), "full column rank"),
+        (lambda p: theory.modes(*p, "G"), "left = 'G'"),
+        (lambda p: noise_theory.kfac_variance(p.S, p.F_star, 0.1, 11, 1.0), "n = 11"),
         (
-            lambda p: theory.noise_floor(p.F_star, p.S, p.G_star, "sgd", 9.0, 50, 0.1),
+            lambda p: noise_theory.noise_floor(*p, "sgd", 9.0, 50, 0.1),
             "eta = 9.0",
         ),
         (
-            lambda p: theory.noise_floor(p.F_star, p.S, p.G_star, "adam", 0.1, 50, 0.1),
+            lambda p: noise_theory.noise_floor(*p, "adam", 0.1, 50, 0.1),
             "method = 'adam'",
         ),
         (
-            lambda p: theory.transfer_risk(p.F_star, p.G_star, p.G_star, p.S, 4, 0.1),
+            lambda p: theory.transfer_risk(*p, p.G_star, 4, 0.1),
             "n = 4",
         ),
-        (lambda p: sim.problem(3, 3, 3, 1, 1, 0), "k = 3"),
-        (lambda p: sim.problem(5, 3, 2, 0.5, 1, 0), "kappa_S = 0.5"),
+        (lambda p: sim.random_problem(3, 3, 3, 1, 1, 0), "k = 3"),
+        (lambda p: sim.random_problem(5, 3, 2, 0.5, 1, 0), "kappa_S = 0.5"),
         (lambda p: sim.moments(p, 9, 0.1, np.random.default_rng(0)), "n = 9"),
         (
             lambda p: sim.feature_step(
-                p, np.ones((6, 3)), p.G_star, sim.population(p), 0.1, "FF"
+                p, np.ones((6, 3)), p.G_star, sim.population(p), 0.1, sim.KFAC
             ),
             "full column rank",
         ),
         (
             lambda p: sim.feature_step(
-                p, p.F_star, p.G_star, sim.population(p), 0.1, "I", "H"
+                p, p.F_star, p.G_star, sim.population(p), 0.1, sim.Factors("I", "H")
             ),
             "right = 'H'",
         ),
@@ -372,7 +371,63 @@ def test_mistakes_are_named(p, call, message):
 def test_a_singular_batch_covariance_needs_damping(p, rng):
     _, _, m = batch(p, 8, 0.1, rng)
     with pytest.raises(ValueError, match="damping = 0"):
-        sim.feature_step(p, p.F_star, p.G_star, m, 0.1, "FF", "S")
+        sim.feature_step(p, p.F_star, p.G_star, m, 0.1, sim.KFAC)
     assert np.isfinite(
-        sim.feature_step(p, p.F_star, p.G_star, m, 0.1, "FF", "S", damping=0.1)
+        sim.feature_step(p, p.F_star, p.G_star, m, 0.1, sim.Factors("FF", "S", 0.1))
     ).all()
+
+
+STUDIES = [
+    study.single_batches,
+    study.wrong_head,
+    study.first_step,
+    study.batchnorm,
+    study.far_starts,
+    study.step_sizes,
+    study.factor_choices,
+    noise_study.spreads,
+    noise_study.floors,
+    noise_study.transfers,
+    contest_study.compact_contest,
+]
+
+
+def attrs(run):
+    """Return the sizes of what a study returns: one record, or several."""
+    while not hasattr(run, "attrs"):
+        run = next(iter(run.values())) if isinstance(run, dict) else run[0]
+    return run.attrs
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda f: f.__name__)
+def test_blocks_of_a_study_share_sizes_and_no_seed(study):
+    book, again = attrs(study("smoke", 0)), attrs(study("smoke", 1))
+    seeds = [set(np.atleast_1d(a.get("seeds", a.get("seed")))) for a in (book, again)]
+    assert seeds[0] and not seeds[0] & seeds[1]
+    drawn = {"seed", "seeds", "tuning_seeds", "eta"}  # the best step is the problem's
+    assert {k: v for k, v in book.items() if k not in drawn} == {
+        k: v for k, v in again.items() if k not in drawn
+    }
+
+
+def test_noise_floors_and_accumulation_see_one_problem():
+    run = noise_study.floors("smoke")
+    assert all(map(np.array_equal, run.problem, noise_study.chain_problem()))
+    assert [len(v) for v in run.found.values()] == list(run.attrs["chains"])
+
+
+def test_descents_begin_at_one_start():
+    _, G = study.near_start()
+    runs = study.factor_choices("smoke")
+    assert list(runs) == list(study.FACTORS)
+    assert {run.distance.values[0] for run in runs.values()} == {
+        sim.distance(study.near_start()[0], G)
+    }
+    plain = study.step_sizes("smoke")[1.0]
+    assert plain.factor == pytest.approx(runs["I, I"].factor.item())
+
+
+def test_the_stored_run_says_what_it_holds():
+    run = stored.read("representation")
+    assert {"description", "units"} <= run.eta.attrs.keys()
+    assert set(contest_study.ABOUT) == {*run.data_vars, "progress"}

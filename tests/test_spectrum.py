@@ -2,17 +2,22 @@
 limits, two independent routes.
 """
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from fl.claims.spectrum import ERF2, RELU, SIN, SIN_COS, TANH, WAVE
 from fl.simulate import spectrum as simulate
+from fl.simulate.spectrum import Setting, Spiked, Step
+from fl.studies import spectrum as study
+from fl.studies import spectrum_error
+from fl.studies.spectrum import ERF2, RELU, SIN, SIN_COS, TANH, WAVE
 from fl.theory.spectrum import (
     Law,
     averaged,
@@ -22,7 +27,7 @@ from fl.theory.spectrum import (
     population_law,
     sample_law,
 )
-from fl.theory.spectrum_error import linear_floor, ridge_error
+from fl.theory.spectrum_error import ReadOut, linear_floor
 from fl.theory.spectrum_features import (
     conditional_features,
     giant_step,
@@ -31,7 +36,7 @@ from fl.theory.spectrum_features import (
     spiked_model,
     teacher_given_spike,
 )
-from fl.theory.spectrum_resolvent import fixed_point, linearise, resolvent
+from fl.theory.spectrum_resolvent import fixed_point, follow, linearise, resolvent
 from fl.theory.spikes import pair
 from fl.theory.spikes_risk import small_step_risk
 
@@ -89,10 +94,11 @@ def test_giant_step_of_a_huge_batch():
 def test_giant_step_constants_are_those_of_a_simulated_step():
     d, p, alpha0 = 60, 400, 200.0
     model = giant_step(SIN_COS, RELU, 1.5, alpha0, (1.0, -1.0))
-    network = simulate.trained(p, d, 3, SIN_COS, RELU, 1.5, alpha0, (1.0, -1.0))
-    measured = simulate.measured_spike(network, 2)
+    setting = Setting(RELU, p, 1.0, p / d, SIN_COS)
+    network = Step(1.5, (1.0, -1.0), alpha0).draw(setting, 3)
+    measured = simulate.measured_spike(network)
     assert np.allclose(measured["r"][1], model.r, rtol=0.08)
-    W0, _, block = simulate.untrained(p, d, (0.5, 0.5), 3)
+    W0, _, block = simulate.untrained(setting, 2, 3)
     t = (W0 @ network.target)[block == 0]
     along = (network.W @ network.target)[block == 0]
     slope = float(((t - t.mean()) * along).sum() / (t - t.mean()).square().sum())
@@ -104,8 +110,9 @@ def test_giant_step_constants_are_those_of_a_simulated_step():
 def test_the_step_ties_the_row_norm_to_the_overlap():
     d, p = 60, 400
     model = giant_step(SIN, TANH, 3.0, 400.0)
-    network = simulate.trained(p, d, 0, SIN, TANH, 3.0, 400.0, (1.0,))
-    W0, _, _ = simulate.untrained(p, d, (1.0,), 0)
+    setting = Setting(TANH, p, 1.0, p / d)
+    network = Step(3.0, alpha0=400.0).draw(setting, 0)
+    W0, _, _ = simulate.untrained(setting, 1, 0)
     t = W0 @ network.target
     rest = (network.W - torch.outer(network.W @ network.v, network.v)).square().sum(1)
     # projecting v out removes the part t_j^2 of the row as well, which is even in t_j
@@ -162,7 +169,7 @@ def test_derivative_map_against_finite_differences():
             [first.ravel(), nu * (0.3 + nu_hat) + np.diag(V @ V_hat) - f.pi]
         )
 
-    x, h = point.x[0], np.concatenate([point.V_hat[0].ravel(), point.nu_hat[0]])
+    x, h = point.x[0], point.hats[0]
     assert np.abs(equations(x, h)).max() < 1e-10
     step = 1e-6
     numeric = (
@@ -173,7 +180,7 @@ def test_derivative_map_against_finite_differences():
 
 
 def test_fixed_point_is_the_trace_of_a_sampled_resolvent():
-    run = simulate.made_spectrum(0, RELU, (1.0, -1.0), (1.0, 1.0), 400, 400, 800)
+    run = simulate.spectrum(0, Spiked((1.0, -1.0)), Setting(RELU, 400, 2.0, 1.0))
     f = conditional_features(
         RELU, spiked_model((1.0, -1.0)), sample_grid(run["kappa"][1])
     )
@@ -185,7 +192,8 @@ def test_fixed_point_is_the_trace_of_a_sampled_resolvent():
 def test_warm_and_cold_starts_agree():
     f = conditional_features(TANH, spiked_model((2.0, 0.5)))
     cold = fixed_point(f, [0.1, 0.2], 2.0, 1.0)
-    warm = fixed_point(f, [0.1, 0.2], 2.0, 1.0, fixed_point(f, [0.2, 0.3], 2.1, 1.0))
+    near = fixed_point(f, [0.2, 0.3], 2.1, 1.0)
+    warm = follow(f, cold.s[None], cold.alpha, cold.delta, near.x)
     assert (
         cold.converged.all()
         and warm.converged.all()
@@ -202,7 +210,8 @@ def test_equal_blocks_merge(link, activation):
         spiked_model((1.2, 1.2), pi=(0.3, 0.7), gamma=0.9),
     )
     errors = [
-        ridge_error(link, activation, m, 0.1, [0.5, 2.0], 1.5, 0.01) for m in (one, two)
+        ReadOut(link, activation, m, 0.01).error(0.1, [0.5, 2.0], 1.5)
+        for m in (one, two)
     ]
     assert np.allclose(errors[0].test, errors[1].test, rtol=1e-8)
     assert np.allclose(errors[0].train, errors[1].train, rtol=1e-8)
@@ -216,7 +225,7 @@ def test_equal_blocks_merge(link, activation):
 
 def test_signs_of_the_blocks_do_not_matter_for_odd_activations():
     errors = [
-        ridge_error(SIN, TANH, spiked_model(r), 0.1, 2.0, 1.0).test[0]
+        ReadOut(SIN, TANH, spiked_model(r)).error(0.1, 2.0, 1.0).test[0]
         for r in [(1.5,), (-1.5,), (1.5, -1.5)]
     ]
     assert np.allclose(errors, errors[0], rtol=1e-8)
@@ -224,21 +233,20 @@ def test_signs_of_the_blocks_do_not_matter_for_odd_activations():
 
 def test_without_spike_the_alignment_does_not_matter():
     errors = [
-        ridge_error(SIN, TANH, spiked_model(0.0, gamma=g), 0.1, 2.0, 1.3).test[0]
+        ReadOut(SIN, TANH, spiked_model(0.0, gamma=g)).error(0.1, 2.0, 1.3).test[0]
         for g in (0.0, 0.5, 1.0)
     ]
     assert np.allclose(errors, errors[0], rtol=1e-8)
 
 
 @settings(max_examples=10, deadline=None)
-@given(psi1=st.floats(0.5, 5), psi2=st.floats(0.3, 4), lam=st.floats(0.02, 2))
-def test_without_spike_the_error_is_the_classical_risk(psi1, psi2, lam):
+@given(psi1=st.floats(0.5, 5), psi2=st.floats(0.3, 4), penalty=st.floats(0.02, 2))
+def test_without_spike_the_error_is_the_classical_risk(psi1, psi2, penalty):
     alpha = psi1 / psi2
-    here = ridge_error(
-        SIN, TANH, spiked_model(0.0), lam * alpha, alpha, psi2, 0.05
-    ).test[0]
+    read_out = ReadOut(SIN, TANH, spiked_model(0.0), 0.05)
+    here = read_out.error(penalty * alpha, alpha, psi2).test[0]
     classical = small_step_risk(
-        pair(("tanh", 1.0), ("sin", 1.0), 0.05), psi1, psi2, lam, 0.0
+        pair(("tanh", 1.0), ("sin", 1.0), 0.05), psi1, psi2, penalty, 0.0
     )
     assert np.isclose(here, classical + 0.05, rtol=1e-7)
 
@@ -255,12 +263,13 @@ def test_published_values_of_the_classical_risk():
 def test_no_error_below_the_noise_and_a_huge_penalty_predicts_nothing():
     model = spiked_model(1.0, gamma=0.9)
     huge, free = (
-        ridge_error(SIN, TANH, model, 1e9, 2.0, 1.0, 0.2, width=w).test[0]
+        ReadOut(SIN, TANH, model, 0.2).error(1e9, 2.0, 1.0, width=w).test[0]
         for w in (100, None)
     )
     assert np.isclose(huge, SIN.moments()[1] + 0.2, rtol=1e-6)
     assert free < 0.4  # in the limit the block sums cost nothing, whatever the penalty
-    many = ridge_error(TANH, TANH, spiked_model(1.0, 0.01), 1e-3, 1e4, 1.0, 0.2)
+    read_out = ReadOut(TANH, TANH, spiked_model(1.0, 0.01), 0.2)
+    many = read_out.error(1e-3, 1e4, 1.0)
     assert 0.2 < many.test[0] < 0.203  # the feature is the link: tanh(kappa)
 
 
@@ -274,7 +283,7 @@ def test_stated_accuracy_of_the_kappa_grid():
         (TANH, RELU, spiked_model((1.5, -1.0))),
     ]:
         usual, fine = (
-            ridge_error(link, activation, model, 0.1, 2.0, 1.0, grid=g).test[0]
+            ReadOut(link, activation, model, grid=g).error(0.1, 2.0, 1.0).test[0]
             for g in (None, normal_grid(321, 9))
         )
         assert abs(usual / fine - 1) < 1e-8
@@ -283,7 +292,7 @@ def test_stated_accuracy_of_the_kappa_grid():
 def test_width_correction_vanishes():
     model = spiked_model((0.5, 1.0, 2.0))
     limit, *finite = (
-        ridge_error(SIN, TANH, model, 0.1, 2.0, 1.0, width=w).test[0]
+        ReadOut(SIN, TANH, model).error(0.1, 2.0, 1.0, width=w).test[0]
         for w in (None, 100, 10**9)
     )
     assert finite[0] > 1.2 * limit and np.isclose(finite[1], limit, rtol=0.05)
@@ -291,10 +300,9 @@ def test_width_correction_vanishes():
 
 def test_a_small_penalty_is_reached_from_a_large_one():
     model = spiked_model((1.5, -1.0), gamma=0.9)
-    together = ridge_error(SIN, RELU, model, [1e-6, 0.1, 3.0], 2.0, 1.0).test
-    alone = [
-        ridge_error(SIN, RELU, model, lam, 2.0, 1.0).test[0] for lam in (1e-6, 0.1, 3.0)
-    ]
+    read_out, penalties = ReadOut(SIN, RELU, model), [1e-6, 0.1, 3.0]
+    together = read_out.error(penalties, 2.0, 1.0).test
+    alone = [read_out.error(penalty, 2.0, 1.0).test[0] for penalty in penalties]
     assert np.allclose(together, alone, rtol=1e-9)
 
 
@@ -337,14 +345,15 @@ def test_order_one_outlier_is_a_zero_and_tanh_has_none():
 
 
 def test_erf_kernel_of_the_population_is_the_sampled_one():
-    W = simulate.made(6, 5, 1, (1.5,), (1.0,)).W
+    recipe, setting = Spiked((1.5,)), Setting(ERF2, 6, np.inf, 6 / 5)
+    W = recipe.draw(setting, 1).W
     X = torch.from_numpy(np.random.default_rng(0).standard_normal((200_000, 5))).to(
         W.device
     )
     features = torch.from_numpy(ERF2((X @ W.T).cpu().numpy()))
     sampled = np.linalg.eigvalsh((features.T @ features / len(X)).numpy())[::-1]
     assert np.allclose(
-        simulate.population_spectrum(1, (1.5,), 6, 5)["eigenvalue"][1],
+        simulate.population_spectrum(1, recipe, setting)["eigenvalue"][1],
         sampled,
         atol=0.01,
     )
@@ -352,8 +361,9 @@ def test_erf_kernel_of_the_population_is_the_sampled_one():
 
 def test_the_step_is_the_gradient():
     d, p, n0 = 5, 4, 10
-    network = simulate.trained(p, d, 0, SIN, TANH, 0.7, n0 / d, (1.0, -1.0), noise=0.1)
-    W0, (target, _), block = simulate.untrained(p, d, (0.5, 0.5), 0)
+    setting = Setting(TANH, p, 1.0, p / d, noise=0.1)
+    network = Step(0.7, (1.0, -1.0), n0 / d).draw(setting, 0)
+    W0, (target, _), block = simulate.untrained(setting, 2, 0)
     zeta = torch.tensor([1.0, -1.0], dtype=W0.dtype, device=W0.device)[block]
     ((X, y),) = simulate.Samples(n0, target, torch.sin, 0.1, (0, simulate.STEP))
     W = W0.clone().requires_grad_()
@@ -363,31 +373,68 @@ def test_the_step_is_the_gradient():
 
 
 def test_ridge_error_of_the_simulation_minimises_the_stated_objective():
-    network = simulate.made(6, 5, 0, (1.0,), (1.0,), 0.8)
-    n, lam = 30, 0.3
+    recipe = Spiked((1.0,), gamma=0.8)
+    setting = Setting(TANH, 6, 5.0, 6 / 5, penalty=0.3, noise=0.2)
+    network = recipe.draw(setting, 0)
+    n, test = 30, simulate.TEST_POINTS
     ((X, y),) = simulate.Samples(n, network.target, torch.sin, 0.2, (0, simulate.TRAIN))
     Phi = torch.tanh(X @ network.W.T) / 6**0.5
-    a = torch.linalg.solve(Phi.T @ Phi + lam * torch.eye(6, dtype=Phi.dtype), Phi.T @ y)
-    chunks = simulate.Samples(500, network.target, torch.sin, 0.0, (0, simulate.TEST))
+    a = torch.linalg.solve(Phi.T @ Phi + 0.3 * torch.eye(6, dtype=Phi.dtype), Phi.T @ y)
+    chunks = simulate.Samples(test, network.target, torch.sin, 0.0, (0, simulate.TEST))
     T, t = (torch.cat(parts) for parts in zip(*chunks, strict=True))
     expected = (
         float((t - torch.tanh(T @ network.W.T) @ a / 6**0.5).square().mean()) + 0.2
     )
-    assert np.isclose(
-        simulate.errors(network, SIN, TANH, lam, n, 0, 0.2, 500)["error"],
-        expected,
-        rtol=1e-12,
-    )
+    error = simulate.error(0, recipe, setting)["error"]
+    assert np.isclose(error, expected, rtol=1e-12)
 
 
 def test_made_networks_have_the_stated_geometry():
-    network = simulate.made(9, 7, 0, (2.0, -1.0), (0.5, 1.0), 0.6, (1 / 3, 2 / 3))
+    recipe = Spiked((2.0, -1.0, 1.5), (0.5, 1.0, 1.0), 0.6)
+    network = recipe.draw(Setting(TANH, 10, 1.0, 10 / 7), 0)
     assert np.isclose(float(network.v @ network.target), 0.6) and np.isclose(
         float(network.target.norm()), 1
     )
-    assert network.block.tolist() == [0] * 3 + [1] * 6
+    assert network.block.tolist() == [0] * 3 + [1] * 4 + [2] * 3
     first = network.W[0] - 2.0 * network.v
     assert np.isclose(float(first.norm()), 0.5)
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        study.bulks,
+        study.widths,
+        study.populations,
+        study.outliers,
+        study.steps,
+        study.before_the_step,
+        study.batches,
+        spectrum_error.errors,
+        spectrum_error.step_errors,
+        spectrum_error.untrained_errors,
+        spectrum_error.expressivity,
+    ],
+)
+def test_studies_state_their_sizes_and_blocks_share_no_seed(runs, monkeypatch):
+    units = []
+
+    def sweep(unit, seeds, recipe, setting):
+        units.append(pickle.dumps((unit, recipe, setting)))  # it travels to workers
+        return xr.Dataset(coords={"seed": list(seeds)})
+
+    monkeypatch.setattr(study, "sweep", sweep)
+    first, second = runs("smoke", 0), runs("smoke", 1)
+    for one, other in zip(first, second, strict=True):
+        assert one.setting == other.setting and one.recipe == other.recipe
+        assert not set(one.data.attrs["seeds"]) & set(other.data.attrs["seeds"])
+        assert one.data.attrs["width"] == one.setting.width
+        assert min(one.data.attrs["seeds"]) == 0
+    assert len(set(units)) == len(first)
+    larger = runs("paper", 0)
+    assert all(
+        a.setting.width < b.setting.width for a, b in zip(first, larger, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -421,17 +468,23 @@ def test_made_networks_have_the_stated_geometry():
             "rising",
         ),
         (
-            lambda: ridge_error(SIN, TANH, spiked_model(1.0), 0.0, 2.0, 1.0),
-            "lam has smallest entry 0",
+            lambda: ReadOut(SIN, TANH, spiked_model(1.0)).error(0.0, 2.0, 1.0),
+            "penalty has smallest entry 0",
         ),
         (
-            lambda: ridge_error(SIN, TANH, spiked_model(1.0), 0.1, 2.0, 1.0, width=0),
+            lambda: ReadOut(SIN, TANH, spiked_model(1.0)).error(0.1, 2.0, 1.0, width=0),
             "width = 0",
         ),
-        (lambda: simulate.made(0, 10, 0, (1.0,), (1.0,)), "p = 0"),
+        (lambda: Spiked((1.0,)).draw(Setting(TANH, 0, 1.0, 1.0), 0), "width = 0"),
         (
-            lambda: simulate.trained(5, 5, 0, SIN, TANH, 1.0, -1.0, (1.0,)),
+            lambda: Step(1.0, alpha0=-1.0).draw(Setting(TANH, 5, 1.0, 1.0), 0),
             "alpha0 = -1.0",
+        ),
+        (
+            lambda: simulate.population_spectrum(
+                0, Spiked((1.0,)), Setting(TANH, 5, np.inf, 1.0)
+            ),
+            "activation = 'tanh'",
         ),
     ],
     ids=lambda x: x if isinstance(x, str) else "",

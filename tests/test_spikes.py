@@ -7,19 +7,23 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, special
 
-from fl import numerics
+from fl import numerics, scales
 from fl.instruments import streamed_ridge, torch_links
 from fl.instruments.gaussian_products import population, product_mean
+from fl.links import LINKS
 from fl.simulate import spikes as simulate
-from fl.tasks import LINKS
+from fl.simulate import spikes_risk as stage
+from fl.studies import spikes as study
 from fl.theory import spikes, spikes_risk
 from fl.theory.spikes_conditional import (
     _erf_moments,
     conditional_risk,
+    equivalents,
     plain_risk,
     resolvent_risk,
 )
@@ -263,8 +267,11 @@ def test_conditional_and_plain_risk_meet_the_closed_form_without_a_step():
 # the simulation
 
 
-def small(n_over_d=3.0, **links_):
-    return simulate.Setting(d=12, psi1=n_over_d, psi2=1.5, **links_)
+SMALL = {"d": 12, "psi1": 3.0, "psi2": 1.5}
+
+
+def small(**others):
+    return simulate.Setting(**SMALL | others)
 
 
 @pytest.mark.parametrize("student", [ERF, RELU, ("tanh", 1.3)])
@@ -273,7 +280,7 @@ def test_gradient_is_that_of_autograd(student):
     step = simulate.first_step(setting, 4)
     (X, y), link = next(iter(setting.sample(4, 2))), torch_links.centred(*student)
     W = step.W0.clone().requires_grad_()
-    f = link.f(X @ W) @ step.a / setting.N**0.5
+    f = link.f(X @ W) @ step.a / setting.width**0.5
     (((y - f) ** 2).mean() / 2).backward()
     torch.testing.assert_close(step.G0, -W.grad, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(step.signal, X.T @ y / setting.n)
@@ -306,9 +313,7 @@ def test_ridge_is_the_minimiser():
     w = streamed_ridge.ridge(equations, 0.3).requires_grad_()
     loss = ((y - torch.erf(X) @ w) ** 2).mean() + 0.3 * w @ w
     (gradient,) = torch.autograd.grad(loss, w)
-    assert gradient.abs().max() < 1e-12 and equations.energy == pytest.approx(
-        float(y @ y) / len(y)
-    )
+    assert gradient.abs().max() < 1e-12
     assert torch.equal(
         equations.gram, streamed_ridge.normal_equations(sample, torch.erf).gram
     )  # ridge leaves it alone
@@ -338,7 +343,7 @@ def test_gaussian_products_by_quadrature(f, g):
 
 
 def test_population_risk_is_the_test_error():
-    setting = small(n_over_d=4.0, student=RELU)
+    setting = small(psi1=4.0, student=RELU)
     W = simulate.first_step(setting, 0).weights(3.0)
     f = torch_links.centred("relu").f
     w = streamed_ridge.ridge(
@@ -355,25 +360,84 @@ def test_population_risk_is_the_test_error():
 
 
 def test_without_a_step_labels_of_the_first_stage_do_not_matter():
-    setting = small()
     true, other = (
-        simulate.risk(setting, 2, (0.0, 3.0), (0.1,), labels=k).fresh.values
+        [stage.risk(2, eta, (0.1,), labels=k, **SMALL).fresh.item() for eta in (0, 3)]
         for k in ("true", "shuffled")
     )
     assert true[0] == other[0] and true[1] != other[1]
 
 
 def test_spike_variables():
-    run = simulate.spike(small(), 0, (0.0, 1e6), kernel=True)
-    assert run.theta2[0] == 0 and run.s1[1] / run.theta2[1] == pytest.approx(1, abs=0.5)
-    assert (
-        (run.u_beta >= 0)
-        & (run.u_beta <= 1)
-        & (run.v_a <= 1)
-        & (run.kernel_overlap <= 1)
-    ).all()
+    still, giant = (simulate.spike(0, eta, **SMALL) for eta in (0.0, 1e6))
+    assert still["theta2"] == 0
+    assert giant["s1"] / giant["theta2"] == pytest.approx(1, abs=0.5)
+    for name in ("u_beta", "v_a"):
+        assert 0 <= still[name] <= 1 and 0 <= giant[name] <= 1
     singular = torch.linalg.svdvals(simulate.first_step(small(), 0).weights(1e6))
-    assert float(run.s1[1]) == pytest.approx(float(singular[0]))
+    assert giant["s1"] == pytest.approx(float(singular[0]))
+
+
+def test_kernel_variables():
+    for eta in (0.0, 1e6):
+        run = stage.kernel(0, eta, **SMALL)
+        assert 0 <= run["overlap"] <= 1
+        W = simulate.first_step(small(), 0).weights(eta)
+        features = stage.Student(small(), W).features()
+        sample = small().sample(0, simulate.SECOND_SAMPLE)
+        gram = streamed_ridge.normal_equations(sample, features).gram
+        largest = torch.linalg.eigvalsh(gram)[-1]
+        assert run["outlier"] == pytest.approx(float(largest))
+
+
+@pytest.mark.parametrize("kind", stage.FEATURES)
+def test_moments_of_a_student_are_those_of_its_features(kind):
+    setting = small(student=RELU)
+    student = stage.Student(setting, simulate.first_step(setting, 0).weights(2.0), kind)
+    X = streamed_ridge.normal((100_000, setting.d), 5)
+    S, f = student.features(6)(X), torch_links.centred("erf", 3.0).f(X[:, 0])
+    covariance, cross, energy = student.moments
+    torch.testing.assert_close(S.T @ S / len(X), covariance, rtol=0, atol=0.05)
+    if kind == "network":  # the others are equivalent to it in the linear part alone
+        torch.testing.assert_close(S.T @ f / len(X), cross, rtol=0, atol=0.03)
+    assert float(f @ f) / len(X) == pytest.approx(energy, abs=0.01)
+
+
+# the studies
+
+
+@pytest.mark.parametrize(
+    ("run", "sizes"),
+    [
+        (study.gradients, {"d": (32, 64, 128, 256), "seeds": 6, "psi1": 2.0}),
+        (study.spikes, {"d": 200, "ratios": study.RATIOS, "seeds": 8}),
+        (study.small_steps, {"d": 200, "eta": study.SMALL_STEPS, "seeds": 8}),
+        (study.layers, {"cells": ((4.0, 4.0),), "draws": 24, "seeds": 2}),
+    ],
+)
+def test_studies_name_their_sizes_and_blocks_share_no_draw(run, sizes):
+    first, second = run("smoke"), run("smoke", block=1)
+    assert sizes.items() <= first.attrs.items() and first.attrs == second.attrs
+    assert list(first.seed) == list(scales.seeds(sizes["seeds"]))
+    assert not set(first.seed.values) & set(second.seed.values)
+    name = next(iter(first))
+    assert not np.isclose(first[name], second[name]).all()
+
+
+def test_exponents_are_those_of_powers():
+    d = xr.DataArray([10.0, 20.0, 50.0], dims="d", coords={"d": [10.0, 20.0, 50.0]})
+    values = d ** xr.DataArray([-0.5, 1.0], dims="seed")
+    np.testing.assert_allclose(study.exponents(values), [-0.5, 1.0])
+
+
+def test_equivalents_are_the_risks_of_each_first_layer():
+    run = study.layers("smoke").isel(cell=0)
+    risks = equivalents(run)
+    at1 = run.isel(seed=1)
+    arguments = at1.beta.values, int(run.n), 0.1, 0.01
+    expected = conditional_risk(at1.W.values, at1.signal.values, *arguments)
+    assert risks.conditional[1].item() == pytest.approx(expected, rel=1e-12)
+    expected = plain_risk(at1.W.values, *arguments)
+    assert risks.plain[1].item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -394,11 +458,13 @@ def test_spike_variables():
         ),
         (lambda: simulate.first_step(small(), 0, labels="other"), "labels = 'other'"),
         (
-            lambda: simulate.risk(small(), 0, (1.0,), (1.0,), features="x"),
+            lambda: stage.risk(0, 1.0, (1.0,), features="x", **SMALL),
             "features = 'x'",
         ),
         (lambda: torch_links.centred("gelu"), "name = 'gelu'"),
-        (lambda: simulate.Setting(d=0).n, "d = 0"),
+        (lambda: simulate.Setting(d=0), "d = 0"),
+        (lambda: simulate.Setting(d=2, psi2=0.1), "width = 0"),
+        (lambda: spikes.stieltjes(-0.1, 0.25), "must be > 0 or < -2.25"),
     ],
 )
 def test_arguments_are_checked(call, message):

@@ -11,12 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "fl").rglob("*.py"))
 TOPICS = ("fl.theory", "fl.simulate", "fl.studies", "fl.claims", "fl.instruments")
-GROUND = ("validate", "numerics", "tasks", "links", "datasets", "scales")
+GROUND = ("validate", "numerics", "tasks", "links", "updates", "datasets", "scales")
 LAB = (
     *("closure", "freshness", "digests", "keys", "reads", "store", "sweep", "stored"),
     *("evidence", "registry", "plotting", "book", "cli"),
 )
-EVERYONE = ("optimizers", "preconditioners")
+EVERYONE = ("optimizers", "optimizers_drive", "preconditioners")
 # what runs and keeps experiments; one unit of an experiment knows nothing of it
 KEEPING = [f"fl.{name}" for name in LAB]
 

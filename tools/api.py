@@ -15,7 +15,7 @@ GROUPS = [
     (
         "Ground floor",
         "Input laws, teachers, sizes and tools that belong to no theorem.",
-        ["tasks", "links", "numerics", "datasets", "validate", "scales"],
+        ["tasks", "links", "updates", "numerics", "datasets", "validate", "scales"],
     ),
     (
         "Theory",
@@ -30,7 +30,7 @@ GROUPS = [
     (
         "Instruments",
         "What several experiments use and is no experiment.",
-        ["instruments/", "optimizers", "preconditioners"],
+        ["instruments/", "optimizers", "optimizers_drive", "preconditioners"],
     ),
     (
         "Studies",

@@ -14,6 +14,7 @@ from pathlib import Path
 import claims
 import pages
 from reference import ROOT, chapters
+from tqdm import tqdm
 
 from fl.book import scale
 
@@ -23,8 +24,9 @@ NOISE = "Kernel is running over TCP without encryption"
 
 
 def say(text: str) -> None:
-    """Print a line at once: a build of minutes is followed as it goes."""
-    print(text, flush=True)
+    """Print a line at once, above the bar of a terminal."""
+    tqdm.write(text)
+    sys.stdout.flush()
 
 
 def sources() -> str:

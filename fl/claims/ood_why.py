@@ -2,82 +2,57 @@
 decides which cue is read.
 """
 
-import numpy as np
-import xarray as xr
+from functools import partial
 
-from fl.claims.ood import CONTROL, SEEDS, runs, sampling_error, sets, sizes
 from fl.evidence import Evidence, claim
-from fl.simulate import ood
+from fl.studies import ood as study
 from fl.theory.ood import linear_rule
-
-TESTS = ["digit", "noise"]
 
 
 @claim(
     "ood.rotation",
-    statement="With the eigenvectors of Sigma as coordinates Adam reads the pattern more and the digit less; GD stays",
+    statement="With the eigenvectors of Sigma as coordinates Adam reads the pattern "
+    "more and the digit less; GD stays",
     source="observed",
     control="random coordinates",
 )
-def rotation(scale, broken, block=0):
+def rotation(scale, broken, block):
     """The least by which Adam's changes of D, N and exponent, taken as claimed, exceed
     GD's changes of any sign.
     """
-    names, seeds = ["GD", "Adam"], CONTROL[scale] if broken else SEEDS[scale]
-    turned = runs(scale, names, seeds, basis="random" if broken else "eigen")
-    change = (turned - runs(scale, names, seeds).sel(data=["digits"])).mean("seed")
-    moved = {
-        k: s * change[k].sel({"optimizer": "Adam"})
-        for k, s in [("digit", -1), ("noise", 1), ("p_ratio", -1)]
-    }
-    margin = min(
-        float((v - abs(change[k].sel({"optimizer": "GD"}))).min())
-        for k, v in moved.items()
+    number = study.CONTROL if broken else study.SEEDS
+    basis = "random" if broken else "eigen"
+    run = study.runs(scale, block, ["GD", "Adam"], number, basis=basis)
+    usual = study.runs(scale, block, ["GD", "Adam"], number)
+    change = (run - usual).mean("seed")
+    adam = change.sel({"optimizer": "Adam"})
+    margins = []
+    for name, sign in {"digit": -1, "pattern": 1, "p_ratio": -1}.items():
+        other = abs(change[name].sel({"optimizer": "GD"}))
+        margins.append((sign * adam[name] - other).min())
+    reason = (
+        "an order needs no tolerance: "
+        "the mean over seeds changes as claimed, and by more than GD's"
     )
-    reason = "an order needs no tolerance: the mean over seeds changes as claimed, and by more than GD's"
-    return Evidence(0, margin, 0, reason, None, "at least", sizes(turned))
+    return Evidence(0, min(margins), 0, reason, None, "at least", run.attrs)
 
 
 @claim(
     "ood.discriminant",
-    statement="At p = -1 the networks have the accuracies D and N of the linear discriminant rule, in every seed",
+    statement="At p = -1 the networks have the accuracies D and N of the linear "
+    "discriminant rule, in every seed",
     source="derived",
     control="the linear rule at p = 0",
 )
-def discriminant(scale, broken, block=0):
-    """The largest difference between rule and network among tests, data sets and seeds."""
-    data, p = runs(scale, ["exact -1"]), 0.0 if broken else -1.0
-    gaps = [
-        rule_accuracy(d, p, data["seed"].values) - data.sel(data=d)[TESTS]
-        for d in sets(scale)
-    ]
-    worst = max(float(abs(gap[test]).max()) for gap in gaps for test in TESTS)
+def discriminant(scale, broken, block):
+    """The largest gap between rule and network among tests, data sets and seeds."""
+    run = study.runs(scale, block, ["exact -1"])
+    rule = partial(linear_rule, p=0.0 if broken else -1.0)
+    gaps = []
+    for data in run["data"].values:
+        read = study.read_by(rule, data, run["seed"].values)
+        found = run[["digit", "pattern"]].sel(data=data).to_array("test")
+        gaps.append(abs(found - read).max())
+    error = study.sampling_error()
     reason = "two sampling errors of an accuracy on the test images"
-    return Evidence(
-        0, worst, 2 * sampling_error(), reason, sampling_error(), "at most", sizes(data)
-    )
-
-
-def rule_accuracy(data: str, p: float, seeds) -> xr.Dataset:
-    """Return D and N of the linear rule on the training images of each seed, with the
-    dimension seed.
-    """
-    found = []
-    for d in (ood.draw(int(seed), data) for seed in seeds):
-        # both tests show the same images, so they have as many rows
-        said = linear_rule(
-            d.X["train"],
-            d.labels["train"],
-            np.concatenate([d.X[test] for test in TESTS]),
-            p,
-        )
-        found.append(
-            [
-                np.mean(s == d.labels[test])
-                for s, test in zip(np.split(said, 2), TESTS, strict=True)
-            ]
-        )
-    return xr.Dataset(
-        {k: ("seed", v) for k, v in zip(TESTS, np.transpose(found), strict=True)},
-        {"seed": list(seeds)},
-    )
+    return Evidence(0, max(gaps), 2 * error, reason, error, "at most", run.attrs)

@@ -7,7 +7,8 @@ eigenvectors :math:`u_k` of the covariance, with :math:`d_k=\lVert Du_k\rVert`,
 :math:`g_k=\lVert Su_k\rVert`,
 
 .. math:: r_k=\overline{\log (d_k/g_k)},\qquad
-          a_k=\overline{\frac{-\langle Du_k,Su_k\rangle/g_k^2}{\lvert\langle D,S\rangle\rvert/\lVert S\rVert^2}},
+          a_k=\overline{\frac{-\langle Du_k,Su_k\rangle/g_k^2}
+          {\lvert\langle D,S\rangle\rvert/\lVert S\rVert^2}},
 
 the bars being means over windows. ``p_ratio`` is the slope of r against
 :math:`\log\lambda`, ``p_gain`` that of :math:`\log a` where a > 0, and ``kappa`` the
@@ -53,7 +54,7 @@ class Recorder:
     Args:
         covariance: of the inputs (d, d); directions below ``kept`` times its largest
             eigenvalue are left out.
-        window: steps per window; the exponent is exact for a rate that is constant
+        window: steps per window; the exponent is exact for a step size that is constant
             inside each.
         kept: smallest relative eigenvalue.
 
@@ -63,54 +64,67 @@ class Recorder:
     """
 
     def __init__(self, covariance, window: int = WINDOW, kept: float = KEPT):
-        values, vectors = np.linalg.eigh(validate.psd("covariance", covariance))
+        covariance = validate.psd("covariance", covariance)
+        kept = validate.number("kept", kept, 0, 1, open_low=True)
+        values, vectors = np.linalg.eigh(covariance)
         if values[-1] <= 0:
             raise ValueError("covariance = 0: must have a positive eigenvalue")
-        keep = values >= validate.number("kept", kept, 0, 1, open_low=True) * values[-1]
-        self.eigenvalues, self.basis = values[keep][::-1], vectors[:, keep][:, ::-1]
-        self.window, self.windows = validate.count("window", window), []
+        first = np.searchsorted(values, kept * values[-1])
+        self.eigenvalues = values[first:][::-1]
+        self.basis = vectors[:, first:][:, ::-1]
+        self.window = validate.count("window", window)
+        self.windows = []
 
     def see(self, step: int, W: Tensor, gradient: Tensor) -> None:
-        """Take in the weights after ``step`` = 0, 1, 2, ... updates and the gradient
-        there; call at every step.
+        """Take in the weights ``W`` (h, d) after ``step`` = 0, 1, 2, ... updates and
+        the ``gradient`` (h, d) there; call at every step.
         """
         if step % self.window == 0:
             if step:
-                move = (W.detach() - self.start).double().numpy()
-                self.windows.append((move, self.total.double().numpy()))
-            self.start, self.total = W.detach().clone(), 0.0
+                move = W.detach() - self.start
+                window = move.double().numpy(), self.total.double().numpy()
+                self.windows.append(window)
+            self.start = W.detach().clone()
+            self.total = 0.0
         self.total = self.total + gradient.detach()
 
     def result(self) -> Exponent:
         """Return the exponent over the windows that were completed."""
-        lam, U = self.eigenvalues, self.basis
-        if not self.windows:
+        lam, count = self.eigenvalues, len(self.windows)
+        if not count:
             nothing = np.full(len(lam), np.nan)
-            return Exponent(*[np.nan] * 4, 0, lam, nothing, nothing)
-        with np.errstate(
-            divide="ignore", invalid="ignore"
-        ):  # a direction that never moved has no logarithm
-            ratios, gains = zip(
-                *(_curves(D, S, U) for D, S in self.windows), strict=True
-            )
-            ratio, gain = np.mean(ratios, 0), np.mean(gains, 0)
+            return Exponent(np.nan, np.nan, np.nan, np.nan, 0, lam, nothing, nothing)
+        D, S = map(np.array, zip(*self.windows, strict=True))
+        # a direction that never moved has no logarithm
+        with np.errstate(divide="ignore", invalid="ignore"):
+            whole = abs(_inner(D, S)) / _inner(S, S)
+            moved = -D @ self.basis
+            slopes = S @ self.basis
+            ratio, gain = _curves(moved, slopes, whole[:, None])
+            rising = np.where(gain > 0, gain, np.nan)
             p_ratio, r2 = _slope(lam, ratio)
-            p_gain, _ = _slope(lam, np.log(np.where(gain > 0, gain, np.nan)))
-            scale = (lam / lam[0]) ** p_ratio
-            kappa = np.mean(
-                [_cosine(-(D @ U), (S @ U) * scale) for D, S in self.windows]
-            )
+            p_gain, _ = _slope(lam, np.log(rising))
+            law = slopes * (lam / lam[0]) ** p_ratio
+            cosines = _inner(moved, law) / _norm(moved) / _norm(law)
+            kappa = float(cosines.mean())
         return Exponent(
-            p_ratio, p_gain, float(kappa), r2, len(self.windows), lam, ratio, gain
+            p_ratio=p_ratio,
+            p_gain=p_gain,
+            kappa=kappa,
+            r2=r2,
+            windows=count,
+            eigenvalues=lam,
+            ratio=ratio,
+            gain=gain,
         )
 
 
-def _curves(D, S, U) -> tuple[np.ndarray, np.ndarray]:
-    moved, slope = D @ U, S @ U
-    size = np.sum(slope**2, 0)
-    ratio = np.log(np.linalg.norm(moved, axis=0) / np.sqrt(size))
-    whole = abs(np.sum(D * S)) / np.sum(S**2)
-    return ratio, -np.sum(moved * slope, 0) / size / whole
+def _curves(moved, slopes, whole) -> tuple[np.ndarray, np.ndarray]:
+    """Return r and a (K,): means over windows of what each window (h, K) shows."""
+    size = np.linalg.norm(slopes, axis=1)
+    lengths = np.linalg.norm(moved, axis=1) / size
+    along = np.sum(moved * slopes, 1) / size**2
+    return np.log(lengths).mean(0), np.mean(along / whole, 0)
 
 
 def _slope(lam, y) -> tuple[float, float]:
@@ -120,11 +134,18 @@ def _slope(lam, y) -> tuple[float, float]:
     good = np.isfinite(y)
     if good.sum() < 2:
         return np.nan, np.nan
-    x, y = np.log(lam[good]) - np.log(lam[good]).mean(), y[good] - y[good].mean()
-    slope = float(x @ y / (x @ x))
-    left = np.sum((y - slope * x) ** 2)
-    return slope, float(1 - left / np.sum(y**2)) if np.any(y) else np.nan
+    x = np.log(lam[good])
+    x = x - x.mean()
+    y = y[good] - y[good].mean()
+    slope = x @ y / (x @ x)
+    explained = slope * (x @ y) / (y @ y)
+    return float(slope), float(explained)
 
 
-def _cosine(A, B) -> float:
-    return float(np.sum(A * B) / (np.linalg.norm(A) * np.linalg.norm(B)))
+def _inner(A, B) -> np.ndarray:
+    """Return the inner products of the matrices (window, h, d) of each window."""
+    return np.sum(A * B, (1, 2))
+
+
+def _norm(A) -> np.ndarray:
+    return np.sqrt(_inner(A, A))

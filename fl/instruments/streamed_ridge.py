@@ -1,8 +1,8 @@
-r"""Ridge regression on network features in memory :math:`O(p^2)`, whatever the number
+r"""Ridge regression on network features in memory :math:`O(N^2)`, whatever the number
 of samples.
 
 The estimator is :math:`w=\arg\min_w \frac1n|y-Sw|^2+\lambda|w|^2` on features ``S`` (n,
-p). Inputs are drawn, passed through the features and folded into the normal equations
+N). Inputs are drawn, passed through the features and folded into the normal equations
 chunk by chunk; no array with ``n`` rows is ever made. Float64 throughout, on the GPU
 when there is one.
 
@@ -19,9 +19,10 @@ from torch import Tensor
 
 from fl import validate
 
-# rows: enough for the matrix products to run near full speed, little beside p^2 from p
+# rows: enough for the matrix products to run near full speed, little beside N^2 from N
 # = 500 on
 CHUNK = 256
+INPUTS, NOISE = 0, 1  # streams: what the last entry of a sample's seed draws
 
 
 def device() -> torch.device:
@@ -29,13 +30,18 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def normal(shape: tuple[int, ...], *seed: int) -> Tensor:
-    """Return standard normal numbers of ``shape`` on `device`; a function of ``seed``,
-    the same on every device.
+def normal(shape: tuple, *seed: int) -> Tensor:
+    """Return standard normal numbers of ``shape`` on `device`; a function of the whole
+    numbers ``seed``, the same on every device.
     """
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).to(
-        device()
-    )
+    rng = np.random.default_rng(seed)
+    return drawn(rng, *shape)
+
+
+def drawn(rng: np.random.Generator, *shape: int) -> Tensor:
+    """Return the next standard normal numbers of ``rng``, of ``shape``, on `device`."""
+    numbers = rng.standard_normal(shape)
+    return torch.from_numpy(numbers).to(device())
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +54,7 @@ class Samples:
 
     Attributes:
         n: number of samples.
-        beta: (d,) teacher direction.
+        beta: (d,) teacher direction, on `device`.
         teacher: elementwise function on tensors.
         noise: variance of the label noise.
         seed: whole numbers, e.g. ``(seed, 1)`` for the second sample of an experiment.
@@ -57,60 +63,59 @@ class Samples:
 
     n: int
     beta: Tensor
-    teacher: Callable[[Tensor], Tensor]
+    teacher: Callable
     noise: float
-    seed: tuple[int, ...]
+    seed: tuple
     chunk: int = CHUNK
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator:
         """Yield ``X`` (m, d) and ``y`` (m,), in all ``n`` rows."""
-        inputs, errors = (
-            np.random.default_rng((*self.seed, stream)) for stream in (0, 1)
-        )
-        for start in range(0, validate.count("n", self.n), self.chunk):
-            m = min(self.chunk, self.n - start)
-            X = torch.from_numpy(inputs.standard_normal((m, len(self.beta)))).to(
-                self.beta.device
-            )
-            error = torch.from_numpy(errors.standard_normal(m)).to(self.beta.device)
-            yield X, self.teacher(X @ self.beta) + self.noise**0.5 * error
+        inputs = np.random.default_rng((*self.seed, INPUTS))
+        errors = np.random.default_rng((*self.seed, NOISE))
+        left = validate.count("n", self.n)
+        while left > 0:
+            m = min(self.chunk, left)
+            left -= m
+            X = drawn(inputs, m, len(self.beta))
+            error = self.noise**0.5 * drawn(errors, m)
+            yield X, self.teacher(X @ self.beta) + error
 
 
 class NormalEquations(NamedTuple):
-    """``gram`` = S'S/n (p, p), ``moment`` = S'y/n (p,), and ``energy`` = y'y/n."""
+    """``gram`` = S'S/n (N, N) and ``moment`` = S'y/n (N,)."""
 
     gram: Tensor
     moment: Tensor
-    energy: float
 
 
-def normal_equations(
-    sample: Iterable[tuple[Tensor, Tensor]], features: Callable[[Tensor], Tensor]
-) -> NormalEquations:
-    """Accumulate the normal equations of ``features``: (m, d) -> (m, p) over the chunks
-    of ``sample``.
+def normal_equations(sample: Iterable, features: Callable) -> NormalEquations:
+    """Return the normal equations, accumulated over the chunks of a sample.
+
+    Args:
+        sample: yields ``X`` (m, d) and ``y`` (m,).
+        features: maps (m, d) to (m, N).
 
     Raises:
         ValueError: if the sample is empty.
     """
-    n, gram, moment, energy = 0, None, None, 0.0
+    n, gram, moment = 0, None, None
     for X, y in sample:
         S = features(X)
         if gram is None:
-            gram, moment = S.new_zeros(S.shape[1], S.shape[1]), S.new_zeros(S.shape[1])
-        gram.addmm_(S.T, S)
+            width = S.shape[1]
+            gram, moment = S.new_zeros(width, width), S.new_zeros(width)
+        gram.addmm_(S.T, S)  # in place: one N x N matrix is all that is held
         moment.addmv_(S.T, y)
-        energy += float(y @ y)
         n += len(y)
     validate.count("number of rows in sample", n)
-    return NormalEquations(gram.div_(n), moment.div_(n), energy / n)
+    return NormalEquations(gram.div_(n), moment.div_(n))
 
 
 def ridge(equations: NormalEquations, penalty: float) -> Tensor:
-    r"""Return :math:`(S^\top S/n+\lambda I)^{-1}S^\top y/n`, shape (p,), by one
-    Cholesky factor.
+    r"""Return :math:`(S^\top S/n+\lambda I)^{-1}S^\top y/n`, shape (N,), by one
+    Cholesky factor of the ``equations`` with the penalty :math:`\lambda`.
 
-    >>> e = NormalEquations(torch.eye(2), torch.tensor([2.0, 4.0]), 1.0)
+    >>> e = NormalEquations(torch.eye(2), torch.tensor([2.0, 4.0]))
     >>> ridge(e, 1.0).tolist()
     [1.0, 2.0]
 
@@ -120,18 +125,20 @@ def ridge(equations: NormalEquations, penalty: float) -> Tensor:
     penalty = validate.number("penalty", penalty, 0, open_low=True)
     shifted = equations.gram.clone()
     shifted.diagonal().add_(penalty)
-    return torch.cholesky_solve(
-        equations.moment[:, None], torch.linalg.cholesky(shifted, out=shifted)
-    )[:, 0]
+    factor = torch.linalg.cholesky(shifted, out=shifted)
+    moment = equations.moment[:, None]
+    return torch.cholesky_solve(moment, factor)[:, 0]
 
 
 def quadratic_risk(
     weights: Tensor, covariance: Tensor, cross: Tensor, energy: float
 ) -> float:
     r"""Return :math:`\mathbb E(f^\star-w^\top s)^2` from the exact moments of the
-    features.
+    features: no test set, no sampling noise.
 
-    ``covariance`` = E[s s'] (p, p), ``cross`` = E[s f*] (p,), ``energy`` = E f*^2: no
-    test set, no sampling noise.
+    ``weights`` is w (N,), ``covariance`` = E[s s'] (N, N), ``cross`` = E[s f*] (N,),
+    ``energy`` = E f*^2.
     """
-    return float(energy - 2 * cross @ weights + weights @ (covariance @ weights))
+    explained = 2 * cross @ weights
+    fitted = weights @ covariance @ weights
+    return float(energy - explained + fitted)

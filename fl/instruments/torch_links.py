@@ -1,4 +1,4 @@
-r"""The links of `fl.tasks` as torch functions, so that large simulations run where the
+r"""The links of `fl.links` as torch functions, so that large simulations run where the
 tensors are.
 
 A pair ``(name, tau)`` stands for :math:`u\mapsto f(\tau u)-\mathbb E f(\tau z)`,
@@ -11,11 +11,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from fl import validate
-from fl.tasks import LINKS
+from fl.links import LINKS
 
 _TORCH = {
     "linear": (lambda u: u, torch.ones_like),
@@ -33,23 +32,41 @@ _TORCH = {
 
 
 class TorchLink(NamedTuple):
-    """A centred link and its derivative, elementwise on tensors."""
+    r"""A centred link.
 
-    f: Callable[[Tensor], Tensor]
-    slope: Callable[[Tensor], Tensor]
+    ``f`` and its derivative ``slope`` act elementwise on tensors; ``linear`` is the
+    first Hermite coefficient :math:`\mathbb E\,zf(z)`, and ``rest`` the root of
+    :math:`\mathbb Ef^2` beyond it.
+    """
+
+    f: Callable
+    slope: Callable
+    linear: float
+    rest: float
 
 
 def centred(name: str, tau: float = 1.0) -> TorchLink:
-    r"""Return :math:`u\mapsto f(\tau u)-\mathbb E f(\tau z)` and its derivative for the
-    link called ``name``.
+    r"""Return :math:`u\mapsto f(\tau u)-\mathbb E f(\tau z)` for the link called
+    ``name`` at scale ``tau``.
 
-    >>> centred("relu").f(torch.zeros(1)).mul(-(2 * math.pi) ** 0.5).round(decimals=6).tolist()
+    >>> link = centred("relu")
+    >>> link.f(torch.zeros(1)).mul(-(2 * math.pi) ** 0.5).round(decimals=6).tolist()
     [1.0]
+    >>> link.linear
+    0.5
 
     Raises:
-        ValueError: for a name that is not in `fl.tasks.LINKS`, or ``tau`` not > 0.
+        ValueError: for a name that is not in `fl.links.LINKS`, or ``tau`` not > 0.
     """
-    f, slope = _TORCH[validate.choice("name", name, LINKS)]
+    exact = LINKS[validate.choice("name", name, LINKS)]
     tau = validate.number("tau", tau, 0, open_low=True)
-    mean = LINKS[name].moments(tau)[0]
-    return TorchLink(lambda u: f(tau * u) - mean, lambda u: tau * slope(tau * u))
+    f, slope = _TORCH[name]
+    mean, variance, _ = exact.moments(tau)
+    linear = float(exact.hermite(1, tau)[1])
+    rest = math.sqrt(max(variance - linear**2, 0.0))
+    return TorchLink(
+        lambda u: f(tau * u) - mean,
+        lambda u: tau * slope(tau * u),
+        linear,
+        rest,
+    )

@@ -7,22 +7,23 @@ written out: no library has them in this form.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, linalg, optim
 
 from fl import validate
 from fl.optimizers import library
 from fl.preconditioners import Shampoo
 
 PUBLISHED = {
-    "SGD": lambda w: torch.optim.SGD(w, lr=0.0),
-    "momentum": lambda w: torch.optim.SGD(w, lr=0.0, momentum=0.9),
-    "Adam": lambda w: torch.optim.Adam(w, lr=0.0),
-    "AdamW": lambda w: torch.optim.AdamW(w, lr=0.0),
-    "Muon": lambda w: torch.optim.Muon(w, lr=0.0, weight_decay=0.0),
-    "SOAP": lambda w: library("SOAP")(w, lr=0.0, weight_decay=0.0),
-    "Shampoo": lambda w: Shampoo(w, lr=0.0),
+    "SGD": optim.SGD,
+    "momentum": partial(optim.SGD, momentum=0.9),
+    "Adam": optim.Adam,
+    "AdamW": optim.AdamW,
+    "Muon": partial(optim.Muon, weight_decay=0.0),
+    "SOAP": lambda w, lr: library("SOAP")(w, lr, weight_decay=0.0),
+    "Shampoo": Shampoo,
 }
 PUBLISHED |= {"batch-norm": PUBLISHED["SGD"], "batch-norm + Adam": PUBLISHED["Adam"]}
 OPTIMIZERS = (*PUBLISHED, "Muon exact", "KFAC", "KFAC left", "KFAC right", "NGD")
@@ -34,22 +35,30 @@ def gradients(
     """Return the gradients in F and G of half the mean squared error, and the features
     Z = X G' (n, k).
 
-    With ``normalise`` every feature is divided by its root mean square over the batch
-    (batch-norm).
+    Args:
+        F: head, (dY, k).
+        G: features, (k, dX).
+        X: inputs, (n, dX).
+        Y: labels, (n, dY).
+        normalise: whether every feature is divided by its root mean square over the
+            batch (batch-norm).
     """
-    Z, n = X @ G.T, len(X)
-    scale = Z.pow(2).mean(0).sqrt() if normalise else torch.ones(len(G), dtype=G.dtype)
-    Z = Z / scale
+    n = len(X)
+    Z = X @ G.T
+    if normalise:
+        size = Z.pow(2).mean(0).sqrt()
+        Z = Z / size
     residual = Z @ F.T - Y
     back = residual @ F
     if normalise:
-        back = (back - Z * (back * Z).mean(0)) / scale
+        along = (back * Z).mean(0)
+        back = (back - Z * along) / size
     return residual.T @ Z / n, back.T @ X / n, Z
 
 
 def updater(optimizer: str, F: Tensor, G: Tensor, damping: float = 0.0) -> Callable:
-    """Return ``update(rate, grad_F, grad_G, X, Z)``, which moves F and G in place by
-    one step of ``optimizer``.
+    """Return ``update(eta, grad_F, grad_G, X, Z)``, which moves ``F`` (dY, k) and ``G``
+    (k, dX) in place by one step of ``optimizer``; ``damping`` is for those that solve.
 
     Raises:
         ValueError: for an unknown optimizer.
@@ -60,69 +69,83 @@ def updater(optimizer: str, F: Tensor, G: Tensor, damping: float = 0.0) -> Calla
     if optimizer == "Muon exact":
         return _muon(F, G)
     if optimizer == "NGD":
-        return lambda rate, gF, gG, X, Z: _natural(rate, F, G, gF, gG, X, Z, damping)
-    left, right = optimizer != "KFAC right", optimizer != "KFAC left"
-    return lambda rate, gF, gG, X, Z: _kfac(
-        rate, F, G, gF, gG, X, Z, damping, left, right
-    )
+        return _natural(F, G, damping)
+    left = optimizer != "KFAC right"
+    right = optimizer != "KFAC left"
+    return _kfac(F, G, damping, left, right)
+
+
+def gauss_newton(F: Tensor, G: Tensor, X: Tensor, Z: Tensor) -> Tensor:
+    """Return the Gauss-Newton matrix J'J/n of all weights, ``F`` (dY, k) before ``G``
+    (k, dX), each row by row, on inputs ``X`` (n, dX) with features ``Z`` (n, k).
+    """
+    n = len(X)
+    features = Z.T @ Z / n
+    inputs = X.T @ X / n
+    mixed = Z.T @ X / n
+    FF = torch.kron(torch.eye(len(F), dtype=F.dtype), features)
+    GG = torch.kron(F.T @ F, inputs)
+    FG = torch.einsum("oa,ib->oiab", F, mixed)
+    FG = FG.reshape(len(FF), len(GG))
+    upper = torch.cat([FF, FG], 1)
+    lower = torch.cat([FG.T, GG], 1)
+    return torch.cat([upper, lower])
 
 
 def _published(make: Callable, F: Tensor, G: Tensor) -> Callable:
-    published = make([F.requires_grad_(), G.requires_grad_()])
+    published = make([F.requires_grad_(), G.requires_grad_()], lr=0.0)
 
-    def update(rate, gF, gG, X, Z):
+    def update(eta, grad_F, grad_G, X, Z):
         for group in published.param_groups:
-            group["lr"] = rate
-        F.grad, G.grad = gF, gG
+            group["lr"] = eta
+        F.grad, G.grad = grad_F, grad_G
         published.step()
 
     return update
 
 
-def _kfac(rate, F, G, gF, gG, X, Z, damping, left=True, right=True) -> None:
+def _solve(M: Tensor, right: Tensor, damping: float) -> Tensor:
+    identity = torch.eye(len(M), dtype=M.dtype)
+    return linalg.solve(M + damping * identity, right)
+
+
+def _kfac(F: Tensor, G: Tensor, damping: float, left: bool, right: bool) -> Callable:
     # P_F = I, Q_F = Z'Z/n; P_G = F'F, Q_G = X'X/n; the halves leave one of the last two
     # out
-    if left:
-        gG = torch.linalg.solve(
-            F.T @ F + damping * torch.eye(len(G), dtype=G.dtype), gG
-        )
-    if right:
-        gG = torch.linalg.solve(
-            X.T @ X / len(X) + damping * torch.eye(X.shape[1], dtype=G.dtype), gG.T
-        ).T
-    F -= (
-        rate
-        * torch.linalg.solve(
-            Z.T @ Z / len(X) + damping * torch.eye(len(G), dtype=G.dtype), gF.T
-        ).T
-    )
-    G -= rate * gG
+    def update(eta, grad_F, grad_G, X, Z):
+        n = len(X)
+        if left:
+            grad_G = _solve(F.T @ F, grad_G, damping)
+        if right:
+            grad_G = _solve(X.T @ X / n, grad_G.T, damping).T
+        step = _solve(Z.T @ Z / n, grad_F.T, damping).T
+        F.sub_(eta * step)
+        G.sub_(eta * grad_G)
+
+    return update
 
 
-def gauss_newton(F: Tensor, G: Tensor, X: Tensor, Z: Tensor) -> Tensor:
-    """Return the Gauss-Newton matrix J'J/n of all weights, F before G, each row by row."""
-    n, k = len(X), len(G)
-    FF = torch.kron(torch.eye(len(F), dtype=F.dtype), Z.T @ Z / n)
-    GG = torch.kron(F.T @ F, X.T @ X / n)
-    FG = torch.einsum("oa,ib->oiab", F, Z.T @ X / n).reshape(len(F) * k, -1)
-    return torch.cat([torch.cat([FF, FG], 1), torch.cat([FG.T, GG], 1)])
+def _natural(F: Tensor, G: Tensor, damping: float) -> Callable:
+    def update(eta, grad_F, grad_G, X, Z):
+        slope = torch.cat([grad_F.flatten(), grad_G.flatten()])
+        H = gauss_newton(F, G, X, Z)
+        step = _solve(H, slope, damping)
+        first, second = step.split([F.numel(), G.numel()])
+        F.sub_(eta * first.view_as(F))
+        G.sub_(eta * second.view_as(G))
 
-
-def _natural(rate, F, G, gF, gG, X, Z, damping) -> None:
-    H = gauss_newton(F, G, X, Z)
-    H.diagonal().add_(damping)
-    move = torch.linalg.solve(H, torch.cat([gF.flatten(), gG.flatten()]))
-    F -= rate * move[: F.numel()].view_as(F)
-    G -= rate * move[F.numel() :].view_as(G)
+    return update
 
 
 def _muon(F: Tensor, G: Tensor, momentum: float = 0.95) -> Callable:
-    buffers = [torch.zeros_like(W) for W in (F, G)]
+    buffers = [torch.zeros_like(F), torch.zeros_like(G)]
 
-    def update(rate, gF, gG, X, Z):
-        for W, g, buffer in zip((F, G), (gF, gG), buffers, strict=True):
-            buffer.mul_(momentum).add_(g)
-            U, _, Vt = torch.linalg.svd(g + momentum * buffer, full_matrices=False)
-            W -= rate * max(1, W.shape[0] / W.shape[1]) ** 0.5 * U @ Vt
+    def update(eta, grad_F, grad_G, X, Z):
+        slopes = grad_F, grad_G
+        for W, slope, buffer in zip((F, G), slopes, buffers, strict=True):
+            buffer.mul_(momentum).add_(slope)
+            U, _, Vt = linalg.svd(slope + momentum * buffer, full_matrices=False)
+            length = eta * max(1, W.shape[0] / W.shape[1]) ** 0.5
+            W.sub_(length * U @ Vt)
 
     return update

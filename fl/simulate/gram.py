@@ -7,204 +7,95 @@ loss the mean over samples of the squared error. The first layer moves by :math:
 ``W0`` and every array of ``theta0`` may carry the same leading dimensions, one network
 per entry.
 
-Letters: ``X`` is (d, N), test inputs ``x`` are (d, M), ``W`` is (h, d), ``Y`` is (k,
-N).
+Letters: ``X`` is (d, N + M), training inputs first, ``W`` is (h, d), ``Y`` is (k, N).
 """
 
-from typing import NamedTuple
+import itertools
 
 import numpy as np
 import torch
-from scipy.stats import ortho_group
 
 from fl import numerics, validate
+from fl.updates import Rule, Run
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 
 
-class Run(NamedTuple):
-    """Recorded steps (T,), loss (T, ...), pre-activations ``Z`` (T, ..., h, N) and
-    ``z`` (T, ..., h, M), the final outputs on the training inputs (..., k, N) and the
-    test inputs (..., k, M), and the final ``W`` (..., h, d).
-    """
-
-    steps: np.ndarray
-    loss: np.ndarray
-    Z: np.ndarray
-    z: np.ndarray
-    outputs: np.ndarray
-    test_outputs: np.ndarray
-    W: np.ndarray
-
-
 def first_layer(
-    rng: np.random.Generator, h: int, P, number: tuple[int, ...] = ()
+    rng: np.random.Generator, width: int, P, number: tuple[int, ...] = ()
 ) -> np.ndarray:
-    r"""Return weights with rows :math:`w_j \sim N(0, P)`, shape (\*number, h, d):
-    P-isotropic for this ``P`` (d, d).
+    r"""Return ``width`` neurons with rows :math:`w_j \sim N(0, P)`, shape (\*number,
+    width, d): P-isotropic for this ``P`` (d, d).
+
+    ``rng`` draws ``number`` such layers, a shape; a single one for the empty shape.
+
+    Raises:
+        ValueError: unless ``P`` is PSD and ``width`` >= 1.
     """
     P = validate.psd("P", P)
-    return rng.standard_normal(
-        (*number, validate.count("h", h), len(P))
-    ) @ numerics.psd_power(P, 0.5)
+    width = validate.count("width", width)
+    shape = (*number, width, len(P))
+    white = rng.standard_normal(shape)
+    root = numerics.psd_power(P, 0.5)
+    return white @ root
 
 
 def later_layers(
     rng: np.random.Generator, widths, number: tuple[int, ...] = ()
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    r"""Return Gaussian layers of the given ``widths`` (h, ..., k) with entries of
-    variance 1/fan-in and zero biases.
+) -> list[np.ndarray]:
+    """Return Gaussian layers of the given ``widths`` (h, ..., k), entries of variance
+    1/fan-in and zero biases: a list of weights (m, n) and biases (m,) in turn.
+
+    ``rng`` draws ``number`` such networks, a shape; a single one for the empty shape.
+
+    Raises:
+        ValueError: for a width < 1.
     """
-    widths = [validate.count("widths entry", w) for w in widths]
-    return [
-        (rng.standard_normal((*number, m, n)) / np.sqrt(n), np.zeros((*number, m)))
-        for n, m in zip(widths[:-1], widths[1:], strict=True)
-    ]
+    layers = []
+    for n, m in itertools.pairwise(widths):
+        n = validate.count("widths entry", n)
+        m = validate.count("widths entry", m)
+        weights = rng.standard_normal((*number, m, n))
+        biases = np.zeros((*number, m))
+        layers += [weights / np.sqrt(n), biases]
+    return layers
 
 
-def train(
-    X,
-    Y,
-    W0,
-    theta0,
-    P,
-    *,
-    steps: int,
-    rate: float,
-    x=None,
-    activation: str = "tanh",
-    bias_rate: float = 0.0,
-    momentum: float = 0.0,
-    memory: str = "gradients",
-    left: float | None = None,
-    decay: float = 0.0,
-    l2: float = 0.0,
-    batches=None,
-    train_biases: bool = True,
-    every: int = 1,
-) -> Run:
+def train(X, Y, W0, theta0, P, rule: Rule) -> Run:
     r"""Train the network in parameter space (float64, autograd).
 
     Args:
-        X: training inputs, (d, N).
-        Y: labels, (N,) or (k, N).
+        X: inputs, (d, N + M), of which the first N are trained on; M may be 0.
+        Y: labels of those, (N,) or (k, N).
         W0: first layer at the start, (..., h, d); its bias starts at 0.
-        theta0: later layers, pairs of weights (..., m, n) and biases (..., m).
+        theta0: later layers, weights (..., m, n) and biases (..., m) in turn.
         P: preconditioner (d, d), or one per step, (steps, d, d).
-        steps: number of updates.
-        rate: learning rate of all weights.
-        x: test inputs, (d, M), never trained on.
-        activation: ``relu`` or ``tanh``.
-        bias_rate: learning rate of the first layer's bias; the bias gradient is not
-            preconditioned.
-        momentum: heavy-ball factor in [0, 1), for every layer.
-        memory: the first layer's buffer holds raw ``gradients`` or preconditioned
-            ``steps``.
-        left: damping of the left factor :math:`Q = (n DD^\top + \delta I)^{-1}`, D the
-            gradient of Z; None for none.
-        decay: decoupled decay, ``W <- (1 - rate * decay) W``.
-        l2: coupled penalty :math:`\tfrac12\,l_2\,|W|^2`, part of the loss, so its
-            gradient is preconditioned too.
-        batches: sample indices per step, (steps, n).
-        train_biases: whether the biases of the later layers move.
-        every: record every that many steps, and the last.
+        rule: step sizes, momentum, decay and what else an update is made of.
 
     Returns:
         The recorded trajectory as numpy arrays.
 
     Raises:
-        ValueError: for an argument out of range or of the wrong shape.
+        ValueError: for an argument of the wrong shape.
     """
-    X = validate.array("X", X, ("d", "N"))
-    d, N = X.shape
-    Y = validate.array("Y", np.atleast_2d(Y), ("k", N))
-    steps, every = validate.count("steps", steps), validate.count("every", every)
-    rate = validate.number("rate", rate, 0, open_low=True)
-    rates = {
-        name: validate.number(name, v, 0)
-        for name, v in [("decay", decay), ("l2", l2), ("bias_rate", bias_rate)]
-    }
-    momentum = validate.number("momentum", momentum, 0, 1 - 1e-9)
-    validate.choice("memory", memory, ["gradients", "steps"])
-    phi = ACTIVATIONS[validate.choice("activation", activation, ACTIVATIONS)]
-    P = validate.array("P", P, (steps, d, d) if np.ndim(P) == 3 else (d, d))
-    X, Y, P = (
-        torch.as_tensor(X),
-        torch.as_tensor(Y),
-        torch.as_tensor(P).expand(steps, d, d),
-    )
-    x = (
-        torch.zeros(d, 0, dtype=X.dtype)
-        if x is None
-        else torch.as_tensor(validate.array("x", x, (d, "M")))
-    )
-
-    W = torch.tensor(np.asarray(W0, dtype=float))
-    parameters = [W, torch.zeros_like(W[..., 0])] + [
-        torch.tensor(np.asarray(v)) for pair in theta0 for v in pair
-    ]
-    raw = [torch.zeros_like(v) for v in parameters]
-    moved = [torch.zeros_like(v) for v in parameters[:2]]
-
-    def outputs(Z, theta):
-        for A, c in zip(theta[::2], theta[1::2], strict=True):
-            Z = A @ phi(Z) + c[..., None]
-        return Z
-
-    def loss(inputs, labels):
-        Z = parameters[0] @ inputs + parameters[1][..., None]
-        return ((outputs(Z, parameters[2:]) - labels) ** 2).sum(
-            (-2, -1)
-        ) / inputs.shape[1], Z
-
-    kept, losses, path, test_path = [], [], [], []
-    for t in range(steps + 1):
-        if t % every == 0 or t == steps:
-            value, Z = loss(X, Y)
-            kept.append(t)
-            losses.append(value.numpy())
-            path.append(Z.numpy())
-            test_path.append((parameters[0] @ x + parameters[1][..., None]).numpy())
-        if t == steps:
-            break
-        batch = torch.arange(N) if batches is None else torch.as_tensor(batches[t])
-        with torch.enable_grad():
-            parameters = [v.detach().requires_grad_() for v in parameters]
-            value, Z = loss(X[:, batch], Y[:, batch])
-            found = list(torch.autograd.grad(value.sum(), [*parameters, Z]))
-        parameters, D = [v.detach() for v in parameters], found.pop()
-        if not train_biases:
-            found[3::2] = [torch.zeros_like(g) for g in found[3::2]]
-        if left is not None:
-            Q = len(batch) * D @ D.mT + left * torch.eye(D.shape[-2], dtype=D.dtype)
-            found[:2] = (
-                torch.linalg.solve(Q, found[0]),
-                torch.linalg.solve(Q, found[1][..., None])[..., 0],
-            )
-        found[0] = found[0] + rates["l2"] * parameters[0]
-        raw = [momentum * v + g for v, g in zip(raw, found, strict=True)]
-        blocks = [P[t], rates["bias_rate"] / rate]
-        moved = [
-            momentum * moved[0] + found[0] @ blocks[0],
-            momentum * moved[1] + found[1] * blocks[1],
-        ]
-        first = moved if memory == "steps" else [raw[0] @ blocks[0], raw[1] * blocks[1]]
-        parameters[0] = (1 - rate * rates["decay"]) * parameters[0]
-        parameters = [
-            v - rate * g for v, g in zip(parameters, first + raw[2:], strict=True)
-        ]
-    final = [
-        outputs(torch.as_tensor(v[-1]), parameters[2:]).numpy()
-        for v in (path, test_path)
-    ]
-    return Run(
-        np.array(kept),
-        np.array(losses),
-        np.array(path),
-        np.array(test_path),
-        *final,
-        parameters[0].numpy(),
-    )
+    Y = np.atleast_2d(Y)
+    Y = validate.array("Y", Y, ("k", "N"))
+    X = validate.array("X", X, ("d", "N + M"))
+    d, columns = X.shape
+    N = Y.shape[1]
+    validate.count("columns of X", columns, minimum=N)
+    P = rule.per_step("P", P, (d, d))
+    X = torch.tensor(X)
+    Y = torch.tensor(Y)
+    W, *theta = [torch.tensor(v, dtype=float) for v in (W0, *theta0)]
+    b = torch.zeros_like(W[..., 0])
+    start = [W, b, *theta]
+    seen = []
+    for t, parameters in enumerate(_states(start, X, Y, P, rule)):
+        if rule.records(t):
+            seen.append((t, *_observe(parameters, X, Y, rule)))
+    columns = zip(*seen, strict=True)
+    return Run(*map(np.array, columns))
 
 
 def twin(X, W0, P, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -213,31 +104,127 @@ def twin(X, W0, P, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
     .. math:: X' = P^{-1/2} O P^{1/2} X, \qquad W_0' = W_0 P^{-1/2} O^\top P^{1/2},
 
-    with a random orthogonal ``O`` and an invertible ``P``. Derived in chapter gram.
+    for ``X`` (d, N), ``W0`` (h, d) and an invertible ``P`` (d, d), with a random
+    orthogonal ``O`` that ``rng`` draws. Derived in chapter gram.
 
     Raises:
         ValueError: if ``P`` is not invertible (condition number above 1e10).
     """
-    X, P = validate.array("X", X, ("d", "N")), validate.psd("P", P)
-    if np.linalg.cond(P) > 1e10:
+    from scipy.stats import ortho_group  # takes a second to import
+
+    X = validate.array("X", X, ("d", "N"))
+    P = validate.psd("P", P)
+    condition = np.linalg.cond(P)
+    if condition > 1e10:
         raise ValueError(
-            f"P has condition number {np.linalg.cond(P):.1e}: must be invertible, below 1e10"
+            f"P has condition number {condition:.1e}: must be invertible, below 1e10"
         )
-    root, inverse = numerics.psd_power(P, 0.5), numerics.psd_power(P, -0.5)
+    root = numerics.psd_power(P, 0.5)
+    inverse = numerics.psd_power(P, -0.5)
     O = ortho_group.rvs(len(P), random_state=rng)  # noqa: E741, the chapter's letter
-    return inverse @ O @ root @ X, np.asarray(W0) @ inverse @ O.T @ root
+    twin_X = inverse @ O @ root @ X
+    twin_W0 = W0 @ inverse @ O.T @ root
+    return twin_X, twin_W0
 
 
 def gram_eigenvalues(X, p: float) -> tuple[np.ndarray, np.ndarray]:
     r"""Return the singular values of :math:`X/\sqrt N` and the eigenvalues of
-    :math:`X^\top\hat\Sigma^pX/N`.
+    :math:`X^\top\hat\Sigma^pX/N` for ``X`` (d, N) and the exponent ``p``.
 
     Both fall and have length N; singular values beyond the rank are 0. Computed from
     the matrices themselves.
+
+    Raises:
+        ValueError: unless ``X`` is a matrix and ``p`` finite.
     """
     X = validate.array("X", X, ("d", "N"))
     N = X.shape[1]
+    X = X / np.sqrt(N)
     s = np.zeros(N)
-    s[: min(X.shape)] = np.linalg.svd(X / np.sqrt(N), compute_uv=False)
-    G = X.T @ numerics.psd_power(X @ X.T / N, p) @ X / N
-    return s, np.linalg.eigvalsh((G + G.T) / 2)[::-1]
+    rank = min(X.shape)
+    s[:rank] = np.linalg.svd(X, compute_uv=False)
+    P = numerics.psd_power(X @ X.T, p)
+    G = X.T @ P @ X
+    values = np.linalg.eigvalsh((G + G.T) / 2)
+    return s, values[::-1]
+
+
+def _forward(parameters, X, activation):
+    """Return the first layer's pre-activations (..., h, n) and the outputs."""
+    W, b, *theta = parameters
+    phi = ACTIVATIONS[activation]
+    Z = W @ X + b[..., None]
+    f = Z
+    for A, c in zip(theta[::2], theta[1::2], strict=True):
+        H = phi(f)
+        f = A @ H + c[..., None]
+    return Z, f
+
+
+def _loss(f, Y):
+    errors = f - Y
+    squares = (errors**2).sum((-2, -1))
+    return squares / Y.shape[1]
+
+
+def _observe(parameters, X, Y, rule):
+    """Return loss, pre-activations, outputs and first layer."""
+    Z, f = _forward(parameters, X, rule.activation)
+    N = Y.shape[1]
+    loss = _loss(f[..., :N], Y)
+    W = parameters[0]
+    return loss.numpy(), Z.numpy(), f.numpy(), W.numpy()
+
+
+def _states(parameters, X, Y, P, rule):
+    """Yield the parameters, the first and those after each update."""
+    buffers = [0.0] * len(parameters)
+    N = Y.shape[1]
+    yield parameters
+    for t in range(rule.steps):
+        batch = rule.batch(t, N)
+        found = _gradients(parameters, X[:, batch], Y[:, batch], rule)
+        now = torch.tensor(P[t])
+        parameters, buffers = _step(parameters, buffers, found, now, rule)
+        yield parameters
+
+
+def _gradients(parameters, X, Y, rule):
+    """Return the gradient of each parameter on a batch, after the left factor."""
+    leaves = [v.detach().requires_grad_() for v in parameters]
+    Z, f = _forward(leaves, X, rule.activation)
+    total = _loss(f, Y).sum()
+    W, b, *later, D = torch.autograd.grad(total, [*leaves, Z])
+    if not rule.train_biases:
+        later[1::2] = [torch.zeros_like(g) for g in later[1::2]]
+    if rule.damping is not None:
+        h, n = D.shape[-2:]
+        Q = n * D @ D.mT
+        Q = Q + rule.damping * torch.eye(h, dtype=D.dtype)
+        W = torch.linalg.solve(Q, W)
+        b = torch.linalg.solve(Q, b[..., None])
+        b = b[..., 0]
+    return [W, b, *later]
+
+
+def _step(parameters, buffers, found, P, rule):
+    """Return the next parameters and their momentum."""
+    share = rule.bias_eta / rule.eta
+
+    def precondition(W, b, *later):
+        return [W @ P, b * share, *later]
+
+    W, *others = parameters
+    gradient, *later = found
+    found = [gradient + rule.penalty * W, *later]
+    if rule.memory == "steps":
+        found = precondition(*found)
+    pairs = zip(buffers, found, strict=True)
+    buffers = [rule.momentum * v + g for v, g in pairs]
+    moves = buffers
+    if rule.memory == "gradients":
+        moves = precondition(*buffers)
+    kept = 1 - rule.eta * rule.decay
+    parameters = [kept * W, *others]
+    pairs = zip(parameters, moves, strict=True)
+    return [v - rule.eta * g for v, g in pairs], buffers

@@ -6,47 +6,60 @@ The linear model is trained from :math:`w = 0`, the network is one of
 pseudo-inverse of an uncentred second moment.
 """
 
+from dataclasses import astuple
+
 import numpy as np
 
 from fl import datasets, numerics, tasks, validate
 from fl.simulate import gram
+from fl.simulate.gram_networks import STARTS, Sizes
+from fl.updates import Rule
+
+# the inputs a whitening matrix can be made of, for each source of data
+WHITENED = {
+    "power law": ["train", "train+test", "population"],
+    "digits": ["train", "train+test"],
+}
 
 
-def linear_descent(X, y, P, rate: float, steps) -> np.ndarray:
-    """Return the weights of a linear model after ``steps`` (a rising list) steps of
-    preconditioned descent from 0.
+def linear_descent(X, y, P, eta: float, steps) -> np.ndarray:
+    """Return the weights (len(steps), d) of a linear model after ``steps`` (a rising
+    list) steps of preconditioned descent from 0.
 
-    ``P`` is (d, d) or a stack (n, d, d) with ``rate`` a number or (n,); the result is
-    (len(steps), d) or (len(steps), n, d). The loss is the mean square.
+    Inputs ``X`` are (d, N), labels ``y`` (N,), the preconditioner ``P`` is (d, d) and
+    ``eta`` the step size. The loss is the mean square.
+
+    Raises:
+        ValueError: for data of the wrong shape.
     """
     X = validate.array("X", X, ("d", "N"))
     y = validate.array("y", y, (X.shape[1],))
-    steps = [validate.count("steps entry", s, minimum=0) for s in steps]
-    A = (
-        -2 * np.asarray(rate)[..., None, None] * np.asarray(P) / len(y)
-    )  # the step is A (gradient of the sum)/2
-    w, path = np.zeros(np.shape(P)[:-1]), []
+    w = np.zeros(len(X))
+    path = []
     for t in range(max(steps) + 1):
         if t in steps:
-            path.append(w.copy())
-        w = w + (A @ (((w @ X) - y) @ X.T)[..., None])[..., 0]
+            path.append(w)
+        errors = w @ X - y
+        gradient = 2 * (X @ errors) / len(y)
+        step = P @ gradient
+        w = w - eta * step
     return np.array(path)
 
 
-def descend(X, y, P) -> tuple[np.ndarray, int]:
-    """Return the end (d,) of preconditioned descent from 0 and its number of steps, for
-    linearly independent inputs.
+def descend(X, y, P) -> np.ndarray:
+    """Return the end (d,) of preconditioned descent from 0, for linearly independent
+    inputs ``X`` (d, N), labels ``y`` (N,) and ``P`` (d, d).
 
-    The rate is the best constant one; the run stops when its distance to the limit is
-    bounded by 1e-12 of the limit.
+    The step size is the best constant one; the run stops when its distance to the limit
+    is bounded by 1e-12 of the limit.
     """
-    values = np.linalg.eigvalsh(X.T @ P @ X)
-    steps = (
-        int(np.ceil(14 * values[-1] / values[0])) + 1
-    )  # each step shrinks errors by (k - 1)/(k + 1)
-    return linear_descent(X, y, P, X.shape[1] / (values[0] + values[-1]), [steps])[
-        0
-    ], steps
+    low, *_, high = np.linalg.eigvalsh(X.T @ P @ X)
+    condition = high / low
+    # each step shrinks errors by (condition - 1)/(condition + 1)
+    steps = int(np.ceil(14 * condition)) + 1
+    eta = len(y) / (low + high)
+    path = linear_descent(X, y, P, eta, [steps])
+    return path[0]
 
 
 def whitening(*inputs) -> np.ndarray:
@@ -54,10 +67,13 @@ def whitening(*inputs) -> np.ndarray:
     (d, .) together, (d, d).
     """
     X = np.hstack(inputs)
-    return numerics.psd_power(X @ X.T / X.shape[1], -1)
+    second_moment = X @ X.T / X.shape[1]
+    return numerics.psd_power(second_moment, -1)
 
 
-def linear_chance(source: str, over: str, N: int, M: int, d: int, seed: int) -> dict:
+def linear_chance(
+    source: str, over: str, n: int, n_test: int, d: int, seed: int
+) -> dict:
     r"""Return the ``risk`` :math:`|f-y|^2/|y|^2` of a whitened linear model on the test
     set (predicting 0 has 1).
 
@@ -66,119 +82,131 @@ def linear_chance(source: str, over: str, N: int, M: int, d: int, seed: int) -> 
             against ones, labels -1 and 1).
         over: whitening from ``train`` or ``train+test`` inputs, or with the
             ``population`` covariance (power law only).
-        N: number of training inputs.
-        M: number of test inputs.
+        n: number of training inputs.
+        n_test: number of test inputs.
         d: dimension, 64 for the digits.
         seed: of the draw.
+
+    Raises:
+        ValueError: for an unknown source, or a whitening it does not have.
     """
-    known = ["train", "train+test"] + ["population"] * (source == "power law")
-    validate.choice("over", over, known)
-    rng = np.random.default_rng([seed, N, M, d])
-    if validate.choice("source", source, ["power law", "digits"]) == "digits":
-        images = datasets.load("digits")
-        chosen = rng.choice(np.flatnonzero(images.labels < 2), N + M, replace=False)
-        X, y = images.X[:, chosen], 2.0 * images.labels[chosen] - 1
+    validate.choice("source", source, WHITENED)
+    validate.choice("over", over, WHITENED[source])
+    rng = np.random.default_rng([seed, n, n_test, d])
+    if source == "digits":
+        X, y = _zeros_and_ones(n + n_test, rng)
     else:
         spectrum = tasks.power_law(d, 1.0)
-        X, y, _ = tasks.Task(spectrum, tasks.Teacher(rng.standard_normal(d))).sample(
-            N + M, rng
-        )
-    P = (
-        spectrum.power(-1)
-        if over == "population"
-        else whitening(X[:, :N] if over == "train" else X)
-    )
-    w, _ = descend(X[:, :N], y[:N], P)
-    return {"risk": float(((w @ X[:, N:] - y[N:]) ** 2).sum() / (y[N:] ** 2).sum())}
+        direction = rng.standard_normal(d)
+        X, y = _labelled(spectrum, direction, n + n_test, rng)
+    train = X[:, :n]
+    if over == "population":
+        P = spectrum.power(-1)
+    elif over == "train":
+        P = whitening(train)
+    else:
+        P = whitening(X)
+    w = descend(train, y[:n], P)
+    errors = w @ X[:, n:] - y[n:]
+    signal = (y[n:] ** 2).sum()
+    return {"risk": (errors**2).sum() / signal}
 
 
-def network_chance(
-    start: str,
-    seeds: int,
-    N: int = 30,
-    M: int = 50,
-    d: int = 100,
-    h: int = 300,
-    steps: int = 120,
-    rate: float = 0.05,
-) -> dict:
-    r"""Return test outputs and labels of whitened tanh networks, whitening over
+def network_chance(sizes: Sizes, start: str, steps: int, seed: int) -> dict:
+    r"""Return test outputs and labels of a whitened tanh network, whitening over
     train+test, without biases.
 
     Labels are a linear teacher of variance 1, stronger along directions of larger
-    variance, plus 0.7. ``start`` is ``P-isotropic`` or ``isotropic``; both give
-    pre-activations of mean square about 1 over the inputs.
+    variance, plus 0.7.
+
+    Args:
+        sizes: of the data and the hidden layer.
+        start: ``P-isotropic`` or ``isotropic``; both give pre-activations of mean
+            square about 1 over the inputs.
+        steps: number of updates.
+        seed: of data and weights.
 
     Returns:
-        ``outputs`` (seeds, M), ``labels`` (seeds, M); at the end of training the
-        training ``loss`` (seeds,) and ``moved`` (seeds,), the largest change of a
-        first-layer test pre-activation.
+        ``outputs`` (n_test,), ``labels`` (n_test,); at the end of training the training
+        ``loss`` and ``moved``, the largest change of a first-layer test pre-activation.
+
+    Raises:
+        ValueError: for an unknown start.
     """
-    validate.choice("start", start, ["P-isotropic", "isotropic"])
-    results = {"outputs": [], "labels": [], "loss": [], "moved": []}
-    spectrum = tasks.power_law(d, 1.0)
-    for seed in range(validate.count("seeds", seeds)):
-        rng = np.random.default_rng([seed, N, M, d, h])
-        beta = np.sqrt(spectrum.eigenvalues) * rng.standard_normal(d)
-        beta /= np.sqrt(beta @ spectrum.power(1) @ beta)
-        X, y, _ = tasks.Task(spectrum, tasks.Teacher(beta)).sample(N + M, rng)
-        y, P = y + 0.7, whitening(X)
-        shape = (
-            P / (N + M)
-            if start == "P-isotropic"
-            else np.eye(d) / spectrum.eigenvalues.sum()
-        )
-        W0, theta0 = gram.first_layer(rng, h, shape), gram.later_layers(rng, [h, 1])
-        run = gram.train(
-            X[:, :N],
-            y[:N],
-            W0,
-            theta0,
-            P,
-            x=X[:, N:],
-            steps=steps,
-            rate=rate,
-            train_biases=False,
-            every=steps,
-        )
-        results["outputs"].append(run.test_outputs[0])
-        results["labels"].append(y[N:])
-        results["loss"].append(run.loss[-1])
-        results["moved"].append(np.abs(run.z[-1] - run.z[0]).max())
-    return {name: np.array(values) for name, values in results.items()}
+    validate.choice("start", start, STARTS)
+    d, n, n_test, width = astuple(sizes)
+    rng = np.random.default_rng([seed, n, n_test, d, width])
+    lam = sizes.spectrum.eigenvalues
+    root = np.sqrt(lam)
+    beta = root * rng.standard_normal(d)
+    beta /= np.linalg.norm(root * beta)
+    X, y = _labelled(sizes.spectrum, beta, n + n_test, rng)
+    y = y + 0.7
+    P = whitening(X)
+    shape = P / (n + n_test)
+    if start == "isotropic":
+        shape = np.eye(d) / lam.sum()
+    W0 = gram.first_layer(rng, width, shape)
+    theta0 = gram.later_layers(rng, [width, 1])
+    rule = Rule(steps=steps, eta=0.05, train_biases=False, every=steps)
+    run = gram.train(X, y[:n], W0, theta0, P, rule)
+    first, last = run.Z[..., n:]
+    moved = np.abs(last - first)
+    return {
+        "outputs": ("test", run.outputs[-1, 0, n:]),
+        "labels": ("test", y[n:]),
+        "loss": run.loss[-1],
+        "moved": moved.max(),
+    }
 
 
-def limits(of: str, powers: tuple[float, ...], N: int, d: int, seed: int) -> dict:
-    r"""Return where preconditioned descent on a linear model ends, for each power ``p``
-    of a covariance.
+def limit(of: str, p: float, n: int, d: int, seed: int) -> dict:
+    r"""Return where preconditioned descent on a linear model ends.
 
     Inputs are Gaussian with eigenvalues :math:`r^{-1/2}`; labels are a linear teacher
-    plus noise of a third of its variance. Each run takes the best constant rate and
+    plus noise of a third of its variance. The run takes the best constant step size and
     stops when theory bounds its distance to the limit by 1e-12.
 
     Args:
         of: ``training`` (:math:`P = \hat\Sigma^p`) or ``population`` (:math:`P =
             \Sigma^p`).
-        powers: the exponents.
-        N: number of samples.
-        d: dimension, at least N.
+        p: the exponent.
+        n: number of samples.
+        d: dimension, at least ``n``.
         seed: of the draw.
 
     Returns:
-        ``X`` (d, N), ``y`` (N,), ``steps`` (powers,) and the weights at the end ``w``
-        (powers, d).
+        ``X`` (input, sample), ``y`` (sample,) and the final weights ``w`` (input,).
+
+    Raises:
+        ValueError: for an unknown ``of``.
     """
-    rng = np.random.default_rng([seed, N, d])
+    validate.choice("of", of, ["training", "population"])
+    rng = np.random.default_rng([seed, n, d])
     spectrum = tasks.power_law(d, 0.5)
-    X, y, _ = tasks.Task(
-        spectrum, tasks.Teacher(rng.standard_normal(d)), snr=3**0.5
-    ).sample(N, rng)
-    shape = (
-        X @ X.T / N
-        if validate.choice("of", of, ["training", "population"]) == "training"
-        else spectrum.power(1)
-    )
-    ends, steps = zip(
-        *[descend(X, y, numerics.psd_power(shape, p)) for p in powers], strict=True
-    )
-    return {"X": X, "y": y, "steps": np.array(steps), "w": np.array(ends)}
+    direction = rng.standard_normal(d)
+    X, y = _labelled(spectrum, direction, n, rng, snr=3**0.5)
+    covariance = spectrum.power(1)
+    if of == "training":
+        covariance = X @ X.T / n
+    P = numerics.psd_power(covariance, p)
+    w = descend(X, y, P)
+    X = (("input", "sample"), X)
+    return {"X": X, "y": ("sample", y), "w": ("input", w)}
+
+
+def _labelled(spectrum, direction, number, rng, snr=np.inf):
+    """Return inputs (d, number) and their labels by a linear teacher."""
+    teacher = tasks.Teacher(direction)
+    task = tasks.Task(spectrum, teacher, snr)
+    X, y, _ = task.sample(number, rng)
+    return X, y
+
+
+def _zeros_and_ones(number, rng):
+    """Return so many digits 0 and 1, (64, number), and their labels -1 and 1."""
+    images = datasets.load("digits")
+    binary = np.flatnonzero(images.labels < 2)
+    chosen = rng.choice(binary, number, replace=False)
+    labels = images.labels[chosen]
+    return images.X[:, chosen], 2.0 * labels - 1

@@ -1,22 +1,23 @@
-r"""Experiments on linear representation learning: one step, many steps, noise floors
-and transfer.
+r"""Experiments on linear representation learning: the problem, its batches, one step.
 
 The model is :math:`\hat y = F G x`. A batch enters a step only through its second
 moments, :math:`\hat S = X^\top X/n` (dX, dX) and :math:`R = E^\top X/n` (dY, dX); with
 :math:`W = F_\star G_\star`
 
-.. math:: \nabla_G = F^\top[(FG - W)\hat S - R],\qquad \nabla_F = [(FG - W)\hat S - R]\,G^\top.
+.. math::
 
-Samples stand in rows here, as [ZM25] has them. All functions of arrays broadcast over
-leading axes.
+    \nabla_G = F^\top[(FG - W)\hat S - R],\qquad
+    \nabla_F = [(FG - W)\hat S - R]\,G^\top.
+
+Samples stand in rows here, as [ZM25] has them. Label noise has the variance ``noise``
+per output. All functions of arrays broadcast over leading axes.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from scipy import linalg
-from scipy.stats import ortho_group
+from numpy.linalg import cholesky, matrix_rank, norm, qr, solve
+from numpy.random import Generator, default_rng
 
 from fl import numerics, validate
 
@@ -35,6 +36,11 @@ class Problem(NamedTuple):
         """The teacher's map, shape (dY, dX)."""
         return self.F_star @ self.G_star
 
+    @property
+    def hidden(self) -> np.ndarray:
+        """The projector (dX, dX) on what the teacher does not see."""
+        return np.eye(len(self.S)) - self.G_star.T @ self.G_star
+
 
 class Moments(NamedTuple):
     """Second moments of batches: ``S_hat`` (..., dX, dX) of the inputs, ``R`` (..., dY,
@@ -44,8 +50,29 @@ class Moments(NamedTuple):
     S_hat: np.ndarray
     R: np.ndarray
 
+    @property
+    def xi(self) -> np.ndarray:
+        """The least-squares fit of the noise on the inputs, (..., dY, dX)."""
+        return solve(self.S_hat, self.R.mT).mT
 
-def problem(
+
+class Factors(NamedTuple):
+    r"""The two sides of a layer-wise step and what is added to the right one.
+
+    ``left`` is I or FF (:math:`P_G = F^\top F`), ``right`` is I or S (:math:`Q_G = \hat
+    S`), ``damping`` is :math:`\lambda \ge 0`.
+    """
+
+    left: str = "I"
+    right: str = "I"
+    damping: float = 0.0
+
+
+SGD, KFAC = Factors(), Factors("FF", "S")
+METHODS = {"sgd": SGD, "kfac": KFAC}
+
+
+def random_problem(
     dX: int,
     dY: int,
     k: int,
@@ -54,291 +81,225 @@ def problem(
     seed: int,
     invariant: bool = False,
 ) -> Problem:
-    r"""Return a random problem with log-spaced spectra of condition numbers ``kappa_S``
-    and ``kappa_F``.
+    r"""Return a random problem with log-spaced spectra, tr S = dX and :math:`\lVert
+    F_\star\rVert_F^2 = k`, all bases Haar-random.
 
-    tr S = dX, :math:`\lVert F_\star\rVert_F^2 = k`, all bases Haar-random. With
-    ``invariant`` the teacher's rows are eigenvectors of ``S``.
+    Args:
+        dX: inputs.
+        dY: outputs.
+        k: features.
+        kappa_S: condition number of the covariance.
+        kappa_F: condition number of the head.
+        seed: of all draws.
+        invariant: whether the teacher's rows are eigenvectors of ``S``.
 
     Raises:
-        ValueError: unless k < dX, k <= dY and both condition numbers are >= 1.
+        ValueError: unless 0 < k < dX, k <= dY and both condition numbers are >= 1.
     """
-    dX, dY, k = (
-        validate.count(name, v) for name, v in [("dX", dX), ("dY", dY), ("k", k)]
-    )
-    if k >= dX or k > dY:
-        raise ValueError(f"k = {k}: must be < dX = {dX} and <= dY = {dY}")
-    kappa_S, kappa_F = (
-        validate.number("kappa_S", kappa_S, 1),
-        validate.number("kappa_F", kappa_F, 1),
-    )
-    rng = np.random.default_rng(seed)
+    from scipy.stats import ortho_group  # slow to import, and nothing else needs it
+
+    if not 0 < k < dX or k > dY:
+        raise ValueError(f"k = {k}: must be > 0, < dX = {dX} and <= dY = {dY}")
+    kappa_S = validate.number("kappa_S", kappa_S, 1)
+    kappa_F = validate.number("kappa_F", kappa_F, 1)
+    s = np.geomspace(kappa_S, 1, dX)
+    f = np.geomspace(kappa_F, 1, k)
+    rng = default_rng(seed)
     U = ortho_group.rvs(dX, random_state=rng)
-    s, f = np.geomspace(kappa_S, 1, dX), np.geomspace(kappa_F, 1, k)
-    left, right = (
-        np.linalg.qr(rng.standard_normal((dY, k)))[0],
-        np.linalg.qr(rng.standard_normal((k, k)))[0],
-    )
-    rows = np.linalg.qr(rng.standard_normal((dX, k)))[0].T
-    picked = U[:, rng.permutation(dX)[:k]].T
-    S = (U * (s * dX / s.sum())) @ U.T
-    return Problem(
-        (S + S.T) / 2,
-        (left * (f * np.sqrt(k / np.sum(f**2)))) @ right,
-        picked if invariant else rows,
-    )
+    left = qr(rng.standard_normal((dY, k)))[0]
+    right = qr(rng.standard_normal((k, k)))[0]
+    rows = qr(rng.standard_normal((dX, k)))[0]
+    if invariant:
+        seen = rng.permutation(dX)[:k]
+        rows = U[:, seen]
+    S = (U * s) @ U.T * dX / s.sum()
+    F_star = (left * f) @ right * np.sqrt(k) / norm(f)
+    return Problem((S + S.T) / 2, F_star, rows.T)
 
 
-def start(p: Problem, angle: float, rng: np.random.Generator) -> np.ndarray:
-    """Return features (k, dX) with orthonormal rows, at ``angle`` (largest principal
-    angle) from the teacher's.
+def start(problem: Problem, angle: float, rng: Generator) -> np.ndarray:
+    """Return features (k, dX) with orthonormal rows at ``angle`` (largest principal
+    angle, radians) from those of ``problem``, in a direction drawn from ``rng``.
     """
-    k, d = p.G_star.shape
-    T = rng.standard_normal((k, d)) @ (np.eye(d) - p.G_star.T @ p.G_star)
-    return _orthonormal(p.G_star + np.tan(angle) * T / np.linalg.norm(T, 2))
+    G_star = problem.G_star
+    T = rng.standard_normal(G_star.shape) @ problem.hidden
+    T *= np.tan(angle) / norm(T, 2)
+    return orthonormal(G_star + T)
 
 
 def moments(
-    p: Problem, n: int, sigma: float, rng: np.random.Generator, size: tuple = ()
+    problem: Problem, n: int, noise: float, rng: Generator, size: tuple = ()
 ) -> Moments:
-    r"""Draw the second moments of ``size`` independent Gaussian batches of ``n``
-    samples with label noise ``sigma``.
+    r"""Return drawn second moments of independent Gaussian batches.
 
     Exact in law without drawing the samples (Bartlett): :math:`X^\top X = L A A^\top
     L^\top` with :math:`S = LL^\top` and :math:`A` lower triangular, normal below, chi
     on the diagonal; :math:`E^\top X = \sigma Z A^\top L^\top`.
 
+    Args:
+        problem: gives the covariance.
+        n: samples of a batch.
+        noise: variance :math:`\sigma^2` of the label noise.
+        rng: source of the draws.
+        size: shape of the independent batches; one batch if empty.
+
     Raises:
         ValueError: if n < dX (the law of the moments is then singular).
     """
-    d, dY = len(p.S), len(p.F_star)
-    n, sigma = validate.count("n", n, minimum=d), validate.number("sigma", sigma, 0)
-    A = np.tril(rng.standard_normal((*size, d, d)), -1)
-    A[..., range(d), range(d)] = np.sqrt(rng.chisquare(n - np.arange(d), (*size, d)))
-    LA = np.linalg.cholesky(p.S) @ A
-    return Moments(
-        LA @ LA.mT / n, sigma * rng.standard_normal((*size, dY, d)) @ LA.mT / n
-    )
+    dY, d = problem.W.shape
+    n = validate.count("n", n, minimum=d)
+    noise = validate.number("noise", noise, 0)
+    diagonal = np.arange(d)
+    A = rng.standard_normal((*size, d, d))
+    A = np.tril(A, -1)
+    squares = rng.chisquare(n - diagonal, (*size, d))
+    A[..., diagonal, diagonal] = np.sqrt(squares)
+    LA = cholesky(problem.S) @ A
+    Z = rng.standard_normal((*size, dY, d))
+    R = np.sqrt(noise) * Z @ LA.mT / n
+    return Moments(LA @ LA.mT / n, R)
 
 
-def population(p: Problem) -> Moments:
-    """Return the moments of an infinite batch."""
-    return Moments(p.S, np.zeros_like(p.W))
+def samples(
+    problem: Problem, n: int, noise: float, rng: Generator, size: tuple = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return drawn batches of inputs (*size, n, dX) and labels (*size, n, dY).
 
-
-def least_squares_head(p: Problem, G, m: Moments) -> np.ndarray:
-    """Return the least-squares head (..., dY, k) on the features ``G`` (..., k, dX),
-    the step of size 1 in F.
+    Args:
+        problem: the law of the inputs and their labels.
+        n: samples of a batch.
+        noise: variance of the label noise.
+        rng: source of the draws.
+        size: shape of the independent batches; one batch if empty.
     """
-    target = (p.W @ m.S_hat + m.R) @ G.mT
-    return np.linalg.solve(G @ m.S_hat @ G.mT, target.mT).mT
+    W = problem.W
+    dY, d = W.shape
+    X = rng.standard_normal((*size, n, d))
+    X = X @ cholesky(problem.S).T
+    E = rng.standard_normal((*size, n, dY))
+    return X, X @ W.T + np.sqrt(noise) * E
 
 
-def gradient(p: Problem, F, G, m: Moments) -> np.ndarray:
-    """Return the gradient of the loss in ``G``, shape (..., k, dX)."""
-    return F.mT @ ((F @ G - p.W) @ m.S_hat - m.R)
+def population(problem: Problem) -> Moments:
+    """Return the moments of an infinite batch of ``problem``."""
+    return Moments(problem.S, np.zeros_like(problem.W))
 
 
-def direction(
-    grad, F, S_hat, left: str = "I", right: str = "I", damping: float = 0.0
-) -> np.ndarray:
-    r"""Return the step :math:`P_G^{-1}\,\nabla_G\,(Q_G + \lambda I)^{-1}`, shape (...,
-    k, dX).
-
-    ``left`` is I or FF (:math:`P_G = F^\top F`), ``right`` is I or S (:math:`Q_G = \hat
-    S`); both of them make KFAC.
+def least_squares_head(problem: Problem, G, batch: Moments) -> np.ndarray:
+    """Return the least-squares head (..., dY, k) for ``problem`` and ``batch`` on the
+    features ``G`` (..., k, dX), the step of size 1 in F.
     """
-    if left == "FF":
-        grad = np.linalg.solve(F.mT @ F, grad)
-    if right == "S":
-        grad = np.linalg.solve(S_hat + damping * np.eye(S_hat.shape[-1]), grad.mT).mT
-    return grad
+    S_hat, R = batch
+    labels = problem.W @ S_hat + R
+    seen = G @ S_hat @ G.mT
+    return solve(seen, G @ labels.mT).mT
+
+
+def gradient(problem: Problem, F, G, batch: Moments) -> np.ndarray:
+    """Return the gradient in ``G`` (..., k, dX) of the loss of ``problem`` on ``batch``
+    at the head ``F`` (..., dY, k), shape (..., k, dX).
+    """
+    error = F @ G - problem.W
+    slope = error @ batch.S_hat - batch.R
+    return F.mT @ slope
 
 
 def feature_step(
-    p: Problem,
-    F,
-    G,
-    m: Moments,
-    eta: float,
-    left: str = "I",
-    right: str = "I",
-    damping: float = 0.0,
+    problem: Problem, F, G, batch: Moments, eta: float, factors: Factors = SGD
 ) -> np.ndarray:
-    """Return the features after one step of size ``eta`` with the given factors, the
-    head ``F`` held fixed.
+    r"""Return the features after one step :math:`-\eta P_G^{-1}\,\nabla_G\,(Q_G +
+    \lambda I)^{-1}`, the head held fixed, shape (..., k, dX).
+
+    Args:
+        problem: what is to be learned.
+        F: head, (..., dY, k).
+        G: features, (..., k, dX).
+        batch: moments of the batch.
+        eta: step size.
+        factors: the two sides of the step.
 
     Raises:
         ValueError: for an unknown factor, a rank-deficient head under ``FF``, or a
             singular batch covariance (n < dX) under ``S`` without damping.
     """
-    (
-        validate.choice("left", left, ["I", "FF"]),
-        validate.choice("right", right, ["I", "S"]),
-    )
-    damping = validate.number("damping", damping, 0)
-    if left == "FF" and np.linalg.matrix_rank(F).min() < F.shape[-1]:
-        raise ValueError(
-            f"F has rank {np.linalg.matrix_rank(F).min()}: P_G = F'F needs full column rank {F.shape[-1]}"
-        )
-    if (
-        right == "S"
-        and damping == 0
-        and np.linalg.matrix_rank(m.S_hat, hermitian=True).min() < len(p.S)
-    ):
-        raise ValueError(
-            f"damping = 0: must be > 0, the batch covariance is singular (fewer than {len(p.S)} samples)"
-        )
-    return G - eta * direction(gradient(p, F, G, m), F, m.S_hat, left, right, damping)
-
-
-def descend(
-    p: Problem,
-    G,
-    eta: float,
-    left="I",
-    right="I",
-    damping=0.0,
-    steps: int = 2000,
-    stop: float = 1e-10,
-) -> np.ndarray:
-    """Return the distances after each step of alternating descent on the population,
-    from ``G`` until ``stop``.
-
-    Every step refits the head by least squares, then moves the features, then makes
-    their rows orthonormal again.
-    """
-    m, path = population(p), [distance(p, G)]
-    while len(path) <= steps and path[-1] > stop:
-        G = _orthonormal(
-            feature_step(
-                p, least_squares_head(p, G, m), G, m, eta, left, right, damping
+    left = validate.choice("left", factors.left, ["I", "FF"])
+    right = validate.choice("right", factors.right, ["I", "S"])
+    damping = validate.number("damping", factors.damping, 0)
+    k, d = problem.G_star.shape
+    direction = gradient(problem, F, G, batch)
+    if left == "FF":
+        rank = matrix_rank(F).min()
+        if rank < k:
+            raise ValueError(f"F has rank {rank}: P_G = F'F needs full column rank {k}")
+        direction = solve(F.mT @ F, direction)
+    if right == "S":
+        rank = matrix_rank(batch.S_hat, hermitian=True).min()
+        if damping == 0 and rank < d:
+            raise ValueError(
+                "damping = 0: must be > 0, the batch covariance is singular "
+                f"(fewer than {d} samples)"
             )
-        )
-        path.append(distance(p, G))
-    return np.array(path)
+        damped = batch.S_hat + damping * np.eye(d)
+        direction = solve(damped, direction.mT).mT
+    return G - eta * direction
 
 
-def measured_factor(path) -> float:
-    """Return the factor per step over the last quarter of a path of distances; what
-    came before selects the mode.
+def wrong_head(problem: Problem, rng: Generator) -> np.ndarray:
+    """Return the head of ``problem`` with an error drawn from ``rng``, (dY, k)."""
+    error = rng.standard_normal(problem.F_star.shape)
+    return problem.F_star + 0.3 * error
+
+
+def both_steps(problem: Problem, F, G, batch: Moments, eta: float) -> dict:
+    """Return the features after one step of size ``eta`` of each of `METHODS` from the
+    same place, with ``problem``, ``F``, ``G`` and ``batch`` as in `feature_step`.
     """
-    first = 3 * len(path) // 4
-    return float((path[-1] / path[first]) ** (1 / (len(path) - 1 - first)))
+    return {
+        name: feature_step(problem, F, G, batch, eta, factors)
+        for name, factors in METHODS.items()
+    }
 
 
-def angles(p: Problem, G, eta: float, steps: int, whitened: bool = True) -> np.ndarray:
-    """Return the principal angles, falling, along population KFAC with a least-squares
-    head, shape (steps + 1, k).
+def from_zero(
+    dX: int, dY: int, levels: tuple, eta: float, seed: int, invariant: bool = False
+) -> dict[str, float]:
+    """Return the distances after one step of each of `METHODS` from zero features, SGD
+    on the population, KFAC on one batch of 2 dX samples.
+
+    Args:
+        dX: inputs, an even number.
+        dY: outputs.
+        levels: the two eigenvalues of the covariance, each for half of the directions.
+        eta: step size.
+        seed: of all draws.
+        invariant: whether the only direction of the teacher is an eigenvector; if not,
+            it has half its mass on each level.
     """
-    root, m, path = (
-        numerics.psd_power(p.S, 0.5) if whitened else np.eye(len(p.S)),
-        population(p),
-        [],
-    )
-    for _ in range(steps + 1):
-        path.append(linalg.subspace_angles(root @ G.T, root @ p.G_star.T))
-        G = feature_step(p, least_squares_head(p, G, m), G, m, eta, "FF", "S")
-    return np.array(path)
+    rng = default_rng(seed)
+    axes = qr(rng.standard_normal((dX, dX)))[0]
+    spectrum = np.repeat(levels, dX // 2)
+    weights = np.repeat([1.0, 0.0 if invariant else 1.0], dX // 2)
+    S = (axes * spectrum) @ axes.T
+    G_star = axes @ weights / norm(weights)
+    F_star, F = rng.standard_normal((2, dY, 1))
+    problem = Problem(S, F_star, G_star[None])
+    batch = moments(problem, 2 * dX, 0.0, rng)
+    zero = np.zeros((1, dX))
+    sgd = feature_step(problem, F, zero, population(problem), eta)
+    kfac = feature_step(problem, F, zero, batch, eta, KFAC)
+    return {
+        "sgd": distance(problem, sgd),
+        "kfac": distance(problem, kfac),
+    }
 
 
-def distance(p: Problem, G) -> float:
-    """Return the sine of the largest principal angle between the rows of ``G`` and the
-    teacher's.
+def distance(problem: Problem, G) -> float:
+    """Return the sine of the largest principal angle between the rows of ``G`` (k, dX)
+    and those of the teacher of ``problem``.
     """
-    return numerics.subspace_distance(np.asarray(G).T, p.G_star.T)
+    return numerics.subspace_distance(np.transpose(G), problem.G_star.T)
 
 
-def step_spread(
-    p: Problem,
-    F,
-    G,
-    eta: float,
-    n: int,
-    sigma: float,
-    kfac: bool,
-    batches: int,
-    seed: int,
-) -> np.ndarray:
-    """Return the squared distances of one step's result from its mean over ``batches``
-    batches, shape (batches,).
-    """
-    m = moments(p, n, sigma, np.random.default_rng(seed), (batches,))
-    G1 = G - eta * direction(
-        gradient(p, F, G, m), F, m.S_hat, *(("FF", "S") if kfac else ("I", "I"))
-    )
-    return np.sum((G1 - G1.mean(0)) ** 2, axis=(1, 2)) * batches / (batches - 1)
-
-
-def wander(
-    p: Problem,
-    method: str,
-    eta: float,
-    n: int,
-    sigma: float,
-    steps: int,
-    chains: int,
-    seed: int,
-) -> np.ndarray:
-    r"""Return :math:`\lVert T\rVert_F^2` of each chain after ``steps`` noisy steps from
-    the teacher, shape (chains,).
-
-    ``method`` is sgd, kfac (head and features share the batch) or sgd separate (two
-    batches). After each step the features are written as :math:`G_\star + T` again,
-    which changes no subspace.
-    """
-    validate.choice("method", method, ["sgd", "sgd separate", "kfac"])
-    rng, N = np.random.default_rng(seed), np.eye(len(p.S)) - p.G_star.T @ p.G_star
-    G = np.broadcast_to(p.G_star, (chains, *p.G_star.shape))
-    for _ in range(validate.count("steps", steps)):
-        m = moments(p, n, sigma, rng, (chains,))
-        other = moments(p, n, sigma, rng, (chains,)) if method == "sgd separate" else m
-        F = least_squares_head(p, G, other)
-        factors = ("FF", "S") if method == "kfac" else ("I", "I")
-        G = G - eta * direction(gradient(p, F, G, m), F, m.S_hat, *factors)
-        G = np.linalg.solve(G @ p.G_star.T, G)
-    return np.sum((G @ N) ** 2, axis=(1, 2))
-
-
-def transfer(
-    p: Problem, G, F_new, n: int, sigma: float, draws: int, seed: int
-) -> np.ndarray:
-    """Return the excess risks of new least-squares heads on frozen ``G``, one per draw
-    of ``n`` samples, (draws,).
-    """
-    new = p._replace(F_star=np.asarray(F_new))
-    rng, L = np.random.default_rng(seed), np.linalg.cholesky(p.S)
-    X = rng.standard_normal((draws, n, len(p.S))) @ L.T
-    Y = X @ new.W.T + sigma * rng.standard_normal((draws, n, len(F_new)))
-    Z = X @ np.asarray(G).T
-    F = np.linalg.solve(Z.mT @ Z, Z.mT @ Y).mT
-    return np.sum(((F @ G - new.W) @ L) ** 2, axis=(1, 2))
-
-
-def batchnorm_gap(
-    p: Problem, G, n: int, sigma: float, seed: int, refit: bool = True
-) -> float:
-    """Return the relative gap between the gradients in ``G`` with and without
-    batch-norm on the features, by autograd.
-
-    With ``refit`` both networks carry their own least-squares head; without it the same
-    function is computed by a head that is off by 10 percent.
-    """
-    rng = np.random.default_rng(seed)
-    X = torch.tensor(rng.standard_normal((n, len(p.S))) @ np.linalg.cholesky(p.S).T)
-    Y = X @ torch.tensor(p.W.T) + sigma * torch.tensor(
-        rng.standard_normal((n, len(p.F_star)))
-    )
-    grads = []
-    for normalise in (False, True):
-        weights = torch.tensor(np.asarray(G), requires_grad=True)
-        Z = X @ weights.T
-        Z = Z / Z.pow(2).mean(0).sqrt() if normalise else Z
-        head = torch.linalg.lstsq(Z.detach(), Y).solution * (1.0 if refit else 1.1)
-        loss = (Z @ head - Y).pow(2).sum() / (2 * n)
-        grads.append(torch.autograd.grad(loss, weights)[0])
-    return float((grads[1] - grads[0]).norm() / grads[0].norm())
-
-
-def _orthonormal(G) -> np.ndarray:
-    return np.linalg.qr(G.T)[0].T
+def orthonormal(G) -> np.ndarray:
+    """Return orthonormal rows (k, dX) that span those of ``G`` (k, dX)."""
+    return qr(G.T)[0].T

@@ -1,38 +1,32 @@
-r"""Fourteen optimizers on one linear representation problem and the same batches, tuned
-with the same budget.
+r"""Fourteen optimizers on one linear representation problem and the same batches.
 
 All weights of :math:`\hat y = F G x` are trained together for a fixed number of steps;
 the step size falls linearly to zero. Every optimizer may try the same number of
-settings on separate tuning seeds; the one with the best mean log distance is then run
-on fresh seeds.
+settings on separate tuning seeds; the one with the best mean log distance wins.
 """
 
 import functools
 import time
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.linalg import cholesky, norm
+from numpy.random import default_rng
+from scipy.linalg import null_space
 
 from fl import validate
 from fl.instruments.two_layer_optimizers import OPTIMIZERS, gradients, updater
-from fl.simulate.representation import distance, problem
-from fl.stored import stored
-from fl.sweep import cached, sweep
+from fl.simulate.representation import Problem, distance, random_problem, samples
 
-DX, DY, K, BATCH = 40, 12, 4, 256
-CONDITIONS = {
-    "isotropic": dict(kappa_S=1, kappa_F=1, sigma=0.1, steps=100),
-    "moderate": dict(kappa_S=30, kappa_F=3, sigma=0.1, steps=100),
-    "hard": dict(kappa_S=100, kappa_F=10, sigma=0.01, steps=200),
-}
-FIRST_TUNING_SEED = 1000  # tuning seeds count up from here, fresh seeds from 0
+SIZES = {"dX": 40, "dY": 12, "k": 4, "n": 256}
+TRAINING = 1  # stream: the second entry of a seed that draws weights and batches
 BLOWN = 1e4  # a weight beyond it counts as divergence; all weights are of order one
 POINTS = 26  # moments at which a learning curve is recorded
 
 # range of the step sizes tried; damped methods share their settings out over three
 # dampings
-RATES = {
+ETAS = {
     "SGD": (0.1, 1.5),
     "momentum": (0.01, 0.6),
     "Adam": (0.01, 0.4),
@@ -52,6 +46,24 @@ DAMPED = ("KFAC", "KFAC left", "KFAC right", "NGD")
 DAMPINGS = (1e-4, 3e-3, 0.1)
 
 
+class Condition(NamedTuple):
+    """Condition numbers of covariance and head, variance ``noise`` of the label noise,
+    and the number of training ``steps``.
+    """
+
+    kappa_S: float
+    kappa_F: float
+    noise: float
+    steps: int
+
+
+CONDITIONS = {
+    "isotropic": Condition(1, 1, 0.01, 100),
+    "moderate": Condition(30, 3, 0.01, 100),
+    "hard": Condition(100, 10, 1e-4, 200),
+}
+
+
 def settings(optimizer: str, number: int) -> list[tuple[float, float]]:
     """Return the ``number`` pairs (step size, damping) that ``optimizer`` may try; step
     sizes are centres of log bins.
@@ -60,166 +72,134 @@ def settings(optimizer: str, number: int) -> list[tuple[float, float]]:
         ValueError: for an unknown optimizer, or a ``number`` that is no multiple of
             three.
     """
-    low, high = RATES[validate.choice("optimizer", optimizer, OPTIMIZERS)]
+    validate.choice("optimizer", optimizer, OPTIMIZERS)
+    low, high = ETAS[optimizer]
     if validate.count("number", number) % len(DAMPINGS):
         raise ValueError(f"number = {number}: must be a multiple of {len(DAMPINGS)}")
     dampings = DAMPINGS if optimizer in DAMPED else (0.0,)
-    edges = np.geomspace(low, high, number // len(dampings) + 1)
-    return [(float(r), g) for g in dampings for r in np.sqrt(edges[1:] * edges[:-1])]
+    bins = number // len(dampings)
+    edges_and_centres = np.geomspace(low, high, 2 * bins + 1)
+    etas = edges_and_centres[1::2].tolist()
+    return [(eta, damping) for damping in dampings for eta in etas]
 
 
 @functools.lru_cache(maxsize=4)
 def arena(condition: str, seed: int) -> tuple:
     """Return the problem, the starting weights F, G and all batches X (T, n, dX), Y (T,
-    n, dY) of a seed.
+    n, dY) that ``seed`` draws under ``condition``.
+
+    Raises:
+        ValueError: for an unknown condition.
     """
-    c = CONDITIONS[validate.choice("condition", condition, CONDITIONS)]
-    p = problem(DX, DY, K, c["kappa_S"], c["kappa_F"], seed)
-    rng = np.random.default_rng([seed, 1])
-    G = rng.standard_normal((K, DX)) / np.sqrt(DX)
-    F = rng.standard_normal((DY, K)) / np.sqrt(4 * K)
-    X = rng.standard_normal((c["steps"], BATCH, DX)) @ np.linalg.cholesky(p.S).T
-    Y = X @ p.W.T + c["sigma"] * rng.standard_normal((c["steps"], BATCH, DY))
-    return p, *(torch.tensor(a) for a in (F, G, X, Y))
+    validate.choice("condition", condition, CONDITIONS)
+    kappa_S, kappa_F, noise, steps = CONDITIONS[condition]
+    dX, dY, k, n = SIZES.values()
+    problem = random_problem(dX, dY, k, kappa_S, kappa_F, seed)
+    rng = default_rng([seed, TRAINING])
+    G = rng.standard_normal((k, dX)) / np.sqrt(dX)
+    F = rng.standard_normal((dY, k)) / np.sqrt(4 * k)
+    X, Y = samples(problem, n, noise, rng, (steps,))
+    tensors = map(torch.tensor, (F, G, X, Y))
+    return problem, *tensors
 
 
-@torch.no_grad()
 def train(
-    optimizer: str, condition: str, rate: float, damping: float, seed: int
+    optimizer: str, condition: str, eta: float, damping: float, seed: int
 ) -> dict:
     """Train once; return the distances at `POINTS` evenly spread moments and the
     transfer bias relative to the signal.
 
     A run that blows up has learned nothing: its distance is 1.
+
+    Args:
+        optimizer: one of `OPTIMIZERS`.
+        condition: one of `CONDITIONS`.
+        eta: step size at the start.
+        damping: of the optimizers that solve.
+        seed: of the problem, the start and the batches.
     """
-    p, F, G, Xs, Ys = arena(condition, seed)
-    F, G, T = F.clone(), G.clone(), len(Xs)
-    update, normalise = (
-        updater(optimizer, F, G, damping),
-        optimizer.startswith("batch-norm"),
-    )
-    marks, curve = np.linspace(0, T, POINTS).round().astype(int), []
-    for t in range(T + 1):
-        if t in marks:
-            curve.append(distance(p, G.detach().numpy()))
-        if t == T:
-            return {
-                "distance": ("moment", np.array(curve)),
-                "transfer": _transfer_bias(p, G.detach().numpy()),
-            }
-        gF, gG, Z = gradients(F.detach(), G.detach(), Xs[t], Ys[t], normalise)
-        update(rate * (1 - t / T), gF, gG, Xs[t], Z)
-        if not max(F.abs().max(), G.abs().max()) < BLOWN:
-            return {"distance": ("moment", np.ones(POINTS)), "transfer": 1.0}
-
-
-def _transfer_bias(p, G: np.ndarray) -> float:
-    L = np.linalg.cholesky(p.S)
-    target, features = p.G_star @ L, G @ L
-    miss = target - target @ np.linalg.pinv(features) @ features
-    return float(np.sum(miss**2) / np.sum(target**2))
-
-
-def tune(optimizer: str, condition: str, number: int, tuning: int) -> dict:
-    """Return the best of ``number`` settings on ``tuning`` seeds, and whether it is at
-    an end of the step sizes.
-    """
-    tried, seeds = (
-        settings(optimizer, number),
-        range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + tuning),
-    )
-    score = [
-        np.mean(
-            [
-                np.log(train(optimizer, condition, *s, i)["distance"][1][-1])
-                for i in seeds
-            ]
-        )
-        for s in tried
-    ]
-    rate, damping = tried[int(np.argmin(score))]
-    rates = [r for r, _ in tried]
+    problem, weights, move = _racer(optimizer, condition, damping, seed)
+    steps = CONDITIONS[condition].steps
+    marks = np.linspace(0, steps, POINTS).round()
+    F, G = (W.detach() for W in weights)  # views: they move with the weights
+    features = G.numpy()
+    curve = [distance(problem, features)]
+    for t in range(steps):
+        left = 1 - t / steps
+        move(t, eta * left)
+        size = max(F.abs().max(), G.abs().max())
+        if not size < BLOWN:  # nor is NaN
+            return {"distance": ("progress", np.ones(POINTS)), "transfer": 1.0}
+        if t + 1 in marks:
+            curve.append(distance(problem, features))
     return {
-        "rate": rate,
-        "damping": damping,
-        "at_edge": float(rate in (min(rates), max(rates))),
+        "distance": ("progress", np.array(curve)),
+        "transfer": _transfer_bias(problem, features),
     }
 
 
-def compete(
-    optimizer: str, condition: str, number: int, tuning: int, seed: int
-) -> dict:
-    """Tune ``optimizer`` with ``number`` settings (or read what was found), then train
-    it on the fresh ``seed``.
+def _transfer_bias(problem: Problem, G) -> float:
+    root = cholesky(problem.S)
+    target = problem.G_star @ root
+    missed = target @ null_space(G @ root)
+    return norm(missed) ** 2 / norm(target) ** 2
+
+
+def tune(optimizer: str, condition: str, number: int, repeats: int, seed: int) -> dict:
+    """Return the best setting, and whether it is at an end of the step sizes.
+
+    Args:
+        optimizer: one of `OPTIMIZERS`.
+        condition: one of `CONDITIONS`.
+        number: settings to try.
+        repeats: seeds to try each of them on.
+        seed: the first of these seeds.
     """
-    best = cached(
-        tune, optimizer=optimizer, condition=condition, number=number, tuning=tuning
-    )
-    return train(optimizer, condition, best["rate"], best["damping"], seed) | best
+    tried = settings(optimizer, number)
+    scores = []
+    for eta, damping in tried:
+        last = []
+        for s in range(seed, seed + repeats):
+            curve = train(optimizer, condition, eta, damping, s)["distance"][1]
+            last.append(curve[-1])
+        scores.append(np.log(last).mean())
+    eta, damping = tried[np.argmin(scores)]
+    etas = [pair[0] for pair in tried]
+    at_edge = eta in (min(etas), max(etas))
+    return {"eta": eta, "damping": damping, "at_edge": at_edge}
 
 
-def contest(
-    conditions: Sequence[str],
-    optimizers: Sequence[str],
-    seeds: Sequence[int],
-    number: int,
-    tuning: int,
-):
-    """Return distances (condition, optimizer, seed, moment), transfer biases and
-    settings of a tuned contest.
-
-    ``moment`` is the share of the steps done.
-    """
-    grid = {"condition": list(conditions), "optimizer": list(optimizers)}
-    sweep(
-        _tune, grid, number=number, tuning=tuning
-    )  # first, so that no two workers tune the same
-    return sweep(compete, grid, seeds, number=number, tuning=tuning).assign_coords(
-        moment=np.linspace(0, 1, POINTS)
-    )
-
-
-def _tune(optimizer: str, condition: str, number: int, tuning: int, seed: int) -> dict:
-    """Fill the store with `tune`; ``seed`` is the sweep's and unused."""
-    return cached(
-        tune, optimizer=optimizer, condition=condition, number=number, tuning=tuning
-    )
-
-
-@torch.no_grad()
 def seconds_per_step(optimizer: str, steps: int = 400) -> float:
-    """Return the least wall time of a step, gradients included, over ``steps`` steps of
-    the moderate problem.
+    """Return the least wall time of a step of ``optimizer``, gradients included, over
+    ``steps`` steps of the moderate problem, on one thread.
 
     The least, since everything else that runs on the machine only adds to it; a single
     step is short enough to be left alone now and then even on a busy one.
     """
-    _, F, G, Xs, Ys = arena("moderate", 0)
-    F, G = F.clone(), G.clone()
-    update, normalise, best = (
-        updater(optimizer, F, G, damping=0.1),
-        optimizer.startswith("batch-norm"),
-        np.inf,
-    )
+    torch.set_num_threads(1)
+    _, _, move = _racer(optimizer, "moderate", 0.1, 0)
+    best = np.inf
     for t in range(steps):
-        X, Y = Xs[t % len(Xs)], Ys[t % len(Ys)]
         begin = time.perf_counter()
-        gF, gG, Z = gradients(F.detach(), G.detach(), X, Y, normalise)
-        update(1e-4, gF, gG, X, Z)
+        move(t % CONDITIONS["moderate"].steps, 1e-4)
         best = min(best, time.perf_counter() - begin)
     return best
 
 
-@stored("representation")
-def full_contest(scale: str):
-    """Make the stored run: every optimizer, every condition, timed one after the other
-    on one thread.
+def _racer(optimizer: str, condition: str, damping: float, seed: int) -> tuple:
+    """Return the problem, fresh weights F and G, and ``move(t, eta)``, which moves them
+    by one step on batch ``t``.
     """
-    number, tuning, seeds = {
-        "smoke": (3, 1, range(2)),
-        "book": (6, 3, range(5)),
-        "paper": (18, 5, range(10)),
-    }[scale]
-    data = contest(list(CONDITIONS), OPTIMIZERS, seeds, number, tuning)
-    torch.set_num_threads(1)
-    return data.assign(seconds=("optimizer", [seconds_per_step(m) for m in OPTIMIZERS]))
+    problem, F, G, X, Y = arena(condition, seed)
+    F = F.clone()
+    G = G.clone()
+    update = updater(optimizer, F, G, damping)
+    normalise = optimizer.startswith("batch-norm")
+
+    def move(t: int, eta: float) -> None:
+        weights = F.detach(), G.detach()
+        grad_F, grad_G, Z = gradients(*weights, X[t], Y[t], normalise)
+        with torch.no_grad():
+            update(eta, grad_F, grad_G, X[t], Z)
+
+    return problem, (F, G), move

@@ -1,15 +1,16 @@
 r"""Two-layer networks after one giant gradient step: their features' spectrum and their
 ridge error, measured.
 
-The rows of ``W0`` (p, d) are uniform on the unit sphere; block ``b`` is a fraction
-``pi[b]`` of the neurons. A network is either made, :math:`w_j = c_b w^0_j + r_b v`, or
+The rows of ``W0`` (p, d) are uniform on the unit sphere, in ``k`` equal blocks. A
+network is either made, :math:`w_j = c_b w^0_j + r_b v`, or
 trained by one step :math:`w_j \leftarrow
-w^0_j+\eta\zeta_b\frac1{n_0}\sum_i(y_i-f(x_i))\varphi'(\langle w^0_j,x_i\rangle)x_i`.
-Labels are :math:`g(\langle w_*,x\rangle)` plus noise, inputs :math:`x\sim N(0,I_d)`.
-Arguments of one number per block are tuples of length ``k``. No array with as many rows
-as there are samples is made.
+w^0_j+\eta\zeta_b\frac1{n_0}\sum_i(y_i-f(x_i))\varphi'(\langle w^0_j,x_i\rangle)x_i`:
+`Spiked` and `Step` are the two recipes. Labels are :math:`g(\langle w_*,x\rangle)` plus
+noise, inputs :math:`x\sim N(0,I_d)`. Arguments of one number per block are tuples of
+length ``k``. No array with as many rows as there are samples is made.
 """
 
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +25,43 @@ from fl.instruments.streamed_ridge import (
     normal_equations,
     ridge,
 )
-from fl.tasks import Link
+from fl.tasks import LINKS, Link
 
 INIT, STEP, TRAIN, TEST = range(4)  # streams of one seed
 TEST_POINTS = 4000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What does not depend on how the first layer came about.
+
+    Attributes:
+        activation: activation of the network.
+        width: number of neurons, the p of the chapter.
+        alpha: fresh samples of the read-out per neuron; infinite for the population.
+        delta: neurons per input.
+        link: the teacher's link.
+        penalty: penalty of the read-out, the lambda of the chapter.
+        noise: variance of the label noise.
+    """
+
+    activation: Link
+    width: int
+    alpha: float
+    delta: float
+    link: Link = LINKS["sin"]
+    penalty: float = 0.1
+    noise: float = 0.0
+
+    @property
+    def n(self) -> int:
+        """Fresh samples of the read-out."""
+        return round(self.alpha * self.width)
+
+    @property
+    def d(self) -> int:
+        """Inputs."""
+        return round(self.width / self.delta)
 
 
 class Network(NamedTuple):
@@ -41,225 +75,221 @@ class Network(NamedTuple):
     block: Tensor
 
     def features(self, activation: Link):
-        """Return the map from inputs (m, d) to features (m, p)."""
+        """Return the map from inputs (m, d) to features (m, p) of ``activation``."""
         phi = on_tensors(activation.f)
         return lambda X: phi(X @ self.W.T)
+
+
+@dataclass(frozen=True)
+class Spiked:
+    """The recipe of a network that is made.
+
+    Attributes:
+        r: (k,), spike of each block.
+        c: what is left of the old rows, a number or (k,).
+        gamma: cosine of teacher and spike.
+    """
+
+    r: tuple
+    c: float | tuple = 1.0
+    gamma: float = 1.0
+
+    def draw(self, setting: Setting, seed: int) -> Network:
+        """Return the network of the size of ``setting`` that belongs to ``seed``.
+
+        Raises:
+            ValueError: if ``gamma`` is outside [-1, 1].
+        """
+        gamma = validate.number("gamma", self.gamma, -1, 1)
+        rho = (1 - gamma**2) ** 0.5
+        k = len(self.r)
+        W0, (v, rest), block = untrained(setting, k, seed)
+        r = W0.new_tensor(self.r)[block, None]
+        c = W0.new_tensor(np.full(k, self.c))[block, None]
+        target = gamma * v + rho * rest
+        W = c * W0 + r * v
+        return Network(W, v, target, block)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The recipe of a network that is trained by one step, on equal blocks.
+
+    Attributes:
+        eta: size of the step.
+        zeta: (k,), values of the second layer.
+        alpha0: samples of the step per input.
+    """
+
+    eta: float
+    zeta: tuple = (1.0,)
+    alpha0: float = 20.0
+
+    def draw(self, setting: Setting, seed: int) -> Network:
+        """Return the network of ``setting`` after the step that belongs to ``seed``;
+        its spike ``v`` is the mean change of the rows.
+
+        Raises:
+            ValueError: if ``alpha0`` is not > 0.
+        """
+        alpha0 = validate.number("alpha0", self.alpha0, 0, open_low=True)
+        k = len(self.zeta)
+        W0, (target, _), block = untrained(setting, k, seed)
+        zeta = W0.new_tensor(self.zeta)[block]
+        phi = on_tensors(setting.activation.f)
+        slope = on_tensors(setting.activation.slope)
+        n0 = round(alpha0 * setting.d)
+        gradient = torch.zeros_like(W0)
+        for X, y in labelled(setting, n0, target, (seed, STEP)):
+            Z = X @ W0.T
+            residual = y - phi(Z) @ zeta / setting.width
+            weighted = slope(Z) * residual[:, None]
+            gradient += weighted.T @ X
+        size = self.eta / n0
+        change = size * zeta[:, None] * gradient
+        v = zeta @ change
+        return Network(
+            W=W0 + change,
+            v=v / v.norm(),
+            target=target,
+            block=block,
+        )
 
 
 def on_tensors(f):
     """Return the numpy function ``f`` as a function of tensors; the products around it
     stay on their device.
     """
-    return lambda u: torch.from_numpy(f(u.cpu().numpy())).to(u.device)
+
+    def on_tensor(u):
+        values = f(u.cpu().numpy())
+        return torch.from_numpy(values).to(u.device)
+
+    return on_tensor
 
 
-def untrained(p: int, d: int, pi: tuple, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``W0`` (p, d) with unit rows, an orthonormal pair (2, d), and the block of
-    each neuron (p,).
+def labelled(setting: Setting, n: int, target: Tensor, seed: tuple) -> Samples:
+    """Return ``n`` samples with the link and noise of ``setting``, the teacher
+    direction ``target`` (d,) and this ``seed``.
     """
-    p, d = validate.count("p", p), validate.count("d", d, 3)
-    W0, pair = normal((p, d), seed, INIT, 0), normal((d, 2), seed, INIT, 1)
-    edges = np.rint(np.cumsum(pi) * p).astype(int)
-    block = torch.from_numpy(np.searchsorted(edges, np.arange(p), side="right")).to(
-        device()
+    return Samples(
+        n=n,
+        beta=target,
+        teacher=on_tensors(setting.link.f),
+        noise=setting.noise,
+        seed=seed,
     )
-    return (
-        W0 / W0.norm(dim=1, keepdim=True),
-        torch.linalg.qr(pair).Q.T.contiguous(),
-        block,
+
+
+def untrained(setting: Setting, k: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the first layer before the step.
+
+    Args:
+        setting: its ``width`` p and ``d``.
+        k: number of equal blocks.
+        seed: seed.
+
+    Returns:
+        ``W0`` (p, d) with unit rows, an orthonormal pair (2, d), and the block of each
+        neuron (p,).
+
+    Raises:
+        ValueError: if the width is no count, or ``d`` < 3.
+    """
+    width = validate.count("width", setting.width)
+    d = validate.count("d", setting.d, 3)
+    W0 = normal((width, d), seed, INIT, 0)
+    W0 /= W0.norm(dim=1, keepdim=True)
+    pair = torch.linalg.qr(normal((d, 2), seed, INIT, 1)).Q
+    edges = np.rint(np.linspace(0, width, k + 1))
+    neurons = np.arange(width)
+    block = np.searchsorted(edges[1:], neurons, side="right")
+    return W0, pair.T.contiguous(), torch.from_numpy(block).to(device())
+
+
+def spectrum(seed: int, recipe: Spiked | Step, setting: Setting) -> dict:
+    """Return the eigenvalues of ``Phi' Phi / n`` (p,), falling, the realised ``kappa``
+    (n,), and `measured_spike`, of the network that ``recipe`` draws at ``setting`` with
+    this ``seed``.
+    """
+    network = recipe.draw(setting, seed)
+    # a teacher that returns its argument: the labels are kappa
+    sample = Samples(
+        n=setting.n,
+        beta=network.v,
+        teacher=lambda u: u,
+        noise=0.0,
+        seed=(seed, TRAIN),
     )
-
-
-def made(
-    p: int,
-    d: int,
-    seed: int,
-    r: tuple,
-    c: tuple,
-    gamma: float = 1.0,
-    pi: tuple | None = None,
-) -> Network:
-    """Return the spiked random network with equal blocks, or fractions ``pi``, and a
-    teacher at cosine ``gamma``.
-    """
-    gamma = validate.number("gamma", gamma, -1, 1)
-    W0, (v, rest), block = untrained(p, d, pi or (1 / len(r),) * len(r), seed)
-    r, c = (
-        torch.tensor(values, dtype=W0.dtype, device=W0.device)[block][:, None]
-        for values in (r, c)
-    )
-    return Network(c * W0 + r * v, v, gamma * v + (1 - gamma**2) ** 0.5 * rest, block)
-
-
-def trained(
-    p: int,
-    d: int,
-    seed: int,
-    link: Link,
-    activation: Link,
-    eta: float,
-    alpha0: float,
-    zeta: tuple,
-    noise: float = 0.0,
-) -> Network:
-    """Return the network after one step on ``alpha0 * d`` samples; its spike ``v`` is
-    the mean change of the rows.
-    """
-    W0, (target, _), block = untrained(p, d, (1 / len(zeta),) * len(zeta), seed)
-    zetas = torch.tensor(zeta, dtype=W0.dtype, device=W0.device)[block]
-    phi, slope = on_tensors(activation.f), on_tensors(activation.slope)
-    n0 = round(validate.number("alpha0", alpha0, 0, open_low=True) * d)
-    gradient = torch.zeros_like(W0)
-    for X, y in Samples(n0, target, on_tensors(link.f), noise, (seed, STEP)):
-        Z = X @ W0.T
-        residual = y - phi(Z) @ zetas / p
-        gradient += (slope(Z) * residual[:, None]).T @ X
-    change = eta * zetas[:, None] * gradient / n0
-    v = zetas @ change
-    return Network(W0 + change, v / v.norm(), target, block)
-
-
-def spectrum(network: Network, activation: Link, n: int, seed: int) -> dict:
-    """Return the eigenvalues of ``Phi' Phi / n`` (p,), falling, and the realised
-    ``kappa`` (n,) of the samples.
-    """
-    sample = Samples(n, network.v, torch.zeros_like, 0.0, (seed, TRAIN))
-    gram = normal_equations(
-        ((X, X[:, 0]) for X, _ in sample), network.features(activation)
-    ).gram
-    kappa = torch.cat([X @ network.v for X, _ in sample])
-    values = torch.linalg.eigvalsh(gram).flip(0)
+    features = network.features(setting.activation)
+    gram = normal_equations(sample, features).gram
+    kappa = torch.cat([y for _, y in sample])
     return {
-        "eigenvalue": ("neuron", values.cpu().numpy()),
+        "eigenvalue": ("neuron", falling(gram)),
         "kappa": ("sample", kappa.cpu().numpy()),
-    }
+    } | measured_spike(network)
 
 
-def errors(
-    network: Network,
-    link: Link,
-    activation: Link,
-    lam: float,
-    n: int,
-    seed: int,
-    noise: float,
-    test: int,
-) -> dict:
-    """Return the mean square residual of the ridge read-out on ``test`` fresh samples,
-    label noise included.
-    """
-    g, features = on_tensors(link.f), network.features(activation)
-    p = len(network.W)
-    equations = normal_equations(
-        Samples(n, network.target, g, noise, (seed, TRAIN)), features
-    )
-    w = ridge(
-        equations, lam * p / n
-    )  # w = a / sqrt(p), and the sum of squares is divided by n there
-    residual = [
-        y - features(X) @ w
-        for X, y in Samples(test, network.target, g, 0.0, (seed, TEST))
-    ]
-    return {"error": float(torch.cat(residual).square().mean()) + noise}
-
-
-def made_spectrum(
-    seed: int, activation: Link, r: tuple, c: tuple, p: int, d: int, n: int
-) -> dict:
-    """Return `spectrum` of a made network."""
-    return spectrum(made(p, d, seed, r, c), activation, n, seed)
-
-
-def made_error(
-    seed: int,
-    link: Link,
-    activation: Link,
-    r: tuple,
-    c: tuple,
-    gamma: float,
-    lam: float,
-    noise: float,
-    p: int,
-    d: int,
-    n: int,
-) -> dict:
-    """Return `errors` of a made network on `TEST_POINTS` fresh samples."""
-    return errors(
-        made(p, d, seed, r, c, gamma),
-        link,
-        activation,
-        lam,
-        n,
-        seed,
-        noise,
-        TEST_POINTS,
-    )
-
-
-def trained_spectrum(
-    seed: int,
-    link: Link,
-    activation: Link,
-    eta: float,
-    alpha0: float,
-    zeta: tuple,
-    p: int,
-    d: int,
-    n: int,
-) -> dict:
-    """Return `spectrum` of a trained network with its measured spike ``r`` per block,
-    ``gamma``, and mean row norm.
-    """
-    network = trained(p, d, seed, link, activation, eta, alpha0, zeta)
-    return spectrum(network, activation, n, seed) | measured_spike(network, len(zeta))
-
-
-def trained_error(
-    seed: int,
-    link: Link,
-    activation: Link,
-    eta: float,
-    alpha0: float,
-    zeta: tuple,
-    lam: float,
-    p: int,
-    d: int,
-    n: int,
-) -> dict:
-    """Return `errors` of a trained network on `TEST_POINTS` fresh samples, and its
-    measured spike.
-    """
-    network = trained(p, d, seed, link, activation, eta, alpha0, zeta)
-    return errors(
-        network, link, activation, lam, n, seed, 0.0, TEST_POINTS
-    ) | measured_spike(network, len(zeta))
-
-
-def measured_spike(network: Network, k: int) -> dict:
-    """Return per block (k,) the means ``r`` of <w_j, v> and ``norm`` of squared rows,
-    and ``gamma`` = <v, target>.
-    """
-    along, norm = network.W @ network.v, network.W.square().sum(1)
-    blocks = [network.block == b for b in range(k)]
-    return {
-        "r": ("block", np.array([float(along[b].mean()) for b in blocks])),
-        "gamma": float(network.v @ network.target),
-        "norm": ("block", np.array([float(norm[b].mean()) for b in blocks])),
-    }
-
-
-def population_spectrum(seed: int, r: tuple, p: int, d: int) -> dict:
+def population_spectrum(seed: int, recipe: Spiked, setting: Setting) -> dict:
     r"""Return the eigenvalues (p,), falling, of the population covariance of the
-    features of a made network, c = 1.
+    features that ``recipe`` draws at ``setting`` with this ``seed``.
 
     The activation is erf(z / sqrt 2), for which the covariance is
     :math:`\frac2\pi\arcsin\frac{w_i\cdot w_j}{\sqrt{(1+|w_i|^2)(1+|w_j|^2)}}`: nothing
     is sampled but ``W0``.
+
+    Raises:
+        ValueError: for another activation.
     """
-    W = made(p, d, seed, r, (1.0,) * len(r)).W
+    validate.choice("activation", setting.activation.name, ["erf(z / sqrt 2)"])
+    W = recipe.draw(setting, seed).W
     gram = W @ W.T
     scale = (1 + gram.diagonal()).rsqrt()
-    kernel = 2 / np.pi * torch.arcsin(scale[:, None] * gram * scale)
+    cosine = scale[:, None] * gram * scale
+    kernel = 2 / np.pi * torch.arcsin(cosine)
+    return {"eigenvalue": ("neuron", falling(kernel))}
+
+
+def error(seed: int, recipe: Spiked | Step, setting: Setting) -> dict:
+    """Return the mean square residual of the ridge read-out on `TEST_POINTS` fresh
+    samples, label noise included.
+
+    Args:
+        seed: seed.
+        recipe: how the first layer comes about.
+        setting: sizes, link, penalty and noise.
+    """
+    network = recipe.draw(setting, seed)
+    target = network.target
+    features = network.features(setting.activation)
+    train = labelled(setting, setting.n, target, (seed, TRAIN))
+    # w = a / sqrt(p), and the sum of squares is divided by n there
+    penalty = setting.penalty / setting.alpha
+    w = ridge(normal_equations(train, features), penalty)
+    clean = replace(setting, noise=0.0)
+    test = labelled(clean, TEST_POINTS, target, (seed, TEST))
+    residuals = [y - features(X) @ w for X, y in test]
+    error = torch.cat(residuals).square().mean()
+    return {"error": float(error) + setting.noise}
+
+
+def falling(matrix: Tensor) -> np.ndarray:
+    """Return the eigenvalues of a symmetric ``matrix`` (p, p), falling: shape (p,)."""
+    values = torch.linalg.eigvalsh(matrix)
+    return values.flip(0).cpu().numpy()
+
+
+def measured_spike(network: Network) -> dict:
+    """Return per block of ``network`` (k,) the means ``r`` of <w_j, v> and ``norm`` of
+    squared rows, and ``gamma`` = <v, target>.
+    """
+    W, v, target, block = network
+    one = torch.nn.functional.one_hot(block).to(W)
+    share = (one / one.sum(0)).T  # (k, p)
+    along = share @ (W @ v)
+    norm = share @ W.square().sum(1)
     return {
-        "eigenvalue": ("neuron", torch.linalg.eigvalsh(kernel).flip(0).cpu().numpy())
+        "r": ("block", along.cpu().numpy()),
+        "norm": ("block", norm.cpu().numpy()),
+        "gamma": float(v @ target),
     }

@@ -14,7 +14,7 @@ are the linear discriminants. Derived in the chapter `ood`, like all of this mod
 import numpy as np
 from scipy.special import ndtr
 
-from fl import validate
+from fl import numerics, validate
 
 # of the largest eigenvalue, added to the covariance before its power is taken
 FLOOR = 1e-6
@@ -32,7 +32,8 @@ def class_means(X, labels) -> np.ndarray:
         ValueError: if the shapes do not fit or a number is not finite.
     """
     X, labels = _labelled(X, labels)
-    return np.array([X[labels == c].mean(0) for c in np.unique(labels)]) - X.mean(0)
+    means = [X[labels == c].mean(0) for c in np.unique(labels)]
+    return np.array(means) - X.mean(0)
 
 
 def directions(X, labels, p: float) -> np.ndarray:
@@ -43,22 +44,29 @@ def directions(X, labels, p: float) -> np.ndarray:
     eigenvalue added. It holds the variance between classes too; for p = -1 this changes
     the directions' lengths but not their span.
 
+    Args:
+        X: inputs (n, d), one row per image.
+        labels: their classes (n,).
+        p: the exponent.
+
     Raises:
         ValueError: if the shapes do not fit, a number is not finite, or the inputs are
             all the same.
     """
     X, labels = _labelled(X, labels)
     p = validate.number("p", p)
-    values, vectors = np.linalg.eigh(np.cov(X.T, bias=True).reshape(X.shape[1], -1))
+    covariance = np.atleast_2d(np.cov(X.T, bias=True))
+    values, vectors = np.linalg.eigh(covariance)
     if values[-1] <= 0:
         raise ValueError("X has no variance: must hold at least two different rows")
-    powers = (values.clip(0) + FLOOR * values[-1]) ** p
-    return class_means(X, labels) @ (vectors * powers) @ vectors.T
+    raised = values.clip(0) + FLOOR * values[-1]
+    metric = (vectors * raised**p) @ vectors.T
+    return class_means(X, labels) @ metric
 
 
 def linear_rule(X, labels, new, p: float) -> np.ndarray:
-    """Return the classes (k,) of the rows of ``new`` (k, d) by the rule learned on
-    ``X`` (n, d) and ``labels`` (n,).
+    """Return the classes (k,) of the rows of ``new`` (k, d) by the rule of exponent
+    ``p`` learned on ``X`` (n, d) and ``labels`` (n,).
 
     Raises:
         ValueError: if the shapes do not fit, a number is not finite, or the inputs are
@@ -66,41 +74,44 @@ def linear_rule(X, labels, new, p: float) -> np.ndarray:
     """
     X, labels = _labelled(X, labels)
     new = validate.array("new", new, ("k", X.shape[1]))
-    V, half = directions(X, labels, p), class_means(X, labels) / 2
-    scores = (new - X.mean(0)) @ V.T - np.sum(V * half, 1)
+    V = directions(X, labels, p)
+    half = class_means(X, labels) / 2
+    offset = np.sum(V * half, 1)
+    scores = (new - X.mean(0)) @ V.T - offset
     return np.unique(labels)[scores.argmax(1)]
 
 
 def share_in_span(W, V, metric) -> float:
-    r"""Return the share of :math:`\mathrm{tr}(WMW^\top)` that the rows of W (h, d) have
-    in the span of V's (c, d).
+    r"""Return the share of :math:`\mathrm{tr}(WMW^\top)` that the rows of ``W`` (h, d)
+    have in the span of those of ``V`` (c, d).
 
     Lengths and right angles are those of the PSD ``metric`` M (d, d); with M the
     covariance of the inputs the share is that of the variance of the pre-activations
-    ``W x``.
+    W x.
 
     Raises:
         ValueError: if the shapes do not fit, M is not PSD, or W has no length.
     """
     W = validate.array("W", W, ("h", "d"))
     V = validate.array("V", V, ("c", W.shape[1]))
-    values, vectors = np.linalg.eigh(validate.psd("metric", metric))
-    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    if root.shape != (W.shape[1],) * 2:
-        raise ValueError(f"metric has shape {root.shape}: must be {(W.shape[1],) * 2}")
-    W, V = W @ root, V @ root
+    metric = validate.array("metric", metric, (W.shape[1], W.shape[1]))
+    root = numerics.psd_power(validate.psd("metric", metric), 0.5)
+    W = W @ root
+    V = V @ root
     if not W.any():
         raise ValueError(
             "W has no length in this metric: must have a row that is not zero"
         )
     _, s, basis = np.linalg.svd(V, full_matrices=False)
-    inside = W @ basis[s > 1e-10 * s[0]].T
-    return float(np.sum(inside**2) / np.sum(W**2))
+    basis = basis[s > 1e-10 * s[0]]
+    inside = np.linalg.norm(W @ basis.T)
+    share = (inside / np.linalg.norm(W)) ** 2
+    return float(share)
 
 
 def pattern_reading(digit, neither=0.0, agree: float = 0.1, congruent: float = 1.0):
-    r"""Return the accuracy N against the pattern, given the accuracy D against the
-    digit where the two disagree.
+    r"""Return the accuracy N against the pattern, given the accuracy D = ``digit``
+    against the digit where the two disagree.
 
     .. math:: N = aC + (1-a)(1 - D - \nu)
 
@@ -109,21 +120,27 @@ def pattern_reading(digit, neither=0.0, agree: float = 0.1, congruent: float = 1
     neither cue is followed. For a = 1/10 and C = 1 this is :math:`D + N = 1 + 0.1D -
     0.9\nu`. Exact if D and :math:`\nu` are those of the same conflicting images.
 
-    >>> float(pattern_reading(1.0))  # who reads digits alone is right about a tenth of the patterns
+    Who reads digits alone is right about a tenth of the patterns:
+
+    >>> float(pattern_reading(1.0))
     0.1
 
     Raises:
         ValueError: for an argument outside [0, 1].
     """
-    digit, neither = (np.asarray(v, float) for v in (digit, neither))
-    for name, value in [("digit", digit), ("neither", neither)]:
-        if not ((value >= 0) & (value <= 1)).all():
-            raise ValueError(f"{name} = {value}: must lie in [0, 1]")
-    agree, congruent = (
-        validate.number("agree", agree, 0, 1),
-        validate.number("congruent", congruent, 0, 1),
-    )
-    return (agree * congruent + (1 - agree) * (1 - digit - neither))[()]
+    digit = _shares("digit", digit)
+    neither = _shares("neither", neither)
+    agree = validate.number("agree", agree, 0, 1)
+    congruent = validate.number("congruent", congruent, 0, 1)
+    return agree * congruent + (1 - agree) * (1 - digit - neither)
+
+
+def _shares(name: str, value) -> np.ndarray:
+    value = np.asarray(value)
+    inside = (value >= 0) & (value <= 1)
+    if not inside.all():
+        raise ValueError(f"{name} = {value}: must lie in [0, 1]")
+    return value
 
 
 def two_cues(a: float, b: float, v: float, w: float, p: float) -> tuple[float, float]:
@@ -132,11 +149,14 @@ def two_cues(a: float, b: float, v: float, w: float, p: float) -> tuple[float, f
 
     Two equally frequent classes :math:`y=\pm1` with inputs :math:`x = y(a, b) + (\sqrt
     v\,z_1, \sqrt w\,z_2)`: the first coordinate is the digit, the second the pattern,
-    which the test turns round. The rule is the sign of :math:`\beta^\top x` with
-    :math:`\beta=\Sigma^p(a,b)`, hence
+    which the test turns round; ``a`` and ``b`` are the sizes of the cues, ``v`` and
+    ``w`` their variances within a class, ``p`` the exponent. The rule is the sign of
+    :math:`\beta^\top x` with :math:`\beta=\Sigma^p(a,b)`, hence
 
-    .. math:: D=\Phi\Bigl(\frac{a\beta_1-b\beta_2}{\sqrt{v\beta_1^2+w\beta_2^2}}\Bigr),\qquad
-              C=\Phi\Bigl(\frac{a\beta_1+b\beta_2}{\sqrt{v\beta_1^2+w\beta_2^2}}\Bigr).
+    .. math:: D=\Phi\Bigl(\frac{a\beta_1-b\beta_2}
+              {\sqrt{v\beta_1^2+w\beta_2^2}}\Bigr),\qquad
+              C=\Phi\Bigl(\frac{a\beta_1+b\beta_2}
+              {\sqrt{v\beta_1^2+w\beta_2^2}}\Bigr).
 
     At p = 0 the larger of :math:`a^2, b^2` wins; at p = -1 the larger of :math:`a^2/v,
     b^2/w`.
@@ -144,23 +164,25 @@ def two_cues(a: float, b: float, v: float, w: float, p: float) -> tuple[float, f
     Raises:
         ValueError: if a or b is not positive, v or w not positive, or p not finite.
     """
-    a, b, v, w = (
-        validate.number(k, x, 0, open_low=True)
-        for k, x in zip("abvw", (a, b, v, w), strict=True)
-    )
+    for name, value in {"a": a, "b": b, "v": v, "w": w}.items():
+        validate.number(name, value, 0, open_low=True)
     m = np.array([a, b])
-    values, vectors = np.linalg.eigh(np.outer(m, m) + np.diag([v, w]))
-    beta = (vectors * values ** validate.number("p", p)) @ vectors.T @ m
-    noise = np.sqrt(v * beta[0] ** 2 + w * beta[1] ** 2)
-    return tuple(
-        float(ndtr((a * beta[0] + sign * b * beta[1]) / noise)) for sign in (-1, 1)
-    )
+    within = np.diag([v, w])
+    covariance = np.outer(m, m) + within
+    beta = numerics.psd_power(covariance, p, rcond=0.0) @ m
+    spread = np.sqrt(beta @ within @ beta)
+    digit, pattern = m * beta
+    conflict = ndtr((digit - pattern) / spread)
+    agreement = ndtr((digit + pattern) / spread)
+    return float(conflict), float(agreement)
 
 
 def _labelled(X, labels) -> tuple[np.ndarray, np.ndarray]:
-    X, labels = validate.array("X", X, ("n", "d")), np.asarray(labels)
+    X = validate.array("X", X, ("n", "d"))
+    labels = np.asarray(labels)
     if labels.shape != (len(X),):
         raise ValueError(
-            f"labels has shape {labels.shape}: must be ({len(X)},), one for each row of X"
+            f"labels has shape {labels.shape}: must be ({len(X)},), "
+            "one for each row of X"
         )
     return X, labels

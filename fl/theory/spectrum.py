@@ -9,7 +9,7 @@ one. Derived in chapter `spectrum`.
 Letters: ``alpha`` = n/p, ``delta`` = p/d, ``k`` blocks, ``g`` points.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.integrate import cumulative_trapezoid
@@ -17,13 +17,18 @@ from scipy.optimize import brentq
 
 from fl import validate
 from fl.theory.spectrum_features import Features
-from fl.theory.spectrum_resolvent import fixed_point, resolvent
+from fl.theory.spectrum_resolvent import follow, resolvent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Law:
-    """A law on a grid ``x`` (g,): ``density``, ``cdf``, and ``mass``, the integral of
-    the density, ideally one.
+    """A law on a grid.
+
+    Attributes:
+        x: (g,), the grid, rising.
+        density: (g,).
+        cdf: (g,), its integral, ending at one.
+        mass: the integral before it was normalised, ideally one.
     """
 
     x: np.ndarray
@@ -34,13 +39,16 @@ class Law:
     def distance(self, eigenvalues) -> float:
         """Return the Kolmogorov distance to the empirical law of ``eigenvalues``, shape
         (p,).
+
+        Raises:
+            ValueError: if they are not finite numbers.
         """
         values = np.sort(validate.array("eigenvalues", eigenvalues, ("p",)))
-        steps, law = (
-            np.arange(len(values) + 1) / len(values),
-            np.interp(values, self.x, self.cdf, 0.0, 1.0),
-        )
-        return float(max((steps[1:] - law).max(), (law - steps[:-1]).max()))
+        law = np.interp(values, self.x, self.cdf, 0.0, 1.0)
+        steps = np.linspace(0, 1, len(values) + 1)
+        above = steps[1:] - law
+        below = law - steps[:-1]
+        return max(above.max(), below.max())
 
 
 def sample_law(
@@ -53,44 +61,48 @@ def sample_law(
     points where the mass is. How much of the mass the grid misses is the accuracy:
     below 4e-3 for the default, ``alpha`` >= 1.05 and ``delta`` <= 5.
 
+    Args:
+        features: the conditional features.
+        alpha: samples per neuron.
+        delta: neurons per input.
+        points: size of the grid, at least 20.
+
     Raises:
         ValueError: if ``alpha`` <= 1 (a part of the spectrum is then exactly zero), or
             ``delta`` is not > 0.
         ArithmeticError: if the fixed point is not reached at some point of the grid.
     """
     alpha = validate.number("alpha", alpha, 1, open_low=True)
-    validate.count("points", points, 20)
-    size = (
-        features.mean(features.mu1**2 + features.mu2sq) @ features.pi
-    )  # mean eigenvalue of the bulk
-    x = size * np.geomspace(1e-4, 300, points // 2)
-    first = _law(features, x, alpha, delta)
-    quantiles = np.interp((np.arange(points) + 0.5) / points, first.cdf, first.x)
+    half = validate.count("points", points, 20) // 2
+    variance = features.mu1**2 + features.mu2sq
+    size = features.mean(variance) @ features.pi  # mean eigenvalue of the bulk
+    coarse = size * np.geomspace(1e-4, 300, half)
+    first = _law(features, coarse, alpha, delta)
+    shares = (np.arange(points) + 0.5) / points
+    quantiles = np.interp(shares, first.cdf, first.x)
     inside = (first.cdf > 1e-4) & (first.cdf < 1 - 1e-4)
-    low, high = first.x[inside][0] / 1.3, first.x[inside][-1] * 1.3
-    return _law(
-        features,
-        np.unique(np.concatenate([quantiles, np.geomspace(low, high, points // 2)])),
-        alpha,
-        delta,
-    )
+    kept = first.x[inside]
+    even = np.geomspace(kept[0] / 1.3, kept[-1] * 1.3, half)
+    x = np.union1d(quantiles, even)
+    return _law(features, x, alpha, delta)
 
 
 def population_law(features: Features, delta: float, points: int = 200) -> Law:
-    r"""Return the bulk of the spectrum of the population covariance of the features:
-    many samples per neuron.
+    r"""Return the bulk of the spectrum of the population covariance of ``features``:
+    many samples per neuron, ``delta`` neurons per input, on a grid of ``points``.
 
     Raises:
         ValueError: if ``delta`` is not in (0, 1]: with more neurons than inputs the law
             has atoms.
     """
     delta = validate.number("delta", delta, 0, 1, open_low=True)
-    return sample_law(features, 1e8, delta, points)
+    many = 1e8  # samples per neuron
+    return sample_law(features, many, delta, points)
 
 
 def averaged(features: Features) -> Features:
-    r"""Return features with one row law, the :math:`\kappa`-average of the covariance:
-    the mixture is dropped.
+    r"""Return ``features`` with one row law, the :math:`\kappa`-average of the
+    covariance: the mixture is dropped.
 
     For one block the average is again of the form of `Features`; it is what a single
     Gaussian would have.
@@ -100,70 +112,102 @@ def averaged(features: Features) -> Features:
     """
     if len(features.pi) > 1:
         raise ValueError(f"features has {len(features.pi)} blocks: must have one")
-    mu1 = np.sqrt(features.mean(features.mu1**2))[None]
-    mu2sq = features.mean(features.mu2sq)[None]
+    variance = features.mean(features.mu1**2)
     zero = np.zeros((1, 1))
-    return Features(np.zeros(1), np.ones(1), zero, mu1, mu2sq, zero, features.pi)
+    return Features(
+        kappa=np.zeros(1),
+        weight=np.ones(1),
+        mu0=zero,
+        mu1=np.sqrt(variance)[None],
+        mu2sq=features.mean(features.mu2sq)[None],
+        curvature=zero,
+        pi=features.pi,
+    )
 
 
 def diverging_outliers(features: Features) -> np.ndarray:
-    r"""Return the limits of :math:`\lambda/p` of the diverging eigenvalues, shape (k,),
-    falling.
+    r"""Return the limits of :math:`\lambda/p` of the diverging eigenvalues of
+    ``features``, shape (k,), falling.
 
     They are the eigenvalues of :math:`\sqrt{\pi_b\pi_{b'}}\,\mathbb
     E\mu_{0b}\mu_{0b'}`, for the sample covariance and the population covariance alike.
     """
-    root = np.sqrt(features.pi)
-    return np.linalg.eigvalsh(
-        np.outer(root, root) * features.mean(_outer(features.mu0, features.mu0))
-    )[::-1]
+    means = np.sqrt(features.pi) * features.mu0
+    weighted = features.weight * means.T
+    moment = weighted @ means
+    return np.linalg.eigvalsh(moment)[::-1]
+
+
+def bulk_of(eigenvalues, features: Features) -> np.ndarray:
+    """Return the ``eigenvalues`` (p,), falling, without the diverging ones, of which
+    there are as many as the rank of the means of ``features``.
+    """
+    diverging = diverging_outliers(features) > 1e-9
+    return eigenvalues[diverging.sum() :]
 
 
 def outlier_determinant(
     features: Features, z, alpha: float, delta: float
 ) -> np.ndarray:
     r"""Return the determinant whose zeros outside the bulk are the outliers of order
-    one, at each real ``z`` (g,).
+    one, at each ``z``.
 
-    .. math:: \det\bigl(I + \alpha\delta\,\tilde N(z)\operatorname{diag}\nu(z)\bigr),\quad
-              \tilde N = N - C^\top M^+ C,
+    .. math:: \det\bigl(I + \alpha\delta\,\tilde N(z)\operatorname{diag}\nu(z)\bigr),
+              \quad \tilde N = N - C^\top M^+ C,
 
     with :math:`M, C, N` the averages of :math:`\mu_0\mu_0^\top, \kappa\mu_0\mu_1^\top,
-    \kappa^2\mu_1\mu_1^\top` over :math:`1+\chi`. It is NaN inside the bulk, where it
-    means nothing.
+    \kappa^2\mu_1\mu_1^\top` over :math:`1+\chi`.
+
+    Args:
+        features: the conditional features.
+        z: real spectral arguments, a number or (g,).
+        alpha: samples per neuron.
+        delta: neurons per input.
+
+    Returns:
+        Shape (g,); NaN inside the bulk, where the determinant means nothing.
+
+    Raises:
+        ValueError: if ``z`` is not finite, or ``alpha`` or ``delta`` is not > 0.
     """
     z = validate.array("z", np.atleast_1d(z), ("g",))
-    near = resolvent(features, z + 1e-6j * np.abs(z), alpha, delta)
-    point = fixed_point(
-        features,
-        near.s.real,
-        alpha,
-        delta,
-        replace(near, V=near.V.real, nu=near.nu.real),
-    )
-    kappa, mu0, mu1 = features.kappa[:, None], features.mu0, features.mu1
-    weight = point.D * features.weight
-    pairs = [(mu0, mu0), (mu0, kappa * mu1), (kappa * mu1, kappa * mu1)]
-    M, C, N = (np.tensordot(weight, _outer(a, b), 1) for a, b in pairs)
-    reduced = N - C.swapaxes(1, 2) @ np.linalg.pinv(M, rcond=1e-10, hermitian=True) @ C
-    value = np.linalg.det(
-        np.eye(len(features.pi)) + alpha * delta * reduced * point.nu[:, None, :]
-    )
-    outside = point.converged & (
-        np.abs(near.nu.imag) < 1e-3 * np.abs(near.nu.real)
-    ).all(axis=1)
+    above = z + 1e-6j * np.abs(z)
+    near = resolvent(features, above, alpha, delta)
+    path = near.s.real[None]
+    point = follow(features, path, alpha, delta, near.x.real)
+    mu0 = features.mu0
+    channel = features.kappa[:, None] * features.mu1
+
+    def average(left, right):  # times alpha
+        return np.einsum("gq,qb,qc->gbc", point.weight, left, right)
+
+    M, C = average(mu0, mu0), average(mu0, channel)
+    inverse = np.linalg.pinv(M, rcond=1e-10, hermitian=True)
+    explained = C.swapaxes(1, 2) @ inverse @ C
+    reduced = average(channel, channel) - explained
+    nu = point.nu[:, None, :]
+    strength = delta * reduced * nu
+    eye = np.eye(len(features.pi))
+    value = np.linalg.det(eye + strength)
+    flat = np.abs(near.nu.imag) < 1e-3 * np.abs(near.nu.real)
+    outside = point.converged & flat.all(axis=1)
     return np.where(outside, value, np.nan)
 
 
 def order_one_outliers(
     features: Features, alpha: float, delta: float, window: tuple[float, float]
 ) -> np.ndarray:
-    r"""Return the zeros of `outlier_determinant` in ``window``, above the bulk, rising;
-    maybe none.
+    r"""Return the zeros of `outlier_determinant` above the bulk, rising; maybe none.
 
     The determinant is scanned on 60 points; a zero needs the fixed point to stand at
     every point above it. Where :math:`\mu_1(\kappa)` is unbounded the bulk has no edge:
     cut the rule for :math:`\kappa`, and the zero is an outlier up to the mass cut off.
+
+    Args:
+        features: the conditional features.
+        alpha: samples per neuron.
+        delta: neurons per input.
+        window: where to look, from and to.
 
     Raises:
         ValueError: if the window is empty.
@@ -171,34 +215,27 @@ def order_one_outliers(
     low, high = validate.positive("window", window, (2,))
     if low >= high:
         raise ValueError(f"window = {window!r}: must be rising")
+
+    def determinant(z):
+        return outlier_determinant(features, z, alpha, delta).squeeze()
+
     z = np.linspace(low, high, 60)
-    values = outlier_determinant(features, z, alpha, delta)
-    inside = np.flatnonzero(np.isnan(values))
+    sign = np.sign(determinant(z))
+    inside = np.flatnonzero(np.isnan(sign))
     first = inside[-1] + 1 if len(inside) else 0
-    crossings = first + np.flatnonzero(
-        np.sign(values[first:-1]) != np.sign(values[first + 1 :])
-    )
-    return np.array(
-        [
-            brentq(
-                lambda x: outlier_determinant(features, x, alpha, delta)[0],
-                *z[i : i + 2],
-            )
-            for i in crossings
-        ]
-    )
-
-
-def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[:, :, None] * b[:, None, :]
+    z, sign = z[first:], sign[first:]
+    pairs = [z[i : i + 2] for i in np.flatnonzero(np.diff(sign))]
+    return np.array([brentq(determinant, *pair) for pair in pairs])
 
 
 def _law(features: Features, x: np.ndarray, alpha: float, delta: float) -> Law:
-    point = resolvent(features, x * (1 + 1e-5j), alpha, delta)
+    near = x * (1 + 1e-5j)
+    point = resolvent(features, near, alpha, delta)
     if not point.converged.all():
-        raise ArithmeticError(
-            f"the fixed point was not reached at x = {x[~point.converged]}"
-        )
-    density = alpha * point.nu.sum(axis=1).imag / np.pi
+        missed = x[~point.converged]
+        raise ArithmeticError(f"the fixed point was not reached at x = {missed}")
+    trace = point.nu.sum(axis=1)
+    density = alpha * trace.imag / np.pi
     cdf = cumulative_trapezoid(density, x, initial=0.0)
-    return Law(x, density, cdf / cdf[-1], float(cdf[-1]))
+    mass = cdf[-1]
+    return Law(x, density, cdf / mass, mass)

@@ -26,161 +26,159 @@ from fl.theory.spectrum_features import (
 from fl.theory.spectrum_resolvent import (
     FixedPoint,
     fixed_point,
-    products,
     total_derivative,
 )
 
 
 @dataclass(frozen=True)
 class RidgeError:
-    """Errors at ``g`` settings, each (g,): on fresh data, and the mean square residual
-    on the training data.
+    """Errors at ``g`` settings.
+
+    Attributes:
+        test: (g,), on fresh data.
+        train: (g,), the mean square residual on the training data.
     """
 
     test: np.ndarray
     train: np.ndarray
 
 
-def ridge_error(
-    link: Link,
-    activation: Link,
-    model: SpikedModel,
-    lam,
-    alpha,
-    delta,
-    noise: float = 0.0,
-    width=None,
-    grid=None,
-) -> RidgeError:
-    r"""Return the limit errors for penalties ``lam``, ``alpha`` = n/p and ``delta`` =
-    p/d, which broadcast to (g,).
+@dataclass(frozen=True)
+class ReadOut:
+    """A ridge read-out on the features of a spiked model.
 
-    All settings are solved at once; penalties below one are reached from one in steps
-    of a factor ten, each step started from the last. With the default ``grid`` of 81
-    points for :math:`\kappa` the relative error is below 1e-9.
-
-    Args:
+    Attributes:
         link: the teacher's link.
         activation: the activation of the network.
         model: the spiked model, from `giant_step` or `spiked_model`.
-        lam: penalty, a number or (g,).
-        alpha: samples per neuron, a number or (g,).
-        delta: neurons per input, a number or (g,).
         noise: variance of the label noise.
-        width: the number of neurons ``p``, to keep the penalty on the block sums ``m``,
-            which vanishes like 1/p; None is the limit. This matters where the
-            :math:`\mu_{0b}` are nearly collinear.
-        grid: nodes and weights for :math:`\kappa`.
-
-    Raises:
-        ValueError: if ``lam``, ``alpha`` or ``delta`` is not > 0, ``noise`` is negative
-            or ``width`` is no count.
+        grid: nodes and weights for kappa; None is `normal_grid`.
     """
-    lam, alpha, delta = np.broadcast_arrays(
-        *(np.atleast_1d(np.asarray(a, float)) for a in (lam, alpha, delta))
-    )
-    for name, values in [("lam", lam), ("alpha", alpha), ("delta", delta)]:
-        validate.positive(name, values, ("g",))
-    noise = validate.number("noise", noise, 0)
-    features = conditional_features(activation, model, grid)
-    point = _along_penalty(features, lam, alpha, delta)
-    teacher = teacher_given_spike(link, model.gamma, features.kappa)
-    penalty = (
-        np.zeros_like(point.nu)
-        if width is None
-        else 1 / (validate.count("width", width) * point.nu)
-    )
-    mean, price = _overlaps(features, model, teacher, point, penalty)
-    error = _quadratic_part(features, teacher, noise, point, mean, price)
-    return RidgeError(error @ features.weight, (point.D**2 * error) @ features.weight)
+
+    link: Link
+    activation: Link
+    model: SpikedModel
+    noise: float = 0.0
+    grid: tuple[np.ndarray, np.ndarray] | None = None
+
+    def error(self, penalty, alpha, delta, width=None) -> RidgeError:
+        r"""Return the limit errors; ``penalty``, ``alpha`` and ``delta`` broadcast to
+        (g,).
+
+        All settings are solved at once. With the default grid of
+        81 points for :math:`\kappa` the relative error is below 1e-9.
+
+        Args:
+            penalty: penalty, a number or (g,).
+            alpha: samples per neuron, a number or (g,).
+            delta: neurons per input, a number or (g,).
+            width: the number of neurons ``p``, to keep the penalty on the block sums
+                ``m``, which vanishes like 1/p; None is the limit. This matters where
+                the :math:`\mu_{0b}` are nearly collinear.
+
+        Raises:
+            ValueError: if ``penalty``, ``alpha`` or ``delta`` is not > 0, the noise is
+                negative or ``width`` is no count.
+        """
+        grid = np.broadcast_arrays(*map(np.atleast_1d, (penalty, alpha, delta)))
+        penalty = validate.positive("penalty", grid[0])
+        alpha = validate.positive("alpha", grid[1])
+        delta = validate.positive("delta", grid[2])
+        noise = validate.number("noise", self.noise, 0)
+        share = 0.0
+        if width is not None:
+            share = 1 / validate.count("width", width)
+        model = self.model
+        features = conditional_features(self.activation, model, self.grid)
+        teacher = teacher_given_spike(self.link, model.gamma, features.kappa)
+        labels = teacher[:2].ravel()
+        point = fixed_point(features, penalty, alpha, delta)
+        design = _design(features, model)
+        unknowns, cost = _regression(design, labels, point, share)
+        mean = unknowns @ design.T
+        gain = mean * (2 * labels - mean)
+        explained = sum(np.split(gain, 2, axis=1))
+        bias = teacher[2] + noise - explained
+        error = bias + _variance(point, bias, cost)
+        return RidgeError(
+            test=error @ features.weight,
+            train=(point.D**2 * error) @ features.weight,
+        )
 
 
 def linear_floor(link: Link) -> float:
-    r"""Return :math:`\operatorname{Var} g - h_1^2`, the least error of a linear model,
-    label noise not included.
+    r"""Return :math:`\operatorname{Var} g - h_1^2` of ``link``, the least error of a
+    linear model, label noise not included.
     """
     mean, variance, _ = link.moments()
     return variance - link.hermite(1)[1] ** 2
 
 
-def _along_penalty(features: Features, lam, alpha, delta) -> FixedPoint:
-    top = np.maximum(lam, 1.0)
-    levels = int(np.ceil(np.log10((top / lam).max())))
-    point = None
-    for share in np.linspace(0, 1, levels + 1):
-        point = fixed_point(
-            features, top ** (1 - share) * lam**share, alpha, delta, point
-        )
-    return point
+def _design(features: Features, model: SpikedModel) -> np.ndarray:
+    r"""Return what ``m``, ``theta`` and ``psi`` of each block multiply: shape (2q, 3k),
+    the parts by :math:`\kappa`, then those by :math:`\tau`.
 
-
-def _overlaps(
-    features: Features, model: SpikedModel, teacher, point: FixedPoint, penalty
-) -> tuple:
-    r"""Return the mean prediction (2, g, q), parts by :math:`\kappa` and by
-    :math:`\tau`, and a price.
-
-    The unknowns are ``m``, ``theta``, ``psi``, in a regression weighted by ``D``; the
-    last two are penalised through :math:`(\vartheta_b,\psi_b) =
-    \delta\nu_bK_b(\hat\vartheta_b,\hat\psi_b)`. The price (g, k) is what they add to
-    the source of the variance.
+    Theta and psi are here in units of :math:`I + s_btt^\top`, the effect of the step on
+    a row, with the teacher's coordinates ``t`` along and across the spike.
     """
-    k, kappa = len(features.pi), features.kappa[:, None]
-    t = np.array([model.gamma, np.sqrt(1 - model.gamma**2)])
-    K = np.array(
-        [np.linalg.matrix_power(np.eye(2) + s * np.outer(t, t), 2) for s in model.s]
-    )  # (k, 2, 2)
-    bend = (
-        features.curvature * model.beta / (model.c * (1 + model.s))
-    )  # multiplies <w0_j, w*>, in units of the row
-    nothing = np.zeros_like(features.mu0)
-    by_kappa = np.hstack(
-        [features.mu0, kappa * features.mu1 + t[0] * bend, t[1] * bend]
-    )
-    by_tau = np.hstack([nothing, nothing, features.mu1])
-    design = np.array([by_kappa, by_tau])  # (2, q, 3k): what m, theta, psi multiply
-    means, prices = [], []
-    for D, nu, alpha, delta, extra in zip(
-        point.D, point.nu, point.alpha, point.delta, penalty, strict=True
-    ):
-        w = alpha * D * features.weight
-        moment = np.einsum("tqi,q,tqj->ij", design, w, design, optimize=True)
-        target = np.einsum(
-            "tqi,q,tq->i", design, w, np.array(teacher[:2]), optimize=True
-        )
-        moment[:k, :k] += np.diag(extra)
-        gain = delta * np.block(
-            [[np.diag(nu * K[:, i, j]) for j in range(2)] for i in range(2)]
-        )
-        # overlaps = gain @ hats with hats = target - moment @ unknowns; m has no
-        # penalty, so its hats are zero
-        system = np.vstack([moment[:k], np.eye(3 * k)[k:] + gain @ moment[k:]])
-        # the block sums of dependent mu0 are not unique, their prediction is
-        solution = np.linalg.lstsq(
-            system, np.concatenate([target[:k], gain @ target[k:]]), rcond=1e-13
-        )[0]
-        hats = (target - moment @ solution)[k:].reshape(2, k)
-        means.append(design @ solution)
-        prices.append(
-            delta * np.einsum("ib,bij,jb->b", hats, K, hats)
-            + extra * solution[:k] ** 2 / nu
-        )
-    return np.stack(means, axis=1), np.array(prices)
+    mu0, mu1 = features.mu0, features.mu1
+    along = model.gamma
+    across = np.sqrt(1 - along**2)
+    bend = features.curvature * model.beta / model.c
+    channel = features.kappa[:, None] * mu1
+    mixed = model.s * along * across
+    by_kappa = [
+        mu0,
+        channel * (1 + model.s * along**2) + bend * along,
+        channel * mixed + bend * across,
+    ]
+    by_tau = [
+        np.zeros_like(mu0),
+        mu1 * mixed,
+        mu1 * (1 + model.s * across**2),
+    ]
+    return np.block([by_kappa, by_tau])
 
 
-def _quadratic_part(
-    features: Features, teacher, noise: float, point: FixedPoint, mean, price
-) -> np.ndarray:
-    """Return the squared error at each kappa, shape (g, q): of the mean prediction,
-    plus the variance.
+def _regression(
+    design: np.ndarray, labels: np.ndarray, point: FixedPoint, share: float
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Return the unknowns (g, 3k) and their cost (g, k).
+
+    It is a regression weighted by :math:`\alpha D` with the penalty ``share``
+    :math:`m_b^2/\nu_b + (\vartheta_b^2+\psi_b^2)/(\delta\nu_b)`. The cost, which adds
+    to the source of the variance, is what each block pays, over :math:`\nu_b`.
     """
-    h, h1, hh = teacher
-    k = len(features.pi)
-    spike, rest = mean
-    bias = hh + noise - 2 * h * spike + spike**2 - 2 * h1 * rest + rest**2
-    Q = products(features)
-    jacobian, hats = total_derivative(features, point)
-    source = point.alpha[:, None] * ((point.D**2 * bias * features.weight) @ Q)
-    source[:, k * k :] += price
-    q = np.linalg.solve(jacobian, hats @ source[..., None])[..., 0]
-    return bias + q @ Q.T
+    nu = point.nu
+    one = np.ones_like(nu)
+    price = np.hstack([share / nu, one, one])
+    # the unknowns in units that make the penalty of theta and psi one
+    root = np.sqrt(point.delta[:, None] * nu)
+    unit = np.hstack([one, root, root])
+    columns = unit[:, :, None] * design.T
+    weight = np.tile(point.weight, 2)[:, None]
+    weighted = columns * weight
+    system = weighted @ columns.swapaxes(1, 2)
+    diagonal = np.arange(len(design.T))
+    system[:, diagonal, diagonal] += price
+    pairs = zip(system, weighted @ labels, strict=True)
+    # the block sums of dependent mu0 are not unique, their prediction is
+    solved = [np.linalg.lstsq(*pair, rcond=1e-13)[0] for pair in pairs]
+    unknowns = np.array(solved)
+    paid = np.split(price * unknowns**2, 3, axis=1)
+    return unit * unknowns, sum(paid) / nu
+
+
+def _variance(point: FixedPoint, bias: np.ndarray, cost: np.ndarray) -> np.ndarray:
+    """Return the variance of the prediction at each kappa, shape (g, q), from the bias
+    with the noise (g, q) and the cost of the mean (g, k).
+    """
+    Q = point.features.products
+    k = cost.shape[1]
+    weight = point.weight * point.D
+    source = (weight * bias) @ Q
+    source[:, -k:] += cost
+    jacobian, by_hats = total_derivative(point)
+    right = by_hats @ source[..., None]
+    q = np.linalg.solve(jacobian, right)
+    return q[..., 0] @ Q.T

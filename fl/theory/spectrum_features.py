@@ -12,6 +12,7 @@ Letters: ``k`` blocks, ``q`` points of a rule for the standard normal ``kappa``.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -21,13 +22,19 @@ from fl.tasks import Link
 
 @dataclass(frozen=True)
 class SpikedModel:
-    r"""Rows ``c_b w0_j + r_b v`` and a teacher at cosine ``gamma`` to ``v``; every
-    field but ``gamma`` has shape (k,).
+    r"""Rows ``c_b w0_j + r_b v`` and a teacher at a cosine to ``v``.
 
     The step also ties a row to its own overlap :math:`t_j = \langle w^0_j, w_*\rangle`,
-    of order :math:`d^{-1/2}`: ``s`` is the strength of :math:`t_j` along the teacher,
-    ``beta`` of :math:`t_j` in the squared norm of the row. They do not touch the bulk
-    of the spectrum; they do enter the test error.
+    of order :math:`d^{-1/2}`. That does not touch the bulk of the spectrum; it does
+    enter the test error.
+
+    Attributes:
+        r: (k,), spike of each block.
+        c: (k,), what is left of the old row.
+        pi: (k,), fractions of the neurons.
+        gamma: cosine of teacher and ``v``.
+        s: (k,), strength of :math:`t_j` along the teacher.
+        beta: (k,), strength of :math:`t_j` in the squared norm of the row.
     """
 
     r: np.ndarray
@@ -39,24 +46,35 @@ class SpikedModel:
 
 
 def spiked_model(r, c=1.0, pi=None, gamma: float = 1.0, s=0.0, beta=0.0) -> SpikedModel:
-    """Return the model with these block parameters; ``pi`` defaults to equal blocks,
-    ``c``, ``s``, ``beta`` broadcast.
+    """Return the model with these block parameters.
+
+    Args:
+        r: spikes, a number or (k,).
+        c: what is left of the old rows, a number or (k,).
+        pi: (k,) fractions of the neurons; None is equal blocks.
+        gamma: cosine of teacher and spike.
+        s: strength of the own overlap along the teacher, a number or (k,).
+        beta: strength of the own overlap in the squared norm, a number or (k,).
 
     Raises:
         ValueError: if ``c`` or ``pi`` is not > 0, ``pi`` does not sum to 1, or
             ``gamma`` is outside [-1, 1].
     """
-    r = validate.array("r", np.atleast_1d(r), ("k",))
-    k = len(r)
-    c = validate.positive("c", np.broadcast_to(c, (k,)), (k,))
-    pi = np.full(k, 1 / k) if pi is None else validate.positive("pi", pi, (k,))
-    if abs(pi.sum() - 1) > 1e-12:
-        raise ValueError(f"pi sums to {pi.sum():g}: must sum to 1")
-    s, beta = (
-        validate.array(n, np.broadcast_to(a, (k,)), (k,))
-        for n, a in [("s", s), ("beta", beta)]
+    r, c, s, beta = np.broadcast_arrays(np.atleast_1d(r), c, s, beta)
+    if pi is None:
+        pi = np.full(len(r), 1 / len(r))
+    model = SpikedModel(
+        r=validate.array("r", r, ("k",)),
+        c=validate.positive("c", c),
+        pi=validate.positive("pi", pi, r.shape),
+        gamma=validate.number("gamma", gamma, -1, 1),
+        s=validate.array("s", s, ("k",)),
+        beta=validate.array("beta", beta, ("k",)),
     )
-    return SpikedModel(r, c, pi, validate.number("gamma", gamma, -1, 1), s, beta)
+    total = model.pi.sum()
+    if abs(total - 1) > 1e-12:
+        raise ValueError(f"pi sums to {total:g}: must sum to 1")
+    return model
 
 
 def giant_step(
@@ -68,15 +86,14 @@ def giant_step(
     pi=None,
     noise=0.0,
 ) -> SpikedModel:
-    r"""Return the spiked model after one step of size ``eta`` on ``alpha0 * d``
-    samples.
+    r"""Return the spiked model after one giant step.
 
     The step is :math:`w_j \leftarrow w^0_j + \eta\zeta_b\frac1{n_0}\sum_i
-    (y_i-f(x_i))\varphi'(\langle w^0_j,x_i\rangle)x_i`, and the labels are ``link`` plus
-    noise of variance ``noise``. With :math:`h_1 = \mathbb E g(z)z`, :math:`G = \mathbb
-    E g^2 + \text{noise}`, :math:`m_1 = \mathbb E\varphi'`:
+    (y_i-f(x_i))\varphi'(\langle w^0_j,x_i\rangle)x_i`. With :math:`h_1 = \mathbb E
+    g(z)z`, :math:`G = \mathbb E g^2 + \text{noise}`, :math:`m_1 = \mathbb E\varphi'`:
 
-    .. math:: |\nabla| = \sqrt{h_1^2 + G/\alpha_0},\quad \gamma = h_1/|\nabla|,\quad r_b = \eta\zeta_b m_1|\nabla|,\quad
+    .. math:: |\nabla| = \sqrt{h_1^2 + G/\alpha_0},\quad \gamma = h_1/|\nabla|,\quad
+              r_b = \eta\zeta_b m_1|\nabla|,\quad
               c_b^2 = 1 + \eta^2\zeta_b^2\, G \operatorname{Var}\varphi'(z)/\alpha_0,
 
     :math:`s_b = \eta\zeta_b\,\mathbb E\varphi''\,\mathbb E g(z)(z^2-1)/c_b` and
@@ -84,7 +101,14 @@ def giant_step(
     r_bv|^2 = c_b^2 + 2\beta_b t_j`. Derived in chapter `spectrum`; exact as ``alpha0``
     grows.
 
-    Args: ``zeta`` and ``pi`` have shape (k,).
+    Args:
+        link: the teacher's link, centred.
+        activation: the activation of the network.
+        eta: size of the step.
+        alpha0: samples of the step per input.
+        zeta: values of the second layer, a number or (k,).
+        pi: (k,) fractions of the neurons; None is equal blocks.
+        noise: variance of the label noise.
 
     Raises:
         ValueError: if ``alpha0`` is not > 0, ``noise`` < 0, or the link is not centred.
@@ -93,29 +117,40 @@ def giant_step(
     alpha0 = validate.number("alpha0", alpha0, 0, open_low=True)
     noise = validate.number("noise", noise, 0)
     zeta = validate.array("zeta", np.atleast_1d(zeta), ("k",))
-    z, weight = numerics.gaussian_rule((*link.kinks, *activation.kinks))
-    g, slope = link(z), activation.slope(z)
-    if abs(weight @ g) > 1e-8 * np.sqrt(weight @ g**2):
-        raise ValueError(
-            f"link = {link.name} has mean {weight @ g:.3g}: must be centred"
-        )
-    h1, g2, G = weight @ (g * z), weight @ (g * (z**2 - 1)), weight @ g**2 + noise
-    # E phi'' = E z phi' and E phi''' = E (z^2 - 1) phi', also where phi has a kink
-    m1, m2, m3 = weight @ slope, weight @ (slope * z), weight @ (slope * (z**2 - 1))
-    gradient = np.sqrt(h1**2 + G / alpha0)
-    c = np.sqrt(1 + (eta * zeta) ** 2 * G * (weight @ slope**2 - m1**2) / alpha0)
-    s, beta = eta * zeta * m2 * g2 / c, eta * zeta * h1 * m3
-    return spiked_model(eta * zeta * m1 * gradient, c, pi, h1 / gradient, s, beta)
+    h0, h1, h2 = link.hermite(2)
+    _, variance, _ = link.moments()
+    # the mean derivatives of the activation, from normalised coefficients
+    _, m1, m2, m3 = activation.hermite(3)
+    if abs(h0) > 1e-8 * np.sqrt(variance):
+        raise ValueError(f"link = {link.name} has mean {h0:.3g}: must be centred")
+    move = eta * zeta
+    sampling = (variance + noise) / alpha0
+    gradient = np.sqrt(h1**2 + sampling)
+    spread = sampling * activation.slope_variance()
+    c = np.sqrt(1 + move**2 * spread)
+    return spiked_model(
+        r=move * m1 * gradient,
+        c=c,
+        pi=pi,
+        gamma=h1 / gradient,
+        s=move * 2 * m2 * h2 / c,
+        beta=move * 6**0.5 * m3 * h1,
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Features:
     r"""The conditional features of ``k`` blocks on a rule of ``q`` points for
     :math:`\kappa`.
 
-    ``kappa`` and ``weight`` have shape (q,), ``mu0``, ``mu1``, ``mu2sq`` (the noise
-    variance) and ``curvature`` (mean second derivative) shape (q, k), ``pi`` shape
-    (k,).
+    Attributes:
+        kappa: (q,), nodes.
+        weight: (q,), their weights.
+        mu0: (q, k), mean.
+        mu1: (q, k), linear part.
+        mu2sq: (q, k), variance of the noise.
+        curvature: (q, k), mean second derivative.
+        pi: (k,), fractions of the neurons.
     """
 
     kappa: np.ndarray
@@ -132,10 +167,19 @@ class Features:
         """
         return np.tensordot(self.weight, values, 1)
 
+    @cached_property
+    def products(self) -> np.ndarray:
+        r""":math:`\mu_1\mu_1^\top`, row by row, then :math:`\mu_2^2`: shape
+        (q, k * k + k).
+        """
+        outer = np.einsum("qb,qc->qbc", self.mu1, self.mu1)
+        rows = outer.reshape(len(outer), -1)
+        return np.hstack([rows, self.mu2sq])
+
 
 def normal_grid(points: int = 81, cut: float = 7.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the trapezoid rule for a standard normal on ``points`` nodes in [-cut,
-    cut], its weights normalised.
+    """Return the trapezoid rule for a standard normal on ``points`` nodes in [-``cut``,
+    ``cut``], its weights normalised.
 
     81 points leave an error below 1e-10 in the test errors of this book, 41 points one
     below 1e-5.
@@ -143,84 +187,111 @@ def normal_grid(points: int = 81, cut: float = 7.0) -> tuple[np.ndarray, np.ndar
     >>> kappa, weight = normal_grid()
     >>> bool(abs(weight @ kappa**4 - 3) < 1e-7)
     True
+
+    Raises:
+        ValueError: for fewer than 3 points or ``cut`` not > 0.
     """
-    points, cut = (
-        validate.count("points", points, 3),
-        validate.number("cut", cut, 0, open_low=True),
-    )
+    points = validate.count("points", points, 3)
+    cut = validate.number("cut", cut, 0, open_low=True)
     kappa = np.linspace(-cut, cut, points)
     weight = np.exp(-(kappa**2) / 2)
     return kappa, weight / weight.sum()
 
 
-def sample_grid(kappa) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return the realised :math:`\kappa_i`, shape (n,), as 50 equal-mass bins: their
-    means and weights.
+def sample_grid(kappa) -> np.ndarray:
+    r"""Return the realised ``kappa``, shape (n,), as 50 equal-mass bins: their means
+    and weights, shape (2, 50).
+
+    Raises:
+        ValueError: if ``kappa`` is not a vector of finite numbers.
     """
     kappa = np.sort(validate.array("kappa", kappa, ("n",)))
     parts = np.array_split(kappa, 50)
-    return np.array([part.mean() for part in parts]), np.array(
-        [len(part) for part in parts]
-    ) / len(kappa)
+    means = [part.mean() for part in parts]
+    numbers = [len(part) for part in parts]
+    return np.array([means, np.divide(numbers, len(kappa))])
 
 
 def conditional_features(activation: Link, model: SpikedModel, grid=None) -> Features:
     r"""Return the coefficients of :math:`\varphi(r_b\kappa + c_b z)` in ``z``, given
-    each :math:`\kappa` of ``grid``.
+    :math:`\kappa`.
 
-    .. math:: \mu_0 = \mathbb E\,\varphi(r\kappa+cz),\quad \mu_1 = \mathbb E\,z\,\varphi(r\kappa+cz),\quad
+    .. math:: \mu_0 = \mathbb E\,\varphi(r\kappa+cz),\quad
+              \mu_1 = \mathbb E\,z\,\varphi(r\kappa+cz),\quad
               \mu_2^2 = \mathbb E\,\varphi(r\kappa+cz)^2 - \mu_0^2 - \mu_1^2.
 
     The average runs over :math:`u = r\kappa + cz` on Gauss-Legendre panels of width at
     most ``c``, cut at the kinks of the activation: ReLU comes out to rounding, like
     tanh.
+
+    Args:
+        activation: the activation of the network.
+        model: the spiked model.
+        grid: nodes and weights for kappa, each (q,); None is `normal_grid`.
     """
     kappa, weight = normal_grid() if grid is None else grid
-    columns = [
-        _moments(activation, r, c, kappa) for r, c in zip(model.r, model.c, strict=True)
-    ]
-    mu0, mu1, second, bent = (
-        np.stack(column, axis=1) for column in zip(*columns, strict=True)
+    blocks = zip(model.r, model.c, strict=True)
+    moments = [_moments(activation, r, c, kappa) for r, c in blocks]
+    mu0, mu1, second, bent = np.stack(moments, axis=-1)
+    variance = second - mu0**2 - mu1**2
+    return Features(
+        kappa=kappa,
+        weight=weight,
+        mu0=mu0,
+        mu1=mu1,
+        mu2sq=np.maximum(variance, 0.0),
+        curvature=bent / model.c**2,
+        pi=model.pi,
     )
-    mu2sq = np.maximum(second - mu0**2 - mu1**2, 0.0)
-    return Features(kappa, weight, mu0, mu1, mu2sq, bent / model.c**2, model.pi)
 
 
-def teacher_given_spike(
-    link: Link, gamma: float, kappa
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def realised_features(activation: Link, model: SpikedModel, kappa) -> Features:
+    """Return `conditional_features` of ``activation`` and ``model`` under the empirical
+    law of the realised ``kappa``, shape (n,).
+    """
+    return conditional_features(activation, model, sample_grid(kappa))
+
+
+def teacher_given_spike(link: Link, gamma: float, kappa) -> np.ndarray:
     r"""Return the means of :math:`g`, :math:`\tau g` and :math:`g^2`, given
-    :math:`\kappa`; each of shape (q,).
+    :math:`\kappa`: shape (3, q).
 
-    Here :math:`g = g(\gamma\kappa+\rho\tau)` with :math:`\rho^2 = 1-\gamma^2` and a
-    standard normal :math:`\tau`.
+    Here :math:`g = g(\gamma\kappa+\rho\tau)` is the ``link`` with :math:`\rho^2 =
+    1-\gamma^2`, ``gamma`` the cosine to the spike, a standard normal :math:`\tau`, and
+    ``kappa`` of shape (q,).
+
+    Raises:
+        ValueError: if ``gamma`` is outside [-1, 1] or ``kappa`` is not finite.
     """
     gamma = validate.number("gamma", gamma, -1, 1)
     kappa = validate.array("kappa", kappa, ("q",))
     rho = np.sqrt(1 - gamma**2)
     if rho < 1e-6:  # the teacher is the spike: nothing is left to average
         g = link(gamma * kappa)
-        return g, np.zeros_like(g), g**2
+        return np.array([g, np.zeros_like(g), g**2])
     return _moments(link, gamma, rho, kappa)[:3]
 
 
-def _moments(f: Link, r: float, c: float, kappa: np.ndarray) -> tuple[np.ndarray, ...]:
+def _moments(f: Link, r: float, c: float, kappa: np.ndarray) -> np.ndarray:
     """Return E f, E z f, E f^2 and E (z^2 - 1) f of f(r kappa + c z) over a standard
-    normal z, each of shape (q,).
+    normal z: shape (4, q).
     """
-    reach = 10.0 * c
-    low, high = (r * kappa).min() - reach, (r * kappa).max() + reach
-    cuts = np.linspace(low, high, 1 + int(np.ceil((high - low) / min(c, 1.0))))
-    cuts = np.unique(np.concatenate([cuts, [k for k in f.kinks if low < k < high]]))
-    x, w = np.polynomial.legendre.leggauss(12)
-    half = np.diff(cuts)[:, None] / 2
-    u = ((cuts[:-1] + cuts[1:])[:, None] / 2 + half * x).ravel()
-    z = (u - r * kappa[:, None]) / c  # (q, nodes)
-    density = np.exp(-(z**2) / 2) * (half * w).ravel() / (c * np.sqrt(2 * np.pi))
+    mean = r * kappa[:, None]
+    # a rule for a normal u wide enough to reach ten c beyond every mean
+    reach = np.abs(mean).max() + 10 * c
+    scale = reach / 12
+    panels = np.ceil(2 * reach / min(c, 1.0))
+    kinks = [kink / scale for kink in f.kinks]
+    nodes, weights = numerics.gaussian_rule(kinks, int(panels), order=12)
+    u = scale * nodes
+    z = (u - mean) / c  # (q, nodes)
+    ratio = np.exp((nodes**2 - z**2) / 2)
+    density = weights * ratio * scale / c
     fu = f(u)
-    return (
+    moments = [
         density @ fu,
         (density * z) @ fu,
         density @ fu**2,
         (density * (z**2 - 1)) @ fu,
-    )
+    ]
+    return np.array(moments)

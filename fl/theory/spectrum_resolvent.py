@@ -17,10 +17,13 @@ closes on :math:`\nu_b = \frac1p\operatorname{tr}(A^{-1})_{bb}` and :math:`V_{bb
 
 The Marchenko-Pastur law of :math:`W_0W_0^\top` is already inside the last line: no
 matrix is sampled. All of it is derived in chapter `spectrum`; the points ``s`` are
-solved together, shape (g,).
+solved together, shape (g,). A pair of a ``k x k`` matrix and a ``k`` vector travels as
+one row of length ``m = k * k + k``, the matrix first.
 """
 
+import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -30,189 +33,213 @@ from fl.theory.spectrum_features import Features
 RELATIVE_ERROR = 1e-11  # of a solved point; what is left is the rule for kappa
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FixedPoint:
-    r"""Solution at ``g`` points: ``nu`` (g, k), ``V`` (g, k, k), their hats, and ``D``
-    = 1/(1 + chi), shape (g, q).
+    """Solution at ``g`` points.
 
-    ``converged`` (g,) tells where the last Newton step was below `RELATIVE_ERROR`.
+    Attributes:
+        features: the conditional features.
+        s: (g,), minus the spectral argument, or the penalty.
+        alpha: (g,), samples per neuron.
+        delta: (g,), neurons per input.
+        x: (g, m), the pair ``V``, ``nu``.
+        converged: (g,), where the last Newton step was below `RELATIVE_ERROR`.
     """
 
+    features: Features
     s: np.ndarray
     alpha: np.ndarray
     delta: np.ndarray
-    nu: np.ndarray
-    V: np.ndarray
-    nu_hat: np.ndarray
-    V_hat: np.ndarray
-    D: np.ndarray
-    converged: np.ndarray
+    x: np.ndarray
+    converged: np.ndarray | bool = False
+
+    @cached_property
+    def D(self) -> np.ndarray:
+        r""":math:`1/(1+\chi)` on the rule for :math:`\kappa`, shape (g, q)."""
+        chi = self.x @ self.features.products.T
+        return 1 / (1 + chi)
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        r"""The weights :math:`\alpha D` of an average over samples, shape (g, q)."""
+        D = self.D * self.features.weight
+        return self.alpha[:, None] * D
+
+    @cached_property
+    def hats(self) -> np.ndarray:
+        """The pair ``V_hat``, ``nu_hat``, shape (g, m)."""
+        return self.weight @ self.features.products
 
     @property
-    def x(self) -> np.ndarray:
-        """``V``, row by row, then ``nu``: shape (g, k * k + k)."""
-        return np.concatenate([self.V.reshape(len(self.s), -1), self.nu], axis=1)
+    def V(self) -> np.ndarray:
+        """The matrices, shape (g, k, k)."""
+        return _split(self.x)[0]
+
+    @property
+    def nu(self) -> np.ndarray:
+        """The traces, shape (g, k)."""
+        return _split(self.x)[1]
 
 
-def fixed_point(
-    features: Features, s, alpha, delta, start: FixedPoint | None = None
-) -> FixedPoint:
-    r"""Solve the fixed point at each ``s``; ``s``, ``alpha`` and ``delta`` broadcast to
-    shape (g,).
+def fixed_point(features: Features, s, alpha, delta) -> FixedPoint:
+    r"""Solve the fixed point at each penalty ``s``.
 
-    Damped iteration brings a cold start near the solution and Newton's method ends it;
-    ``start``, a solution at nearby arguments, goes to Newton at once.
+    Small penalties are reached from large ones in steps of a factor ten.
+
+    Args:
+        features: the conditional features.
+        s: the penalty > 0, a number or (g,).
+        alpha: samples per neuron, a number or in the shape of ``s``.
+        delta: neurons per input, a number or in the shape of ``s``.
+
+    Returns:
+        The point; ``converged`` tells where it can be trusted.
     """
-    s, alpha, delta = np.broadcast_arrays(
-        *(np.atleast_1d(a) for a in (s, alpha, delta))
-    )
+    path = descent(np.atleast_1d(s), 10)
+    return follow(features, path, alpha, delta)
+
+
+def follow(features: Features, path, alpha, delta, start=None) -> FixedPoint:
+    """Return the fixed point at the end of a path, each point of it solved by Newton's
+    method from the one before.
+
+    Args:
+        features: the conditional features.
+        path: (steps, g), values of ``s``.
+        alpha: samples per neuron, a number or (g,).
+        delta: neurons per input, a number or (g,).
+        start: (g, m), the ``x`` of a solution near the first point; None if its ``s``
+            is large.
+    """
+    each = np.ones(len(path[0]))
+    x = start
     if start is None:
-        nu = features.pi / (s[:, None] + 1)
-        state = _state(
-            features, s, alpha, delta, nu[:, :, None] * np.eye(len(features.pi)), nu
-        )
-        state = _iterate(features, state, 20)
-    else:
-        state = _state(features, s, alpha, delta, start.V, start.nu)
-    return _newton(features, state)
+        nu = features.pi / path[0][:, None]
+        x = _join(_diagonal(nu), nu)
+    for s in path:
+        near = FixedPoint(features, s, alpha * each, delta * each, x)
+        point = _newton(near)
+        x = point.x
+    return point
+
+
+def descent(low: np.ndarray, factor: float) -> np.ndarray:
+    """Return a path from far up, a thousand or ``low`` (g,), down to ``low`` by steps
+    of at most ``factor``: shape (steps, g).
+    """
+    top = np.maximum(low, 1e3)
+    farthest = (top / low).max()
+    steps = np.ceil(np.log(farthest) / np.log(factor))
+    return np.geomspace(top, low, int(steps) + 1)
 
 
 def resolvent(features: Features, z, alpha: float, delta: float) -> FixedPoint:
     r"""Return the fixed point at :math:`s = -\alpha z` for each ``z`` of positive
     imaginary part, shape (g,).
 
-    The imaginary part is lowered from at least one to its value in steps of a factor
-    four, each started from the last.
+    The imaginary part is lowered to its value in steps of a factor four.
+
+    Args:
+        features: the conditional features.
+        z: complex spectral arguments, a number or (g,).
+        alpha: samples per neuron.
+        delta: neurons per input.
 
     Raises:
         ValueError: if ``alpha`` or ``delta`` is not > 0 or an imaginary part is not >
             0.
     """
+    z = np.atleast_1d(z)
+    height = validate.positive("imaginary part of z", z.imag)
     alpha = validate.number("alpha", alpha, 0, open_low=True)
     delta = validate.number("delta", delta, 0, open_low=True)
-    z = np.atleast_1d(z)
-    height = validate.positive("imaginary part of z", z.imag, ("g",))
-    top = np.maximum(height, 1.0)
-    levels = int(np.ceil(np.log(top / height).max() / np.log(4)))
-    point = None
-    for share in np.linspace(0, 1, levels + 1):
-        s = -alpha * (z.real + 1j * top ** (1 - share) * height**share)
-        point = fixed_point(features, s, alpha, delta, point)
+    path = z.real + 1j * descent(height, 4)
+    point = follow(features, -alpha * path, alpha, delta)
     # the one true solution lives in the upper half plane
-    return replace(point, converged=point.converged & (point.nu.imag >= 0).all(axis=1))
-
-
-def products(features: Features) -> np.ndarray:
-    r"""Return the products :math:`\mu_{1b}\mu_{1b'}`, row by row, then
-    :math:`\mu_{2b}^2`: shape (q, k * k + k).
-    """
-    outer = features.mu1[:, :, None] * features.mu1[:, None, :]
-    return np.concatenate([outer.reshape(len(outer), -1), features.mu2sq], axis=1)
+    above = (point.nu.imag >= 0).all(axis=1)
+    converged = point.converged & above
+    return replace(point, converged=converged)
 
 
 def linearise(point: FixedPoint) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return the derivatives of the last two equations by ``(V, nu)`` and by their
-    hats, each (g, m, m).
+    r"""Return the derivatives of the last two equations at ``point`` by ``(V, nu)`` and
+    by their hats, each (g, m, m).
 
     The equations are :math:`(I+\delta P\hat V)V - P = 0` and
-    :math:`\nu(s+\hat\nu)+\operatorname{diag}(V\hat V)-\pi = 0`, and ``m = k * k + k``.
+    :math:`\nu(s+\hat\nu)+\operatorname{diag}(V\hat V)-\pi = 0`.
     """
-    g, k = point.nu.shape
-    basis = np.eye(k * k + k)
-    dV, dnu = basis[:, : k * k].reshape(-1, k, k), basis[:, k * k :]
-    dP, P = dnu[:, :, None] * np.eye(k), point.nu[:, None, :, None] * np.eye(k)
-    V, V_hat, delta = (
-        point.V[:, None],
-        point.V_hat[:, None],
-        point.delta[:, None, None, None],
-    )
-    diagonal = np.arange(k)
-
-    def flat(matrix, vector):  # (g, m directions, .) to columns of a matrix
-        return np.concatenate(
-            [matrix.reshape(g, len(basis), -1), vector], axis=2
-        ).swapaxes(1, 2)
-
-    own = flat(
-        dV - dP + delta * (dP @ V_hat @ V + P @ V_hat @ dV),
-        dnu * (point.s[:, None] + point.nu_hat)[:, None]
-        + (dV @ V_hat)[..., diagonal, diagonal],
-    )
-    hats = flat(
-        delta * P @ dV @ V, dnu * point.nu[:, None] + (V @ dV)[..., diagonal, diagonal]
-    )
-    return own, hats
+    m = point.x.shape[1]
+    dV, dnu = _split(np.eye(m))  # all directions at once
+    dP = _diagonal(dnu)
+    V_hat, nu_hat = _split(point.hats)
+    shift = point.s[:, None] + nu_hat
+    delta = point.delta[:, None, None]
+    # a second axis, for the directions
+    nu, V = point.nu[:, None], point.V[:, None]
+    before = (delta * _diagonal(point.nu))[:, None]  # delta P
+    after = (delta * V_hat @ point.V)[:, None]
+    V_hat = V_hat[:, None]
+    matrix = dV - dP + dP @ after + before @ V_hat @ dV
+    vector = dnu * shift[:, None] + _diagonal_of(dV @ V_hat)
+    own = _join(matrix, vector)
+    matrix = before @ dV @ V
+    vector = dnu * nu + _diagonal_of(V @ dV)
+    hats = _join(matrix, vector)
+    return own.swapaxes(1, 2), hats.swapaxes(1, 2)
 
 
-def total_derivative(
-    features: Features, point: FixedPoint
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the derivative of the closed equations by ``(V, nu)``, and the part by the
-    hats, each (g, m, m).
+def total_derivative(point: FixedPoint) -> tuple[np.ndarray, np.ndarray]:
+    """Return the derivative of the closed equations at ``point`` by ``(V, nu)``, and
+    the part by the hats, each (g, m, m).
     """
-    Q = products(features)
+    Q = point.features.products
+    weight = point.weight * point.D
     own, hats = linearise(point)
-    weight = features.weight * point.alpha[:, None] * point.D**2  # (g, q)
-    return own - hats @ ((weight[:, None, :] * Q.T) @ Q), hats
+    weighted = weight[:, None, :] * Q.T
+    by_x = weighted @ Q  # minus the derivative of the hats
+    return own - hats @ by_x, hats
 
 
-def _state(features: Features, s, alpha, delta, V, nu) -> FixedPoint:
-    """Return the point with these (V, nu) and the hats that belong to them."""
-    k = len(features.pi)
-    Q = products(features)
-    D = 1 / (1 + np.concatenate([V.reshape(len(s), -1), nu], axis=1) @ Q.T)
-    hats = alpha[:, None] * ((D * features.weight) @ Q)
-    V_hat = hats[:, : k * k].reshape(-1, k, k)
-    return FixedPoint(
-        s, alpha, delta, nu, V, hats[:, k * k :], V_hat, D, np.zeros(len(s), bool)
-    )
+def _join(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    leading = vector.shape[:-1]
+    rows = matrix.reshape(*leading, -1)
+    return np.concatenate([rows, vector], axis=-1)
 
 
-def _iterate(features: Features, point: FixedPoint, steps: int) -> FixedPoint:
-    """Return the point after damped sweeps: hats, then three sweeps of the neurons'
-    equation.
-    """
-    eye, delta = np.eye(len(features.pi)), point.delta[:, None, None]
-
-    def gain(nu):  # (I + delta P V_hat)^-1
-        return np.linalg.inv(eye + delta * nu[:, :, None] * point.V_hat)
-
-    for _ in range(steps):
-        nu = point.nu
-        for _ in range(3):
-            Theta = np.einsum("gbc,gcb->gb", point.V_hat, gain(nu))
-            nu = features.pi / (point.s[:, None] + point.nu_hat + Theta)
-        V = 0.3 * point.V + 0.7 * gain(nu) * nu[:, None]
-        point = _state(
-            features, point.s, point.alpha, point.delta, V, 0.3 * point.nu + 0.7 * nu
-        )
-    return point
+def _split(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    k = math.isqrt(x.shape[1])  # m = k * k + k
+    matrix, vector = np.split(x, [k * k], axis=1)
+    return matrix.reshape(-1, k, k), vector
 
 
-def _newton(features: Features, point: FixedPoint) -> FixedPoint:
+def _diagonal(vector: np.ndarray) -> np.ndarray:
+    k = vector.shape[-1]
+    return vector[..., None] * np.eye(k)
+
+
+def _diagonal_of(matrix: np.ndarray) -> np.ndarray:
+    return np.diagonal(matrix, axis1=-2, axis2=-1)
+
+
+def _newton(point: FixedPoint) -> FixedPoint:
     """Return the point after Newton steps, until the last one is small everywhere, at
     most 12.
     """
-    k, g = len(features.pi), len(point.s)
     for _ in range(12):
-        P = point.nu[:, :, None] * np.eye(k)
-        own = point.V + point.delta[:, None, None] * (P @ point.V_hat @ point.V) - P
-        trace = point.nu * (point.s[:, None] + point.nu_hat) + np.einsum(
-            "gbc,gcb->gb", point.V, point.V_hat
-        )
-        residual = np.concatenate([own.reshape(g, -1), trace - features.pi], axis=1)
-        jacobian, _ = total_derivative(features, point)
-        step = np.linalg.solve(jacobian, residual[..., None])[..., 0]
+        jacobian, by_hats = total_derivative(point)
+        # the equations are linear in the hats
+        nu = point.nu
+        matrix = point.V - _diagonal(nu)
+        vector = point.s[:, None] * nu - point.features.pi
+        rest = _join(matrix, vector)
+        residual = rest + np.einsum("gij,gj->gi", by_hats, point.hats)
+        solved = np.linalg.solve(jacobian, residual[..., None])
+        step = solved[..., 0]
         x = point.x - step
-        small = np.abs(step).max(axis=1) <= RELATIVE_ERROR * np.abs(x).max(axis=1)
-        point = _state(
-            features,
-            point.s,
-            point.alpha,
-            point.delta,
-            x[:, : k * k].reshape(-1, k, k),
-            x[:, k * k :],
-        )
+        point = replace(point, x=x)
+        moved = np.abs(step).max(axis=1)
+        size = np.abs(x).max(axis=1)
+        small = moved <= RELATIVE_ERROR * size
         if small.all():
             break
     return replace(point, converged=small)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fl import validate
-from fl.tasks import LINKS
+from fl.links import LINKS
 
 
 class Pair(NamedTuple):
@@ -36,16 +36,17 @@ class Pair(NamedTuple):
     @property
     def energy(self) -> float:
         r""":math:`\mathbb E y^2`."""
-        return self.mu1s**2 + self.floor + self.noise
+        signal = self.mu1s**2 + self.floor
+        return signal + self.noise
 
 
 def pair(
-    student: tuple[str, float] = ("erf", 1.0),
-    teacher: tuple[str, float] = ("erf", 3.0),
-    noise=0.01,
+    student: tuple = ("erf", 1.0),
+    teacher: tuple = ("erf", 3.0),
+    noise: float = 0.01,
 ) -> Pair:
-    """Return the numbers of a student and a teacher, each a link ``(name, tau)``: u ->
-    f(tau u), then centred.
+    """Return the numbers of a ``student`` and a ``teacher``, each a link ``(name,
+    tau)``: u -> f(tau u), then centred. ``noise`` is the variance of the label noise.
 
     >>> p = pair()
     >>> bool(abs(p.mu1 - 2 / np.sqrt(3 * np.pi)) < 1e-14), round(p.floor, 5)
@@ -56,24 +57,24 @@ def pair(
             teacher without linear part.
     """
     noise = validate.number("noise", noise, 0)
-    numbers = []
-    for role, (name, tau) in {"student": student, "teacher": teacher}.items():
-        link = LINKS[validate.choice(role, name, LINKS)]
-        linear = float(link.hermite(1, tau)[1])
-        if abs(linear) < 1e-12:
-            raise ValueError(
-                f"{role} = {name!r}: must have a non-zero first Hermite coefficient"
-            )
-        # a linear link has no rest, not even one of rounding
-        numbers.append(
-            (
-                linear,
-                max(link.moments(tau)[1] - linear**2, 0.0),
-                link.slope_variance(tau),
-            )
-        )
-    (mu1, rest, slopes), (mu1s, floor, _) = numbers
+    mu1, rest, slopes = _split("student", *student)
+    mu1s, floor, _ = _split("teacher", *teacher)
     return Pair(mu1, rest, slopes, mu1s, floor, noise)
+
+
+def _split(role: str, name: str, tau: float) -> tuple:
+    """Return the first Hermite coefficient of a link, its squared size beyond it, and
+    the variance of its slope.
+    """
+    link = LINKS[validate.choice(role, name, LINKS)]
+    linear = float(link.hermite(1, tau)[1])
+    if abs(linear) < 1e-12:
+        raise ValueError(
+            f"{role} = {name!r}: must have a non-zero first Hermite coefficient"
+        )
+    _, variance, _ = link.moments(tau)
+    rest = max(variance - linear**2, 0.0)  # a linear link has none, not even rounding
+    return linear, rest, link.slope_variance(tau)
 
 
 def frobenius_limit(pair: Pair, psi1: float) -> float:
@@ -84,96 +85,101 @@ def frobenius_limit(pair: Pair, psi1: float) -> float:
                          {\mu_1^2(\mu_{1*}^2+\mathbb Ey^2/\psi_1)}}.
 
     A label mean would add a term :math:`(\mathbb Ey)^2(\mathbb E\sigma'')^2` to the
-    numerator.
+    numerator. ``pair`` holds the numbers of `Pair`, ``psi1`` = n/d > 0.
     """
-    sampling = pair.energy / validate.number("psi1", psi1, 0, open_low=True)
-    return float(
-        np.sqrt(
-            pair.slope_variance * sampling / (pair.mu1**2 * (pair.mu1s**2 + sampling))
-        )
-    )
+    sampling = pair.energy / _ratio("psi1", psi1)
+    remainder = pair.slope_variance * sampling
+    length = pair.mu1s**2 + sampling
+    share = remainder / (pair.mu1**2 * length)
+    return float(np.sqrt(share))
 
 
-def strengths(pair: Pair, psi1: float, eta) -> tuple[np.ndarray, np.ndarray]:
+def strengths(pair: Pair, psi1, eta) -> tuple:
     r"""Return :math:`\theta_1=\eta\mu_1\mu_{1*}` and
     :math:`\theta_2=\eta\mu_1\sqrt{\mu_{1*}^2+\mathbb Ey^2/\psi_1}`.
 
     ``theta2`` is the size of the rank-one part, ``theta1`` its component along the
-    teacher. ``eta`` has any shape.
+    teacher. ``pair`` holds the numbers of `Pair`; ``psi1`` = n/d > 0 and the step
+    sizes ``eta`` have any shapes.
     """
-    sampling = pair.energy / validate.number("psi1", psi1, 0, open_low=True)
-    eta = np.asarray(eta, dtype=float)
-    return eta * pair.mu1 * pair.mu1s, eta * pair.mu1 * np.sqrt(pair.mu1s**2 + sampling)
+    sampling = pair.energy / _ratio("psi1", psi1)
+    length = np.sqrt(pair.mu1s**2 + sampling)
+    gain = np.multiply(eta, pair.mu1)
+    return gain * pair.mu1s, gain * length
 
 
-def threshold(pair: Pair, psi1: float, psi2: float) -> float:
-    r"""Return the step size :math:`\eta_c` at which :math:`\theta_2=\psi_2^{1/4}`."""
-    return float(
-        validate.number("psi2", psi2, 0, open_low=True) ** 0.25
-        / strengths(pair, psi1, 1.0)[1]
-    )
+def threshold(pair: Pair, psi1, psi2):
+    r"""Return the step size :math:`\eta_c` at which :math:`\theta_2=\psi_2^{1/4}`;
+    ``pair`` holds the numbers of `Pair`, ``psi1`` = n/d and ``psi2`` = N/d are > 0.
+
+    >>> round(float(threshold(pair(), 2.0, 1.0)), 3)
+    1.532
+    """
+    _, theta2 = strengths(pair, psi1, 1.0)
+    return _ratio("psi2", psi2) ** 0.25 / theta2
 
 
-def location(theta2, psi2: float) -> np.ndarray:
+def location(theta2, psi2):
     r"""Return the limit of the largest singular value of W1.
 
-    .. math:: s_1^2=\frac{(1+\theta_2^2)(\psi_2+\theta_2^2)}{\theta_2^2}\quad\text{above }\theta_2=\psi_2^{1/4},
+    .. math:: s_1^2=\frac{(1+\theta_2^2)(\psi_2+\theta_2^2)}{\theta_2^2}
+              \quad\text{above }\theta_2=\psi_2^{1/4},
               \qquad s_1=1+\sqrt{\psi_2}\quad\text{below}.
+
+    ``theta2`` >= 0 and ``psi2`` = N/d > 0 have any shapes; so have they in the two
+    overlaps. Labelled arrays keep their labels.
 
     >>> float(location(1.0, 1.0)), float(location(2.0, 1.0))
     (2.0, 2.5)
     """
-    t = np.maximum(
-        np.asarray(theta2, dtype=float) ** 2,
-        np.sqrt(validate.number("psi2", psi2, 0, open_low=True)),
-    )
-    return np.sqrt((1 + t) * (psi2 + t) / t)
+    t = _visible(theta2, psi2)
+    square = (1 + t) * (psi2 + t) / t
+    return np.sqrt(square)
 
 
 def bulk_density(x, psi2: float) -> np.ndarray:
     r"""Return the density of the non-zero singular values of W0, and of the bulk of W1,
-    at ``x`` > 0.
+    at ``x`` > 0, for ``psi2`` = N/d > 0.
 
     .. math:: \frac{\sqrt{(\lambda_+-x^2)(x^2-\lambda_-)}}{\pi x\min(1,\psi_2)},
               \qquad\lambda_\pm=(1\pm\sqrt{\psi_2})^2.
     """
-    x, root = (
-        np.asarray(x, dtype=float),
-        np.sqrt(validate.number("psi2", psi2, 0, open_low=True)),
-    )
-    inside = np.clip(((1 + root) ** 2 - x**2) * (x**2 - (1 - root) ** 2), 0, None)
-    return np.sqrt(inside) / (np.pi * x * min(1.0, psi2))
+    square = np.square(x)
+    root = np.sqrt(_ratio("psi2", psi2))
+    below = (1 + root) ** 2 - square
+    above = square - (1 - root) ** 2
+    height = np.sqrt(np.maximum(below * above, 0))
+    share = min(1.0, psi2)
+    return height / np.multiply(x, np.pi * share)
 
 
-def left_overlap(theta2, psi2: float) -> np.ndarray:
+def left_overlap(theta2, psi2):
     r"""Return the limit of the squared cosine between u1 and X'y, 0 below the
-    threshold.
+    threshold, for ``theta2`` and ``psi2`` as in `location`.
 
-    .. math:: \langle u_1,\hat b\rangle^2\to 1-\frac{\psi_2+\theta_2^2}{\theta_2^2(1+\theta_2^2)}.
+    .. math:: \langle u_1,\hat b\rangle^2
+              \to 1-\frac{\psi_2+\theta_2^2}{\theta_2^2(1+\theta_2^2)}.
 
     The overlap with the teacher is this times :math:`\theta_1^2/\theta_2^2`.
     """
-    t = np.maximum(
-        np.asarray(theta2, dtype=float) ** 2,
-        np.sqrt(validate.number("psi2", psi2, 0, open_low=True)),
-    )
-    return 1 - (psi2 + t) / (t * (1 + t))
+    t = _visible(theta2, psi2)
+    lost = (psi2 + t) / (t * (1 + t))
+    return 1 - lost
 
 
-def right_overlap(theta2, psi2: float) -> np.ndarray:
+def right_overlap(theta2, psi2):
     r"""Return the limit of the squared cosine between v1 and the second layer, 0 below
-    the threshold.
+    the threshold, for ``theta2`` and ``psi2`` as in `location`.
 
-    .. math:: \langle v_1,a\rangle^2\to 1-\frac{\psi_2(1+\theta_2^2)}{\theta_2^2(\psi_2+\theta_2^2)}.
+    .. math:: \langle v_1,a\rangle^2
+              \to 1-\frac{\psi_2(1+\theta_2^2)}{\theta_2^2(\psi_2+\theta_2^2)}.
     """
-    t = np.maximum(
-        np.asarray(theta2, dtype=float) ** 2,
-        np.sqrt(validate.number("psi2", psi2, 0, open_low=True)),
-    )
-    return 1 - psi2 * (1 + t) / (t * (psi2 + t))
+    t = _visible(theta2, psi2)
+    lost = psi2 * (1 + t)
+    return 1 - lost / (t * (psi2 + t))
 
 
-def output_shift(pair: Pair, eta, theta2, psi2: float) -> np.ndarray:
+def output_shift(pair: Pair, eta, theta2, psi2):
     r"""Return :math:`\sqrt N` times the shift of :math:`s_1` caused by the network's
     own output; derived.
 
@@ -182,78 +188,97 @@ def output_shift(pair: Pair, eta, theta2, psi2: float) -> np.ndarray:
     alpha = <v1, a> and beta = <u1, b> at their limits:
 
     .. math:: \sqrt N\,\delta s_1=-\eta\mu_1^2\,\alpha\,(s_1\alpha-\theta_2\beta).
+
+    ``pair`` holds the numbers of `Pair`; the step sizes ``eta`` and the strengths
+    ``theta2`` are numbers or arrays, ``psi2`` = N/d > 0.
     """
-    alpha, beta = (
-        np.sqrt(right_overlap(theta2, psi2)),
-        np.sqrt(left_overlap(theta2, psi2)),
-    )
-    return (
-        -np.asarray(eta)
-        * pair.mu1**2
-        * alpha
-        * (location(theta2, psi2) * alpha - np.asarray(theta2) * beta)
-    )
+    alpha = np.sqrt(right_overlap(theta2, psi2))
+    beta = np.sqrt(left_overlap(theta2, psi2))
+    place = location(theta2, psi2)
+    gap = place * alpha - theta2 * beta
+    pull = eta * pair.mu1**2 * alpha
+    return -pull * gap
 
 
-def stieltjes(s, psi2: float) -> tuple[np.ndarray, np.ndarray]:
+def stieltjes(s, psi2) -> tuple:
     r"""Return :math:`m(s)=\lim\frac1d\operatorname{tr}(W_0W_0^\top+s)^{-1}` and its
-    derivative.
+    derivative, for ``psi2`` = N/d > 0.
 
     The root of :math:`sm^2+(s+\psi_2-1)m-1=0`, positive for s > 0 and negative for
     :math:`s<-(1+\sqrt{\psi_2})^2`, outside the spectrum.
 
     Raises:
-        ValueError: for ``s`` on the spectrum.
+        ValueError: for ``s`` elsewhere.
     """
     s = np.asarray(s, dtype=float)
-    psi2 = validate.number("psi2", psi2, 0, open_low=True)
+    edge = (1 + np.sqrt(_ratio("psi2", psi2))) ** 2
+    if not ((s > 0) | (s <= -edge)).all():
+        raise ValueError(f"s = {s!r}: must be > 0 or < {-edge:g}")
     b = s + psi2 - 1
-    discriminant = b**2 + 4 * s
-    if ((s <= 0) & ((discriminant < 0) | (b > 0))).any():
-        raise ValueError(f"s = {s!r}: must be > 0 or < {-((1 + np.sqrt(psi2)) ** 2):g}")
-    root = np.sqrt(discriminant)
-    # the form without cancellation on each side
+    square = np.maximum(b**2 + 4 * s, 0)
+    root = np.copysign(np.sqrt(square), s)
+    # on each side the form without cancellation
+    same = b * s >= 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        m = np.where(
-            s > 0,
-            np.where(b >= 0, 2 / (b + root), (root - b) / (2 * s)),
-            2 / (b - root),
-        )
-    return m, -(m**2 + m) / (2 * s * m + b)
+        near = (root - b) / (2 * s)
+        far = 2 / (b + root)
+    m = np.where(same, far, near)
+    slope = -m * (m + 1) / root
+    return m, slope
 
 
-def companion(s, psi2: float) -> tuple[np.ndarray, np.ndarray]:
+def companion(s, psi2) -> tuple:
     r"""Return :math:`\tilde m(s)=\lim\frac1N\operatorname{tr}(W_0^\top W_0+s)^{-1}` and
-    its derivative.
+    its derivative; ``s`` and ``psi2`` as in `stieltjes`.
     """
     m, slope = stieltjes(s, psi2)
-    return m / psi2 + (1 - 1 / psi2) / s, slope / psi2 - (1 - 1 / psi2) / np.square(s)
+    null = 1 - 1 / psi2
+    mt = m / psi2 + null / s
+    mt_slope = slope / psi2 - null / np.square(s)
+    return mt, mt_slope
 
 
-def kernel_outlier(
-    pair: Pair, psi1: float, psi2: float, theta2
-) -> tuple[np.ndarray, np.ndarray]:
+def kernel_outlier(pair: Pair, psi1, psi2: float, theta2) -> tuple:
     r"""Return the outlier of S'S/n on a fresh sample and the squared overlap of its
     eigenvector with v1; derived.
 
     The features have covariance :math:`\Omega=\mu_1^2W_1^\top W_1+\mu_\perp^2 I` with
     the outlier :math:`\ell=\mu_1^2s_1^2+\mu_\perp^2`; sampling moves it to
 
-    .. math:: \Lambda(\ell)=\ell\Bigl(1-\frac{\psi_2}{\psi_1}\bigl(1+\frac{\ell}{\mu_1^2}\tilde m(-s_1^2)\bigr)\Bigr),
+    .. math:: \Lambda(\ell)=\ell\Bigl(1-\frac{\psi_2}{\psi_1}
+              \bigl(1+\frac{\ell}{\mu_1^2}\tilde m(-s_1^2)\bigr)\Bigr),
               \qquad \text{overlap}=\ell\Lambda'(\ell)/\Lambda(\ell).
 
     Both are NaN where the spike does not stand out of the weights or of the sample.
+    ``pair`` holds the numbers of `Pair`; ``psi1`` = n/d and the strengths ``theta2``
+    have any shapes, ``psi2`` = N/d is a number.
     """
-    psi1 = validate.number("psi1", psi1, 0, open_low=True)
-    theta2 = np.asarray(theta2, dtype=float)
-    out = theta2 > psi2**0.25
-    x = location(np.where(out, theta2, 2 * psi2**0.25), psi2) ** 2
-    ell = pair.mu1**2 * x + pair.rest
-    mt, slope = companion(-x, psi2)
-    ratio = ell / pair.mu1**2
-    place = ell * (1 - psi2 / psi1 * (1 + ratio * mt))
-    derivative = 1 - psi2 / psi1 * (1 + 2 * ratio * mt - ratio**2 * slope)
+    share = psi2 / _ratio("psi1", psi1)
+    s1 = location(theta2, psi2)
+    edge = 1 + np.sqrt(psi2)
+    out = s1 > edge
+    square = np.where(out, s1, 2 * edge) ** 2
+    size = pair.mu1**2
+    ratio = square + pair.rest / size
+    mt, slope = companion(-square, psi2)
+    first = ratio * mt
+    kept = 1 - share * (1 + first)
+    curved = ratio**2 * slope
+    derivative = 1 - share * (1 + 2 * first - curved)
     seen = out & (derivative > 0)
-    return np.where(seen, place, np.nan), np.where(
-        seen, ell * derivative / place, np.nan
-    )
+    place = np.where(seen, size * ratio * kept, np.nan)
+    overlap = np.where(seen, derivative / kept, np.nan)
+    return place, overlap
+
+
+def _ratio(name: str, value):
+    """Return a ratio of sizes, a number or an array, if all of it is > 0."""
+    if not (np.asarray(value) > 0).all():
+        raise ValueError(f"{name} = {value!r}: must be > 0")
+    return value
+
+
+def _visible(theta2, psi2):
+    """Return theta2^2, lifted to the threshold where it is below."""
+    threshold = np.sqrt(_ratio("psi2", psi2))
+    return np.maximum(np.square(theta2), threshold)

@@ -9,6 +9,7 @@ are closed.
 """
 
 import numpy as np
+import xarray as xr
 from scipy import special
 
 from fl import validate
@@ -33,38 +34,43 @@ def resolvent_risk(C, h, e, shares, n: int, penalty: float, noise: float) -> flo
         shares: (g,), summing to 1.
         n: number of samples.
         penalty: lambda > 0.
-        noise: label noise inside ``e``, taken off the result.
+        noise: variance of the label noise inside ``e``, taken off the result.
 
     Raises:
         ValueError: for wrong shapes, or a penalty not > 0.
         RuntimeError: if the fixed point is not reached in 10,000 iterations.
     """
-    C = validate.array("C", C, ("g", "N", "N"))
-    groups, N = C.shape[:2]
-    h, e = validate.array("h", h, (groups, N)), validate.array("e", e, (groups,))
-    shares, n = validate.positive("shares", shares, (groups,)), validate.count("n", n)
-    penalty = validate.number("penalty", penalty, 0, open_low=True)
-    flat = C.reshape(groups, N * N)
-    delta = np.zeros(groups)
-    for _ in range(10_000):
-        Q = np.linalg.inv(
-            ((shares / (1 + delta)) @ flat).reshape(N, N) + penalty * np.eye(N)
-        )
-        previous, delta = delta, flat @ Q.ravel() / n
-        if np.abs(delta - previous).max() <= 1e-10 * delta.max():
-            break
-    else:
-        raise RuntimeError(
-            "the fixed point of the resolvent was not reached in 10,000 iterations"
-        )
-    w = Q @ ((shares / (1 + delta)) @ h)
-    bias = e - 2 * h @ w + (flat @ np.outer(w, w).ravel())
+    C, h, shares = map(np.asarray, (C, h, shares))
+    Q, delta = _fixed_point(C, shares, n, penalty)
+    damped = shares / (1 + delta)
+    w = Q @ (damped @ h)
+    fitted = C @ w @ w
+    bias = e - 2 * (h @ w) + fitted
     QC = Q @ C
-    traces = QC.reshape(groups, -1) @ QC.transpose(0, 2, 1).reshape(groups, -1).T
-    errors = np.linalg.solve(
-        np.eye(groups) - traces * shares / (n * (1 + delta) ** 2), bias
-    )
+    traces = np.einsum("gij,kji->gk", QC, QC, optimize=True)
+    spread = traces * damped / (n * (1 + delta))
+    system = np.eye(len(C)) - spread
+    errors = np.linalg.solve(system, bias)
     return float(shares @ errors - noise)
+
+
+def _fixed_point(C, shares, n: int, penalty: float) -> tuple:
+    """Return ``Q`` (N, N) and ``delta`` (g,) of `resolvent_risk`."""
+    n = validate.count("n", n)
+    penalty = validate.number("penalty", penalty, 0, open_low=True)
+    ridge = penalty * np.eye(C.shape[1])
+    delta = np.zeros(len(C))
+    for _ in range(10_000):
+        mean = np.tensordot(shares / (1 + delta), C, 1)
+        Q = np.linalg.inv(mean + ridge)
+        previous = delta
+        delta = np.tensordot(C, Q, 2) / n
+        change = np.abs(delta - previous).max()
+        if change <= 1e-10 * delta.max():
+            return Q, delta
+    raise RuntimeError(
+        "the fixed point of the resolvent was not reached in 10,000 iterations"
+    )
 
 
 def plain_risk(
@@ -73,20 +79,30 @@ def plain_risk(
     r"""Return the risk from the exact moments of the features of these weights, taken
     as Gaussian features.
 
-    ``W`` (d, N), ``beta`` (d,). The moments are arcsines of the normalised inner
-    products. Right while the step is of order one; too small for giant steps, where
-    quadratic forms of the features depend on u.
+    The moments are arcsines of the normalised inner products. Right while the step is
+    of order one; too small for giant steps, where quadratic forms of the features
+    depend on u.
+
+    Args:
+        W: (d, N), one neuron a column.
+        beta: (d,), the teacher's unit vector.
+        n: number of samples.
+        penalty: lambda > 0.
+        noise: variance of the label noise.
+        tau: scale of the teacher.
+
+    Raises:
+        ValueError: for wrong shapes.
     """
-    W, beta = (
-        validate.array("W", W, ("d", "N")),
-        validate.array("beta", beta, (len(W),)),
-    )
-    q = np.sqrt(1 + 2 * (W**2).sum(axis=0))
-    C = 2 / np.pi * np.arcsin(2 * (W.T @ W) / np.outer(q, q))
-    top = 1 + 2 * tau**2
-    h = 2 / np.pi * np.arcsin(2 * tau * (W.T @ beta) / (q * np.sqrt(top)))
-    e = 2 / np.pi * np.arcsin((top - 1) / top) + noise
-    return resolvent_risk(C[None], h[None], [e], [1.0], n, penalty, noise)
+    W = validate.array("W", W, ("d", "N"))
+    beta = validate.array("beta", beta, (len(W),))
+    squares = np.square(W).sum(axis=0)
+    top = tau**2
+    C = _erf_product(W.T @ W, squares[:, None], squares)
+    h = _erf_product(tau * W.T @ beta, squares, top)
+    e = _erf_product(top, top, top) + noise
+    groups = C[None], h[None], [e], [1.0]
+    return resolvent_risk(*groups, n, penalty, noise)
 
 
 def conditional_risk(
@@ -99,56 +115,105 @@ def conditional_risk(
     tau: float = 3.0,
     points: int = 61,
 ) -> float:
-    r"""Return the risk given the weights ``W`` (d, N), with Gaussian features given
+    r"""Return the risk given the weights ``W``, with Gaussian features given
     :math:`u=\langle b,x\rangle`.
 
-    ``direction`` (d,) is b, of any length: X'y of the first step. The Gaussian law of u
-    is put on ``points`` equal steps of [-4.5, 4.5]. Inside a group, features are linear
-    in the rest of x plus independent noise that makes their variances exact.
+    The Gaussian law of u is put on equal steps of [-4.5, 4.5]. Inside a group, features
+    are linear in the rest of x plus independent noise that makes their variances exact.
+
+    Args:
+        W: (d, N), one neuron a column.
+        direction: (d,), b of any length: X'y of the first step.
+        beta: (d,), the teacher's unit vector.
+        n: number of samples.
+        penalty: lambda > 0.
+        noise: variance of the label noise.
+        tau: scale of the teacher.
+        points: number of groups, at least 2.
 
     Raises:
         ValueError: for wrong shapes or a zero direction.
     """
-    W, beta = (
-        validate.array("W", W, ("d", "N")),
-        validate.array("beta", beta, (len(W),)),
-    )
+    W = validate.array("W", W, ("d", "N"))
+    beta = validate.array("beta", beta, (len(W),))
     b = validate.array("direction", direction, (len(W),))
     if not b.any():
         raise ValueError("direction is zero: must have a non-zero entry")
     b = b / np.linalg.norm(b)
-    u = np.linspace(-4.5, 4.5, validate.count("points", points, minimum=2))
-    shares = np.exp(-(u**2) / 2)
-    shares /= shares.sum()
+    points = validate.count("points", points, minimum=2)
+    u = np.linspace(-4.5, 4.5, points)[:, None]
+    density = np.exp(-(u[:, 0] ** 2) / 2)
+    shares = density / density.sum()
 
     c = W.T @ b
     rest = W - np.outer(b, c)
     gram = rest.T @ rest
-    mean, slope, square = _erf_moments(np.outer(u, c), np.sqrt(np.diag(gram)))
-    C = (
-        mean[:, :, None] * mean[:, None, :]
-        + slope[:, :, None] * gram * slope[:, None, :]
-    )
-    index = np.arange(W.shape[1])
-    C[:, index, index] = square
+    lengths = np.sqrt(np.diag(gram))
+    mean, slope, square = _erf_moments(u * c, lengths)
+    C = np.einsum("gi,gj->gij", mean, mean)
+    C += np.einsum("gi,ij,gj->gij", slope, gram, slope)
+    np.einsum("gii->gi", C)[:] = square
 
     rho = b @ beta
-    f_mean, f_slope, f_square = _erf_moments(
-        tau * rho * u, tau * np.sqrt(max(1 - rho**2, 0.0))
-    )
+    hidden = np.sqrt(max(1 - rho**2, 0.0))
+    along = tau * rho * u
+    f_mean, f_slope, f_square = _erf_moments(along, tau * hidden)
     # E[s_i f*|u] = mean_i E f* + (slopes of both) times the covariance of w_i.x and
     # beta.x given u
-    h = mean * f_mean[:, None] + slope * (rest.T @ beta) * tau * f_slope[:, None]
-    return resolvent_risk(C, h, f_square + noise, shares, n, penalty, noise)
+    shared = tau * rest.T @ beta
+    h = mean * f_mean + slope * shared * f_slope
+    e = f_square[:, 0] + noise
+    return resolvent_risk(C, h, e, shares, n, penalty, noise)
 
 
-def _erf_moments(shift, scale) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def equivalents(run: xr.Dataset) -> xr.Dataset:
+    """Return both predictions, ``conditional`` and ``plain``, for every first layer of
+    a run.
+
+    ``run`` holds the weights ``W`` (input, neuron), the directions ``signal`` and
+    ``beta`` (input), each with further dimensions, the number of samples ``n``, and as
+    attributes ``penalty`` and the variance ``noise``.
+    """
+    problem = run.attrs["penalty"], run.attrs["noise"]
+
+    def both(W, direction, beta, n):
+        conditional = conditional_risk(W, direction, beta, n, *problem)
+        plain = plain_risk(W, beta, n, *problem)
+        return conditional, plain
+
+    columns = xr.apply_ufunc(
+        both,
+        run.W,
+        run.signal,
+        run.beta,
+        run.n,
+        input_core_dims=[["input", "neuron"], ["input"], ["input"], []],
+        output_core_dims=[[], []],
+        vectorize=True,
+    )
+    return xr.Dataset({"conditional": columns[0], "plain": columns[1]})
+
+
+def _erf_product(dot, left, right):
+    """Return E erf(u) erf(v) for centred Gaussian u, v with covariance ``dot`` and
+    variances ``left``, ``right``; shapes broadcast.
+    """
+    square = (1 + 2 * left) * (1 + 2 * right)
+    cosine = 2 * dot / np.sqrt(square)
+    return 2 / np.pi * np.arcsin(cosine)
+
+
+def _erf_moments(shift, scale) -> tuple:
     """Return the means of erf(v), erf'(v) and erf(v)^2 for v = shift + scale * z, z ~
     N(0, 1); shapes broadcast.
     """
-    inner = shift / np.sqrt(1 + 2 * scale**2)
+    variance = scale**2
+    spread = np.sqrt(1 + 2 * variance)
+    inner = shift / spread
     mean = special.erf(inner)
-    slope = 2 / np.sqrt(np.pi * (1 + 2 * scale**2)) * np.exp(-(inner**2))
+    height = 2 / np.sqrt(np.pi)
+    slope = height * np.exp(-(inner**2)) / spread
     # erf(v) = 2 Phi(sqrt(2) v) - 1, and E Phi(.)^2 is Owen's T function
-    square = 1 - 8 * special.owens_t(np.sqrt(2) * inner, 1 / np.sqrt(1 + 4 * scale**2))
-    return mean, slope, square
+    angle = 1 / np.sqrt(1 + 4 * variance)
+    tail = special.owens_t(np.sqrt(2) * inner, angle)
+    return mean, slope, 1 - 8 * tail

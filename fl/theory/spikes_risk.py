@@ -7,8 +7,6 @@ Ridge with n = psi1 d samples on them is ridge on infinite data with a larger pe
 resolvent quadratic form :math:`T(s)={\beta^\star}^\top(W_1W_1^\top+s)^{-1}\beta^\star`.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.optimize import brentq
 
@@ -16,22 +14,19 @@ from fl import validate
 from fl.theory.spikes import Pair, companion, stieltjes, strengths
 
 
-class Effective(NamedTuple):
-    """``kappa``, the effective penalty; ``gamma``, the inflation; ``s`` = (rest +
-    kappa) / mu1^2.
-    """
-
-    kappa: float
-    gamma: float
-    s: float
-
-
-def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> Effective:
+def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> tuple:
     r"""Return the effective ridge problem; it does not depend on the step.
 
-    .. math:: \lambda=\kappa\Bigl[1-\frac{\psi_2}{\psi_1}\bigl(1-\frac{\kappa}{\mu_1^2}\tilde m(s)\bigr)\Bigr],\quad
+    .. math:: \lambda=\kappa\Bigl[1-\frac{\psi_2}{\psi_1}
+              \bigl(1-\frac{\kappa}{\mu_1^2}\tilde m(s)\bigr)\Bigr],\quad
               \gamma=\frac{\psi_2}{\psi_1}\Bigl[1-\frac{2\kappa}{\mu_1^2}\tilde m(s)
               -\frac{\kappa^2}{\mu_1^4}\tilde m'(s)\Bigr].
+
+    ``pair`` holds the numbers of `Pair`, ``psi1`` = n/d, ``psi2`` = N/d, ``penalty`` is
+    lambda.
+
+    Returns:
+        kappa, the effective penalty; gamma, the inflation; s = (rest + kappa) / mu1^2.
 
     Raises:
         ValueError: for a ratio or a penalty that is not > 0.
@@ -39,47 +34,53 @@ def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> Effective
     psi1 = validate.number("psi1", psi1, 0, open_low=True)
     psi2 = validate.number("psi2", psi2, 0, open_low=True)
     penalty = validate.number("penalty", penalty, 0, open_low=True)
+    share = psi2 / psi1
 
-    def bracket(log_kappa: float) -> tuple[float, float, float, float]:
+    def problem(log_kappa: float) -> tuple:
         kappa = np.exp(log_kappa)
-        s = (pair.rest + kappa) / pair.mu1**2
+        ratio = kappa / pair.mu1**2
+        s = ratio + pair.rest / pair.mu1**2
         mt, slope = companion(s, psi2)
-        return kappa, s, kappa / pair.mu1**2 * mt, (kappa / pair.mu1**2) ** 2 * slope
+        left = 1 - ratio * mt
+        curved = ratio**2 * slope
+        gamma = share * (2 * left - 1 - curved)
+        return kappa * (1 - share * left), (kappa, gamma, s)
 
-    def gap(log_kappa: float) -> float:
-        kappa, _, share, _ = bracket(log_kappa)
-        return kappa * (1 - psi2 / psi1 * (1 - share)) - penalty
-
-    # the right side grows from at most 0 to infinity, and lies between kappa -
-    # (psi2/psi1) E s^2 and kappa
-    high = np.log(
-        penalty + psi2 / psi1 * (pair.mu1**2 * (1 + psi2) ** 2 + pair.rest) + 1
+    # the penalty grows with kappa, and kappa is at most share * E s^2 above it
+    energy = pair.mu1**2 * (1 + psi2) ** 2 + pair.rest
+    low = np.log(penalty) - 1
+    high = np.log(penalty + share * energy + 1) + 1
+    root = brentq(
+        lambda log_kappa: problem(log_kappa)[0] - penalty,
+        low,
+        high,
+        xtol=1e-14,
+        rtol=1e-14,
     )
-    kappa, s, share, curved = bracket(
-        brentq(gap, np.log(penalty) - 1, high + 1, xtol=1e-14, rtol=1e-14)
-    )
-    return Effective(kappa, psi2 / psi1 * (1 - 2 * share - curved), s)
+    return problem(root)[1]
 
 
-def quadratic_form(s, psi2: float, theta1, theta2) -> tuple[np.ndarray, np.ndarray]:
+def quadratic_form(s, psi2: float, theta1, theta2) -> tuple:
     r"""Return the limit of :math:`{\beta^\star}^\top(W_1W_1^\top+s)^{-1}\beta^\star`
     and its derivative in s.
 
     .. math:: T(s)=m-\frac{\theta_1^2m^2}{1+m+\theta_2^2m}.
 
-    Its pole on the negative axis is :math:`s=-s_1^2`, the outlier. Shapes broadcast.
+    Its pole on the negative axis is :math:`s=-s_1^2`, the outlier. ``s`` outside the
+    spectrum and the strengths ``theta1``, ``theta2`` broadcast; ``psi2`` = N/d.
     """
     m, slope = stieltjes(s, psi2)
-    theta1, theta2 = np.asarray(theta1, dtype=float), np.asarray(theta2, dtype=float)
-    bottom = 1 + m + theta2**2 * m
-    gain = theta1**2 * m**2 / bottom
-    gain_slope = theta1**2 * m * (2 * bottom - m * (1 + theta2**2)) / bottom**2
-    return m - gain, slope * (1 - gain_slope)
+    spread = m + m * np.square(theta2)
+    bottom = 1 + spread
+    gain = np.square(theta1) * m / bottom
+    change = gain * (2 - spread / bottom)
+    return m - gain * m, slope * (1 - change)
 
 
 def pole(psi2: float, theta1: float, theta2: float) -> float:
     r"""Return the pole of T on the negative axis, found from T alone: where it first
-    turns positive from the left.
+    turns positive from the left. ``psi2`` = N/d, and the strengths ``theta1`` and
+    ``theta2`` are those of `quadratic_form`.
 
     Raises:
         ValueError: if T has no pole below the spectrum (theta2 under the threshold).
@@ -96,11 +97,9 @@ def pole(psi2: float, theta1: float, theta2: float) -> float:
         raise ValueError(
             f"theta2 = {theta2!r}: must be above the threshold {psi2**0.25:g}"
         )
-    return float(
-        brentq(
-            inverse, grid[positive[0] - 1], grid[positive[0]], xtol=1e-13, rtol=1e-14
-        )
-    )
+    first = positive[0]
+    left, right = grid[first - 1 : first + 1]
+    return float(brentq(inverse, left, right, xtol=1e-13, rtol=1e-14))
 
 
 def small_step_risk(
@@ -109,13 +108,21 @@ def small_step_risk(
     r"""Return the limiting risk of ridge with this penalty after a step ``eta`` of
     order one, in the shape of ``eta``.
 
-    .. math:: R=\frac{F+\sigma^2+\mu_{1*}^2\bigl[\frac{\mu_\perp^2}{\mu_1^2}T-\frac{\kappa s}{\mu_1^2}T'\bigr]}
+    .. math:: R=\frac{F+\sigma^2+\mu_{1*}^2\bigl[\frac{\mu_\perp^2}{\mu_1^2}T
+                      -\frac{\kappa s}{\mu_1^2}T'\bigr]}
               {1-\gamma}-\sigma^2.
 
-    >>> round(float(small_step_risk(Pair(1, 0, 0, 1, 0, 0), 1e9, 1, 1e-9, 0.0)), 3)  # linear task, all the data
+    ``pair``, ``psi1``, ``psi2`` and ``penalty`` are those of `effective`.
+
+    >>> linear = Pair(1, 0, 0, 1, 0, 0)
+    >>> round(float(small_step_risk(linear, 1e9, 1, 1e-9, 0.0)), 3)  # all the data
     0.0
     """
     kappa, gamma, s = effective(pair, psi1, psi2, penalty)
-    form, slope = quadratic_form(s, psi2, *strengths(pair, psi1, eta))
-    missed = pair.mu1s**2 * (pair.rest * form - kappa * s * slope) / pair.mu1**2
-    return (pair.floor + pair.noise + missed) / (1 - gamma) - pair.noise
+    theta1, theta2 = strengths(pair, psi1, eta)
+    form, slope = quadratic_form(s, psi2, theta1, theta2)
+    signal = (pair.mu1s / pair.mu1) ** 2
+    missed = pair.rest * form - kappa * s * slope
+    noisy = pair.floor + pair.noise
+    total = noisy + signal * missed
+    return total / (1 - gamma) - pair.noise

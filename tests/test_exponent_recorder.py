@@ -1,4 +1,4 @@
-"""The effective exponent: exact for powers, blind to rate and basis, and not to a wrong
+"""The effective exponent: exact for powers, blind to step size and basis, and not to a wrong
 sign.
 """
 
@@ -34,16 +34,16 @@ def feed(recorder, steps, update, rng, shape=(H, D)):
     return recorder.result()
 
 
-def measure(p, rate=0.1, window=5, steps=40, seed=0, turn=None, scale=1.0):
+def measure(p, eta=0.1, window=5, steps=40, seed=0, turn=None, scale=1.0):
     rng = np.random.default_rng(seed)
     S = scale * spectrum(rng)
     P = torch.tensor(power(S, p))
     turn = np.eye(D) if turn is None else turn
     recorder = Recorder(turn.T @ S @ turn, window)
-    rate = rate if callable(rate) else (lambda t, r=rate: r)
+    schedule = eta if callable(eta) else lambda t: eta
     Q = torch.tensor(turn)
     # G stands for the gradient in the turned coordinates
-    return feed(recorder, steps, lambda G, t: -rate(t) * G @ Q.T @ P @ Q, rng)
+    return feed(recorder, steps, lambda G, t: -schedule(t) * G @ Q.T @ P @ Q, rng)
 
 
 @pytest.mark.parametrize("window", [1, 5, 20])
@@ -58,7 +58,7 @@ def test_a_power_is_found_exactly(p, window):
 
 
 def test_curves_of_a_power():
-    e = measure(-0.5, rate=0.3)
+    e = measure(-0.5, eta=0.3)
     np.testing.assert_allclose(
         e.eigenvalues, np.geomspace(1, 0.01, D), rtol=1e-12
     )  # from the largest on
@@ -67,17 +67,17 @@ def test_curves_of_a_power():
 
 
 @given(st.floats(-2, 2), st.floats(1e-4, 10), st.integers(0, 100), st.floats(0.01, 100))
-def test_rate_basis_and_units_do_not_matter(p, rate, seed, scale):
+def test_step_size_basis_and_units_do_not_matter(p, eta, seed, scale):
     Q = np.linalg.qr(np.random.default_rng(seed + 1).standard_normal((D, D)))[0]
-    e = measure(p, rate=rate, seed=seed, turn=Q, scale=scale, steps=10)
+    e = measure(p, eta=eta, seed=seed, turn=Q, scale=scale, steps=10)
     assert e.p_ratio == pytest.approx(p, abs=1e-7) and e.p_gain == pytest.approx(
         p, abs=1e-7
     )
     assert e.kappa == pytest.approx(1, abs=1e-9)
 
 
-def test_a_rate_that_changes_from_window_to_window_does_not_matter():
-    e = measure(0.7, rate=lambda t: 0.5 / (1 + t // 5))
+def test_a_step_size_that_changes_from_window_to_window_does_not_matter():
+    e = measure(0.7, eta=lambda t: 0.5 / (1 + t // 5))
     assert e.p_ratio == pytest.approx(0.7, abs=1e-10) and e.p_gain == pytest.approx(
         0.7, abs=1e-10
     )
@@ -93,7 +93,7 @@ def test_the_sign_of_the_exponent_is_seen():
 
 
 def test_going_uphill_shows_in_gain_and_kappa():
-    e = measure(0.5, rate=-0.1)
+    e = measure(0.5, eta=-0.1)
     assert e.p_ratio == pytest.approx(0.5) and e.kappa == pytest.approx(-1)
     assert (e.gain < 0).all() and np.isnan(e.p_gain)
 

@@ -1,0 +1,216 @@
+r"""The networks that are trained both ways: small ones, digits, twins.
+
+Inputs of the small networks are Gaussian with eigenvalues 1/r, labels a sine of a
+linear teacher.
+"""
+
+from dataclasses import astuple, dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from fl import datasets, numerics, tasks, validate
+from fl.simulate import gram
+from fl.updates import Rule, gap
+
+TWIN, LAW = 1, 2  # streams: what the second entry of a seed draws
+STARTS = ["P-isotropic", "isotropic"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers of inputs ``d``, training samples ``n``, test samples ``n_test``, and
+    neurons ``width`` of a hidden layer.
+    """
+
+    d: int
+    n: int
+    n_test: int
+    width: int
+
+    @property
+    def spectrum(self) -> tasks.Spectrum:
+        """The eigenvalues 1/r of the inputs."""
+        return tasks.power_law(self.d, 1.0)
+
+
+class Cell(NamedTuple):
+    """One network, its data and its rule: the arguments of `fl.simulate.gram.train`."""
+
+    X: np.ndarray
+    Y: np.ndarray
+    W0: np.ndarray
+    theta0: list
+    P: np.ndarray
+    rule: Rule
+
+
+def problem(sizes: Sizes, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs (d, n + n_test) of these ``sizes``, drawn from ``seed``, and the
+    labels (n,) of the first n.
+    """
+    rng = np.random.default_rng(seed)
+    d, n, n_test, _ = astuple(sizes)
+    direction = 2 * rng.standard_normal(d)
+    teacher = tasks.Teacher(direction, "sin")
+    task = tasks.Task(sizes.spectrum, teacher)
+    X, y, _ = task.sample(n + n_test, rng)
+    return X, y[:n]
+
+
+def small(
+    sizes: Sizes,
+    depth: int,
+    steps: int,
+    seed: int,
+    *,
+    moving: bool = False,
+    batch: int | None = None,
+    **rule,
+) -> Cell:
+    r"""Return a small network started isotropic for :math:`P = \Sigma^{-1/2}`.
+
+    Args:
+        sizes: of the data and of every hidden layer.
+        depth: number of layers.
+        steps: number of updates.
+        seed: of data, weights and batches.
+        moving: whether P is not that one but changes at every step: unrelated PSD
+            matrices of the same size.
+        batch: samples per step; all of them if None.
+        rule: further fields of the `Rule`.
+    """
+    rng = np.random.default_rng([seed, depth])
+    X, y = problem(sizes, seed)
+    d, n, _, width = astuple(sizes)
+    P = sizes.spectrum.power(-0.5)
+    W0 = gram.first_layer(rng, width, P)
+    hidden = [width] * (depth - 1)
+    theta0 = gram.later_layers(rng, [*hidden, 1])
+    if moving:
+        A = rng.standard_normal((steps, d, d))
+        size = np.trace(P) / d**2
+        P = size * A @ A.mT
+    if batch is not None:
+        chosen = [rng.choice(n, batch, replace=False) for _ in range(steps)]
+        rule["batches"] = np.array(chosen)
+    rule = Rule(steps=steps, **rule)
+    return Cell(X, y, W0, theta0, P, rule)
+
+
+def digits(sizes: Sizes, p: float, seed: int, rule: Rule) -> Cell:
+    r"""Return a network on real digits (ten outputs, one per class) with :math:`P =
+    \hat\Sigma^p` of all *other* digits.
+
+    P is scaled so that the first pre-activations have mean square about 1. ``sizes``
+    are those of the data and the hidden layer, ``p`` is the exponent, ``seed`` draws
+    digits and weights, ``rule`` says how to train.
+    """
+    _, n, n_test, width = astuple(sizes)
+    rng = np.random.default_rng([seed, n, n_test])
+    images = datasets.load("digits")
+    order = rng.permutation(len(images.labels))
+    shuffled = images.X[:, order]
+    X, other = np.split(shuffled, [n + n_test], axis=1)
+    labels = images.labels[order[:n]]
+    classes = np.eye(10)
+    Y = classes[labels].T
+    second_moment = other @ other.T / other.shape[1]
+    P = numerics.psd_power(second_moment, p)
+    P /= np.trace(P @ second_moment)
+    W0 = gram.first_layer(rng, width, P)
+    theta0 = gram.later_layers(rng, [width, 10])
+    return Cell(X, Y, W0, theta0, P, rule)
+
+
+def twin_gap(
+    sizes: Sizes, p: float, seed: int, trained: float | None = None, **rule
+) -> dict:
+    r"""Return how far the runs of two twins are apart (``gap``), and the twins
+    themselves (``distance`` :math:`= |X'-X|/|X|`).
+
+    Args:
+        sizes: of the data and the hidden layer.
+        p: the twins share the Gram matrix of :math:`\Sigma^p`.
+        seed: of data, weights and twin.
+        trained: exponent of the preconditioner they are trained with; ``p`` if None.
+        rule: fields of the `Rule`.
+    """
+    rng = np.random.default_rng([seed, TWIN])
+    X, y = problem(sizes, seed)
+    X = X[:, : len(y)]
+    spectrum = sizes.spectrum
+    P = used = spectrum.power(p)
+    if trained is not None:
+        used = spectrum.power(trained)
+    W0 = gram.first_layer(rng, sizes.width, P)
+    theta0 = gram.later_layers(rng, [sizes.width, 1])
+    X2, W2 = gram.twin(X, W0, P, rng)
+    rule = Rule(**rule)
+    run = gram.train(X, y, W0, theta0, used, rule)
+    other = gram.train(X2, y, W2, theta0, used, rule)
+    moved = np.linalg.norm(X2 - X)
+    distance = moved / np.linalg.norm(X)
+    return {"gap": gap(run, other), "distance": distance}
+
+
+def law(
+    sizes: Sizes, start: str, p: float, draws: int, runs: int, steps: int, seed: int
+) -> dict:
+    r"""Draw initialisations on a data set and, independently, on its twin for
+    :math:`\Sigma^p`; train some of them.
+
+    Args:
+        sizes: of the data and the hidden layer.
+        start: ``P-isotropic``, or ``isotropic`` with the same trace.
+        p: exponent of the preconditioner.
+        draws: number of first layers.
+        runs: number of them that are trained.
+        steps: number of updates.
+        seed: of data, twin and weights.
+
+    Returns:
+        ``moment`` (set, draw): mean of the squared entries of Z0; ``loss`` (set, run)
+        after ``steps``; the Gram matrix ``G`` (sample, other) that both sets share.
+
+    Raises:
+        ValueError: for an unknown start.
+    """
+    validate.choice("start", start, STARTS)
+    rng = np.random.default_rng([seed, LAW])
+    X, y = problem(sizes, seed)
+    X = X[:, : len(y)]
+    P = shape = sizes.spectrum.power(p)
+    if start == "isotropic":
+        level = np.trace(P) / sizes.d
+        shape = level * np.eye(sizes.d)
+    no_layer = np.zeros((1, sizes.d))
+    X2, _ = gram.twin(X, no_layer, P, rng)
+    rule = Rule(steps=steps, eta=0.05, activation="relu", every=steps)
+    moments, losses = [], []
+    for inputs in (X, X2):
+        W0 = gram.first_layer(rng, sizes.width, shape, (draws,))
+        theta0 = gram.later_layers(rng, [sizes.width, 1], (runs,))
+        run = gram.train(inputs, y, W0[:runs], theta0, P, rule)
+        Z0 = W0 @ inputs
+        moment = (Z0**2).mean((1, 2))
+        moments.append(moment)
+        losses.append(run.loss[-1])
+    return {
+        "moment": (("set", "draw"), moments),
+        "loss": (("set", "run"), losses),
+        "G": (("sample", "other"), X.T @ P @ X),
+    }
+
+
+def data_sets(number: int, seed: int) -> list[np.ndarray]:
+    """Return three sets of inputs drawn from ``seed``: Gaussian of dimension ``number``
+    with eigenvalues 1/r, half as many and twice as many, and ``number`` digits.
+    """
+    rng = np.random.default_rng(seed)
+    law = tasks.power_law(number, 1.0)
+    chosen = rng.choice(1797, number, replace=False)
+    few = law.inputs(number // 2, rng)
+    many = law.inputs(2 * number, rng)
+    images = datasets.load("digits")
+    return [few, many, images.X[:, chosen]]

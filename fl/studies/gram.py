@@ -1,0 +1,176 @@
+"""Studies of the chapter on the Gram matrix: which networks, how long, which seeds.
+
+``scale`` is smoke, book or paper; ``block`` asks again with other seeds. Every result
+has its sizes in ``attrs``.
+"""
+
+import itertools
+from dataclasses import asdict
+from typing import NamedTuple
+
+import xarray as xr
+
+from fl import scales
+from fl.scales import Scale
+from fl.simulate import gram, gram_networks
+from fl.simulate.gram_networks import Cell, Sizes
+from fl.sweep import sweep
+from fl.updates import Rule
+
+SMALL = Sizes(d=7, n=12, n_test=5, width=9)
+DIGITS = Sizes(d=64, n=60, n_test=40, width=20)
+EXPONENTS = (-2.0, -1.0, -0.5, 0.0, 1.0, 2.0)
+ACTIVATIONS = ["relu", "tanh"]
+ETA, BIAS_ETA, DECAY = 0.02, 0.03, 0.3
+# the updates of gram.recursion; "moving" marks a preconditioner that changes at every
+# step
+RULES = {
+    "plain": {},
+    "bias": {"bias_eta": BIAS_ETA},
+    "momentum before P, P moving": {"momentum": 0.7, "moving": True},
+    "momentum after P, P moving": {"momentum": 0.7, "memory": "steps", "moving": True},
+    "mini-batches of 4": {"batch": 4},
+    "left factor": {"damping": 0.3},
+    "P moving": {"moving": True},
+    "decoupled decay, bias": {"decay": DECAY, "bias_eta": BIAS_ETA},
+    "all at once": {
+        "bias_eta": BIAS_ETA,
+        "momentum": 0.6,
+        "memory": "steps",
+        "damping": 0.3,
+        "decay": DECAY,
+        "batch": 4,
+        "moving": True,
+    },
+}
+MOMENTUM = {
+    "P fixed": {"momentum": 0.5},
+    "P moving": {"momentum": 0.5, "moving": True},
+}
+
+
+class Found(NamedTuple):
+    """What a study found in each cell, and the sizes."""
+
+    cells: list
+    attrs: dict
+
+
+def seed(first: int, block: int) -> int:
+    """Return the seed of ``block`` of the study whose seed in block 0 is ``first``."""
+    return first + 1000 * block
+
+
+def recursion(scale: Scale, block: int = 0, coupled: bool = False) -> Found:
+    """Train small networks by every rule of `RULES` at two depths, and one on digits.
+
+    Args:
+        scale: longer runs, and at ``paper`` more networks.
+        block: of seeds.
+        coupled: whether every decay of a run is a penalty in the loss, whatever its
+            cell says.
+
+    Returns:
+        Pairs of a `gram_networks.Cell` and its run.
+    """
+    # the paper scale takes more networks, not more steps: some cells are unstable and
+    # amplify rounding exponentially
+    steps = scales.at(scale, smoke=40, book=200, paper=300)
+    number = scales.at(scale, smoke=1, book=1, paper=4)
+    seeds = [seed(1, block) + i for i in range(number)]
+    rule = Rule(steps=steps, eta=0.03, activation="relu")
+    digits = gram_networks.digits(DIGITS, -0.5, seed(0, block), rule)
+    cells = [*small_cells(RULES, steps, seeds), digits]
+    sizes = {"digits": asdict(DIGITS), "steps": steps, "seeds": seeds}
+    return trained(cells, coupled, **sizes)
+
+
+def test_time(scale: Scale, block: int = 0) -> Found:
+    """Train small networks with momentum, P fixed and P moving, at two depths.
+
+    Return pairs of a `gram_networks.Cell` and its run; ``scale`` sets the number of
+    steps, ``block`` the seed.
+    """
+    steps = scales.at(scale, smoke=40, book=200, paper=1000)
+    seeds = [seed(4, block)]
+    cells = small_cells(MOMENTUM, steps, seeds)
+    return trained(cells, steps=steps, seeds=seeds)
+
+
+def small_cells(rules: dict, steps: int, seeds: list[int]) -> list[Cell]:
+    """Return the networks of all ``rules`` (keywords of `gram_networks.small`), depths,
+    activations and ``seeds``, with ``steps`` updates each.
+    """
+    grid = itertools.product(rules.values(), [2, 4], ACTIVATIONS, seeds)
+    return [
+        gram_networks.small(SMALL, depth, steps, seed, eta=ETA, activation=phi, **rule)
+        for rule, depth, phi, seed in grid
+    ]
+
+
+def trained(cells: list[Cell], coupled: bool = False, **sizes) -> Found:
+    """Return each of ``cells`` with its run, and all ``sizes``, those of the small
+    networks among them; ``coupled`` turns the decay of the runs into a penalty.
+    """
+    pairs = []
+    for cell in cells:
+        rule = cell.rule.coupled() if coupled else cell.rule
+        pairs.append((cell, gram.train(*cell._replace(rule=rule))))
+    return Found(pairs, asdict(SMALL) | {"cells": len(cells)} | sizes)
+
+
+def twins(scale: Scale, block: int = 0, trained: float | None = None) -> xr.Dataset:
+    """Return ``gap`` and ``distance`` (p, activation, decay, seed) of twins for the
+    exponent p, trained with the exponent ``trained``, or with p if None.
+
+    ``scale`` sets the number of steps, ``block`` the seed.
+    """
+    steps = scales.at(scale, smoke=60, book=300, paper=2000)
+    grid = {"p": [-1.0, 1.0], "activation": ACTIVATIONS, "decay": [0.0, DECAY]}
+    fixed = {"sizes": SMALL, "steps": steps, "eta": ETA, "trained": trained}
+    found = sweep(gram_networks.twin_gap, grid, [seed(2, block)], **fixed)
+    distance = found.distance.min().item()
+    sizes = {"steps": steps, "seed": found.seed.values, "least distance": distance}
+    return found.assign_attrs(asdict(SMALL) | sizes)
+
+
+def isotropy(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dataset:
+    """Return the law of training of a data set and its twin: ``moment`` (set, draw),
+    ``loss`` (set, run) and their Gram matrix ``G``, for one ``start``.
+
+    ``scale`` sets the numbers of draws, runs and steps, ``block`` the seed.
+    """
+    sizes = {
+        "draws": scales.at(scale, smoke=3000, book=3000, paper=30000),
+        "runs": scales.at(scale, smoke=50, book=400, paper=4000),
+        "steps": scales.at(scale, smoke=20, book=40, paper=200),
+        "p": 1.0,
+    }
+    seeds = [seed(3, block)]
+    found = sweep(gram_networks.law, None, seeds, sizes=SMALL, start=start, **sizes)
+    return found.squeeze("seed").assign_attrs(asdict(SMALL) | sizes | {"seeds": seeds})
+
+
+def twin_difference(values) -> float:
+    """Return the difference of the two rows' means of ``values`` (2, number) in
+    standard errors.
+    """
+    from scipy import stats
+
+    return stats.ttest_ind(*values, equal_var=False).statistic
+
+
+def spectrum(scale: Scale, block: int = 0) -> Found:
+    """Return p, singular values and Gram eigenvalues for three data sets and all
+    `EXPONENTS`.
+
+    ``scale`` sets their sizes, ``block`` the seed.
+    """
+    sizes = {
+        "number": scales.at(scale, smoke=40, book=200, paper=800),
+        "seed": seed(5, block),
+    }
+    sets = gram_networks.data_sets(**sizes)
+    cells = itertools.product(sets, EXPONENTS)
+    found = [(p, *gram.gram_eigenvalues(X, p)) for X, p in cells]
+    return Found(found, sizes | {"p": EXPONENTS})

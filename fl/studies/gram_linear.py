@@ -1,0 +1,80 @@
+"""Studies of whitening and of linear models, for the chapter on the Gram matrix.
+
+``scale`` is smoke, book or paper; ``block`` asks again with other seeds. Every result
+has its sizes in ``attrs``.
+"""
+
+from dataclasses import asdict
+
+import xarray as xr
+
+from fl import scales
+from fl.scales import Scale
+from fl.simulate import gram_linear
+from fl.simulate.gram_networks import Sizes
+from fl.studies.gram import EXPONENTS, seed
+from fl.sweep import sweep
+
+POWER_LAW = {"source": "power law", "n_test": 60, "d": 120}
+DIGITS = {"source": "digits", "n_test": 24, "d": 64}
+NETWORK = Sizes(d=100, n=30, n_test=50, width=300)
+
+
+def linear(scale: Scale, block: int = 0, over: str = "train+test") -> xr.Dataset:
+    """Return the test ``risk`` (n, seed) of a linear model on two kinds of data,
+    whitened ``over`` train or train+test inputs.
+
+    ``scale`` and ``block`` set the number of draws and their seeds.
+    """
+    number = scales.at(scale, smoke=2, book=5, paper=20)
+    seeds = scales.seeds(number, block)
+    sets, found = {40: POWER_LAW, 12: DIGITS}, []
+    for n, sizes in sets.items():
+        grid = {"over": [over], "n": [n]}
+        found.append(sweep(gram_linear.linear_chance, grid, seeds, **sizes))
+    return xr.concat(found, "n").assign_attrs({"linear, by n": sets, "draws": number})
+
+
+def risks(scale: Scale, block: int = 0) -> xr.Dataset:
+    """Return the test ``risk`` (over, n, seed) of a linear model for each whitening and
+    several numbers of training inputs.
+
+    ``scale`` and ``block`` set the number of draws and their seeds.
+    """
+    number = scales.at(scale, smoke=4, book=10, paper=100)
+    seeds = scales.seeds(number, block)
+    grid = {"over": gram_linear.WHITENED["power law"], "n": [12, 24, 36, 48]}
+    found = sweep(gram_linear.linear_chance, grid, seeds, **POWER_LAW)
+    return found.assign_attrs(POWER_LAW)
+
+
+def networks(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dataset:
+    """Return ``outputs`` and ``labels`` (seed, test), ``loss`` and ``moved`` (seed,) of
+    networks whitened over train+test inputs, for one ``start``.
+
+    ``scale`` and ``block`` set the number of networks and their seeds.
+    """
+    number, steps = scales.at(scale, smoke=4, book=8, paper=32), 120
+    found = sweep(
+        gram_linear.network_chance,
+        None,
+        scales.seeds(number, block),
+        sizes=NETWORK,
+        start=start,
+        steps=steps,
+    )
+    sizes = {"network": asdict(NETWORK), "steps": steps, "network seeds": number}
+    return found.assign_attrs(sizes)
+
+
+def limits(scale: Scale, block: int = 0, of: str = "training") -> xr.Dataset:
+    """Return where descent ends, ``w`` (p, seed, input), for all powers of the
+    covariance ``of`` training or population, with its data ``X``, ``y``.
+
+    ``scale`` sets the sizes, ``block`` the seed.
+    """
+    n = scales.at(scale, smoke=10, book=20, paper=40)
+    d = scales.at(scale, smoke=60, book=60, paper=120)
+    seeds = [seed(6, block)]
+    found = sweep(gram_linear.limit, {"p": EXPONENTS}, seeds, of=of, n=n, d=d)
+    return found.assign_attrs({"n": n, "d": d, "p": EXPONENTS, "seeds": seeds})

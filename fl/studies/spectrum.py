@@ -1,0 +1,198 @@
+"""Studies of the chapter on learned features: their spectrum after one giant step."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from fl import scales
+from fl.scales import Scale
+from fl.simulate import spectrum as simulate
+from fl.simulate.spectrum import Setting, Spiked, Step
+from fl.sweep import sweep
+from fl.tasks import LINKS, Link
+
+SIN, TANH, RELU, ERF = (LINKS[name] for name in ("sin", "tanh", "relu", "erf"))
+
+
+def _sin_cos(u):
+    return np.sin(u) + np.cos(1.5 * u) - np.exp(-1.125)
+
+
+def _sin_cos_slope(u):
+    return np.cos(u) - 1.5 * np.sin(1.5 * u)
+
+
+def _wave(u):
+    return u * np.sin(2 * u)
+
+
+def _wave_slope(u):
+    return np.sin(2 * u) + 2 * u * np.cos(2 * u)
+
+
+def _at(link, tau, u):
+    return link(tau * u)
+
+
+def _slope_at(link, tau, u):
+    return tau * link.slope(tau * u)
+
+
+def stretched(link: Link, tau: float, name: str = "") -> Link:
+    """Return a smooth ``link`` at ``tau`` times its argument, under this ``name``."""
+    # partial objects travel to workers, closures do not
+    return Link(
+        name=name or f"{link.name}({tau} z)",
+        f=partial(_at, link, tau),
+        slope=partial(_slope_at, link, tau),
+    )
+
+
+# an odd and an even part, bounded, centred
+SIN_COS = Link("sin + cos", _sin_cos, _sin_cos_slope)
+WAVE = Link("z sin 2z", _wave, _wave_slope)
+ERF2 = stretched(ERF, 0.5**0.5, "erf(z / sqrt 2)")
+
+
+class Run(NamedTuple):
+    """One network with what was measured on it: ``data`` has a dimension ``seed``, and
+    its sizes as attributes.
+    """
+
+    recipe: Spiked | Step
+    setting: Setting
+    data: xr.Dataset
+
+    def draws(self) -> list[xr.Dataset]:
+        """Return the data of each seed."""
+        number = self.data.sizes["seed"]
+        return [self.data.isel(seed=i) for i in range(number)]
+
+
+def measure(unit: Callable, seeds: Iterable[int], cases: Iterable[tuple]) -> list[Run]:
+    """Return a run of ``unit``, an experiment of `fl.simulate.spectrum`, for each of
+    ``cases``, a recipe and a setting, on one network for each of ``seeds``.
+    """
+    runs = []
+    for recipe, setting in cases:
+        data = sweep(unit, seeds=seeds, recipe=recipe, setting=setting)
+        data.attrs = {
+            "recipe": repr(recipe),
+            "activation": setting.activation.name,
+            "link": setting.link.name,
+            "width": setting.width,
+            "alpha": setting.alpha,
+            "delta": setting.delta,
+            "penalty": setting.penalty,
+            "noise": setting.noise,
+            "seeds": list(seeds),
+        }
+        runs.append(Run(recipe, setting, data))
+    return runs
+
+
+# activation, r, alpha = n/p, delta = p/d
+BULKS = [
+    (TANH, (0.0,), 2.0, 1.0),
+    (TANH, (2.5,), 3.0, 0.6),
+    (TANH, (2.0, -0.5), 2.0, 1.0),
+    (RELU, (1.0, -1.0), 1.5, 2.0),
+]
+POPULATIONS = [(0.0,), (1.5,), (2.0, 0.5)]
+# recipe, and where the outlier is looked for
+OUTLIERS = {Spiked((2.0,), 0.4): (8.0, 14.0), Spiked((1.5,), 0.5): (6.0, 10.0)}
+# link, activation, recipe
+STEPS = [(SIN, TANH, Step(3.0)), (SIN_COS, RELU, Step(1.5, (1.0, -1.0)))]
+BATCHES = [0.5, 1.0, 2.0, 4.0, 20.0]
+
+
+def law_points(scale: Scale) -> int:
+    """Return the points on which a law is computed at ``scale``."""
+    return scales.at(scale, smoke=60, book=200, paper=400)
+
+
+def _width(scale: Scale) -> int:
+    return scales.at(scale, smoke=300, book=1000, paper=4000)
+
+
+def bulks(scale: Scale, block: int = 0, moved: bool = True) -> list[Run]:
+    """Return the spectra of `BULKS` at ``scale``, one draw of ``block``; without the
+    spikes if not ``moved``.
+    """
+    width = _width(scale)
+    cases = []
+    for activation, r, alpha, delta in BULKS:
+        spikes = r if moved else (0.0,) * len(r)
+        setting = Setting(activation, width, alpha, delta)
+        cases.append((Spiked(spikes), setting))
+    return measure(simulate.spectrum, scales.seeds(1, block), cases)
+
+
+def widths(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the spectra of the second of `BULKS` at doubling widths, four draws of
+    ``block`` at each; ``scale`` sets the smallest width.
+    """
+    first = scales.at(scale, smoke=25, book=125, paper=500)
+    activation, r, alpha, delta = BULKS[1]
+    cases = []
+    for doublings in range(4):
+        setting = Setting(activation, first * 2**doublings, alpha, delta)
+        cases.append((Spiked(r), setting))
+    return measure(simulate.spectrum, scales.seeds(4, block), cases)
+
+
+def populations(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the population spectra of `POPULATIONS` with two inputs per neuron at
+    ``scale``, one draw of ``block``.
+    """
+    setting = Setting(ERF2, _width(scale), alpha=np.inf, delta=0.5)
+    cases = [(Spiked(r), setting) for r in POPULATIONS]
+    return measure(simulate.population_spectrum, scales.seeds(1, block), cases)
+
+
+def outliers(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the spectra of `OUTLIERS` at ``scale``, with the draws of ``block``."""
+    width = scales.at(scale, smoke=400, book=800, paper=1600)
+    number = scales.at(scale, smoke=6, book=12, paper=24)
+    setting = Setting(WAVE, width, 4.0, 4.0)
+    cases = [(recipe, setting) for recipe in OUTLIERS]
+    return measure(simulate.spectrum, scales.seeds(number, block), cases)
+
+
+def _step_settings(scale: Scale) -> list[Setting]:
+    width = scales.at(scale, smoke=300, book=700, paper=2000)
+    return [Setting(activation, width, 2.0, 1.0, link) for link, activation, _ in STEPS]
+
+
+def steps(scale: Scale, block: int = 0, alpha0: float = Step.alpha0) -> list[Run]:
+    """Return the spectra of the trained networks of `STEPS` at ``scale``, one draw of
+    ``block``, after a step on ``alpha0`` samples per input.
+    """
+    recipes = [replace(step, alpha0=alpha0) for _, _, step in STEPS]
+    cases = zip(recipes, _step_settings(scale), strict=True)
+    seeds = scales.seeds(1, block)
+    return measure(simulate.spectrum, seeds, cases)
+
+
+def before_the_step(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the spectra of the networks of `steps` at ``scale`` before the step, one
+    draw of ``block``.
+    """
+    cases = [(Spiked((0.0,)), setting) for setting in _step_settings(scale)]
+    return measure(simulate.spectrum, scales.seeds(1, block), cases)
+
+
+def batches(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the spectra of the first of `STEPS` after steps on each of `BATCHES`
+    samples per input at ``scale``, three draws of ``block``.
+    """
+    width = scales.at(scale, smoke=100, book=300, paper=1000)
+    link, activation, step = STEPS[0]
+    setting = Setting(activation, width, 2.0, 1.0, link)
+    recipes = [replace(step, alpha0=alpha0) for alpha0 in BATCHES]
+    cases = [(recipe, setting) for recipe in recipes]
+    return measure(simulate.spectrum, scales.seeds(3, block), cases)

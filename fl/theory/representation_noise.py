@@ -1,0 +1,145 @@
+r"""Predictions for the noise of layer-wise steps: the variance of one, and the floor at
+which many settle.
+
+A problem is ``S``, ``F_star``, ``G_star`` in this order, as in
+`fl.theory.representation`; label noise has the variance ``noise`` per output. Every
+formula here is derived in the chapter `representation`.
+"""
+
+import numpy as np
+from numpy.linalg import eigh, inv, solve
+
+from fl import validate
+from fl.theory.representation import (
+    complement,
+    full_rank,
+    modes,
+    positive_definite,
+    schur_complement,
+)
+
+METHODS = ("sgd", "sgd separate", "kfac")
+
+
+def sgd_variance(S, F_star, G_star, F, G, eta: float, n: int, noise: float) -> float:
+    r"""Return :math:`\mathbb E\lVert G_+ - \mathbb E G_+\rVert_F^2` of one SGD step on
+    a Gaussian batch.
+
+    With :math:`A = F^\top(FG - F_\star G_\star)`: :math:`\frac{\eta^2}n[\tr A S^2
+    A^\top + \tr A S A^\top\,\tr S + \sigma^2\,\tr F^\top F\,\tr S]`.
+
+    Args:
+        S: covariance of the inputs, (dX, dX).
+        F_star: head of the teacher, (dY, k).
+        G_star: features of the teacher, (k, dX).
+        F: head of the student, (dY, k).
+        G: features of the student, (k, dX).
+        eta: step size.
+        n: samples of the batch.
+        noise: variance :math:`\sigma^2` of the label noise.
+
+    Raises:
+        ValueError: for a covariance that is not positive definite, a rank-deficient
+            ``F``, or n < 1.
+    """
+    S = positive_definite(S)
+    F = full_rank("F", F)
+    n = validate.count("n", n)
+    W = np.asarray(F_star) @ G_star
+    A = F.T @ (F @ G - W)
+    AS = A @ S
+    spread = np.sum(AS * A) + noise * np.sum(F**2)
+    total = np.sum(AS**2) + spread * np.trace(S)
+    return eta**2 / n * total
+
+
+def kfac_variance(S, F, eta: float, n: int, noise: float) -> float:
+    r"""Return the same for a KFAC step: :math:`\eta^2\sigma^2\,\tr (F^\top F)^{-1}\,\tr
+    S^{-1}/(n - d_X - 1)`.
+
+    Args:
+        S: covariance of the inputs, (dX, dX), positive definite.
+        F: head of the student, (dY, k), full column rank.
+        eta: step size.
+        n: samples of the batch.
+        noise: variance :math:`\sigma^2` of the label noise.
+
+    Raises:
+        ValueError: for a covariance that is not positive definite, a rank-deficient
+            ``F``, or n <= dX + 1, where the inverse of the batch covariance has no
+            mean.
+    """
+    S = positive_definite(S)
+    F = full_rank("F", F)
+    n = validate.count("n", n, minimum=len(S) + 2)
+    head = np.trace(inv(F.T @ F))
+    inputs = np.trace(inv(S))
+    samples = n - len(S) - 1
+    return eta**2 * noise * head * inputs / samples
+
+
+def noise_floor(
+    S,
+    F_star,
+    G_star,
+    method: str,
+    eta: float,
+    n: int,
+    noise: float,
+    steps: int | None = None,
+) -> float:
+    r"""Return :math:`\mathbb E\lVert T\rVert_F^2` of the slope after noisy steps from
+    the teacher.
+
+    With a fresh batch per step and a least-squares head, to leading order in the noise,
+    mode (i, j) is an autoregression of factor :math:`1-r`.
+
+    Args:
+        S: covariance of the inputs, (dX, dX).
+        F_star: head of the teacher, (dY, k).
+        G_star: features of the teacher, (k, dX), orthonormal rows.
+        method: ``sgd`` (head and features share the batch): :math:`r=\eta f_i s_j`,
+            variance :math:`\frac{\sigma^2}{n f_i s_j}\frac{r}{2-r}`. ``kfac``:
+            :math:`r=\eta` and n - dX - 1 for n. ``sgd separate`` (another batch for the
+            head): :math:`\eta^2\sigma^2 f_i m_j/(n(1-(1-r)^2))` with :math:`m_j` the
+            diagonal of :math:`S_\perp + 2 P S G_\star^\top(G_\star S
+            G_\star^\top)^{-1}G_\star S P` in the eigenbasis of :math:`S_\perp`.
+        eta: step size.
+        n: samples of a batch.
+        noise: variance :math:`\sigma^2` of the label noise.
+        steps: number of steps, for ever if None.
+
+    Raises:
+        ValueError: for an unknown method, n <= dX + 1, or a step size at which a mode
+            does not decay.
+    """
+    validate.choice("method", method, METHODS)
+    n = validate.count("n", n, minimum=len(S) + 2)
+    m = modes(S, F_star, G_star)
+    r = eta * m
+    if method == "kfac":
+        n = n - len(S) - 1
+        r = np.full_like(m, eta)
+    if r.max() >= 2 or r.min() <= 0:
+        largest = 2 * eta / r.max()
+        raise ValueError(
+            f"eta = {eta!r}: must be in (0, {largest:.4g}), where every mode decays"
+        )
+    floor = noise / (n * m)
+    floor *= r / (2 - r)
+    if method == "sgd separate":
+        floor *= 1 + 2 * _leak(S, G_star)
+    if steps is not None:
+        floor *= 1 - (1 - r) ** (2 * steps)
+    return floor.sum()
+
+
+def _leak(S, G_star) -> np.ndarray:
+    """Return the variance of what the teacher sees of an unseen mode, relative to what
+    is left of the mode.
+    """
+    s, V = eigh(schur_complement(S, G_star))
+    seen = G_star @ S
+    off = seen @ complement(G_star) @ V
+    fitted = solve(seen @ G_star.T, off)
+    return np.sum(off * fitted, axis=0) / s
