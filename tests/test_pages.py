@@ -45,7 +45,7 @@ def page(pages, tmp_path_factory):
     page = folder / "page.md"
     page.write_text(PAGE.replace("FOLDER", str(folder)))
     said = []
-    assert pages.run_all([page], {}, said.append)
+    assert pages.run(pages.stale([page], {}), said.append)
     assert len(said) == 1 and said[0].startswith("[1/1] page: ")
     return page
 
@@ -61,8 +61,7 @@ def test_a_page_knows_what_it_used(pages, page):
 
 
 def test_nothing_changed_nothing_runs(pages, page):
-    said = []
-    assert pages.run_all([page], {}, said.append) and said == []
+    assert pages.stale([page], {}) == []
 
 
 def test_its_text_a_file_it_read_and_the_scale_count(pages, page, monkeypatch):
@@ -116,6 +115,6 @@ def test_a_page_that_fails_says_where_and_keeps_nothing(pages, tmp_path):
     page = tmp_path / "broken.md"
     page.write_text(PAGE.replace("log_steps(9, 3)", "1 / 0"))
     said = []
-    assert not pages.run_all([page], {}, said.append)
+    assert not pages.run([page], said.append)
     assert "broken: FAILED" in said[0] and "ZeroDivisionError" in said[0]
     assert not fresh(pages, page) and "\x1b" not in said[0]

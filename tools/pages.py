@@ -127,22 +127,31 @@ async def execute(book, page: Path) -> dict:
     return json.loads(last["outputs"][0]["text"])
 
 
-def run_all(pages: list[Path], seconds: dict[str, float], say=tqdm.write) -> bool:
-    """Run every page that is not fresh, the longest first; tell whether all succeeded.
+def stale(pages: list[Path], seconds: dict[str, float]) -> list[Path]:
+    """Return the pages that have to run, the longest first by ``seconds``."""
+    cache = _cache()
+    found = [page for page in pages if not is_fresh(page, cache)]
+    return sorted(found, key=lambda page: -seconds.get(page.stem, 1e9))
 
-    ``seconds`` is what a page took before, by name; ``say`` takes a line for each.
+
+def run(pages: list[Path], say=tqdm.write) -> bool:
+    """Run ``pages`` on all cores; tell whether all succeeded.
+
+    ``say`` takes a line for each.
     """
+    return asyncio.run(_run(pages, _cache(), say))
+
+
+def _cache():
     RECORDS.mkdir(parents=True, exist_ok=True)
     cache = get_cache(str(CACHE))
     cache.change_cache_limit(max(1000, cache.get_cache_limit()))
-    stale = [page for page in pages if not is_fresh(page, cache)]
-    stale.sort(key=lambda page: -seconds.get(page.stem, 1e9))
-    return asyncio.run(_run(stale, cache, say))
+    return cache
 
 
-async def _run(stale: list[Path], cache, say) -> bool:
+async def _run(pages: list[Path], cache, say) -> bool:
     free, done = asyncio.Semaphore(os.cpu_count() or 1), itertools.count(1)
-    bar = tqdm(total=len(stale), desc="pages", leave=False, disable=None)
+    bar = tqdm(total=len(pages), desc="pages", leave=False, disable=None)
 
     async def one(page: Path) -> bool:
         async with free:
@@ -152,7 +161,7 @@ async def _run(stale: list[Path], cache, say) -> bool:
             except FAILURES as error:
                 record(page).unlink(missing_ok=True)
                 say(
-                    f"[{next(done)}/{len(stale)}] {page.stem}: FAILED\n{plain(str(error))}"
+                    f"[{next(done)}/{len(pages)}] {page.stem}: FAILED\n{plain(str(error))}"
                 )
                 return False
             took = time.perf_counter() - start
@@ -162,11 +171,11 @@ async def _run(stale: list[Path], cache, say) -> bool:
         used["key"] = digest(page, used["modules"], used["files"])
         record(page).write_text(json.dumps(used, indent=1))
         bar.update()
-        say(f"[{next(done)}/{len(stale)}] {page.stem}: {took:.0f} s")
+        say(f"[{next(done)}/{len(pages)}] {page.stem}: {took:.0f} s")
         return True
 
     with bar:
-        return all(await asyncio.gather(*map(one, stale)))
+        return all(await asyncio.gather(*map(one, pages)))
 
 
 def plain(text: str) -> str:
@@ -175,4 +184,4 @@ def plain(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(not run_all(chapters(), {}))
+    sys.exit(not run(stale(chapters(), {})))
