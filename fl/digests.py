@@ -12,7 +12,6 @@ import inspect
 import random
 import sys
 import types
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fl.closure import is_first_party, is_installed, locate
+from fl.freshness import instructions, nested, written
 
 if TYPE_CHECKING:
     from fl.keys import Key
@@ -32,11 +32,6 @@ _STATEFUL += (random.Random, collections.abc.Iterator)
 _CALLABLE = types.FunctionType | types.MethodType | types.BuiltinFunctionType
 _CALLABLE |= type | partial | np.ufunc
 _DESCRIPTORS = property | staticmethod | classmethod | functools.cached_property
-# of a class that was typed in: not its behaviour
-_INCIDENTAL = {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__"}
-_INCIDENTAL |= {"__firstlineno__", "__static_attributes__", "_abc_impl", "__slots__"}
-_INCIDENTAL |= {"__dataclass_params__", "__annotate_func__", "__annotations_cache__"}
-_INCIDENTAL |= {"__subclasshook__"}
 _FIELD = ("name", "default", "default_factory", "init", "kw_only")
 _UNSEEN = {"eval", "exec", "globals"}  # they reach what the code does not name
 _FIRST: dict[int, tuple] = {}  # caches and compiled functions as they were first met
@@ -176,29 +171,6 @@ def _feed_cells(key: "Key", function: types.FunctionType, where: str) -> None:
         feed_callable(key, value, where)
 
 
-def nested(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Yield the code object ``code`` and all those inside it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from nested(constant)
-
-
-def instructions(code: types.CodeType) -> Iterator[str]:
-    """Yield what ``code`` does: its instructions and those of inner functions."""
-    stars = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
-    for part in nested(code):
-        yield f"{part.co_name} {part.co_varnames} {part.co_exceptiontable}"
-        yield f"{part.co_argcount} {part.co_kwonlyargcount} {part.co_flags & stars}"
-        for step in dis.get_instructions(part):
-            value = step.argval
-            if isinstance(value, types.CodeType):
-                value = value.co_name
-            elif isinstance(value, frozenset):  # its order is another in each process
-                value = sorted(value, key=repr)
-            yield f"{step.opname} {value!r}"
-
-
 def _feed_code(key: "Key", code: types.CodeType, known: dict, where: str) -> None:
     key.feed(*instructions(code))
     parts = list(nested(code))
@@ -251,7 +223,7 @@ def _feed_class(key: "Key", cls: type, where: str) -> None:
             return
         for base in (*cls.__bases__, type(cls)):
             _feed_class(key, base, where)
-        for name in _written(cls):
+        for name in written(cls):
             key.feed(name)
             _feed_attribute(key, vars(cls)[name], f"{cls.__qualname__}.{name}")
 
@@ -267,20 +239,6 @@ def _feed_attribute(key: "Key", value, where: str) -> None:
         feed_value(key, fields, where)
     elif not isinstance(value, slots):
         feed_value(key, value, where)
-
-
-def _written(cls: type) -> list[str]:
-    """Return the attributes that were written, not generated out of the fields."""
-    names = sorted(vars(cls).keys() - _INCIDENTAL)
-    if not (hasattr(cls, "__dataclass_fields__") or hasattr(cls, "_fields")):
-        return names
-    makers = ("<string>", "dataclasses.py", "__init__.py")
-    codes = {n: getattr(inspect.unwrap(vars(cls)[n]), "__code__", None) for n in names}
-    return [
-        name
-        for name, code in codes.items()
-        if not (code and code.co_filename.endswith(makers) and name[0] == "_")
-    ]
 
 
 def feed_value(key: "Key", value, where: str) -> None:

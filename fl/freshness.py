@@ -5,15 +5,23 @@ under the new one would be wrong for everybody who reads it later. So the source
 module of ours or of the reader is noted at the moment it runs.
 """
 
+import dis
+import inspect
 import pickle
 import sys
 import types
+from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from importlib.util import cache_from_source
 from pathlib import Path
 
 from fl.closure import age_of, is_installed, parse, read
 
+# of a class that was typed in: not its behaviour
+_INCIDENTAL = {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__"}
+_INCIDENTAL |= {"__firstlineno__", "__static_attributes__", "_abc_impl", "__slots__"}
+_INCIDENTAL |= {"__dataclass_params__", "__annotate_func__", "__annotations_cache__"}
+_INCIDENTAL |= {"__subclasshook__"}
 _RAN: dict[str, tuple] = {}  # file -> its age and its text when it was last run
 _BROUGHT: dict[str, set[str]] = {}  # module -> files that ran because it imported them
 
@@ -80,6 +88,43 @@ def _same(first, second) -> bool:
         return pickle.dumps(first) == pickle.dumps(second)
     except Exception:  # it cannot be compared
         return False
+
+
+def nested(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield the code object ``code`` and all those inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from nested(constant)
+
+
+def instructions(code: types.CodeType) -> Iterator[str]:
+    """Yield what ``code`` does: its instructions and those of inner functions."""
+    stars = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+    for part in nested(code):
+        yield f"{part.co_name} {part.co_varnames} {part.co_exceptiontable}"
+        yield f"{part.co_argcount} {part.co_kwonlyargcount} {part.co_flags & stars}"
+        for step in dis.get_instructions(part):
+            value = step.argval
+            if isinstance(value, types.CodeType):
+                value = value.co_name
+            elif isinstance(value, frozenset):  # its order is another in each process
+                value = sorted(value, key=repr)
+            yield f"{step.opname} {value!r}"
+
+
+def written(cls: type) -> list[str]:
+    """Return the attributes of ``cls`` that were written, not generated out of the fields."""
+    names = sorted(vars(cls).keys() - _INCIDENTAL)
+    if not (hasattr(cls, "__dataclass_fields__") or hasattr(cls, "_fields")):
+        return names
+    makers = ("<string>", "dataclasses.py", "__init__.py")
+    codes = {n: getattr(inspect.unwrap(vars(cls)[n]), "__code__", None) for n in names}
+    return [
+        name
+        for name, code in codes.items()
+        if not (code and code.co_filename.endswith(makers) and name[0] == "_")
+    ]
 
 
 def _hear(event: str, arguments: tuple) -> None:
