@@ -62,7 +62,6 @@ def evaluate(
             stored; it raises for one that must not be.
         in_order: start the units as they come; otherwise each process has an order of
             its own, and two that need the same units share the work.
-
         tell: called as ``tell(result)`` whenever a unit has been computed.
 
     Raises:
@@ -155,8 +154,18 @@ def _compute(unit: Unit) -> tuple:
         result = unit.function(**unit.arguments)
     if unit.accept is not None:
         unit.accept(unit.function, unit.arguments, result)
-    _save(unit.path, pickle.dumps(result, protocol=5))
+    _save(unit.path, _pickled(function_name(unit.function), result))
     return unit.place, result
+
+
+def _pickled(name: str, result) -> bytes:
+    try:
+        return pickle.dumps(result, protocol=5)
+    except Exception as error:
+        raise ValueError(
+            f"{name} returned {result!r}, which cannot be stored ({error}): must be "
+            "numbers, arrays, or collections of them"
+        ) from None
 
 
 def _save(path: Path, payload: bytes) -> None:
@@ -173,9 +182,12 @@ def _load(path: Path):
         raw = path.read_bytes()
     except FileNotFoundError:
         return _MISSING
-    if hashlib.sha256(raw[32:]).digest() == raw[:32]:
+    if hashlib.sha256(raw[32:]).digest() != raw[:32]:
+        return _DAMAGED
+    try:
         return pickle.loads(raw[32:])
-    return _DAMAGED
+    except Exception:  # a class that is no longer where it was
+        return _DAMAGED
 
 
 def _is_there(result) -> bool:
