@@ -91,7 +91,7 @@ def evaluate(
 
 
 def cached(function: Callable, **arguments):
-    """Return ``function(**arguments)`` for keyword ``arguments`` through the store, see `evaluate`."""
+    """Return ``function(**arguments)``, stored or computed, see `evaluate`."""
     return evaluate(function, [arguments], jobs=1)[0]
 
 
