@@ -84,7 +84,8 @@ def watched(function: str, held: "Held", ignored: Path) -> Iterator[None]:
 
 def _brought_in(modules: Iterable[str]) -> Iterator[str]:
     """Yield what a reader's ``modules`` imported at any time, by whatever means."""
-    files = {file for m in modules if not m.startswith("fl.") for file in brought(m)}
+    ours = {m for m in modules if m.partition(".")[0] == "fl"}
+    files = {file for m in set(modules) - ours for file in brought(m)}
     for name, module in list(sys.modules.items()) if files else ():
         if name != "__main__" and getattr(module, "__file__", None) in files:
             yield name

@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from fl.keys import Held, function_key, function_name
 from fl.reads import watched
 
 _MISSING, _DAMAGED = object(), object()
-_AGES: dict[Path, float] = {}  # files of the modules that the workers have loaded
+_AGES: dict = {}  # files of the modules that the workers have loaded, and their path
 
 
 class Unit(NamedTuple):
@@ -134,10 +135,11 @@ def _computed(todo: list[Unit], jobs: int) -> Iterator[tuple]:
 
 
 def _dismiss_workers_of_old_sources(held: Held) -> None:
-    """End the workers if a module that they may have loaded has changed on disk."""
+    """End the workers if a module that they may have loaded has changed, or the path."""
     from joblib.externals import loky
 
     ages = {path: path.stat().st_mtime for path in held.modules.values()}
+    ages["sys.path"] = tuple(sys.path)
     if any(_AGES.get(path, age) != age for path, age in ages.items()):
         loky.get_reusable_executor().shutdown()
         _AGES.clear()
