@@ -1,5 +1,18 @@
 r"""The optimizer zoo: fourteen methods by name, one call.
 
+What a user's own loss sees of the call:
+
+- Its random draws are its own: `minimise` neither reseeds torch's global generator nor
+  draws from it. The signs of Hutchinson's estimate come from a stream of their own.
+- SAM and K-FAC evaluate the loss twice in a step, L-BFGS many times. All evaluations of
+  a step (for L-BFGS: of the run) find torch's global generator in the same state, so a
+  loss that draws its mini-batch from it sees one batch. A loss that draws from another
+  generator (numpy's, or one of its own), or takes the next batch of a loader, sees
+  another batch each time: for these three, give it the whole sample.
+- The memory of an optimizer (averages, curvature, the age of its factors) begins anew
+  with every call. Two calls of 25 steps are one of 50 for GD, SAM and exact, which
+  remember nothing; for no other method.
+
 `minimise` moves the weights of a `torch.nn.Module` down a loss. Where a library does
 what its paper says, it is used: `torch.optim` for GD, momentum, Adam, AdamW and Muon,
 `pytorch_optimizer` for SAM, Sophia-H, AdaHessian and SOAP, scipy for L-BFGS (torch's
@@ -8,16 +21,15 @@ line search stops moving on these problems). K-FAC, power-AdaHessian and Shampoo
 papers' preconditioner.
 """
 
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import optimize
 from torch import Tensor, nn
 
 from fl import validate
+from fl.optimizers_drive import Problem, by_lbfgs, by_steps, seeded
 from fl.preconditioners import KFAC, PowerAdaHessian, Shampoo
 
 # of the largest eigenvalue, added to the covariance before its power is taken
@@ -34,18 +46,33 @@ class Hyper(NamedTuple):
     high: float = np.inf
     open_low: bool = False  # the lower end itself is excluded
 
+    def checked(self, label: str, value) -> float:
+        """Return ``value``, called ``label`` in the message.
+
+        Raises:
+            ValueError: if it is out of range.
+        """
+        if isinstance(self.default, int):
+            return validate.count(label, value)
+        return validate.number(
+            label, value, self.low, self.high, open_low=self.open_low
+        )
+
 
 class Recipe(NamedTuple):
-    """How to make an update: ``make(model, loss, **hyper)`` returns a function without
-    arguments that moves once.
+    """How to make an update: ``make(model, problem, **hyper)`` returns a function
+    without arguments that moves once.
 
     ``graph_every`` is the number of steps between two gradients that must carry a
-    graph, 0 for never; a text names the hyper-parameter that says it.
+    graph, 0 for never; a text names the hyper-parameter that says it. ``needs`` says
+    what has no default and must be given. ``drive`` runs what ``make`` returned.
     """
 
     make: Callable
     hyper: dict[str, Hyper]
     graph_every: int | str = 0
+    needs: dict[str, str] = {}
+    drive: Callable | None = None  # step by step if None
 
 
 def minimise(
@@ -69,8 +96,7 @@ def minimise(
         watch: called as ``watch(step, value)`` after ``step`` updates with the loss
             there, while ``.grad`` holds the plain gradients; a true answer ends the
             run. Its last call sees the final weights.
-        seed: of the random signs of Hutchinson's estimate; the global generator is left
-            as it was.
+        seed: of the random signs of Hutchinson's estimate.
         hyper: hyper-parameters that differ from the table's defaults (`defaults`);
             ``covariance`` for ``exact``.
 
@@ -85,46 +111,35 @@ def minimise(
     recipe = ZOO[validate.choice("name", name, ZOO)]
     hyper = _checked(name, recipe, hyper)
     steps = validate.count("steps", steps)
+    seed = validate.count("seed", seed, minimum=0)
     if not isinstance(model, nn.Module):
         raise ValueError(f"model = {model!r}: must be a torch.nn.Module")
     if not callable(loss):
         raise ValueError(
-            f"loss = {loss!r}: {name} needs a function without arguments that returns the loss"
+            f"loss = {loss!r}: {name} needs a function without arguments "
+            "that returns the loss"
         )
-    every = (
-        recipe.graph_every
-        if isinstance(recipe.graph_every, int)
-        else hyper[recipe.graph_every]
-    )
-    watch = watch or (lambda step, value: False)
-    params = list(model.parameters())
-    if not params or not all(w.requires_grad for w in params):
+    problem = Problem(name, model, loss)
+    if not problem.params or not all(w.requires_grad for w in problem.params):
         raise ValueError("model must have weights, and requires_grad on all of them")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(validate.count("seed", seed, minimum=0))
-        try:
-            start = _gradients(name, params, loss, graph=every > 0)
-            if not np.isfinite(start):
-                raise ValueError(f"loss() = {start} at the start: must be finite")
-            if name == "L-BFGS":
-                return _lbfgs(params, loss, steps, watch, **hyper)
-            return _loop(
-                name,
-                params,
-                loss,
-                steps,
-                watch,
-                every,
-                recipe.make(model, loss, **hyper),
-                start,
-            )
-        finally:
-            for w in params:  # a gradient with a graph keeps the whole step alive
-                w.grad = None
+    every = hyper.get(recipe.graph_every, recipe.graph_every)
+    watch = watch or (lambda step, value: False)
+    try:
+        problem.gradients(graph=every > 0)
+        if not np.isfinite(problem.value):
+            raise ValueError(f"loss() = {problem.value} at the start: must be finite")
+        made = recipe.make(model, problem, **hyper)
+        if recipe.drive is not None:
+            return recipe.drive(problem, made, steps, watch)
+        update = seeded(made, seed) if every else made
+        return by_steps(problem, update, steps, watch, every)
+    finally:
+        for w in problem.params:  # a gradient with a graph keeps the whole step alive
+            w.grad = None
 
 
 def defaults(name: str) -> dict[str, float]:
-    """Return the hyper-parameters of an optimizer with their defaults.
+    """Return the hyper-parameters of the optimizer ``name`` with their defaults.
 
     Raises:
         ValueError: for an unknown name.
@@ -137,18 +152,16 @@ def defaults(name: str) -> dict[str, float]:
 
 def exact_preconditioner(covariance, p: float) -> Tensor:
     r"""Return :math:`P=(\Sigma+10^{-6}\lambda_1 I)^p`, (d, d), scaled so that tr(Sigma
-    P) = tr(Sigma).
+    P) = tr(Sigma), for the ``covariance`` Sigma (d, d) and any ``p``.
 
-    The scale makes one learning rate serve every p; the jitter bounds what directions
+    The scale makes one step size serve every p; the jitter bounds what directions
     without variance can do.
 
     Raises:
         ValueError: if the covariance is not symmetric PSD, or p is not finite.
     """
-    p, S = (
-        validate.number("p", p),
-        validate.psd("covariance", covariance, tolerance=1e-6),
-    )
+    p = validate.number("p", p)
+    S = validate.psd("covariance", covariance, tolerance=1e-6)
     values, vectors = np.linalg.eigh((S + S.T) / 2)
     values = values.clip(0)
     if values[-1] == 0:
@@ -159,75 +172,27 @@ def exact_preconditioner(covariance, p: float) -> Tensor:
     )
 
 
-def _loop(name, params, loss, steps, watch, every, update, value) -> int:
-    for step in range(steps + 1):
-        if step:  # the gradients of the start are there already
-            value = _gradients(
-                name, params, loss, graph=every > 0 and step % every == 0
-            )
-        if watch(step, value) or step == steps or not np.isfinite(value):
-            return step
-        try:
-            update()
-        except RuntimeError as error:
-            if every and re.search("differentia|does not require grad", str(error)):
-                raise ValueError(
-                    f"{name} needs second derivatives, which this loss does not have: {error}"
-                ) from None
-            raise
-    raise AssertionError("unreachable")
-
-
-def _gradients(name: str, params: list, loss: Callable, graph: bool = False) -> float:
-    value = loss()
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        raise ValueError(f"loss() = {value!r}: must be a tensor with one entry")
-    if not value.requires_grad:
-        raise ValueError(
-            f"loss() has no graph, so {name} gets no gradient: compute it from the model, with gradients on"
-        )
-    slopes = torch.autograd.grad(
-        value.reshape(()), params, create_graph=graph, materialize_grads=True
-    )
-    if graph and not any(g.requires_grad for g in slopes):
-        raise ValueError(
-            f"{name} needs second derivatives, but the gradient of this loss does not depend on the weights"
-        )
-    for w, g in zip(params, slopes, strict=True):
-        w.grad = g
-    return float(value.detach())
-
-
 def _checked(name: str, recipe: Recipe, given: dict) -> dict:
-    allowed = list(recipe.hyper) + (["covariance"] if name == "exact" else [])
+    for key, what in recipe.needs.items():
+        if key not in given:
+            raise ValueError(f"{key} of {name} is missing: give {what}")
     result = defaults(name)
+    allowed = [*recipe.hyper, *recipe.needs]
     for key, value in given.items():
         validate.choice(f"hyper-parameter of {name}", key, allowed)
-        if key == "covariance":
-            result[key] = value
-            continue
-        default, low, high, open_low = recipe.hyper[key]
-        label = f"{key} of {name}"
-        whole = isinstance(default, int)
-        result[key] = (
-            validate.count(label, value)
-            if whole
-            else validate.number(label, value, low, high, open_low=open_low)
-        )
-    if name == "exact" and "covariance" not in result:
-        raise ValueError(
-            "covariance of exact is missing: give the (d, d) covariance of the inputs of the first layer"
-        )
+        if key in recipe.hyper:
+            value = recipe.hyper[key].checked(f"{key} of {name}", value)
+        result[key] = value
     return result
 
 
 def _published(make: Callable) -> Callable:
     """Turn ``make(params, **hyper) -> Optimizer`` into a maker of updates."""
-    return lambda model, loss, **hyper: make(list(model.parameters()), **hyper).step
+    return lambda model, problem, **hyper: make(problem.params, **hyper).step
 
 
 def library(name: str) -> type[torch.optim.Optimizer]:
-    """Return a class of `pytorch_optimizer`.
+    """Return the class ``name`` of `pytorch_optimizer`.
 
     Raises:
         ImportError: if the package is not installed; the message says how to install
@@ -247,77 +212,43 @@ def _from_library(name: str, **fixed) -> Callable:
     return _published(lambda params, **hyper: library(name)(params, **hyper, **fixed))
 
 
-def _sam(model, loss, lr, rho):
-    params = list(model.parameters())
-    sam = library("SAM")(params, base_optimizer=torch.optim.SGD, lr=lr, rho=rho)
-    return lambda: sam.step(lambda: _gradients("SAM", params, loss))
+def _sam(model, problem, lr, rho):
+    make = library("SAM")
+    sam = make(problem.params, base_optimizer=torch.optim.SGD, lr=lr, rho=rho)
+    return lambda: sam.step(lambda: problem.gradients(again=True))
 
 
-def _muon(model, loss, lr, bias_lr):
-    matrices = [w for w in model.parameters() if w.ndim == 2]
-    vectors = [
-        w for w in model.parameters() if w.ndim != 2
-    ]  # Muon is defined for matrices alone
+def _kfac(model, problem, **hyper):
+    return KFAC(model, problem.again, **hyper).step
+
+
+def _muon(model, problem, lr, bias_lr):
+    matrices = [w for w in problem.params if w.ndim == 2]
+    # Muon is defined for matrices alone
+    vectors = [w for w in problem.params if w.ndim != 2]
     parts = [torch.optim.Muon(matrices, lr=lr, weight_decay=0.0)]
     if vectors:
         parts.append(torch.optim.SGD(vectors, lr=bias_lr, momentum=0.9))
     return lambda: [part.step() for part in parts]
 
 
-def _exact(model, loss, lr, p, covariance):
+def _exact(model, problem, lr, p, covariance):
     first = next((m for m in model.modules() if isinstance(m, nn.Linear)), None)
     if first is None:
         raise ValueError("model has no linear layer: exact preconditions the first one")
     P = exact_preconditioner(covariance, p).to(first.weight.dtype)
     if len(P) != first.in_features:
         raise ValueError(
-            f"covariance has shape {tuple(P.shape)}: must be ({first.in_features}, {first.in_features})"
+            f"covariance has shape {tuple(P.shape)}: "
+            f"must be ({first.in_features}, {first.in_features})"
         )
-    descent = torch.optim.SGD(model.parameters(), lr=lr)
+    descent = torch.optim.SGD(problem.params, lr=lr)
 
     def update():
         first.weight.grad = first.weight.grad @ P
         descent.step()
 
     return update
-
-
-def _lbfgs(params, loss, steps, watch, pairs) -> int:
-    """Run scipy's L-BFGS-B, whose iterations are the steps; its last evaluation is the
-    point it stands at.
-    """
-
-    def evaluate(x):
-        with torch.no_grad():
-            nn.utils.vector_to_parameters(
-                torch.as_tensor(x, dtype=params[0].dtype), params
-            )
-        value = _gradients("L-BFGS", params, loss)
-        return value, torch.cat([w.grad.flatten() for w in params]).double().numpy()
-
-    made = 0
-
-    def callback(intermediate_result) -> None:
-        nonlocal made
-        made += 1
-        value, _ = evaluate(intermediate_result.x)
-        if watch(made, value):
-            raise StopIteration
-
-    begin = torch.cat([w.detach().flatten() for w in params]).double().numpy()
-    if watch(0, evaluate(begin)[0]):
-        return 0
-    options = {
-        "maxcor": pairs,
-        "maxiter": steps,
-        "ftol": 0.0,
-        "gtol": 0.0,
-        "maxfun": 20 * steps + 20,
-    }
-    optimize.minimize(
-        evaluate, begin, jac=True, method="L-BFGS-B", callback=callback, options=options
-    )
-    return made
 
 
 def _rate(default: float) -> Hyper:
@@ -349,7 +280,7 @@ ZOO: dict[str, Recipe] = {
         graph_every=1,
     ),
     "K-FAC": Recipe(
-        lambda model, loss, **hyper: KFAC(model, loss, **hyper).step,
+        _kfac,
         {
             "lr": _rate(0.1),
             "damping": _rate(1e-6),
@@ -372,6 +303,14 @@ ZOO: dict[str, Recipe] = {
         {"lr": _rate(0.01), "precondition_frequency": Hyper(1)},
     ),
     "Muon": Recipe(_muon, {"lr": _rate(0.01), "bias_lr": _rate(0.1)}),
-    "L-BFGS": Recipe(lambda model, loss: None, {"pairs": Hyper(20)}),
-    "exact": Recipe(_exact, {"lr": _rate(0.5), "p": Hyper(0.0, -4.0, 4.0)}),
+    "L-BFGS": Recipe(
+        lambda model, problem, pairs: pairs, {"pairs": Hyper(20)}, drive=by_lbfgs
+    ),
+    "exact": Recipe(
+        _exact,
+        {"lr": _rate(0.5), "p": Hyper(0.0, -4.0, 4.0)},
+        needs={
+            "covariance": "the (d, d) covariance of the inputs of the first layer",
+        },
+    ),
 }

@@ -21,7 +21,8 @@ class KFAC(torch.optim.Optimizer):
     With :math:`\bar a` the input of a layer and a one below it (homogeneous
     coordinates), and :math:`g_c` the gradient of :math:`-\log p_c` in its output,
 
-    .. math:: A=\frac1n\sum_i\bar a_i\bar a_i^\top,\qquad G=\frac1n\sum_i\sum_c p_{ic}\,g_{ic}g_{ic}^\top,\qquad
+    .. math:: A=\frac1n\sum_i\bar a_i\bar a_i^\top,\qquad
+              G=\frac1n\sum_i\sum_c p_{ic}\,g_{ic}g_{ic}^\top,\qquad
               V=(G\otimes A+\delta)^{-1}\,\nabla ,
 
     the damping :math:`\delta` being added to the products of eigenvalues. All layers
@@ -33,7 +34,7 @@ class KFAC(torch.optim.Optimizer):
         model: its linear layers have biases, and the last of them puts out the logits.
         loss: evaluates the model; called once more at each refresh, for the
             activations.
-        lr: rate :math:`\eta`.
+        lr: step size :math:`\eta`.
         damping: :math:`\delta`.
         clip: :math:`\kappa`.
         every: steps between two refreshes.
@@ -53,14 +54,12 @@ class KFAC(torch.optim.Optimizer):
                 "model: K-FAC wants linear layers with biases, and no other weights"
             )
         super().__init__(model.parameters(), {"lr": lr})
-        self.model, self.loss, self.damping, self.clip, self.every, self.age = (
-            model,
-            loss,
-            damping,
-            clip,
-            every,
-            0,
-        )
+        self.model = model
+        self.loss = loss
+        self.damping = damping
+        self.clip = clip
+        self.every = every
+        self.age = 0
 
     @torch.no_grad()
     def step(self) -> None:
@@ -86,8 +85,8 @@ class KFAC(torch.optim.Optimizer):
 def kfac_factors(
     model: nn.Module, loss: Callable[[], Tensor]
 ) -> list[tuple[nn.Linear, Tensor, Tensor]]:
-    """Return each linear layer with its factors A (inputs + 1 squared) and G (outputs
-    squared), see `KFAC`.
+    """Return each linear layer of ``model`` with its factors A (inputs + 1 squared) and
+    G (outputs squared), see `KFAC`; ``loss`` evaluates the model.
     """
     layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
     seen = {}
@@ -131,20 +130,22 @@ class PowerAdaHessian(torch.optim.Optimizer):
 
     Args:
         params: tensors to move.
-        lr: rate.
+        lr: step size.
         p: exponent of the curvature.
         betas: averaging of the gradient and of the squared curvature.
     """
 
     def __init__(self, params, lr, p, betas=(0.9, 0.999)):
         super().__init__(params, {"lr": lr, "p": p})
-        self.betas, self.age = betas, 0
+        self.betas = betas
+        self.age = 0
 
     @torch.no_grad()
     def step(self) -> None:
         """Move every tensor by one step."""
         self.age += 1
-        (group,), (keep, keep2) = self.param_groups, self.betas
+        keep, keep2 = self.betas
+        (group,) = self.param_groups
         params = group["params"]
         signs = [torch.randint_like(w, 0, 2) * 2 - 1 for w in params]
         products = torch.autograd.grad([w.grad for w in params], params, signs)
@@ -154,7 +155,8 @@ class PowerAdaHessian(torch.optim.Optimizer):
                     "slope": torch.zeros_like(w),
                     "square": torch.zeros_like(w),
                 }
-            slope, square = self.state[w]["slope"], self.state[w]["square"]
+            slope = self.state[w]["slope"]
+            square = self.state[w]["square"]
             slope.lerp_(w.grad.detach(), 1 - keep)
             square.mul_(keep2).addcmul_(z * Hz, z * Hz, value=1 - keep2)
             h = square.sqrt()  # the correction of its short memory cancels in the ratio
@@ -174,7 +176,7 @@ class Shampoo(torch.optim.Optimizer):
 
     Args:
         params: matrices and vectors to move.
-        lr: rate.
+        lr: step size.
         memory: averaging of the statistics.
         momentum: averaging of the gradient.
         floor: smallest relative eigenvalue.
@@ -183,13 +185,11 @@ class Shampoo(torch.optim.Optimizer):
 
     def __init__(self, params, lr, memory=0.95, momentum=0.0, floor=1e-12, every=1):
         super().__init__(params, {"lr": lr})
-        self.memory, self.momentum, self.floor, self.every, self.age = (
-            memory,
-            momentum,
-            floor,
-            every,
-            0,
-        )
+        self.memory = memory
+        self.momentum = momentum
+        self.floor = floor
+        self.every = every
+        self.age = 0
 
     @torch.no_grad()
     def step(self) -> None:
@@ -207,10 +207,10 @@ class Shampoo(torch.optim.Optimizer):
             for kept, side in zip(state["sides"], sides, strict=True):
                 kept.lerp_(side, 1 - self.memory)
             if (self.age - 1) % self.every == 0:
-                correction, power = 1 - self.memory**self.age, -0.5 / len(sides)
+                correction = 1 - self.memory**self.age
+                p = -0.5 / len(sides)
                 state["roots"] = [
-                    inverse_root(S / correction, power, self.floor)
-                    for S in state["sides"]
+                    inverse_root(S / correction, p, self.floor) for S in state["sides"]
                 ]
             state["slope"].lerp_(G, 1 - self.momentum)
             move = state["roots"][0] @ state["slope"]
@@ -218,12 +218,12 @@ class Shampoo(torch.optim.Optimizer):
             w.sub_(move.reshape(w.shape), alpha=self.param_groups[0]["lr"])
 
 
-def inverse_root(M: Tensor, power: float, floor: float) -> Tensor:
-    """Return the symmetric PSD ``M`` (d, d) to a negative power, eigenvalues raised to
-    ``floor`` times the largest.
+def inverse_root(M: Tensor, p: float, floor: float) -> Tensor:
+    """Return the symmetric PSD ``M`` (d, d) to a negative power ``p``, eigenvalues
+    raised to ``floor`` times the largest.
     """
     values, vectors = torch.linalg.eigh(M)
     least = (floor * values[-1]).clamp_min(
         torch.finfo(M.dtype).tiny
     )  # a zero gradient has no root, and moves nothing
-    return (vectors * values.clamp_min(least).pow(power)) @ vectors.T
+    return (vectors * values.clamp_min(least).pow(p)) @ vectors.T

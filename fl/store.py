@@ -50,6 +50,7 @@ def evaluate(
     *,
     accept: Callable | None = None,
     in_order: bool = False,
+    tell: Callable | None = None,
 ) -> list:
     """Return ``function(**unit)`` for every unit, stored or computed and then stored.
 
@@ -61,6 +62,8 @@ def evaluate(
             stored; it raises for one that must not be.
         in_order: start the units as they come; otherwise each process has an order of
             its own, and two that need the same units share the work.
+
+        tell: called as ``tell(result)`` whenever a unit has been computed.
 
     Raises:
         ValueError: for a function or an argument that no key can hold, or a unit that
@@ -87,6 +90,8 @@ def evaluate(
     look = {"total": len(todo), "leave": False, "disable": silent}
     for place, result in tqdm(_computed(todo, jobs), function_name(function), **look):
         results[place] = result
+        if tell is not None:
+            tell(result)
     return results
 
 

@@ -167,6 +167,95 @@ def test_defaults_lie_within_their_ranges(name):
         assert not isinstance(h.default, int) or h.default >= 1
 
 
+# the random numbers of a user's loss, and a second call
+
+
+TWICE = ["SAM", "K-FAC"]
+
+
+def drawing(model, data, draw, drawn):
+    """Return a loss on a mini-batch of 20 that ``draw()`` gives; ``drawn`` collects the
+    batches.
+    """
+    X, y = data
+
+    def loss():
+        batch = draw()
+        drawn.append(batch.tolist())
+        return cross_entropy(model(X[batch]), y[batch])
+
+    return loss
+
+
+def descend(name, model, data, loss, steps=6, **hyper):
+    if name == "exact":
+        hyper = {"covariance": np.cov(data[0].numpy().T, bias=True)} | hyper
+    return minimise(name, model, loss, steps, **hyper)
+
+
+@every_name
+def test_a_loss_draws_from_the_global_generator_as_if_alone(name, data):
+    """Neither seeded by the call nor used by it: one batch a step, then the user's next
+    number.
+    """
+    model, drawn = network(), []
+    loss = drawing(model, data, lambda: torch.randperm(N)[:20], drawn)
+    torch.manual_seed(7)
+    made = descend(name, model, data, loss)
+    after = torch.rand(1)
+    torch.manual_seed(7)
+    steps = 0 if name == "L-BFGS" else made  # keeps to the draws of the start
+    alone = [torch.randperm(N)[:20].tolist() for _ in range(steps + 1)]
+    assert torch.equal(after, torch.rand(1))
+    assert [b for i, b in enumerate(drawn) if b not in drawn[:i]] == alone
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_what_the_loss_draws_does_not_change_the_signs(name, data):
+    X, y = data
+    hyper = {"p": 100.0} if name == "Sophia-H" else {}
+    model = network()
+
+    def loss():
+        torch.rand(3)
+        return cross_entropy(model(X), y)
+
+    minimise(name, model, loss, 6, seed=4, **hyper)
+    assert torch.equal(weights(model), run(name, data, seed=4, **hyper)[2])
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_both_evaluations_of_a_step_see_the_same_draws(name, data):
+    """One step on a mini-batch is one step on these very samples."""
+    model, drawn = network(), []
+    loss = drawing(model, data, lambda: torch.randperm(N)[:20], drawn)
+    minimise(name, model, loss, 1)
+    assert drawn[0] == drawn[1] != drawn[2]  # the third is the loss at the end
+    batch = torch.tensor(drawn[0])
+    fixed = run(name, (data[0][batch], data[1][batch]), 1)[2]
+    torch.testing.assert_close(weights(model), fixed, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_a_generator_of_the_users_own_gives_two_batches_in_a_step(name, data):
+    """The limit that the module's docstring names."""
+    model, drawn, rng = network(), [], np.random.default_rng(0)
+    draw = lambda: torch.tensor(rng.permutation(N)[:20])  # noqa: E731
+    minimise(name, model, drawing(model, data, draw, drawn), 1)
+    assert drawn[0] != drawn[1]
+
+
+@every_name
+def test_two_calls_are_one_where_nothing_is_remembered(name, data):
+    model, _, _ = run(name, data, 4)
+    halves = run(name, data, 4, model=model)[2]
+    together = run(name, data, 8)[2]
+    if name in ("GD", "SAM", "exact"):
+        assert torch.equal(halves, together)
+    else:
+        assert (halves - together).abs().max() > 1e-6
+
+
 # what each hyper-parameter is set to, and what else makes it matter within a few steps
 CHANGED = {
     ("K-FAC", "clip"): (1e-2, {}),

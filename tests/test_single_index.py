@@ -7,13 +7,15 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fl.links import LINKS, Link
+from fl.scales import SCALES
 from fl.simulate import single_index as simulate
+from fl.studies import single_index as study
 from fl.tasks import (
-    LINKS,
-    Link,
     Spectrum,
     Task,
     Teacher,
@@ -23,6 +25,7 @@ from fl.tasks import (
 )
 from fl.theory import alignment_ridge
 from fl.theory import single_index as theory
+from fl.theory import single_index_batch as own
 from fl.theory import single_index_network as network
 
 S, B = np.array([1.8, 0.2]), np.array([0.5, 0.5])
@@ -36,7 +39,7 @@ def direct(task, n, P, seed=0):
     return (v @ beta) ** 2 / (v @ v)
 
 
-# moments ---------------------------------------------------------------------------------------------------------
+# --- moments ---
 
 
 def test_moments_of_relu_by_hand():
@@ -68,7 +71,7 @@ def test_weights_follow_the_rotation():
     )
 
 
-# population ------------------------------------------------------------------------------------------------------
+# --- population ---
 
 
 def test_population_isotropic_and_endless_data():
@@ -107,12 +110,12 @@ def test_best_filter_of_an_even_teacher_is_damped_whitening():
 def test_alignment_does_not_see_the_scale_of_the_covariance():
     # s -> 4 s with the label fixed: slope / 2, so tau2, rho and nu are 4 times as large
     a = [
-        theory.kfac(S, B, 0.5, 0.3, 0.1).cos2,
-        theory.sample_power(S, B, 0.5, 0.3, -0.3).cos2,
+        own.kfac(S, B, 0.5, 0.3, 0.1).cos2,
+        own.sample_power(S, B, 0.5, 0.3, -0.3).cos2,
     ]
     c = [
-        theory.kfac(4 * S, B, 0.5, 1.2, 0.4).cos2,
-        theory.sample_power(4 * S, B, 0.5, 1.2, -0.3).cos2,
+        own.kfac(4 * S, B, 0.5, 1.2, 0.4).cos2,
+        own.sample_power(4 * S, B, 0.5, 1.2, -0.3).cos2,
     ]
     assert np.allclose(a, c)
 
@@ -125,14 +128,14 @@ def test_best_exponent_runs_from_whitening_to_the_teacher(r):
     assert abs(theory.best_exponent(s, b, 1.0, 1e6) - r) < 0.01
 
 
-# the batch's own covariance --------------------------------------------------------------------------------------
+# --- the batch's own covariance ---
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(0.05, 4), st.floats(1e-3, 50), st.integers(0, 1000))
 def test_resolvent_scale_solves_its_equation(gamma, damping, seed):
     s = np.random.default_rng(seed).uniform(0.05, 4, 9)
-    kappa = theory.resolvent_scale(s, gamma, damping)
+    kappa = own.resolvent_scale(s, gamma, damping)
     assert kappa >= damping
     assert np.isclose(
         kappa * (1 - gamma * np.mean(s / (s + kappa))), damping, rtol=1e-9
@@ -148,7 +151,7 @@ def test_resolvent_scale_of_two_levels_is_the_root_of_a_cubic():
     )
     roots = cubic.roots()
     assert np.isclose(
-        theory.resolvent_scale(S, gamma, lam), roots[roots.real > 0].real.max()
+        own.resolvent_scale(S, gamma, lam), roots[roots.real > 0].real.max()
     )
 
 
@@ -158,23 +161,23 @@ def test_kfac_isotropic(gamma):
     q = lam + gamma - 1
     u = 1 / (1 + (q + np.sqrt(q * q + 4 * lam)) / 2)
     closed = 1 / (1 + gamma * (rho + (1 - u) ** 2) / (1 - gamma * u * u))
-    assert np.isclose(theory.kfac([1.0], [1.0], gamma, rho, lam).cos2, closed)
+    assert np.isclose(own.kfac([1.0], [1.0], gamma, rho, lam).cos2, closed)
 
 
 def test_kfac_limits():
     weak = np.array([0.1, 0.9])
     assert np.isclose(
-        theory.kfac(S, weak, 2.0, 0.4, 1e8).cos2,
+        own.kfac(S, weak, 2.0, 0.4, 1e8).cos2,
         theory.population_power(S, weak, 2.0, 0.76, 0).cos2,
     )
     plain = 1 / (1 + 0.4 * 0.5 * np.mean(1 / S) / 0.5)
     assert np.isclose(
-        theory.kfac(S, weak, 0.5, 0.4, 0).cos2, plain
+        own.kfac(S, weak, 0.5, 0.4, 0).cos2, plain
     )  # whatever the direction
-    assert np.isclose(theory.kfac(S, B, 0.5, 0.4, 0).cos2, plain)
+    assert np.isclose(own.kfac(S, B, 0.5, 0.4, 0).cos2, plain)
     assert np.isclose(
-        theory.kfac(S, weak, 2.0, 0.4, 0).cos2,
-        theory.kfac(S, weak, 2.0, 0.4, 1e-10).cos2,
+        own.kfac(S, weak, 2.0, 0.4, 0).cos2,
+        own.kfac(S, weak, 2.0, 0.4, 1e-10).cos2,
     )
 
 
@@ -184,30 +187,30 @@ def test_kfac_length_contains_the_ridge_risk(n):
     # of ridge regression)
     s, lam, rho = log_spaced(30, 12).eigenvalues, 0.2, 0.7
     b = np.random.default_rng(3).dirichlet(np.ones(30))
-    kappa = theory.resolvent_scale(s, 30 / n, lam)
+    kappa = own.resolvent_scale(s, 30 / n, lam)
     risk = alignment_ridge.ridge_risk(s, s * b, 0.0, n, lam, rho).test
     square = b @ (s / (s + kappa)) ** 2 + np.sum(s / (s + kappa) ** 2) / n * risk
-    assert np.isclose(theory.kfac(s, b, 30 / n, rho, lam).square, square)
+    assert np.isclose(own.kfac(s, b, 30 / n, rho, lam).square, square)
 
 
 @pytest.mark.parametrize("gamma", [0.3, 1.0, 2.5])
 def test_best_damping_of_an_even_teacher(gamma):
     s = log_spaced(40, 50).eigenvalues
     assert np.isclose(
-        theory.best_damping(s, np.full(40, 1 / 40), gamma, 0.6), gamma * 0.6, rtol=1e-4
+        own.best_damping(s, np.full(40, 1 / 40), gamma, 0.6), gamma * 0.6, rtol=1e-4
     )
 
 
 def test_best_damping_moves_with_the_teacher():
-    assert theory.best_damping(S, S / S.sum(), 0.5, 0.5) > 0.5
-    assert theory.best_damping(S, (1 / S) / (1 / S).sum(), 0.5, 0.5) < 0.1
+    assert own.best_damping(S, S / S.sum(), 0.5, 0.5) > 0.5
+    assert own.best_damping(S, (1 / S) / (1 / S).sum(), 0.5, 0.5) < 0.1
 
 
 def test_whitenings_tie_at_the_crossing():
     rho, tau2 = 0.4, 0.9
-    gamma = theory.whitening_crossing(tau2, rho)
+    gamma = own.whitening_crossing(tau2, rho)
     true = theory.population_power(S, B, gamma, rho + tau2, -1).cos2
-    assert np.isclose(true, theory.kfac(S, B, gamma, rho, 0).cos2, rtol=1e-9)
+    assert np.isclose(true, own.kfac(S, B, gamma, rho, 0).cos2, rtol=1e-9)
 
 
 @pytest.mark.parametrize("gamma", [0.05, 0.6, 0.99])
@@ -215,19 +218,19 @@ def test_sample_powers_that_have_closed_forms(gamma):
     b, rho = np.array([0.3, 0.7]), 0.4
     tau2 = b @ S
     assert np.isclose(
-        theory.sample_power(S, b, gamma, rho, -1).cos2,
-        theory.kfac(S, b, gamma, rho, 0).cos2,
+        own.sample_power(S, b, gamma, rho, -1).cos2,
+        own.kfac(S, b, gamma, rho, 0).cos2,
     )
     assert np.isclose(
-        theory.sample_power(S, b, gamma, rho, 0).cos2,
+        own.sample_power(S, b, gamma, rho, 0).cos2,
         theory.population_power(S, b, gamma, rho + tau2, 0).cos2,
     )
     assert np.isclose(
-        theory.sample_power(S, b, gamma, rho, -0.5).square, tau2 + gamma * rho
+        own.sample_power(S, b, gamma, rho, -0.5).square, tau2 + gamma * rho
     )
 
 
-# the network -----------------------------------------------------------------------------------------------------
+# --- the network ---
 
 
 def test_spike_against_a_large_random_matrix():
@@ -267,105 +270,84 @@ def test_adam_lies_between_two_over_pi_and_one():
     )
 
 
-def test_adam_on_isotropic_inputs_needs_no_rotation():
-    b = (
-        np.ones(300) / 300
-        # all coordinates of beta equal: the axes show it, the formula for rotated axes does
-        # not
-    )
-    axes = network.adam(np.ones(300), b, 0.5, 1.25, "relu", on_axes=True)
-    assert axes > network.adam(np.ones(300), b, 0.5, 1.25, "relu")
+def small(seed, d, n, width):
+    """Return inputs, first layer, head and labels of a small network."""
+    rng = np.random.default_rng(seed)
+    X, G = rng.standard_normal((d, n)), rng.standard_normal((width, d))
+    return X, G, rng.standard_normal(width), rng.standard_normal(n)
 
 
 def test_gradient_by_hand_agrees_with_autograd():
-    rng = np.random.default_rng(2)
-    X, G = (
-        torch.from_numpy(rng.standard_normal((5, 12))),
-        torch.from_numpy(rng.standard_normal((7, 5))),
-    )
-    a, y = (
-        torch.from_numpy(rng.standard_normal(7)),
-        torch.from_numpy(rng.standard_normal(12)),
-    )
+    X, G, a, y = small(2, 5, 12, 7)
     u = G @ X
-    by_hand = (
-        ((y - a @ torch.tanh(u)) * a[:, None] * (1 - torch.tanh(u) ** 2)) @ X.T / 12
-    )
-    assert torch.allclose(simulate.descent(G, a, X, y, "tanh"), by_hand, atol=1e-14)
+    slopes = a[:, None] * (1 - np.tanh(u) ** 2)
+    by_hand = ((y - a @ np.tanh(u)) * slopes) @ X.T / 12
+    found = simulate.descent(G, a, X, y, "tanh")
+    assert np.allclose(found, by_hand, rtol=0, atol=1e-14)
 
 
 def test_batchnorm_gradient_keeps_no_scale():
-    rng = np.random.default_rng(3)
-    X, G = (
-        torch.from_numpy(rng.standard_normal((5, 20))),
-        torch.from_numpy(rng.standard_normal((4, 5))),
-    )
-    a, y = (
-        torch.from_numpy(rng.standard_normal(4)),
-        torch.from_numpy(rng.standard_normal(20)),
-    )
+    X, G, a, y = small(3, 5, 20, 4)
     g = simulate.descent(G, a, X, y, "tanh", batchnorm=True)
-    assert torch.allclose(
-        (g * G).sum(1), torch.zeros(4, dtype=g.dtype), atol=1e-12
-    )  # the output ignores |g_k|
-    assert torch.allclose(
-        simulate.descent(3 * G, a, X, y, "tanh", batchnorm=True), g / 3, atol=1e-12
-    )
+    # the output ignores |g_k|
+    assert np.allclose((g * G).sum(1), 0, rtol=0, atol=1e-12)
+    scaled = simulate.descent(3 * G, a, X, y, "tanh", batchnorm=True)
+    assert np.allclose(scaled, g / 3, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("activation", ["linear", "tanh"])
 def test_gauss_newton_fits_the_batch_to_first_order(activation):
-    rng = np.random.default_rng(4)
-    X, G = (
-        torch.from_numpy(rng.standard_normal((5, 4))),
-        torch.from_numpy(rng.standard_normal((6, 5))),
-    )
-    a, y = (
-        torch.from_numpy(rng.standard_normal(6)),
-        torch.from_numpy(rng.standard_normal(4)),
-    )
-    sigma = simulate.ACTIVATIONS[activation]
-    step = simulate.gauss_newton(G, a, X, y, activation)
+    X, G, a, y = (torch.from_numpy(v) for v in small(4, 5, 4, 6))
+    sigma = {"linear": lambda u: u, "tanh": torch.tanh}[activation]
+    step = simulate.gauss_newton(*(v.numpy() for v in (G, a, X, y)), activation)
+    step = torch.from_numpy(step).ravel()
     out = a @ sigma(G @ X)
     J = torch.autograd.functional.jacobian(lambda W: a @ sigma(W @ X), G).reshape(4, -1)
-    assert torch.allclose(out + J @ step.ravel(), y, atol=1e-10)
-    assert torch.allclose(
-        step.ravel(), torch.linalg.pinv(J) @ (y - out), atol=1e-10
-    )  # and is the shortest such step
+    assert torch.allclose(out + J @ step, y, atol=1e-10)
+    # and is the shortest such step
+    assert torch.allclose(step, torch.linalg.pinv(J) @ (y - out), atol=1e-10)
 
 
-# the experiment --------------------------------------------------------------------------------------------------
+# --- the experiment ---
+
+
+def alignment(task, n, family, *members, seed=0, draws=1):
+    return simulate.directions(task, n, seed, family, members, draws).alignment
 
 
 def test_directions_are_what_they_say():
     task, n = spectral_task(log_spaced(12, 5), 0.5, "tanh", 0.04), 40
-    data = simulate.directions(
-        task, n, 0, powers=(-0.7,), sample_powers=(-1.0, 0.5), dampings=(0.0, 0.3)
-    )
-    assert np.isclose(
-        data.population[0, 0], direct(task, n, lambda C: task.spectrum.power(-0.7))
-    )
-    assert np.isclose(
-        data.kfac[0, 1], direct(task, n, lambda C: np.linalg.inv(C + 0.3 * np.eye(12)))
-    )
-    assert np.isclose(data["sample"][0, 0], data.kfac[0, 0])
+    known = alignment(task, n, "population", -0.7)
+    damped = alignment(task, n, "kfac", 0.0, 0.3)
+    sample = alignment(task, n, "sample", -1.0, 0.5)
+    assert np.isclose(known[0, 0], direct(task, n, lambda C: task.spectrum.power(-0.7)))
+    inverse = direct(task, n, lambda C: np.linalg.inv(C + 0.3 * np.eye(12)))
+    assert np.isclose(damped.sel(damping=0.3)[0], inverse)
+    assert np.isclose(sample[0, 0], damped[0, 0])
 
     def root(C):
         values, vectors = np.linalg.eigh(C)
         return (vectors * np.sqrt(values)) @ vectors.T
 
-    assert np.isclose(data["sample"][0, 1], direct(task, n, root))
+    assert np.isclose(sample.sel(p=0.5)[0], direct(task, n, root))
 
 
-def test_directions_do_not_see_a_rotation():
+@pytest.mark.parametrize("family", simulate.FAMILIES)
+def test_directions_do_not_see_a_rotation(family):
     task, n = spectral_task(log_spaced(10, 5), 0.5, "relu", 0.04), 25
     turned = task.spectrum.rotated(np.random.default_rng(9))
     moved = Task(
         turned, Teacher(task.teacher.directions @ turned.rotation.T, "relu"), task.snr
     )
-    settings_ = dict(powers=(-0.5,), sample_powers=(0.4,), dampings=(0.2,), draws=3)
-    a, b = (simulate.directions(t, n, 1, **settings_) for t in (task, moved))
-    assert all(np.allclose(a[name], b[name]) for name in a.data_vars)
+    a, b = (alignment(t, n, family, 0.2, seed=1, draws=3) for t in (task, moved))
+    assert np.allclose(a, b)
+
+
+@pytest.mark.parametrize("n", [8, 30])
+def test_power_zero_of_every_covariance_is_the_gradient(n):
+    task = spectral_task(log_spaced(10, 5), 0.5, "relu", 0.04)
+    a, b = (alignment(task, n, name, 0.0, draws=3) for name in ("population", "sample"))
+    assert np.allclose(a, b)
 
 
 def test_weights_before_and_after_a_step():
@@ -378,7 +360,58 @@ def test_weights_before_and_after_a_step():
     assert moved["values"][1][0] > 3 * still["values"][1][0]
 
 
-# what is refused -------------------------------------------------------------------------------------------------
+# --- the studies ---
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_sizes_are_those_of_the_scale(scale, monkeypatch):
+    """Without running anything: what a study asks of the sweep."""
+    asked = []
+
+    def sweep(unit, **fixed):
+        asked.append(fixed)
+        return xr.Dataset()
+
+    monkeypatch.setattr(study, "sweep", sweep)
+    for block in (0, 1):
+        cells = [*study.near_dampings(scale, block), *study.first_updates(scale, block)]
+        assert all(c.gamma == c.data.d / c.data.n for c in cells)
+    d, number, draws = study.PAIRED[scale]
+    assert {a["draws"] for a in asked if "draws" in a} == {draws}
+    assert [a["n"] for a in asked[:3]] == [2 * d, 2 * d, 3 * d // 4]
+    assert {a["width"] for a in asked if "width" in a} == {2 * study.NETWORK[scale][0]}
+    first, second = asked[:5], asked[5:]
+    assert len(first[0]["seeds"]) == number
+    assert not any(
+        set(a["seeds"]) & set(b["seeds"]) for a, b in zip(first, second, strict=True)
+    )
+
+
+def test_a_block_of_seeds_is_disjoint_from_the_first():
+    (a, *_), (b, *_) = (study.near_exponents("smoke", block) for block in (0, 1))
+    assert not set(a.data.seed.values) & set(b.data.seed.values)
+    assert not np.allclose(a.data.alignment, b.data.alignment)
+
+
+def test_what_needs_an_inverse_is_left_out():
+    for family, number in (("population", 9), ("kfac", 9), ("sample", 6)):
+        cells = study.filters("smoke", family=family)
+        assert len(cells) == number
+        assert all(
+            0 not in c.data.members for c in cells if family == "kfac" and c.gamma > 1
+        )
+
+
+@pytest.mark.parametrize("top", [-0.4, 0.0, 0.7])
+def test_vertex_finds_the_top_of_a_parabola(top):
+    rng = np.random.default_rng(0)
+    exact = -((np.array([-1, 0, 1]) - top) ** 2)
+    assert np.isclose(study.vertex(exact + np.arange(4.0)[:, None])[0], top)
+    found, error = study.vertex(exact + 0.1 * rng.standard_normal((500, 3)))
+    assert abs(found - top) < 4 * error < 0.05
+
+
+# --- what is refused ---
 
 
 def test_refuses_a_singular_sample_covariance():
@@ -386,26 +419,30 @@ def test_refuses_a_singular_sample_covariance():
     with pytest.raises(
         ValueError, match=r"n = 10 with damping = 0: n must be > d = 10"
     ):
-        simulate.directions(task, 10, 0, dampings=(0.0,))
-    with pytest.raises(ValueError, match="negative sample power"):
-        simulate.directions(task, 8, 0, sample_powers=(-0.5,))
+        simulate.directions(task, 10, 0, "kfac", (1.0, 0.0))
+    with pytest.raises(ValueError, match=r"n = 8 with a negative exponent"):
+        simulate.directions(task, 8, 0, "sample", (0.5, -0.5))
+    with pytest.raises(ValueError, match="damping = -1"):
+        simulate.directions(task, 20, 0, "kfac", (0.1, -1.0))
+    with pytest.raises(ValueError, match="family = 'power'"):
+        simulate.directions(task, 20, 0, "power", (0.5,))
     with pytest.raises(ValueError, match="n must be > d"):
         simulate.updates(task, 10, 5, "tanh", 0, damping=0.0)
     with pytest.raises(ValueError, match="gamma = 1: must be < 1"):
-        theory.sample_power(S, B, 1.0, 0.5, -0.5)
+        own.sample_power(S, B, 1.0, 0.5, -0.5)
     with pytest.raises(ValueError, match="at gamma = 1"):
-        theory.kfac(S, B, 1.0, 0.5, 0.0)
+        own.kfac(S, B, 1.0, 0.5, 0.0)
 
 
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: theory.kfac(S, [0.5, 0.6], 0.5, 0.5, 0.1), "b has smallest entry"),
-        (lambda: theory.kfac([1.8, 0.0], B, 0.5, 0.5, 0.1), "s has smallest entry 0"),
-        (lambda: theory.kfac(S, B, 0.5, 0.5, -0.1), "damping = -0.1"),
+        (lambda: own.kfac(S, [0.5, 0.6], 0.5, 0.5, 0.1), "b has smallest entry"),
+        (lambda: own.kfac([1.8, 0.0], B, 0.5, 0.5, 0.1), "s has smallest entry 0"),
+        (lambda: own.kfac(S, B, 0.5, 0.5, -0.1), "damping = -0.1"),
         (lambda: theory.population_power(S, B, 0.0, 0.5, 0), "gamma = 0"),
         (lambda: theory.population_filter(S, B, 0.5, 0.5, [0, 0]), "phi is zero"),
-        (lambda: theory.best_exponent(S, B, 0.5, 0.5, low=1, high=0), "high = 0"),
+        (lambda: theory.best_exponent(S, B, 0.5, -1.0), "nu = -1"),
         (
             lambda: theory.moments(spectral_task(two_level(2, 2, 1, 2), 0, "abs")),
             "mean slope 0",

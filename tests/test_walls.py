@@ -16,7 +16,7 @@ LAB = (
     *("closure", "freshness", "digests", "keys", "reads", "store", "sweep", "stored"),
     *("evidence", "registry", "plotting", "book", "cli"),
 )
-EVERYONE = ("optimizers", "preconditioners")
+EVERYONE = ("optimizers", "optimizers_drive", "preconditioners")
 # what runs and keeps experiments; one unit of an experiment knows nothing of it
 KEEPING = [f"fl.{name}" for name in LAB]
 

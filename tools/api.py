@@ -30,7 +30,7 @@ GROUPS = [
     (
         "Instruments",
         "What several experiments use and is no experiment.",
-        ["instruments/", "optimizers", "preconditioners"],
+        ["instruments/", "optimizers", "optimizers_drive", "preconditioners"],
     ),
     (
         "Studies",

@@ -6,142 +6,132 @@ without a network. `updates` and `stepped_weights` take the gradient of a real n
 :math:`f(x) = \epsilon\,a^\top\sigma(Gx)` at its random start and look at the singular
 vectors of what the optimizer makes of it. Samples stand in columns, ``X`` is (d, n);
 the head has norm :math:`\epsilon =` `HEAD`, small, so that the residual at the start is
-the label.
+the label. The teacher has one direction, of length 1.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 import xarray as xr
-from torch import Tensor
 
 from fl import validate
-from fl.tasks import LINKS, Task, Teacher
+from fl.links import LINKS
+from fl.tasks import Task
 
 HEAD = 1e-2
-ACTIVATIONS = {"linear": lambda u: u, "tanh": torch.tanh, "relu": torch.relu}
-METHODS = ("sgd", "batchnorm", "muon", "adam", "ngd", "kfac")
+ACTIVATIONS = ("linear", "tanh", "relu")
+FAMILIES = ("population", "sample", "kfac")
 
 
 def directions(
     task: Task,
     n: int,
     seed: int,
-    powers: Sequence[float] = (),
-    sample_powers: Sequence[float] = (),
-    dampings: Sequence[float] = (),
+    family: str,
+    members: Sequence[float],
     draws: int = 1,
 ) -> xr.Dataset:
-    r"""Return the alignment of three families of directions, each over ``draws`` fresh
-    batches.
+    r"""Return the alignment of a family of directions; all families of one seed see the
+    same batches.
 
-    ``population`` (draw, p): :math:`\Sigma^pXy/n`; ``sample`` (draw, q):
-    :math:`\hat\Sigma^qXy/n`; ``kfac`` (draw, damping):
-    :math:`(\hat\Sigma+\lambda)^{-1}Xy/n`, all three on the same batches.
+    Args:
+        task: law of inputs and labels.
+        n: samples in a batch.
+        seed: whole number >= 0.
+        family: ``population`` for the powers :math:`\Sigma^pXy/n` of the true
+            covariance, ``sample`` for those :math:`\hat\Sigma^pXy/n` of the batch's
+            own, ``kfac`` for :math:`(\hat\Sigma+\lambda)^{-1}Xy/n`.
+        members: the exponents p, or the dampings :math:`\lambda`.
+        draws: fresh batches.
+
+    Returns:
+        ``alignment`` (draw, p) or (draw, damping).
 
     Raises:
-        ValueError: for n <= d with zero damping or with a negative power of the sample
-            covariance.
+        ValueError: for an unknown family, or n <= d with zero damping or a negative
+            power of the sample covariance.
     """
-    n, d = validate.count("n", n), task.spectrum.d
-    if min(sample_powers, default=0) < 0:
-        _invertible(n, d, 0.0, "a negative sample power")
-    for damping in dampings:
-        _invertible(n, d, damping)
+    d = task.spectrum.d
     draws = validate.count("draws", draws)
-    batch = task.sample(n * draws, np.random.default_rng([seed, n]))
-    X = torch.from_numpy(batch.X).reshape(d, draws, n).transpose(0, 1).contiguous()
-    y = torch.from_numpy(batch.y).reshape(draws, n)
-    beta = torch.from_numpy(task.teacher.directions[0])
-    correlation = (X @ y[..., None])[..., 0] / n  # (draw, d)
-    covariance = X @ X.mT / n if len(sample_powers) or len(dampings) else None
-    population = [
-        correlation @ torch.from_numpy(task.spectrum.power(p)) for p in powers
-    ]
-    kfac = [
-        torch.linalg.solve(
-            covariance + damping * torch.eye(d, dtype=X.dtype), correlation
-        )
-        for damping in dampings
-    ]
-    sample = []
-    if len(sample_powers):
-        values, vectors = torch.linalg.eigh(covariance)
-        values = values.clamp(min=0)[
-            :, None, :
-        ]  # rounding of the null directions when n < d
-        parts = correlation[:, None, :] @ vectors
-        sample = [((parts * values**q) @ vectors.mT)[:, 0] for q in sample_powers]
-    families = {
-        "population": ("p", population),
-        "sample": ("q", sample),
-        "kfac": ("damping", kfac),
-    }
-    return xr.Dataset(
-        {
-            name: (
-                ("draw", dim),
-                torch.stack([_cos2(v, beta) for v in found], 1).numpy(),
-            )
-            for name, (dim, found) in families.items()
-            if found
-        },
-        coords={"p": list(powers), "q": list(sample_powers), "damping": list(dampings)},
-    )
+    if validate.choice("family", family, FAMILIES) == "kfac":
+        _check_damping(n, d, min(members))
+    if family == "sample" and min(members) < 0:
+        _check_rank(n, d, "a negative exponent")
+    rng = np.random.default_rng([seed, n])
+    X, y, _ = task.sample(n * draws, rng)
+    X = X.reshape(d, draws, n).swapaxes(0, 1)
+    y = y.reshape(draws, n, 1)
+    gradient = X @ y / n
+    if family == "population":
+        covariance = task.spectrum.power(1)
+    else:
+        covariance = X @ X.mT / n
+    values, vectors = np.linalg.eigh(covariance)
+    # rounding of the null directions when n < d
+    values = values.clip(min=0)[..., None]
+    members = np.array(members)
+    damped = family == "kfac"
+    filters = 1 / (values + members) if damped else values**members
+    found = vectors @ (filters * (vectors.mT @ gradient))
+    label = "damping" if damped else "p"
+    cosines = _cos2(found, task)
+    alignment = ("draw", label), cosines
+    return xr.Dataset({"alignment": alignment}, coords={label: members})
 
 
 def updates(
     task: Task,
     n: int,
-    neurons: int,
+    width: int,
     activation: str,
     seed: int,
     damping: float = 0.1,
     rotate: bool = True,
 ) -> dict[str, float]:
-    r"""Return the alignment with the teacher of the first update of each of `METHODS`,
-    labels centred.
+    r"""Return the alignment with the teacher of the first update of each method, labels
+    centred: ``sgd``, ``batchnorm``, ``muon``, ``adam``, ``ngd``, ``kfac``.
 
     The direction of an update is its top right singular vector, for Muon the update's
-    transpose times the head: the polar factor has no top. ``rotate`` turns inputs and
-    teacher by one random rotation; it matters for Adam.
+    transpose times the head: the polar factor has no top.
+
+    Args:
+        task: law of inputs and labels.
+        n: samples in the batch.
+        width: neurons of the first layer.
+        activation: one of `ACTIVATIONS`.
+        seed: whole number >= 0.
+        damping: of KFAC.
+        rotate: turns inputs and teacher by one random rotation; it matters for Adam.
 
     Raises:
         ValueError: for an unknown activation, or n <= d without damping.
     """
-    rng = np.random.default_rng([seed, n, neurons])
+    rng = np.random.default_rng([seed, n, width])
+    Q = np.eye(task.spectrum.d)
     if rotate:
-        turned = task.spectrum.rotated(rng)
-        task = Task(
-            turned,
-            Teacher(task.teacher.directions @ turned.rotation.T, task.teacher.link),
-            task.snr,
-        )
-    X, y, G, a = _start(task, n, neurons, rng)
+        Q = task.spectrum.rotated(rng).rotation
+    X, y, G, a = _start(task, n, width, rng)
+    X = Q @ X
     y = y - y.mean()
     g = descent(G, a, X, y, activation)
-    steps = {
-        "sgd": g,
-        "batchnorm": descent(G, a, X, y, activation, batchnorm=True),
-        "adam": torch.sign(g),  # bias-corrected moments of one gradient: g / |g|
-        "ngd": gauss_newton(G, a, X, y, activation),
-        "kfac": _kfac(g, X, damping),
+    U, _, Vh = np.linalg.svd(g, full_matrices=False)
+    directions = {
+        "sgd": _top(g),
+        "batchnorm": _top(descent(G, a, X, y, activation, batchnorm=True)),
+        "muon": (U @ Vh).T @ a,
+        "adam": _top(np.sign(g)),  # the moments of one gradient: g / |g|
+        "ngd": _top(gauss_newton(G, a, X, y, activation)),
+        "kfac": _top(_kfac(g, X, damping)),
     }
-    beta = torch.from_numpy(task.teacher.directions[0])
-    found = {
-        name: _cos2(torch.linalg.eigh(step.mT @ step)[1][:, -1], beta)
-        for name, step in steps.items()
-    }
-    U, _, Vh = torch.linalg.svd(g, full_matrices=False)
-    found["muon"] = _cos2((U @ Vh).mT @ a, beta)
-    return {name: float(found[name]) for name in METHODS}
+    columns = np.stack(list(directions.values()), axis=1)
+    cosines = _cos2(Q.T @ columns, task)
+    return dict(zip(directions, cosines, strict=True))
 
 
 def stepped_weights(
     task: Task,
     n: int,
-    neurons: int,
+    width: int,
     activation: str,
     eta: float,
     seed: int,
@@ -150,84 +140,123 @@ def stepped_weights(
     r"""Return singular values and the top right alignment of :math:`G_1 = G_0 +
     \eta\,g/\epsilon`.
 
-    ``g`` is the plain descent direction, or with a ``damping`` that of KFAC. ``values``
-    ("k",) are the singular values, falling; ``alignment`` is that of the first right
-    singular vector with the teacher.
+    Args:
+        task: law of inputs and labels.
+        n: samples in the batch.
+        width: neurons of the first layer.
+        activation: one of `ACTIVATIONS`.
+        eta: step size.
+        seed: whole number >= 0.
+        damping: ``g`` is the plain descent direction if None, else that of KFAC.
+
+    Returns:
+        ``values`` ("k",), the singular values, falling, and ``alignment``, that of the
+        first right singular vector with the teacher.
 
     Raises:
         ValueError: for an unknown activation, or n <= d with zero damping.
     """
-    X, y, G, a = _start(task, n, neurons, np.random.default_rng([seed, n, neurons]))
-    g = descent(G, a, X, y, activation)
-    step = g if damping is None else _kfac(g, X, damping)
-    _, values, Vh = torch.linalg.svd(
-        G + validate.number("eta", eta) * step / HEAD, full_matrices=False
-    )
-    beta = torch.from_numpy(task.teacher.directions[0])
-    return {"values": ("k", values.numpy()), "alignment": float(_cos2(Vh[0], beta))}
+    rng = np.random.default_rng([seed, n, width])
+    X, y, G, a = _start(task, n, width, rng)
+    step = descent(G, a, X, y, activation)
+    if damping is not None:
+        step = _kfac(step, X, damping)
+    eta = validate.number("eta", eta)
+    stepped = G + eta * step / HEAD
+    _, values, Vh = np.linalg.svd(stepped, full_matrices=False)
+    (cos2,) = _cos2(Vh[:1].T, task)
+    return {"values": ("k", values), "alignment": cos2}
 
 
-def descent(
-    G: Tensor, a: Tensor, X: Tensor, y: Tensor, activation: str, batchnorm: bool = False
-) -> Tensor:
-    r"""Return minus the gradient of mean((f - y)^2)/2 in G (N, d), by automatic
-    differentiation.
+def descent(G, a, X, y, activation: str, batchnorm: bool = False) -> np.ndarray:
+    r"""Return minus the gradient of mean((f - y)^2)/2 in the first layer, (width, d),
+    by automatic differentiation.
 
-    ``batchnorm`` standardises each neuron's preactivation over the batch, and the
-    gradient flows through that.
+    Args:
+        G: first layer (width, d).
+        a: head (width,).
+        X: inputs (d, n).
+        y: labels (n,).
+        activation: one of `ACTIVATIONS`.
+        batchnorm: standardises each neuron's preactivation over the batch, and the
+            gradient flows through that.
+
+    Raises:
+        ValueError: for an unknown activation.
     """
-    sigma = ACTIVATIONS[validate.choice("activation", activation, ACTIVATIONS)]
-    weights = G.detach().requires_grad_()
-    u = weights @ X
+    import torch  # filters without a network do without
+
+    sigma = {"linear": lambda u: u, "tanh": torch.tanh, "relu": torch.relu}
+    validate.choice("activation", activation, ACTIVATIONS)
+    G, a, X, y = (torch.tensor(v) for v in (G, a, X, y))
+    u = G.requires_grad_() @ X
     if batchnorm:
-        u = (u - u.mean(1, keepdim=True)) / u.std(1, correction=0, keepdim=True)
-    loss = (a @ sigma(u) - y).square().mean() / 2
-    return -torch.autograd.grad(loss, weights)[0]
+        u = u - u.mean(1, keepdim=True)
+        u = u / u.std(1, correction=0, keepdim=True)
+    residual = a @ sigma[activation](u) - y
+    loss = residual.square().mean() / 2
+    (gradient,) = torch.autograd.grad(loss, G)
+    return -gradient.numpy()
 
 
-def gauss_newton(G: Tensor, a: Tensor, X: Tensor, y: Tensor, activation: str) -> Tensor:
-    r"""Return the least-norm step on G (N, d) that fits the batch to first order:
-    :math:`J^\top(JJ^\top)^{-1}(y-f)`.
+def gauss_newton(G, a, X, y, activation: str) -> np.ndarray:
+    r"""Return the least-norm step on the first layer, (width, d), that fits the batch
+    to first order: :math:`J^\top(JJ^\top)^{-1}(y-f)`.
 
     It is the full natural-gradient step of the squared loss in its limit of no damping;
-    J is the (n, Nd) Jacobian, and :math:`JJ^\top` is the kernel :math:`\sum_k
-    a_k^2\sigma'(u_{ki})\sigma'(u_{kj})\,x_i^\top x_j`.
+    J is the Jacobian, n rows, and :math:`JJ^\top` is the kernel :math:`\sum_k
+    a_k^2\sigma'(u_{ki})\sigma'(u_{kj})\,x_i^\top x_j`. First layer ``G``, head ``a``,
+    inputs ``X``, labels ``y`` and ``activation`` are those of `descent`.
+
+    Raises:
+        ValueError: for an unknown activation.
     """
-    sigma = ACTIVATIONS[validate.choice("activation", activation, ACTIVATIONS)]
+    sigma = LINKS[validate.choice("activation", activation, ACTIVATIONS)]
     u = G @ X
-    slopes = a[:, None] * torch.from_numpy(LINKS[activation].slope(u.numpy()))
-    kernel = (slopes.mT @ slopes) * (X.mT @ X)
-    return (slopes * torch.linalg.solve(kernel, y - a @ sigma(u))) @ X.mT
+    slopes = a[:, None] * sigma.slope(u)
+    kernel = (slopes.T @ slopes) * (X.T @ X)
+    residual = y - a @ sigma(u)
+    weight = np.linalg.solve(kernel, residual)
+    return (slopes * weight) @ X.T
 
 
-def _start(
-    task: Task, n: int, neurons: int, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    n, neurons, d = (
-        validate.count("n", n),
-        validate.count("neurons", neurons),
-        task.spectrum.d,
-    )
+def _start(task: Task, n: int, width: int, rng: np.random.Generator) -> tuple:
+    width = validate.count("width", width)
+    d = task.spectrum.d
     X, y, _ = task.sample(n, rng)
-    G = rng.standard_normal((neurons, d)) / np.sqrt(d)
-    a = HEAD * rng.choice([-1.0, 1.0], neurons) / np.sqrt(neurons)
-    return tuple(torch.from_numpy(v) for v in (X, y, G, a))
+    G = rng.standard_normal((width, d)) / np.sqrt(d)
+    signs = rng.choice([-1.0, 1.0], width)
+    a = HEAD * signs / np.sqrt(width)
+    return X, y, G, a
 
 
-def _kfac(g: Tensor, X: Tensor, damping: float) -> Tensor:
+def _kfac(g, X, damping: float) -> np.ndarray:
     d, n = X.shape
-    _invertible(n, d, damping)
-    return torch.linalg.solve(
-        X @ X.mT / n + damping * torch.eye(d, dtype=X.dtype), g.mT
-    ).mT
+    _check_damping(n, d, damping)
+    ridge = damping * np.eye(d)
+    covariance = X @ X.T / n
+    return np.linalg.solve(covariance + ridge, g.T).T
 
 
-def _invertible(n: int, d: int, damping: float, what: str = "damping = 0") -> None:
-    if validate.number("damping", damping, 0) == 0 and n <= d:
-        raise ValueError(
-            f"n = {n} with {what}: n must be > d = {d}, the sample covariance is singular"
-        )
+def _top(W) -> np.ndarray:
+    _, vectors = np.linalg.eigh(W.T @ W)
+    return vectors[:, -1]
 
 
-def _cos2(v: Tensor, beta: Tensor) -> Tensor:
-    return (v * beta).sum(-1) ** 2 / (v.square().sum(-1) * beta.square().sum(-1))
+def _check_damping(n: int, d: int, damping: float) -> None:
+    if validate.number("damping", damping, 0) == 0:
+        _check_rank(n, d, "damping = 0")
+
+
+def _check_rank(n: int, d: int, reason: str) -> None:
+    if validate.count("n", n) <= d:
+        singular = "the sample covariance is singular"
+        raise ValueError(f"n = {n} with {reason}: n must be > d = {d}, {singular}")
+
+
+def _cos2(v, task: Task) -> np.ndarray:
+    # of the columns v (.., d, k)
+    beta = task.teacher.directions[0]
+    overlap = beta @ v / np.linalg.norm(beta)
+    square = (v**2).sum(-2)
+    return overlap**2 / square
