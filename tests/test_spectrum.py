@@ -19,6 +19,7 @@ from fl.simulate.spectrum_rows import row_terms, spike
 from fl.studies import spectrum as study
 from fl.studies import spectrum_error
 from fl.studies.spectrum import ERF2, RELU, SIN, SIN_COS, TANH, WAVE
+from fl.tasks import Link
 from fl.theory.spectrum import (
     Law,
     averaged,
@@ -41,6 +42,8 @@ from fl.theory.spectrum_features import (
 from fl.theory.spectrum_resolvent import fixed_point, follow, linearise, resolvent
 from fl.theory.spikes import pair
 from fl.theory.spikes_risk import small_step_risk
+
+UNBOUNDED = Link("z sin 2z", lambda u: u * np.sin(2 * u), None)
 
 
 @settings(max_examples=15, deadline=None)
@@ -502,6 +505,15 @@ def test_studies_state_their_sizes_and_blocks_share_no_seed(runs, monkeypatch):
         (
             lambda: population_law(conditional_features(TANH, spiked_model(1.0)), 2.0),
             "delta = 2.0",
+        ),
+        (
+            lambda: order_one_outliers(
+                conditional_features(UNBOUNDED, spiked_model(2.0, 0.4)),
+                4.0,
+                4.0,
+                (8.0, 14.0),
+            ),
+            "slope mu1 = .* must be bounded",
         ),
         (lambda: giant_step(SIN, RELU, 1.5, 20.0), "zeta = .*output 0.399"),
         (

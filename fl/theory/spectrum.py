@@ -235,8 +235,8 @@ def order_one_outliers(
     r"""Return the zeros of `outlier_determinant` above the bulk, rising; maybe none.
 
     The determinant is scanned on 60 points; a zero needs the fixed point to stand at
-    every point above it. Where :math:`\mu_1(\kappa)` is unbounded the bulk has no edge:
-    cut the rule for :math:`\kappa`, and the zero is an outlier up to the mass cut off.
+    every point above it. Where :math:`\mu_1(\kappa)` is unbounded the bulk has no edge,
+    and nothing stands outside it.
 
     Args:
         features: the conditional features.
@@ -245,11 +245,13 @@ def order_one_outliers(
         window: where to look, from and to.
 
     Raises:
-        ValueError: if the window is empty.
+        ValueError: if the window is empty, or the slope ``mu1`` still grows where the
+            rule for kappa ends.
     """
     low, high = validate.positive("window", window, (2,))
     if low >= high:
         raise ValueError(f"window = {window!r}: must be rising")
+    _refuse_unbounded(features)
 
     def determinant(z):
         return outlier_determinant(features, z, alpha, delta).squeeze()
@@ -262,6 +264,16 @@ def order_one_outliers(
     changes = np.flatnonzero(np.diff(sign))
     roots = [brentq(determinant, z[i], z[i + 1]) for i in changes]
     return np.array(roots)
+
+
+def _refuse_unbounded(features: Features) -> None:
+    far = np.abs(features.kappa) / np.abs(features.kappa).max()
+    slope = np.abs(features.mu1).max(axis=1)
+    end = slope[far > 0.9].max()
+    if end > 1.1 * slope[far <= 0.9].max():
+        raise ValueError(
+            f"features have a slope mu1 = {end:.3g} that grows with kappa: must be bounded"
+        )
 
 
 def _law(features: Features, x: np.ndarray, alpha: float, delta: float) -> Law:
