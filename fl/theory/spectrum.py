@@ -269,8 +269,8 @@ def order_one_outliers(
 def _refuse_unbounded(features: Features) -> None:
     far = np.abs(features.kappa) / np.abs(features.kappa).max()
     slope = np.abs(features.mu1).max(axis=1)
-    end = slope[far > 0.9].max()
-    if end > 1.1 * slope[far <= 0.9].max():
+    end = slope[far > 0.6].max()
+    if end > 1.3 * slope[far <= 0.6].max():
         raise ValueError(
             f"features have a slope mu1 = {end:.3g} that grows with kappa: must be bounded"
         )
