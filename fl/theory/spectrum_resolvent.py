@@ -93,6 +93,9 @@ def fixed_point(features: Features, s, alpha, delta) -> FixedPoint:
         alpha: samples per neuron, a number or in the shape of ``s``.
         delta: neurons per input, a number or in the shape of ``s``.
 
+    Returns:
+        The point, converged everywhere.
+
     Raises:
         ArithmeticError: if no path ends at a solution with ``nu`` > 0.
     """
