@@ -139,7 +139,8 @@ def main() -> None:
     print(f"  autograd, no test rows                       {without * 1e3:8.3f}")
     print(f"  fused, 200 test errors in {steps:6d} steps      {ours * 1e3:8.3f}")
     print(
-        f"ratios: {with_test / ours:.0f} x (at least 60 wanted), {without / ours:.1f} x (at least 4 wanted)"
+        f"ratios: {with_test / ours:.0f} x (at least 60 wanted), "
+        f"{without / ours:.1f} x (at least 4 wanted)"
     )
 
     short = min(steps, 3000)
@@ -148,12 +149,14 @@ def main() -> None:
         abs(autograd(X, y, P[i], first, short, False) - ends[i]) for i in range(len(P))
     ]
     print(
-        f"final test errors after {short} steps differ by at most {max(gaps):.1e} (at most 1e-4 wanted)"
+        f"final test errors after {short} steps differ by at most {max(gaps):.1e} "
+        "(at most 1e-4 wanted)"
     )
 
     best = peak()
     print(
-        f"\none step, no test rows; one core reaches {best / 1e9:.0f} GFLOP/s (float32, large matrix product)"
+        f"\none step, no test rows; one core reaches {best / 1e9:.0f} GFLOP/s "
+        "(float32, large matrix product)"
     )
     alone = trainer.Network(*(part[:1] for part in start))
     total = cpu(lambda: fused(X, y, P[:1], alone, [1000])) / 1000
@@ -162,7 +165,8 @@ def main() -> None:
         left -= 0 if name.startswith(" ") else seconds
         speed = work / seconds
         print(
-            f"  {name:48s} {seconds * 1e6:6.1f} us {speed / 1e9:6.1f} GFLOP/s, {speed / best:4.0%} of the core's rate"
+            f"  {name:48s} {seconds * 1e6:6.1f} us {speed / 1e9:6.1f} GFLOP/s, "
+            f"{speed / best:4.0%} of the core's rate"
         )
     print(f"  {'updates of all weights, and set-up':48s} {left * 1e6:6.1f} us")
     print(f"  {'together':48s} {total * 1e6:6.1f} us")

@@ -101,7 +101,8 @@ def p_isotropic(
     z = rng.standard_normal((width, d))
     for W, metric in zip(start.W, P, strict=True):
         size = np.sqrt(2 / np.trace(metric))
-        W[:] = z @ psd_power(metric, 0.5) * scale * size
+        root = psd_power(metric, 0.5)
+        W[:] = z @ root * scale * size
     return start
 
 
@@ -187,7 +188,8 @@ def shuffled_batches(
     if n % size:
         raise ValueError(f"size = {size}: must divide n = {n}")
     epochs = -(-steps * size // n)
-    columns = np.concatenate([rng.permutation(n) for _ in range(epochs)])
+    passes = [rng.permutation(n) for _ in range(epochs)]
+    columns = np.concatenate(passes)
     return columns.reshape(-1, size)[:steps]
 
 

@@ -74,7 +74,8 @@ def with_ones(X):
     multiple of four, for `moments`.
     """
     d, n = X.shape
-    rows = np.zeros((-(-(d + 1) // 4) * 4, n), X.dtype)
+    fours = -(-(d + 1) // 4)
+    rows = np.zeros((4 * fours, n), X.dtype)
     rows[:d], rows[d] = X, 1
     return rows
 
@@ -110,15 +111,21 @@ def moments(Z, rho, X1, G):
     for j in range(h):
         row = Z[j]
         for i in range(n):
-            row[i] = rho[i] if row[i] > zero else zero
+            active = row[i] > zero
+            row[i] = rho[i] if active else zero
     for j in range(0, h, 2):
         m = min(j + 1, h - 1)
-        u, v = Z[j], Z[m]
+        u = Z[j]
+        v = Z[m]
         for k in range(0, X1.shape[0], 4):
-            x0, x1 = X1[k], X1[k + 1]
-            x2, x3 = X1[k + 2], X1[k + 3]
-            s0 = s1 = s2 = s3 = zero
-            t0 = t1 = t2 = t3 = zero
+            x0 = X1[k]
+            x1 = X1[k + 1]
+            x2 = X1[k + 2]
+            x3 = X1[k + 3]
+            s0 = s1 = zero
+            s2 = s3 = zero
+            t0 = t1 = zero
+            t2 = t3 = zero
             for i in range(n):
                 s0 += u[i] * x0[i]
                 s1 += u[i] * x1[i]
@@ -128,10 +135,14 @@ def moments(Z, rho, X1, G):
                 t1 += v[i] * x1[i]
                 t2 += v[i] * x2[i]
                 t3 += v[i] * x3[i]
-            G[j, k], G[j, k + 1] = s0, s1
-            G[j, k + 2], G[j, k + 3] = s2, s3
-            G[m, k], G[m, k + 1] = t0, t1
-            G[m, k + 2], G[m, k + 3] = t2, t3
+            G[j, k] = s0
+            G[j, k + 1] = s1
+            G[j, k + 2] = s2
+            G[j, k + 3] = s3
+            G[m, k] = t0
+            G[m, k + 1] = t1
+            G[m, k + 2] = t2
+            G[m, k + 3] = t3
 
 
 @_jit
@@ -144,19 +155,24 @@ def look(Z, X1, a, squares, exponent, scale):
     its signs; ``X1`` (K, n) holds the inputs first; ``a`` (h,) is the second layer.
     """
     h, n = Z.shape
-    d, dtype = scale.shape[1], Z.dtype
+    d = scale.shape[1]
+    dtype = Z.dtype
     one = dtype.type(1)
     keep = dtype.type(KEEP_CURVATURE)
     G = np.empty((h, X1.shape[0]), dtype)
-    moments(Z, np.ones(n, dtype), X1 * X1, G)
+    ones = np.ones(n, dtype)
+    moments(Z, ones, X1 * X1, G)
     for j in range(h):
         for r in range(d):
             H = 2 * one / n * a[j] * a[j] * G[j, r]
-            squares[j, r] = keep * squares[j, r] + (one - keep) * H * H
+            kept = keep * squares[j, r]
+            added = (one - keep) * H * H
+            squares[j, r] = kept + added
     scale[:] = np.sqrt(squares)
     # the correction for the short beginning of an average cancels in the ratio
     mean = scale.mean()
-    scale[:] = (scale / mean + dtype.type(FLOOR)) ** exponent
+    floor = dtype.type(FLOOR)
+    scale[:] = (scale / mean + floor) ** exponent
 
 
 @_jit
@@ -174,11 +190,15 @@ def curvature_step(gradient, scale, slopes, step, update):
     plain = scaled = dtype.type(0)
     for j in range(h):
         for r in range(d):
-            square = gradient[j, r] * gradient[j, r]
+            slope = gradient[j, r]
+            square = slope * slope
             plain += square
             scaled += scale[j, r] * square
-            slopes[j, r] = keep * slopes[j, r] + (one - keep) * gradient[j, r]
-    length = dtype.type(plain / scaled / (1 - KEEP_SLOPE**step))
+            kept = keep * slopes[j, r]
+            added = (one - keep) * slope
+            slopes[j, r] = kept + added
+    begun = 1 - KEEP_SLOPE**step
+    length = dtype.type(plain / scaled / begun)
     for j in range(h):
         for r in range(d):
             update[j, r] = length * scale[j, r] * slopes[j, r]
@@ -190,17 +210,19 @@ def mean_square(dims, X, Y, net, Z, f, errors):
     against each row of ``Y`` (K, M) to ``errors`` (K,), in blocks of the size of the
     buffers ``Z`` (h, n) and ``f`` (n,), which fit in cache.
     """
-    block, M = Z.shape[1], X.shape[1]
+    d, M = X.shape
+    block = len(f)
     total = np.zeros(errors.shape[0])
     # contiguous, unlike a slice of X: the inner loop vectorises
-    part = np.empty((X.shape[0], block), X.dtype)
+    part = np.empty((d, block), X.dtype)
     for start in range(0, M, block):
         n = min(block, M - start)
         part[:, :n] = X[:, start : start + n]
         forward(dims, part, net, Z, f[:n])
         for k in range(Y.shape[0]):
             for i in range(n):
-                total[k] += (f[i] - Y[k, start + i]) ** 2
+                gap = f[i] - Y[k, start + i]
+                total[k] += gap**2
     errors[:] = total / M
 
 
@@ -210,8 +232,8 @@ def descend(eta, G, update, net):
     ``eta``, all read off ``G`` (h, K) before anything moves.
     """
     W, b, a, _ = net
-    d = W.shape[1]
-    for j in range(W.shape[0]):
+    h, d = W.shape
+    for j in range(h):
         slope = b[j] * G[j, d]
         for r in range(d):
             slope += W[j, r] * G[j, r]
@@ -225,7 +247,8 @@ def train(dims, rows, rule, net, record):
     """Train one configuration in place, ``net`` on ``rows`` by ``rule``, and fill the
     ``record``, the last of whose steps ends it; ``d = len(dims)``.
     """
-    W, a, c = net.W, net.a, net.c
+    W = net.W
+    a, c = net.a, net.c
     h, d = W.shape
     N = rows.X.shape[1]
     dtype = W.dtype
@@ -271,5 +294,6 @@ def train(dims, rows, rule, net, record):
             losses = record.losses[at : at + 1]
             mean_square(dims, rows.X, y_all, net, Z_all, f_all, losses)
             errors = record.errors[at]
-            mean_square(dims, record.X_test, record.Y_test, net, Z_all, f_all, errors)
+            X_test, Y_test = record.X_test, record.Y_test
+            mean_square(dims, X_test, Y_test, net, Z_all, f_all, errors)
             at += 1

@@ -46,17 +46,21 @@ def ridge_errors(
     penalties = validate.positive("penalties", penalties, ("R",))
     X = batches[0].X
     Y = np.array([batch.y for batch in batches])
-    Y -= Y[:, :TRAIN].mean(1, keepdims=True)
+    known = Y[:, :TRAIN]
+    Y = Y - known.mean(1, keepdims=True)
     validation, test = [], []
     for W, b in zip(network.W, network.b, strict=True):
-        F = np.maximum(W @ X + b[:, None], 0).astype(float)
+        Z = W @ X + b[:, None]
+        F = np.maximum(Z, 0).astype(float)
         fitted = F[:, :TRAIN]
         heads = ridge_heads(fitted, Y[:, :TRAIN], penalties)
-        new = F[:, TRAIN:] - fitted.mean(1, keepdims=True)
+        mean = fitted.mean(1, keepdims=True)
+        new = F[:, TRAIN:] - mean
         gaps = heads @ new - Y[:, None, TRAIN:]
         squares = gaps**2
-        validation.append(squares[..., :VALIDATION].mean(-1))
-        test.append(squares[..., VALIDATION:].mean(-1))
+        choosing, measuring = np.split(squares, [VALIDATION], axis=-1)
+        validation.append(choosing.mean(-1))
+        test.append(measuring.mean(-1))
     dims = ("p", "target", "penalty")
     errors = {"validation": validation, "test": test}
     return xr.Dataset(
@@ -80,7 +84,8 @@ def ridge_heads(F, Y, penalties) -> np.ndarray:
     n = F.shape[1]
     centred = F - F.mean(1, keepdims=True)
     U, s, Vt = np.linalg.svd(centred, full_matrices=False)
-    raised = n * np.asarray(penalties)[:, None]
+    penalties = np.asarray(penalties)
+    raised = n * penalties[:, None]
     gain = s / (s**2 + raised)
     along = (Y @ Vt.T)[:, None]
     return (along * gain) @ U.T
@@ -90,4 +95,5 @@ def tuned(errors: xr.Dataset) -> xr.DataArray:
     """Return the test ``errors`` at the penalty with the smallest validation error; the
     penalty stays as a coordinate.
     """
-    return errors["test"].isel(penalty=errors["validation"].argmin("penalty"))
+    best = errors["validation"].argmin("penalty")
+    return errors["test"].isel(penalty=best)
