@@ -249,7 +249,8 @@ def test_a_run_stops_at_the_target_and_reports_what_it_says():
     assert found["p_gain"] == exponent.p_gain and found["kappa"] == exponent.kappa
     assert ood.run(0, "K-FAC 1e-6") == found
     assert set(found) == {
-        *"id digit pattern congruent digit_early pattern_early".split()
+        *"id digit pattern congruent digit_early pattern_early".split(),
+        *student.followed(),
     } | {*"loss epochs p_ratio p_gain kappa r2".split()}
 
 

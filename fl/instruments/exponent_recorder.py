@@ -7,13 +7,13 @@ eigenvectors :math:`u_k` of the covariance, with :math:`d_k=\lVert Du_k\rVert`,
 :math:`g_k=\lVert Su_k\rVert`,
 
 .. math:: r_k=\overline{\log (d_k/g_k)},\qquad
-          a_k=\overline{\frac{-\langle Du_k,Su_k\rangle/g_k^2}
+          \alpha_k=\overline{\frac{-\langle Du_k,Su_k\rangle/g_k^2}
           {\lvert\langle D,S\rangle\rvert/\lVert S\rVert^2}},
 
 the bars being means over windows. An eigenvalue that repeats does not say which
 :math:`u_k` are its eigenvectors: there squares and inner products are summed over the
 eigenspace, and all its directions share one value. ``p_ratio`` is the slope of r
-against :math:`\log\lambda`, ``p_gain`` that of :math:`\log a` where a > 0, and
+against :math:`\log\lambda`, ``p_gain`` that of :math:`\log\alpha` where it is > 0, and
 ``kappa`` the mean cosine of :math:`-D` with :math:`S\Sigma^{p_{\rm ratio}}`. For
 :math:`\Delta W=-\eta G\Sigma^p` all three are exact: p, p and 1. The definition is ours
 (chapter "effective_exponent").
@@ -32,11 +32,11 @@ TIED = 1e-9
 
 
 class Exponent(NamedTuple):
-    """Both exponents, their fit, and the curves they are read from, K directions, from
+    r"""Both exponents, their fit, and the curves they are read from, K directions, from
     the largest eigenvalue on.
 
     ``eigenvalues`` (K,) in units of the inputs squared; ``ratio`` (K,) is r, ``gain``
-    (K,) is a; ``r2`` is the coefficient of determination of ``ratio``; ``windows`` how
+    (K,) is :math:`\alpha`; ``r2`` is the coefficient of determination of ``ratio``; ``windows`` how
     many windows were complete. NaN without any, where the weights stood still through
     a whole window, and for exponents where only one eigenvalue is left.
     """
@@ -127,7 +127,7 @@ class Recorder:
         )
 
     def _curves(self, moved, slopes, whole) -> tuple[np.ndarray, np.ndarray]:
-        """Return r and a (K,): means over windows of what each window (h, K) shows."""
+        """Return r and alpha (K,): means over windows of what each window (h, K) shows."""
         size, length, along = (
             np.sum(A, 1) @ self.together for A in (slopes**2, moved**2, moved * slopes)
         )

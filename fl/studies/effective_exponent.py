@@ -103,7 +103,7 @@ EPOCHS = {"K-FAC 1e-6": 240, "Adam": 240, "GD": 240}  # of a course; of the othe
 
 def seeds(scale, block=0) -> range:
     """Return the seeds of the bench at a ``scale``, in a ``block``."""
-    return scales.seeds(scales.at(scale, smoke=4, book=4, paper=24), block)
+    return scales.seeds(scales.at(scale, smoke=8, book=8, paper=24), block)
 
 
 def measured(scale, block=0, case: Case = CASES["GD"][0]) -> xr.Dataset:
