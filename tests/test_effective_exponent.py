@@ -6,6 +6,7 @@ import torch
 import xarray as xr
 
 from fl import optimizers
+from fl.claims import effective_exponent as claims
 from fl.simulate import effective_exponent as bench
 from fl.simulate import effective_exponent_images as images
 from fl.simulate.effective_exponent import Setting
@@ -299,6 +300,19 @@ def test_course_reads_windows_of_one_run():
     assert run.p_gain.dims == ("epoch", "window")
     assert run.epoch.values.tolist() == [10, 20]
     assert np.allclose(run.p_gain, 0.5, atol=0.01) and run.loss[1] < run.loss[0]
+
+
+def test_a_case_is_judged_in_its_own_standard_error():
+    noise = np.random.default_rng(5).standard_normal(8)
+    noise = (noise - noise.mean()) / noise.std(ddof=1) * np.sqrt(8)
+    wide, narrow = 0.03 + 0.05 * noise, 0.02 + 0.001 * noise
+    cases = xr.DataArray([wide, narrow], dims=("case", "seed"))
+    found = claims._worst(cases, 0.0, "noise", {})
+    assert found.measured == pytest.approx(0.02), "the wide case covers the narrow one"
+    assert found.standard_error == pytest.approx(0.001)
+    # Student's t with 7 degrees of freedom, two sides, two cases
+    assert found.tolerance == pytest.approx(0.001 * 4.0294, rel=1e-3)
+    assert not found.holds
 
 
 # --- studies --------------------------------------------------------------------------

@@ -37,7 +37,8 @@ RHO = 0.5  # radius of SAM's ascent step
 # d); a diagonal method sees its mixture on the axes
 MULTIPLIERS = {
     "GD": lambda lam, **rest: np.ones_like(lam),
-    "exact": lambda lam, p, **rest: lam**p,
+    # the floor that the package gives to a covariance before it takes its power
+    "exact": lambda lam, p, **rest: (lam + 1e-6 * lam.max()) ** p,
     # at uniform probabilities the output factor has the eigenvalue 1 / classes
     "K-FAC": lambda lam, damping, width, **rest: damped(lam, damping, 1 / width),
     "natural gradient": lambda lam, damping, **rest: damped(lam, damping),
