@@ -72,18 +72,22 @@ def exact_power(scale, broken, block):
 @claim(
     "ood.power_sweep",
     statement="With powers of AdaHessian's diagonal, D, the exponent of the updates "
-    "and 1 - N rise from -1 to 0 to 1",
+    "and 1 - N rise from -1 to 0 to 1, by more than 0.01 at each step",
     source="observed",
     control="training patterns that say nothing about the class",
 )
 def power_sweep(scale, broken, block):
-    """The smallest step of the three in the claimed direction."""
-    runs = study.without_cue if broken else study.runs
-    run = runs(scale, block, study.DIAGONAL)
+    """The smallest step of the three in the claimed direction; seeds alone move D by
+    less than what is asked of a step.
+    """
+    if broken:
+        run = study.without_cue(scale, block, study.DIAGONAL)
+    else:
+        run = study.runs(scale, block, study.DIAGONAL, study.SWEPT)
     step = study.gaps(run, study.DIAGONAL[::-1]).mean("seed").min()
     exponents = run["p_gain"].mean("seed").diff("optimizer")
-    margin = min(step, exponents.min())
-    return Evidence(0, margin, 0, ORDER, None, "at least", run.attrs)
+    smallest = min(step, exponents.min())
+    return Evidence(0.01, smallest, 0, ORDER, None, "at least", run.attrs)
 
 
 @claim(

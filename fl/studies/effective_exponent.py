@@ -17,7 +17,7 @@ from fl.simulate import effective_exponent_images as images
 from fl.simulate.effective_exponent import EIGENVALUES, NATURAL, WINDOW, Setting
 from fl.sweep import cached, sweep
 
-CLASSES = 10
+CLASSES, WARM_UP = 10, bench.WARM_UP
 LARGE = Setting(batch=256)
 SOFTMAX = Setting(batch=256, width=CLASSES, softmax=True)
 WHOLE = Setting(signal=1.0, noise=0.0, batch=np.inf)

@@ -17,10 +17,11 @@ from fl.simulate.ood_images import CLASSES, PROTOCOLS, draw
 from fl.stored import stored
 from fl.sweep import sweep
 
-# how many seeds: of a run whose order counts, of one whose standard error decides, and
-# of a control: one that breaks an order is enough
+# how many seeds: of a run whose order counts, of one whose standard error decides, of
+# one whose smallest step does, and of a control: one that breaks an order is enough
 SEEDS = {"smoke": 1, "book": 3, "paper": 10}
 PAIRED = {"smoke": 5, "book": 5, "paper": 10}
+SWEPT = {"smoke": 3, "book": 3, "paper": 10}
 CONTROL = {"smoke": 1, "book": 1, "paper": 10}
 EXACT = ("exact -1", "exact -0.5", "GD", "exact +0.5", "exact +1")  # in the order of p
 DIAGONAL = ("power-AdaHessian -1", "power-AdaHessian +0", "power-AdaHessian +1")
