@@ -6,6 +6,7 @@ import torch
 import xarray as xr
 
 from fl import optimizers
+from fl.claims import effective_exponent as claims
 from fl.simulate import effective_exponent as bench
 from fl.simulate import effective_exponent_images as images
 from fl.simulate.effective_exponent import Setting
@@ -137,6 +138,14 @@ def test_newton_schulz_is_the_published_iteration():
     assert np.allclose(found / found[0], ours / ours[0], rtol=0.03), (
         "bfloat16 has two digits"
     )
+
+
+def test_two_sided_counts_every_age():
+    momentum, age = 0.999, np.arange(40_000)
+    weight = 0.05 * 0.95**age
+    inner = 1 - weight + np.outer(8 * LAM / LAM.sum(), weight)
+    expected = LAM**-0.25 * (inner**-0.25 @ ((1 - momentum) * momentum**age))
+    assert np.allclose(theory.two_sided(LAM, 8, 0.95, momentum), expected, rtol=1e-9)
 
 
 def test_two_sided_limits():
@@ -293,6 +302,19 @@ def test_course_reads_windows_of_one_run():
     assert np.allclose(run.p_gain, 0.5, atol=0.01) and run.loss[1] < run.loss[0]
 
 
+def test_a_case_is_judged_in_its_own_standard_error():
+    noise = np.random.default_rng(5).standard_normal(8)
+    noise = (noise - noise.mean()) / noise.std(ddof=1) * np.sqrt(8)
+    wide, narrow = 0.03 + 0.05 * noise, 0.02 + 0.001 * noise
+    cases = xr.DataArray([wide, narrow], dims=("case", "seed"))
+    found = claims._worst(cases, 0.0, "noise", {})
+    assert found.measured == pytest.approx(0.02), "the wide case covers the narrow one"
+    assert found.standard_error == pytest.approx(0.001)
+    # Student's t with 7 degrees of freedom, two sides, two cases
+    assert found.tolerance == pytest.approx(0.001 * 4.0294, rel=1e-3)
+    assert not found.holds
+
+
 # --- studies --------------------------------------------------------------------------
 
 
@@ -329,7 +351,7 @@ def test_runs_of_the_bench_say_their_sizes_and_blocks_share_no_seed(monkeypatch)
     given = []
     monkeypatch.setattr(study, "sweep", stand_in(given))
     case = study.CASES["K-FAC"][0]
-    for scale, number in [("smoke", 4), ("book", 4), ("paper", 24)]:
+    for scale, number in [("smoke", 8), ("book", 8), ("paper", 24)]:
         run, other = (study.measured(scale, block, case) for block in (0, 1))
         assert run.attrs["seeds"].tolist() == list(range(number))
         assert not set(run.seed.values) & set(other.seed.values)
@@ -355,7 +377,10 @@ def test_runs_of_the_bench_say_their_sizes_and_blocks_share_no_seed(monkeypatch)
             lambda: bench.measure(0, "GD", hyper={"rho": 1.0}),
             "hyper-parameter of GD = 'rho'",
         ),
-        (lambda: multiplier(LAM, study.CONTROLS["GD"]), "optimizer = 'exact': must be"),
+        (
+            lambda: multiplier(LAM, study.Case("Lion", "")),
+            "optimizer = 'Lion': must be",
+        ),
         (lambda: multiplier(LAM, study.CASES["Adam"][3]), "U = None: must be"),
         (lambda: bench.along(0, rho=-1.0), "rho of SAM = -1.0"),
         (lambda: images.course(0, "Lion", 20), "optimizer = 'Lion': must be one of"),
@@ -377,6 +402,12 @@ def test_runs_of_the_bench_say_their_sizes_and_blocks_share_no_seed(monkeypatch)
         (lambda: theory.ascent(LAM, 1.0, 0.0), "size = 0.0"),
         (lambda: theory.polar(LAM, 2.0), "fluctuation = 2.0"),
         (lambda: theory.averaged(LAM, 1.0, 1.0, 8, 1.5, 10), "memory = 1.5"),
+        (lambda: theory.averaged(LAM, 1.0, 1.0, 8, 1.0, 10), "memory = 1.0: .* < 1"),
+        (lambda: theory.two_sided(LAM, 8, 1.0, 0.9), "memory = 1.0: .* < 1"),
+        (lambda: theory.two_sided(LAM, 8, 0.9, 1.0), "momentum = 1.0: .* < 1"),
+        (lambda: theory.polar(np.ones(100), 0.1), "fluctuation = 0.1: must be at most"),
+        (lambda: theory.matrix_gain(np.eye(2), np.diag([1.0, 0.0]), np.sqrt), "seen"),
+        (lambda: theory.matrix_gain(np.zeros((2, 2)), np.eye(2), np.log), "gram"),
     ],
 )
 def test_bad_arguments_are_named(call, message):

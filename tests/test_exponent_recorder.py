@@ -279,3 +279,52 @@ def test_exact_powers_on_a_network_have_their_exponent(p):
 def test_mistakes_are_named(mistake, message):
     with pytest.raises(ValueError, match=message):
         Recorder(*mistake)
+
+
+def in_basis(basis, updates):
+    """The exponents of given (update, gradient) pairs, one window each."""
+    recorder = Recorder((basis * REPEATED) @ basis.T, window=1)
+    W = torch.zeros(3, 10, dtype=torch.float64)
+    for t, (move, gradient) in enumerate([*updates, updates[0]]):
+        recorder.see(t, W, torch.tensor(gradient))
+        W = W + torch.tensor(move)
+    return recorder
+
+
+REPEATED = np.array([10.0] * 9 + [0.1])
+
+
+def test_a_repeated_eigenvalue_has_one_exponent_whatever_its_eigenvectors():
+    rng = np.random.default_rng(0)
+    pairs = [(rng.standard_normal((3, 10)), rng.standard_normal((3, 10)))]
+    pairs = [(move - gradient, gradient) for move, gradient in pairs]
+    inside = np.eye(10)
+    inside[:9, :9] = np.linalg.qr(rng.standard_normal((9, 9)))[0]
+    found = [in_basis(basis, pairs) for basis in (np.eye(10), inside)]
+    first, other = (recorder.result() for recorder in found)
+    for name in ("p_ratio", "p_gain", "kappa"):
+        assert getattr(first, name) == pytest.approx(getattr(other, name), abs=1e-12)
+    np.testing.assert_allclose(first.gain, other.gain, rtol=1e-12)
+    # by hand: squares and inner products over the nine directions, and over the tenth
+    (move, gradient) = pairs[0]
+    strong, weak = slice(9), slice(9, None)
+    log = []
+    for k in (strong, weak):
+        lengths = np.linalg.norm(move[:, k]), np.linalg.norm(gradient[:, k])
+        along = -np.sum(move[:, k] * gradient[:, k])
+        log.append((np.log(lengths[0] / lengths[1]), np.log(along / lengths[1] ** 2)))
+    by_hand = (np.array(log[0]) - log[1]) / np.log(100)
+    assert (first.p_ratio, first.p_gain) == pytest.approx(tuple(by_hand), abs=1e-12)
+
+
+def test_rounding_does_not_part_an_eigenspace_and_a_gap_does():
+    recorder = Recorder(np.diag([2.0, 1.0, 1.0 - 1e-14, 1.0 - 1e-6]))
+    assert recorder.together.sum(0).tolist() == [1, 2, 2, 1]
+
+
+def test_one_eigenvalue_has_no_exponent():
+    rng = np.random.default_rng(1)
+    Q = np.linalg.qr(rng.standard_normal((D, D)))[0]
+    e = feed(Recorder(Q @ Q.T, 1), 3, lambda G, t: -G, rng)
+    assert np.isnan([e.p_ratio, e.p_gain]).all()
+    np.testing.assert_allclose(e.ratio, 0, atol=1e-12)

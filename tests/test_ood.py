@@ -263,6 +263,8 @@ def test_pattern_reading():
     )
     D = np.linspace(0, 0.8, 5)
     assert np.allclose(D + theory.pattern_reading(D, 0.2), 1 + 0.1 * D - 0.9 * 0.2)
+    many = theory.pattern_reading(D, 0.2, agree=D / 4, congruent=1 - D)
+    assert many[2] == pytest.approx(0.1 * 0.6 + 0.9 * 0.4)
     # counted by hand: 3 images agree (2 right), 5 conflict: 2 follow the digit, 2 the
     # pattern, 1 neither
     assert theory.pattern_reading(
@@ -282,6 +284,8 @@ def test_pattern_reading():
             "X has no variance",
         ),
         (lambda: theory.directions(np.eye(3), [0, 1, 2], np.inf), "p = inf"),
+        (lambda: theory.directions(np.eye(3), [0, 1, 2], -400.0), "p = -400"),
+        (lambda: theory.linear_rule(np.eye(3), [0, 1, 2], np.eye(3), 400.0), "p = 400"),
         (
             lambda: theory.linear_rule(np.eye(3), [0, 1, 2], np.eye(2), 0.0),
             r"new has shape \(2, 2\)",
@@ -297,7 +301,7 @@ def test_pattern_reading():
         (lambda: theory.pattern_reading(1.2), r"digit = 1.2: must lie in \[0, 1\]"),
         (
             lambda: theory.pattern_reading(0.2, agree=2),
-            r"agree = 2: must be a finite number in \[0, 1\]",
+            r"agree = 2: must lie in \[0, 1\]",
         ),
         (
             lambda: theory.two_cues(0.0, 1, 1, 1, 0),

@@ -11,6 +11,7 @@ import torch
 
 from fl import datasets
 from fl.simulate import ood, ood_images
+from fl.theory.ood import pattern_reading
 
 try:
     WHY = (
@@ -244,12 +245,25 @@ def test_a_run_stops_at_the_target_and_reports_what_it_says():
             model(X["train"]), torch.tensor(data.labels["train"])
         )
     assert found["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    there = student.followed()
+    said, digit = student.classes("pattern"), data.labels["digit"]
+    differ = digit != data.labels["pattern"]
+    assert there["agree"] == pytest.approx(1 - differ.mean())
+    assert there["conflict_digit"] == pytest.approx(np.mean((said == digit)[differ]))
+    read = pattern_reading(
+        there["conflict_digit"],
+        there["conflict_neither"],
+        there["agree"],
+        there["agree_right"],
+    )
+    assert read == pytest.approx(found["pattern"], abs=1e-12)
     exponent = student.recorder.result()
     assert exponent.windows == found["epochs"] // 5
     assert found["p_gain"] == exponent.p_gain and found["kappa"] == exponent.kappa
     assert ood.run(0, "K-FAC 1e-6") == found
     assert set(found) == {
-        *"id digit pattern congruent digit_early pattern_early".split()
+        *"id digit pattern congruent digit_early pattern_early".split(),
+        *student.followed(),
     } | {*"loss epochs p_ratio p_gain kappa r2".split()}
 
 

@@ -1,29 +1,34 @@
-"""Claims of the chapter on out-of-distribution accuracy, first part: what is measured
-([YN25] Fig. 2).
+"""Claims of the chapter on out-of-distribution accuracy, first part: what is measured.
 
 D is the accuracy against the digit, N that against the pattern; both belong to the same
 trained network. All optimizers of a seed share data and initial weights, so gaps are
-taken seed by seed.
+taken seed by seed. [YN25] show in Fig. 2 what `reversal` and `id_near_ceiling` say, at
+sizes and hyper-parameters of their own: here it is observed on other images.
 """
 
 import numpy as np
+from scipy.special import stdtrit
 from scipy.stats import spearmanr
 
 from fl.evidence import Evidence, claim
 from fl.numerics import standard_error, worst_cell
 from fl.studies import ood as study
+from fl.theory.ood import pattern_reading
 
 ORDER = (
     "an order needs no tolerance: "
     "the mean over seeds has the claimed sign in every step"
 )
+ROUNDING = 1e-9
+NOISE_ALONE = 0.01
+CEILING = {"digits": 0.985, "mnist": 0.95}
 
 
 @claim(
     "ood.reversal",
     statement="The ranking of the optimizers by the accuracy against the pattern is "
     "the reverse of that against the digit, up to neighbours",
-    source="paper YN25 Fig. 2",
+    source="observed",
     control="training patterns that say nothing about the class",
 )
 def reversal(scale, broken, block):
@@ -49,7 +54,7 @@ def reversal(scale, broken, block):
     "ood.exact_power",
     statement="With the metric Sigma^p, D rises and N falls at each step of p = -1, "
     "-1/2, 0, 1/2, 1, and D is 0 at -1",
-    source="paper YN25 Fig. 2",
+    source="observed",
     control="training patterns that say nothing about the class",
 )
 def exact_power(scale, broken, block):
@@ -67,83 +72,90 @@ def exact_power(scale, broken, block):
 @claim(
     "ood.power_sweep",
     statement="With powers of AdaHessian's diagonal, D, the exponent of the updates "
-    "and 1 - N rise from -1 to 0 to 1",
-    source="paper YN25 Fig. 2",
+    "and 1 - N rise from -1 to 0 to 1, by more than 0.01 at each step",
+    source="observed",
     control="training patterns that say nothing about the class",
 )
 def power_sweep(scale, broken, block):
-    """The smallest step of the three in the claimed direction."""
-    runs = study.without_cue if broken else study.runs
-    run = runs(scale, block, study.DIAGONAL)
+    """The smallest step of the three in the claimed direction; seeds alone move D by
+    less than what is asked of a step.
+    """
+    if broken:
+        run = study.without_cue(scale, block, study.DIAGONAL)
+    else:
+        run = study.runs(scale, block, study.DIAGONAL, study.SWEPT)
     step = study.gaps(run, study.DIAGONAL[::-1]).mean("seed").min()
     exponents = run["p_gain"].mean("seed").diff("optimizer")
-    margin = min(step, exponents.min())
-    return Evidence(0, margin, 0, ORDER, None, "at least", run.attrs)
+    smallest = min(step, exponents.min())
+    return Evidence(0.01, smallest, 0, ORDER, None, "at least", run.attrs)
 
 
 @claim(
     "ood.id_near_ceiling",
-    statement="In distribution every optimizer is right about 0.95 of the validation "
-    "images or more",
-    source="paper YN25 Fig. 2",
-    control="inputs that are not centred, at p = -1",
+    statement="At equal training loss every optimizer is right about 0.985 of the "
+    "validation digits or more (MNIST: 0.95)",
+    source="observed",
+    control="training patterns that say nothing about the class: digits alone are harder",
 )
 def id_near_ceiling(scale, broken, block):
-    """The lowest validation accuracy among the optimizers; the control needs the one
-    whose training it breaks.
-    """
-    if broken:
-        run = study.runs(scale, block, ["exact -1"], study.CONTROL, centred=False)
-    else:
-        run = study.runs(scale, block)
-    lowest = run["id"].mean("seed").min()
-    images = study.PROTOCOLS["digits"].validation
-    tolerance = 2 * np.sqrt(0.95 * 0.05 / images)
-    reason = "two sampling errors on the 600 validation images"
-    return Evidence(0.95, lowest, tolerance, reason, None, "at least", run.attrs)
+    """The lowest validation accuracy among the optimizers, less what is claimed."""
+    run = study.without_cue(scale, block) if broken else study.runs(scale, block)
+    lowest = run["id"].mean("seed").min("optimizer")
+    above = [
+        float(lowest.sel(data=name)) - CEILING[name] for name in run["data"].values
+    ]
+    images = study.PROTOCOLS["digits"].validation * study.SEEDS[scale]
+    right = CEILING["digits"]
+    tolerance = 2 * np.sqrt(right * (1 - right) / images)
+    reason = "two sampling errors on the 600 validation images of each seed"
+    return Evidence(0, min(above), tolerance, reason, None, "at least", run.attrs)
 
 
 @claim(
     "ood.gd_adam_kfac",
     statement="GD reads the digit more than Adam, and Adam more than K-FAC (damping "
     "1e-6); for the pattern the reverse",
-    source="paper YN25 Fig. 2",
+    source="observed",
     control="training patterns that say nothing about the class",
 )
 def gd_adam_kfac(scale, broken, block):
-    """The smallest of the four gaps, each less two paired standard errors."""
+    """The worst of the four gaps in its own paired standard errors.
+
+    All four must pass, so noise alone lets no more through than one test does.
+    """
     runs = study.without_cue if broken else study.runs
     run = runs(scale, block, study.TRIO, study.PAIRED)
     gap = study.gaps(run, study.TRIO)
     error = standard_error(gap)
-    below = 2 * error - gap.mean("seed")
-    _, (low, spread) = worst_cell(below, error)
+    quantile = stdtrit(gap.sizes["seed"] - 1, 1 - NOISE_ALONE)
+    left = gap.mean("seed") - quantile * error
+    _, (_, low, spread) = worst_cell(-left, left, error)
     reason = (
-        "the mean over seeds less two paired standard errors; "
-        "what is left must be positive"
+        "the mean over seeds less as many paired standard errors as noise alone exceeds "
+        "once in a hundred cases (Student's t); what is left must be positive"
     )
-    return Evidence(0, -low, 0, reason, spread, "at least", run.attrs)
+    return Evidence(0, low, 0, reason, spread, "at least", run.attrs)
 
 
 @claim(
     "ood.cue_conflict",
-    statement="The two accuracies add up to about 1 for every optimizer: a "
-    "prediction follows one cue or the other",
-    source="derived",
-    control="a digit test whose patterns agree with the digits",
+    statement="On the images of the pattern test N = a C + (1 - a)(1 - D - nu): what "
+    "is not read as the digit is read as the pattern, but for the share nu",
+    source="proved",
+    control="D of the digit test, whose patterns are the neighbours' only",
 )
 def cue_conflict(scale, broken, block):
-    """The largest distance of D + N from 1 among all runs; the control puts the
-    congruent test in the place of D.
+    """The largest distance of N from the identity among all runs.
+
+    The control takes the digit's share from other images.
     """
     run = study.runs(scale, block)
-    total = run["congruent" if broken else "digit"] + run["pattern"]
-    gap = abs(total - 1).max()
-    # D is a mean over ten pairs of cues, N over ninety: each pair is read with a rate
-    # of deviation 1/2 at most
-    tolerance = 2 * 0.5 / np.sqrt(run.attrs["classes"])
-    reason = (
-        "two standard deviations of a mean over the ten pairs of cues "
-        "of the digit test, 1/2 each at most"
+    read = pattern_reading(
+        digit=run["digit" if broken else "conflict_digit"],
+        neither=run["conflict_neither"],
+        agree=run["agree"],
+        congruent=run["agree_right"],
     )
-    return Evidence(0, gap, tolerance, reason, None, "at most", run.attrs)
+    gap = abs(run["pattern"] - read).max()
+    reason = "rounding: an identity of counts"
+    return Evidence(0, gap, ROUNDING, reason, None, "at most", run.attrs)

@@ -7,14 +7,16 @@ eigenvectors :math:`u_k` of the covariance, with :math:`d_k=\lVert Du_k\rVert`,
 :math:`g_k=\lVert Su_k\rVert`,
 
 .. math:: r_k=\overline{\log (d_k/g_k)},\qquad
-          a_k=\overline{\frac{-\langle Du_k,Su_k\rangle/g_k^2}
+          \alpha_k=\overline{\frac{-\langle Du_k,Su_k\rangle/g_k^2}
           {\lvert\langle D,S\rangle\rvert/\lVert S\rVert^2}},
 
-the bars being means over windows. ``p_ratio`` is the slope of r against
-:math:`\log\lambda`, ``p_gain`` that of :math:`\log a` where a > 0, and ``kappa`` the
-mean cosine of :math:`-D` with :math:`S\Sigma^{p_{\rm ratio}}`. For :math:`\Delta
-W=-\eta G\Sigma^p` all three are exact: p, p and 1. The definition is ours (chapter
-"effective_exponent").
+the bars being means over windows. An eigenvalue that repeats does not say which
+:math:`u_k` are its eigenvectors: there squares and inner products are summed over the
+eigenspace, and all its directions share one value. ``p_ratio`` is the slope of r
+against :math:`\log\lambda`, ``p_gain`` that of :math:`\log\alpha` where it is > 0, and
+``kappa`` the mean cosine of :math:`-D` with :math:`S\Sigma^{p_{\rm ratio}}`. For
+:math:`\Delta W=-\eta G\Sigma^p` all three are exact: p, p and 1. The definition is ours
+(chapter "effective_exponent").
 """
 
 from typing import NamedTuple
@@ -25,16 +27,18 @@ from torch import Tensor
 from fl import validate
 
 WINDOW, KEPT = 5, 1e-4
+# of the largest eigenvalue: across smaller gaps rounding chooses the eigenvectors
+TIED = 1e-9
 
 
 class Exponent(NamedTuple):
-    """Both exponents, their fit, and the curves they are read from, K directions, from
+    r"""Both exponents, their fit, and the curves they are read from, K directions, from
     the largest eigenvalue on.
 
     ``eigenvalues`` (K,) in units of the inputs squared; ``ratio`` (K,) is r, ``gain``
-    (K,) is a; ``r2`` is the coefficient of determination of ``ratio``; ``windows`` how
-    many windows were complete. NaN without any, or where the weights stood still
-    through a whole window.
+    (K,) is :math:`\alpha`; ``r2`` is the coefficient of determination of ``ratio``; ``windows`` how
+    many windows were complete. NaN without any, where the weights stood still through
+    a whole window, and for exponents where only one eigenvalue is left.
     """
 
     p_ratio: float
@@ -70,8 +74,12 @@ class Recorder:
         if values[-1] <= 0:
             raise ValueError("covariance = 0: must have a positive eigenvalue")
         first = np.searchsorted(values, kept * values[-1])
-        self.eigenvalues = values[first:][::-1]
         self.basis = vectors[:, first:][:, ::-1]
+        lam = values[first:][::-1]
+        apart = -np.diff(lam, prepend=np.inf) > TIED * lam[0]
+        space = apart.cumsum()
+        self.together = np.equal.outer(space, space)  # (K, K): in one eigenspace
+        self.eigenvalues = lam[np.searchsorted(space, space)]
         self.window = validate.count("window", window)
         self.windows = []
 
@@ -100,7 +108,7 @@ class Recorder:
             whole = abs(_inner(D, S)) / _inner(S, S)
             moved = -D @ self.basis
             slopes = S @ self.basis
-            ratio, gain = _curves(moved, slopes, whole[:, None])
+            ratio, gain = self._curves(moved, slopes, whole[:, None])
             rising = np.where(gain > 0, gain, np.nan)
             p_ratio, r2 = _slope(lam, ratio)
             p_gain, _ = _slope(lam, np.log(rising))
@@ -118,13 +126,13 @@ class Recorder:
             gain=gain,
         )
 
-
-def _curves(moved, slopes, whole) -> tuple[np.ndarray, np.ndarray]:
-    """Return r and a (K,): means over windows of what each window (h, K) shows."""
-    size = np.linalg.norm(slopes, axis=1)
-    lengths = np.linalg.norm(moved, axis=1) / size
-    along = np.sum(moved * slopes, 1) / size**2
-    return np.log(lengths).mean(0), np.mean(along / whole, 0)
+    def _curves(self, moved, slopes, whole) -> tuple[np.ndarray, np.ndarray]:
+        """Return r and alpha (K,): means over windows of what each window (h, K) shows."""
+        size, length, along = (
+            np.sum(A, 1) @ self.together for A in (slopes**2, moved**2, moved * slopes)
+        )
+        ratio = np.log(length / size) / 2
+        return ratio.mean(0), np.mean(along / size / whole, 0)
 
 
 def _slope(lam, y) -> tuple[float, float]:
@@ -132,7 +140,7 @@ def _slope(lam, y) -> tuple[float, float]:
     of variance it explains.
     """
     good = np.isfinite(y)
-    if good.sum() < 2:
+    if len(set(lam[good])) < 2:
         return np.nan, np.nan
     x = np.log(lam[good])
     x = x - x.mean()

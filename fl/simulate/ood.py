@@ -104,6 +104,24 @@ class Student:
         right = self.classes(test) == self.data.labels[test]
         return float(right.mean())
 
+    def followed(self) -> dict[str, float]:
+        """Return what the network follows on the pattern test.
+
+        ``agree`` is the share of images whose two cues agree and ``agree_right`` the
+        accuracy there; ``conflict_digit`` and ``conflict_neither`` are shares of the
+        others, of those that it takes for the digit and for neither.
+        """
+        said = self.classes("pattern")
+        digit, pattern = (self.data.labels[k] for k in ("digit", "pattern"))
+        agree, read = digit == pattern, said == digit
+        neither = ~read & (said != pattern)
+        return {
+            "agree": float(agree.mean()),
+            "agree_right": float(read[agree].mean()),
+            "conflict_digit": float(read[~agree].mean()),
+            "conflict_neither": float(neither[~agree].mean()),
+        }
+
     def minimise(self, epochs: int, watch: Callable, **hyper) -> int:
         """Train for at most ``epochs`` and return how many were made; ``watch`` and
         ``hyper`` as in `fl.optimizers.minimise`.
@@ -165,6 +183,7 @@ def train(
     found["epochs"] = float(epochs)
     for test in ("id", *TESTS):
         found[test] = student.accuracy(test)
+    found |= student.followed()
     exponent = student.recorder.result()
     for name in ("p_ratio", "p_gain", "kappa", "r2"):
         found[name] = getattr(exponent, name)
@@ -178,7 +197,8 @@ def run(seed: int, optimizer: str, data: str = "digits", **setting) -> dict[str,
     ``seed``, ``optimizer``, ``data`` and ``setting`` are those of `train`. ``digit``
     and ``pattern`` are the two out-of-distribution accuracies, ``id`` is that of
     validation, ``congruent`` that of the test images with the pattern of their own
-    class; the loss is in nats. A run that ends before it reaches the loss 0.1 has NaN
-    there, and one of fewer than five updates has NaN exponents.
+    class; `Student.followed` names four more; the loss is in nats. A run that ends
+    before it reaches the loss 0.1 has NaN there, and one of fewer than five updates has
+    NaN exponents.
     """
     return train(seed, optimizer, data, **setting)[1]

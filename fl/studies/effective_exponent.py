@@ -17,7 +17,7 @@ from fl.simulate import effective_exponent_images as images
 from fl.simulate.effective_exponent import EIGENVALUES, NATURAL, WINDOW, Setting
 from fl.sweep import cached, sweep
 
-CLASSES = 10
+CLASSES, WARM_UP = 10, bench.WARM_UP
 LARGE = Setting(batch=256)
 SOFTMAX = Setting(batch=256, width=CLASSES, softmax=True)
 WHOLE = Setting(signal=1.0, noise=0.0, batch=np.inf)
@@ -103,7 +103,7 @@ EPOCHS = {"K-FAC 1e-6": 240, "Adam": 240, "GD": 240}  # of a course; of the othe
 
 def seeds(scale, block=0) -> range:
     """Return the seeds of the bench at a ``scale``, in a ``block``."""
-    return scales.seeds(scales.at(scale, smoke=4, book=4, paper=24), block)
+    return scales.seeds(scales.at(scale, smoke=8, book=8, paper=24), block)
 
 
 def measured(scale, block=0, case: Case = CASES["GD"][0]) -> xr.Dataset:

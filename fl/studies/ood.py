@@ -17,10 +17,11 @@ from fl.simulate.ood_images import CLASSES, PROTOCOLS, draw
 from fl.stored import stored
 from fl.sweep import sweep
 
-# how many seeds: of a run whose order counts, of one whose standard error decides, and
-# of a control: one that breaks an order is enough
+# how many seeds: of a run whose order counts, of one whose standard error decides, of
+# one whose smallest step does, and of a control: one that breaks an order is enough
 SEEDS = {"smoke": 1, "book": 3, "paper": 10}
-PAIRED = {"smoke": 3, "book": 5, "paper": 10}
+PAIRED = {"smoke": 5, "book": 5, "paper": 10}
+SWEPT = {"smoke": 3, "book": 3, "paper": 10}
 CONTROL = {"smoke": 1, "book": 1, "paper": 10}
 EXACT = ("exact -1", "exact -0.5", "GD", "exact +0.5", "exact +1")  # in the order of p
 DIAGONAL = ("power-AdaHessian -1", "power-AdaHessian +0", "power-AdaHessian +1")
@@ -61,6 +62,10 @@ MEANING = {
     "digit": ("accuracy against the digit, with the neighbour's pattern", "1"),
     "pattern": ("accuracy against the pattern, on any digit", "1"),
     "congruent": ("accuracy where digit and pattern agree", "1"),
+    "agree": ("share of the pattern test's images whose two cues agree", "1"),
+    "agree_right": ("accuracy on these images", "1"),
+    "conflict_digit": ("share of the others taken for the digit", "1"),
+    "conflict_neither": ("share of the others taken for neither cue", "1"),
     "digit_early": ("accuracy against the digit at training loss 0.1", "1"),
     "pattern_early": ("accuracy against the pattern at training loss 0.1", "1"),
     "loss": ("training loss at the end", "nat"),
@@ -130,16 +135,17 @@ def gaps(data: xr.Dataset, names: Sequence[str]) -> xr.DataArray:
     return falling.diff("optimizer")
 
 
-def read_by(rule: Callable, data: str, seeds) -> xr.DataArray:
+def read_by(rule: Callable, data: str, seeds, **setting) -> xr.DataArray:
     """Return the accuracies (seed, test) of a rule on the tests ``digit`` and
     ``pattern``.
 
     ``rule(X, labels, new)`` returns the classes of the rows of ``new``, learned from
-    the training images ``X`` (n, d); ``data`` and ``seeds`` say which images.
+    the training images ``X`` (n, d); ``data``, ``seeds`` and a ``setting`` of
+    `fl.simulate.ood_images.draw` say which images.
     """
     found = []
     for seed in seeds:
-        X, labels, *_ = draw(int(seed), data)
+        X, labels, *_ = draw(int(seed), data, **setting)
         for test in ("digit", "pattern"):
             said = rule(X["train"], labels["train"], X[test])
             found.append(np.mean(said == labels[test]))

@@ -109,9 +109,9 @@ def averaged(
     as in `second_moment`.
 
     Raises:
-        ValueError: for a memory outside [0, 1], a window < 1, or a law out of range.
+        ValueError: for a memory outside [0, 1), a window < 1, or a law out of range.
     """
-    beta = validate.number("memory", memory, 0, 1)
+    beta = _memory("memory", memory)
     L = validate.count("window", window)
     lam = validate.positive("lam", lam)
     mean = (lam * signal) ** 2
@@ -192,15 +192,21 @@ def polar(lam, fluctuation: float = 0.0) -> np.ndarray:
               \frac{(1+1\{k=l\})\,\lambda_l}{(\sqrt{\lambda_k}+\sqrt{\lambda_l})^2}\Bigr].
 
     Raises:
-        ValueError: for an eigenvalue that is not > 0, or a fluctuation outside [0, 1].
+        ValueError: for an eigenvalue that is not > 0, a fluctuation outside [0, 1], or
+            one for which the correction exceeds one half.
     """
     lam = validate.positive("lam", lam)
     epsilon = validate.number("fluctuation", fluctuation, 0, 1)
     root = np.sqrt(lam)
     weights = 1 + np.eye(len(lam))
     terms = lam * weights / np.add.outer(root, root) ** 2
-    correction = epsilon / 2 * terms.sum(1)
-    return (1 - correction) / root
+    reach = terms.sum(1)
+    if epsilon * reach.max() > 1:
+        raise ValueError(
+            f"fluctuation = {fluctuation!r}: must be at most {1 / reach.max():.3g} for "
+            "these eigenvalues, where the correction is one half"
+        )
+    return (1 - epsilon / 2 * reach) / root
 
 
 def newton_schulz(moment) -> np.ndarray:
@@ -239,14 +245,16 @@ def two_sided(lam, width: int, memory: float, momentum: float) -> np.ndarray:
     directions that the left factor averages.
 
     Raises:
-        ValueError: for an eigenvalue <= 0, a width < 1, or a memory outside [0, 1].
+        ValueError: for an eigenvalue <= 0, a width < 1, or a memory outside [0, 1).
     """
     lam = validate.positive("lam", lam)
-    beta = validate.number("memory", memory, 0, 1)
-    mu = validate.number("momentum", momentum, 0, 1)
+    beta = _memory("memory", memory)
+    mu = _memory("momentum", momentum)
     width = validate.count("width", width)
     size = width * lam / lam.sum()
-    age = np.arange(1000)
+    # older gradients have no share
+    oldest = np.log(1e-16) / np.log(mu) if mu else 0
+    age = np.arange(1 + int(oldest))
     weight = (1 - beta) * beta**age
     inner = 1 - weight + np.outer(size, weight)
     shares = (1 - mu) * mu**age
@@ -264,13 +272,17 @@ def matrix_gain(gram, seen, function) -> np.ndarray:
     are the axes.
 
     Raises:
-        ValueError: for a matrix that is not PSD.
+        ValueError: for a matrix that is not PSD, ``seen`` with a zero on the diagonal,
+            or a function that is not finite at the eigenvalues of ``gram``.
     """
     gram = validate.psd("gram", gram)
     C = validate.psd("seen", seen)
+    size = validate.positive("diagonal of seen", np.diag(C))
     values, vectors = np.linalg.eigh(gram)
-    metric = (vectors * function(values)) @ vectors.T
-    return np.diag(metric @ C) / np.diag(C)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        raised = validate.array("function of gram", function(values), (len(size),))
+    metric = (vectors * raised) @ vectors.T
+    return np.diag(metric @ C) / size
 
 
 def turned(diagonal, U) -> np.ndarray:
@@ -287,6 +299,13 @@ def turned(diagonal, U) -> np.ndarray:
     D = validate.positive("diagonal", diagonal)
     U = validate.array("U", U, (len(D), len(D)))
     return U.T**2 @ D
+
+
+def _memory(name: str, value) -> float:
+    value = validate.number(name, value, 0, 1)
+    if value == 1:
+        raise ValueError(f"{name} = {value!r}: must be < 1, or nothing ever changes")
+    return value
 
 
 def _share(batch: float) -> float:

@@ -37,6 +37,8 @@ RHO = 0.5  # radius of SAM's ascent step
 # d); a diagonal method sees its mixture on the axes
 MULTIPLIERS = {
     "GD": lambda lam, **rest: np.ones_like(lam),
+    # the floor that the package gives to a covariance before it takes its power
+    "exact": lambda lam, p, **rest: (lam + 1e-6 * lam.max()) ** p,
     # at uniform probabilities the output factor has the eigenvalue 1 / classes
     "K-FAC": lambda lam, damping, width, **rest: damped(lam, damping, 1 / width),
     "natural gradient": lambda lam, damping, **rest: damped(lam, damping),
@@ -47,8 +49,8 @@ MULTIPLIERS = {
     "AdaHessian": lambda lam, U, batch, **rest: turned(
         hutchinson_square((U * lam) @ U.T, batch) ** -0.5, U
     ),
-    "Sophia-H": lambda lam, moment, p, **rest: clipped(
-        lam, p, np.sqrt(SOPHIA * moment)
+    "Sophia-H": lambda lam, moment, U, p, **rest: turned(
+        clipped(U**2 @ lam, p, np.sqrt(SOPHIA * U**2 @ moment)), U
     ),
     "Shampoo": lambda lam, width, batch, memory, momentum, **rest: (
         two_sided(lam, width, memory, momentum)

@@ -50,8 +50,8 @@ def directions(X, labels, p: float) -> np.ndarray:
         p: the exponent.
 
     Raises:
-        ValueError: if the shapes do not fit, a number is not finite, or the inputs are
-            all the same.
+        ValueError: if the shapes do not fit, a number is not finite, the inputs are all
+            the same, or a power of an eigenvalue overflows.
     """
     X, labels = _labelled(X, labels)
     p = validate.number("p", p)
@@ -60,7 +60,11 @@ def directions(X, labels, p: float) -> np.ndarray:
     if values[-1] <= 0:
         raise ValueError("X has no variance: must hold at least two different rows")
     raised = values.clip(0) + FLOOR * values[-1]
-    metric = (vectors * raised**p) @ vectors.T
+    with np.errstate(over="ignore", under="ignore"):
+        powers = raised**p
+    if not (np.isfinite(powers).all() and powers.all()):
+        raise ValueError(f"p = {p!r}: must leave the powers of the eigenvalues finite")
+    metric = (vectors * powers) @ vectors.T
     return class_means(X, labels) @ metric
 
 
@@ -69,8 +73,8 @@ def linear_rule(X, labels, new, p: float) -> np.ndarray:
     ``p`` learned on ``X`` (n, d) and ``labels`` (n,).
 
     Raises:
-        ValueError: if the shapes do not fit, a number is not finite, or the inputs are
-            all the same.
+        ValueError: if the shapes do not fit, a number is not finite, the inputs are all
+            the same, or a power of an eigenvalue overflows.
     """
     X, labels = _labelled(X, labels)
     new = validate.array("new", new, ("k", X.shape[1]))
@@ -109,7 +113,7 @@ def share_in_span(W, V, metric) -> float:
     return float(share)
 
 
-def pattern_reading(digit, neither=0.0, agree: float = 0.1, congruent: float = 1.0):
+def pattern_reading(digit, neither=0.0, agree=0.1, congruent=1.0):
     r"""Return the accuracy N against the pattern, given the accuracy D = ``digit``
     against the digit where the two disagree.
 
@@ -118,7 +122,8 @@ def pattern_reading(digit, neither=0.0, agree: float = 0.1, congruent: float = 1
     with a = ``agree`` the share of test images whose two cues agree, C = ``congruent``
     the accuracy there, and :math:`\nu` = ``neither`` the share of conflicts in which
     neither cue is followed. For a = 1/10 and C = 1 this is :math:`D + N = 1 + 0.1D -
-    0.9\nu`. Exact if D and :math:`\nu` are those of the same conflicting images.
+    0.9\nu`. Exact if D and :math:`\nu` are those of the same conflicting images. All four
+    are numbers or arrays of shapes that fit.
 
     Who reads digits alone is right about a tenth of the patterns:
 
@@ -130,8 +135,8 @@ def pattern_reading(digit, neither=0.0, agree: float = 0.1, congruent: float = 1
     """
     digit = _shares("digit", digit)
     neither = _shares("neither", neither)
-    agree = validate.number("agree", agree, 0, 1)
-    congruent = validate.number("congruent", congruent, 0, 1)
+    agree = _shares("agree", agree)
+    congruent = _shares("congruent", congruent)
     return agree * congruent + (1 - agree) * (1 - digit - neither)
 
 
