@@ -41,8 +41,8 @@ class Images(NamedTuple):
 
 
 def load(name: str) -> Images:
-    """Return the images called ``name``: ``"digits"`` (d = 64, n = 1797) or ``"mnist"`` (d = 784, n =
-    10000).
+    """Return the images called ``name``: ``"digits"`` (d = 64, n = 1797) or ``"mnist"``
+    (d = 784, n = 10000).
 
     Raises:
         ValueError: for an unknown name, or a file that is truncated or not the

@@ -217,6 +217,7 @@ def verify_all(
     scale: Scale = "book",
     jobs: int | None = None,
     block: int = 0,
+    tell: Callable | None = None,
 ) -> list[Verdict]:
     """Evaluate claims and their controls, in parallel, each stored as it finishes.
 
@@ -225,6 +226,7 @@ def verify_all(
         scale: ``smoke``, ``book`` or ``paper``.
         jobs: worker processes; ``FL_JOBS`` or the number of cores if None.
         block: of seeds; 0 for those of the book.
+        tell: called as ``tell(verdict)`` whenever one has been evaluated.
 
     Returns:
         A verdict a claim, stored ones where nothing that they depend on has changed.
@@ -235,7 +237,7 @@ def verify_all(
     validate.choice("scale", scale, SCALES)
     validate.count("block", block, minimum=0)
     units = [{"claim": c, "scale": scale, "block": block} for c in claims]
-    return evaluate(verdict, units, jobs, in_order=True)
+    return evaluate(verdict, units, jobs, in_order=True, tell=tell)
 
 
 def verdict(claim: Claim, scale: Scale, block: int) -> Verdict:

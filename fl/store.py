@@ -50,6 +50,7 @@ def evaluate(
     *,
     accept: Callable | None = None,
     in_order: bool = False,
+    tell: Callable | None = None,
 ) -> list:
     """Return ``function(**unit)`` for every unit, stored or computed and then stored.
 
@@ -61,6 +62,7 @@ def evaluate(
             stored; it raises for one that must not be.
         in_order: start the units as they come; otherwise each process has an order of
             its own, and two that need the same units share the work.
+        tell: called as ``tell(result)`` whenever a unit has been computed.
 
     Raises:
         ValueError: for a function or an argument that no key can hold, or a unit that
@@ -87,6 +89,8 @@ def evaluate(
     look = {"total": len(todo), "leave": False, "disable": silent}
     for place, result in tqdm(_computed(todo, jobs), function_name(function), **look):
         results[place] = result
+        if tell is not None:
+            tell(result)
     return results
 
 
@@ -150,8 +154,18 @@ def _compute(unit: Unit) -> tuple:
         result = unit.function(**unit.arguments)
     if unit.accept is not None:
         unit.accept(unit.function, unit.arguments, result)
-    _save(unit.path, pickle.dumps(result, protocol=5))
+    _save(unit.path, _pickled(function_name(unit.function), result))
     return unit.place, result
+
+
+def _pickled(name: str, result) -> bytes:
+    try:
+        return pickle.dumps(result, protocol=5)
+    except Exception as error:
+        raise ValueError(
+            f"{name} returned {result!r}, which cannot be stored ({error}): must be "
+            "numbers, arrays, or collections of them"
+        ) from None
 
 
 def _save(path: Path, payload: bytes) -> None:
@@ -168,9 +182,12 @@ def _load(path: Path):
         raw = path.read_bytes()
     except FileNotFoundError:
         return _MISSING
-    if hashlib.sha256(raw[32:]).digest() == raw[:32]:
+    if hashlib.sha256(raw[32:]).digest() != raw[:32]:
+        return _DAMAGED
+    try:
         return pickle.loads(raw[32:])
-    return _DAMAGED
+    except Exception:  # a class that is no longer where it was
+        return _DAMAGED
 
 
 def _is_there(result) -> bool:

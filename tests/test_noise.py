@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from fl.simulate import alignment, noise
+from fl.studies import noise as study
 
 
 @pytest.mark.parametrize("case", ["high", "low"])
@@ -56,42 +57,32 @@ def test_two_directions():
         ] == expected
 
 
+def run(seed=0, case="high", snr=1.0, exponents=(-1.0, 1.0), **changes):
+    setting = noise.Setting(exponents=exponents, **changes)
+    return noise.trajectories(seed, case, snr, setting)
+
+
 def test_a_short_run_records_the_beginning_of_a_long_one():
     assert noise.recorded(3).tolist() == [1, 2, 3]
     assert set(noise.recorded(1000)[:-1]) <= set(noise.recorded(noise.LONGEST))
-    short = noise.trajectories(0, "high", 1.0, steps=20, p=[-1.0, 1.0])
-    longer = noise.trajectories(0, "high", 1.0, steps=40, p=[-1.0, 1.0])
+    short, longer, last = (run(steps=20), run(steps=40), run(steps=40, last_only=True))
     common = np.intersect1d(short.step, longer.step)
     xr.testing.assert_equal(short.sel(step=common), longer.sel(step=common))
-    last = noise.trajectories(0, "high", 1.0, steps=40, p=[-1.0, 1.0], last_only=True)
     xr.testing.assert_equal(last, longer.isel(step=[-1]))
-    assert (
-        noise.trajectories(0, "high", 1.0, steps=20, p=[-1.0], rotated=True)
-        .noisy.notnull()
-        .all()
-    )
+    assert run(steps=20, rotated=True).noisy.notnull().all()
 
 
 def test_exact_powers_do_not_care_about_the_basis_but_the_diagonal_does():
     """Rotated inputs meet a Kaiming start that is not rotated: equal up to that start,
     which training forgets.
     """
-    at = {
-        "seed": 1,
-        "case": "high",
-        "snr": 5.0,
-        "steps": 600,
-        "p": [1.0],
-        "dtype": "float64",
-    }
+    at = {"case": "high", "snr": 5.0, "seed": 1, "steps": 600, "dtype": "float64"}
     plain, turned = (
-        noise.trajectories(**at, rotated=r)["noisy"][0, -1] for r in (False, True)
+        run(**at, exponents=[1.0], rotated=r)["noisy"][0, -1] for r in (False, True)
     )
     assert abs(np.log(plain / turned)) < 0.1
-    at |= {"p": [-2.0], "optimizer": "adahessian"}
-    plain, turned = (
-        noise.trajectories(**at, rotated=r)["clean"][0, -1] for r in (False, True)
-    )
+    at |= {"exponents": [-2.0], "optimizer": "adahessian"}
+    plain, turned = (run(**at, rotated=r)["clean"][0, -1] for r in (False, True))
     assert np.log(plain / turned) > 1
 
 
@@ -104,9 +95,9 @@ def test_read_outs():
         },
         coords={"p": [0, 1], "step": [1, 2, 3]},
     )
-    assert noise.at_best(data)["clean"].values.tolist() == [2, 6]
+    assert study.at_best(data)["clean"].values.tolist() == [2, 6]
     # both reach 0.4; the first exponent passes it at its third recorded step
-    assert noise.at_equal_train_error(data)["clean"].values.tolist() == [3, 6]
+    assert study.at_equal_train_error(data)["clean"].values.tolist() == [3, 6]
 
 
 @pytest.mark.parametrize(
@@ -119,11 +110,57 @@ def test_read_outs():
         ({"init": "zero"}, "init"),
         ({"steps": 0}, "steps"),
         ({"batch": 7}, "must divide"),
-        ({"p": [np.inf]}, "p = inf"),
+        ({"exponents": [np.inf]}, "p = inf"),
     ],
 )
 def test_bad_settings_are_named(change, message):
     with pytest.raises(ValueError, match=message):
-        noise.trajectories(
-            **{"seed": 0, "case": "high", "snr": 1.0, "steps": 5} | change
+        run(**{"steps": 5} | change)
+
+
+# --- study ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Sweeps that a study asks for, none of which is run."""
+    calls = []
+
+    def sweep(function, grid, seeds, setting):
+        calls.append((grid, list(seeds), setting))
+        errors = np.ones((len(setting.exponents), len(noise.recorded(setting.steps))))
+        dims = ("p", "step")
+        steps = noise.recorded(setting.steps)
+        unit = xr.Dataset(
+            {name: (dims, errors) for name in study.ERRORS},
+            {"p": list(setting.exponents), "step": steps},
         )
+        return unit.expand_dims({k: list(v) for k, v in grid.items()} | {"seed": seeds})
+
+    monkeypatch.setattr(study, "sweep", sweep)
+    return calls
+
+
+@pytest.mark.parametrize("scale", ["smoke", "book", "paper"])
+def test_sizes_are_stated_once_and_blocks_share_no_seed(asked, scale):
+    main, fresh = study.main(scale), study.main(scale, block=1)
+    (grid, seeds, setting), (_, others, _) = asked
+    assert not set(seeds) & set(others) and fresh.attrs["seeds"] == others
+    assert main.attrs["seeds"] == seeds == main["seed"].values.tolist()
+    assert main.attrs["snr"] == grid["snr"] and main.attrs["steps"] == setting.steps
+    assert main["step"].values[-1] == setting.steps == study.steps(scale)
+
+
+def test_the_variants_end_where_the_main_sweep_records(asked):
+    for scale in ("smoke", "book", "paper"):
+        assert study.unchanged(scale).sizes["step"] == 1
+        study.variants(scale)
+        assert asked[-1][2].steps == study.shorter(scale) and asked[-1][2].last_only
+
+
+def test_the_stored_run_is_the_main_sweep_of_both_optimizers(asked):
+    stored = study.published("paper")
+    assert [setting.optimizer for _, _, setting in asked] == ["exact", "adahessian"]
+    assert stored["noisy"].dims[:2] == ("optimizer", "case")
+    assert asked[0][:2] == asked[1][:2] and stored.sizes["p"] == 5
+    assert all(v.attrs.keys() == {"description", "units"} for v in stored.values())

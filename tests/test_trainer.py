@@ -2,6 +2,9 @@
 break.
 """
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -19,14 +22,15 @@ P = ROOTS @ ROOTS.transpose(0, 2, 1) / D
 START = trainer.kaiming(3, H, D, np.random.default_rng(1), scale=0.5)
 
 
-def fit(steps, X=X, P=P, start=START, dtype="float64", **options):
-    test = {"X_test": X_TEST, "Y_test": Y_TEST} | options
-    return trainer.train(
-        X, Y, P, start, steps, dtype=dtype, rate=test.pop("rate", 0.05), **test
-    )
+DATA = trainer.Data(X, Y, X_TEST, Y_TEST)
 
 
-def autograd(P, steps, start, batches=None, rate=0.05):
+def fit(steps, data=DATA, P=P, start=START, **options):
+    options = {"dtype": "float64", "eta": 0.05} | options
+    return trainer.train(data, P, start, steps, **options)
+
+
+def autograd(P, steps, start, batches=None, eta=0.05):
     """The same training, the slow way; returns the parameters of one network."""
     W, b, a, c = (
         torch.tensor(part, dtype=torch.float64, requires_grad=True) for part in start
@@ -37,9 +41,9 @@ def autograd(P, steps, start, batches=None, rate=0.05):
         f = torch.relu(W @ inputs[:, columns] + b[:, None]).T @ a + c
         ((f - labels[columns]) ** 2).mean().backward()
         with torch.no_grad():
-            W -= rate * W.grad @ P
+            W -= eta * W.grad @ P
             for part in (b, a, c):
-                part -= rate * part.grad
+                part -= eta * part.grad
             for part in (W, b, a, c):
                 part.grad = None
     return [part.detach().numpy() for part in (W, b, a, c)]
@@ -85,7 +89,7 @@ def test_curvature_is_the_diagonal_of_the_hessian():
     hessian = torch.autograd.functional.hessian(loss, W).reshape(H * D, H * D)
     Z, f = np.empty((H, N)), np.empty(N)
     parts = [part.numpy() for part in (W, b, a, c)]
-    kernel.forward((0,) * D, X, *parts, Z, f)
+    kernel.forward((0,) * D, X, trainer.Network(*parts), Z, f)
     squares, scale = np.zeros((H, D)), np.empty((H, D))
     kernel.look(Z, kernel.with_ones(X), parts[2], squares, 1.0, scale)
     measured = np.sqrt(squares / (1 - kernel.KEEP_CURVATURE))
@@ -93,8 +97,8 @@ def test_curvature_is_the_diagonal_of_the_hessian():
     assert np.allclose(scale, measured / measured.mean() + kernel.FLOOR)
 
 
-def test_power_zero_is_averaged_gradient_descent_and_powers_keep_the_first_order_decrease():
-    one = fit([1], power=[0.0, 1.0, -1.0])
+def test_exponent_zero_averages_gradients_and_all_keep_the_first_order_decrease():
+    one = fit([1], exponents=[0.0, 1.0, -1.0])
     plain = fit([1], P=np.array([np.eye(D)] * 3))
     assert np.allclose(one.network.W[0], plain.network.W[0], rtol=1e-12), (
         "one step of the average is the gradient"
@@ -110,7 +114,8 @@ def test_power_zero_is_averaged_gradient_descent_and_powers_keep_the_first_order
 def test_rotating_inputs_weights_and_preconditioner_changes_nothing():
     Q = ortho_group.rvs(D, random_state=5)
     turned = trainer.Network(START.W @ Q.T, *START[1:])
-    rotated = fit([50], X=Q @ X, P=Q @ P @ Q.T, start=turned, X_test=Q @ X_TEST)
+    data = trainer.Data(Q @ X, Y, Q @ X_TEST, Y_TEST)
+    rotated = fit([50], data, P=Q @ P @ Q.T, start=turned)
     assert np.allclose(rotated.test, fit([50]).test, rtol=1e-10)
 
 
@@ -126,7 +131,7 @@ def test_single_precision_agrees_and_the_start_is_untouched():
 
 
 def test_divergence_is_seen():
-    assert not np.isfinite(fit([200], rate=50.0).train[:, -1]).any()
+    assert not np.isfinite(fit([200], eta=50.0).train[:, -1]).any()
 
 
 def test_initialisations():
@@ -149,17 +154,17 @@ def test_initialisations():
         ({"steps": [3, 2]}, "steps"),
         ({"steps": [0]}, "steps"),
         ({"P": -P}, r"P\[0\] has smallest eigenvalue"),
-        ({"X": np.where(X > 1, np.nan, X)}, "X has .* NaN"),
+        ({"data": DATA._replace(X=np.where(X > 1, np.nan, X))}, "X has .* NaN"),
         ({"dtype": "float16"}, "dtype = 'float16': must be one of float32, float64"),
         ({"batches": np.full((5, 3), N)}, f"batches has entries .* 0..{N - 1}"),
         ({"batches": np.zeros((2, 3), int)}, "batches has shape"),
-        ({"Y_test": Y_TEST[:, 1:]}, "Y_test"),
-        ({"power": [1.0]}, "power"),
+        ({"data": DATA._replace(Y_test=Y_TEST[:, 1:])}, "Y_test"),
+        ({"exponents": [1.0]}, "exponents"),
         (
             {"start": trainer.Network(START.W, START.b[:, 1:], START.a, START.c)},
             "start.b",
         ),
-        ({"rate": -0.1}, "rate = -0.1"),
+        ({"eta": -0.1}, "eta = -0.1"),
     ],
 )
 def test_bad_input_is_named(change, message):
@@ -169,7 +174,13 @@ def test_bad_input_is_named(change, message):
 
 
 def test_batches_must_divide():
-    with pytest.raises(ValueError, match="n = 4: must divide N = 15"):
+    with pytest.raises(ValueError, match="size = 4: must divide n = 15"):
         trainer.shuffled_batches(15, 4, 10, np.random.default_rng(0))
     columns = trainer.shuffled_batches(6, 2, 6, np.random.default_rng(0))
     assert sorted(columns[:3].ravel()) == sorted(columns[3:].ravel()) == list(range(6))
+
+
+def test_compiling_is_imported_by_training_alone():
+    code = "import sys, fl.simulate.transfer; print('numba' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout.strip() == "False", found.stderr

@@ -4,10 +4,12 @@ the early shares.
 
 import numpy as np
 import pytest
+import xarray as xr
 from sklearn.linear_model import Ridge
 
 from fl.instruments import trainer
-from fl.simulate import noise, transfer
+from fl.simulate import noise, transfer, transfer_heads, transfer_sequence
+from fl.studies import transfer as study
 from fl.tasks import Batch, Spectrum, Task, Teacher, power_law
 from fl.theory.alignment import early_alignment
 from fl.theory.transfer import early_shares
@@ -76,23 +78,25 @@ def test_noise_raises_the_share_and_samples_lower_it():
 # --- heads ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("h", [5, 60])
-def test_heads_are_those_of_centred_ridge_regression(rng, h):
-    F, Y = rng.standard_normal((h, 40)) + 3, rng.standard_normal((2, 40))
-    heads = transfer.ridge_heads(F, Y - Y.mean(1, keepdims=True), np.array([1e-3, 0.2]))
+@pytest.mark.parametrize("width", [5, 60])
+def test_heads_are_those_of_centred_ridge_regression(rng, width):
+    F, Y = rng.standard_normal((width, 40)) + 3, rng.standard_normal((2, 40))
+    heads = transfer_heads.ridge_heads(
+        F, Y - Y.mean(1, keepdims=True), np.array([1e-3, 0.2])
+    )
     for k in range(2):
-        for i, reg in enumerate([1e-3, 0.2]):
+        for i, penalty in enumerate([1e-3, 0.2]):
             assert heads[k, i] == pytest.approx(
-                Ridge(alpha=reg * 40).fit(F.T, Y[k]).coef_, rel=1e-6, abs=1e-9
+                Ridge(alpha=penalty * 40).fit(F.T, Y[k]).coef_, rel=1e-6, abs=1e-9
             )
 
 
 def test_errors_are_on_rows_that_neither_fitted_nor_chose(rng):
     network = trainer.kaiming(1, 20, 10, rng, scale=1.0)
     X, y = rng.standard_normal((10, 900)), rng.standard_normal(900)
-    errors = transfer.ridge_errors(
+    errors = transfer_heads.ridge_errors(
         network, [Batch(X, y, y), Batch(X, 2 * y, 2 * y)], [0.1]
-    ).isel(p=0, ridge=0)
+    ).isel(p=0, penalty=0)
     F = np.maximum(network.W[0] @ X + network.b[0][:, None], 0).T
     f = Ridge(alpha=0.1 * 200).fit(F[:200], y[:200]).predict(F)
     assert errors["validation"][0] == pytest.approx(np.mean((f - y)[200:400] ** 2))
@@ -103,17 +107,19 @@ def test_errors_are_on_rows_that_neither_fitted_nor_chose(rng):
 
 
 def test_the_ridge_is_chosen_on_validation_rows_alone():
-    errors = transfer.ridge_errors(
+    errors = transfer_heads.ridge_errors(
         trainer.kaiming(2, 30, 10, np.random.default_rng(0)),
         [transfer.draw(0, "low", 1.0, 8, 2)],
     )
-    chosen = transfer.tuned(errors)
-    best = errors["validation"].argmin("ridge")
-    assert np.array_equal(chosen["ridge"], errors["ridge"][best]) and chosen.dims == (
+    chosen = transfer_heads.tuned(errors)
+    best = errors["validation"].argmin("penalty")
+    assert np.array_equal(
+        chosen["penalty"], errors["penalty"][best]
+    ) and chosen.dims == (
         "p",
         "target",
     )
-    assert (chosen >= errors["test"].min("ridge")).all()
+    assert (chosen >= errors["test"].min("penalty")).all()
 
 
 # --- protocol -------------------------------------------------------------------------
@@ -123,7 +129,7 @@ def test_the_ridge_is_chosen_on_validation_rows_alone():
     ("case", "variances"), [("high", (10, 0.1)), ("low", (0.1, 10))]
 )
 def test_the_second_task_is_at_the_other_end(case, variances):
-    spectrum = noise.CASES["distinguished"][case][0]
+    spectrum = noise.task(case, 1.0).spectrum
     assert tuple(spectrum.eigenvalues[list(transfer.DIRECTIONS[case])]) == variances
     ascending = np.argsort(spectrum.eigenvalues)
     assert transfer.DIRECTIONS[case][1] == ascending[0 if case == "high" else -1]
@@ -161,64 +167,76 @@ def test_the_share_is_that_of_the_pre_activations(rng):
     spectrum = Spectrum(np.array([4.0, 1.0]))
     W = np.array([[[1.0, 2.0], [0.0, 4.0]]])
     network = trainer.Network(W, np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((1, 1)))
-    assert transfer.variance_share(network, spectrum, 0) == pytest.approx([4 / 24])
+    shares = transfer.variance_shares(network, spectrum)
+    assert shares[:, 0] == pytest.approx([4 / 24, 20 / 24])
     Z = W[0] @ spectrum.inputs(200_000, rng)
     assert Z.var(1).sum() == pytest.approx(24, rel=0.02)
+
+
+def reuse(seed=0, case="high", snr=1.0, **changes):
+    return transfer.reuse(seed, case, snr, transfer.Setting(**changes))
 
 
 def test_stages_are_one_run():
     """Recording on the way changes nothing, and the first task is the run of the
     chapter on noise.
     """
-    setting = {"p": [-1.0, 1.0], "hidden": noise.HIDDEN}
-    both = transfer.reuse(0, "high", 1.0, steps=(20, 60), **setting)
-    once = transfer.reuse(0, "high", 1.0, steps=(60,), **setting)
+    exponents = [-1.0, 1.0]
+    both = reuse(steps=(20, 60), exponents=exponents)
+    once = reuse(steps=(60,), exponents=exponents)
     assert np.allclose(both["test"].sel(step=60), once["test"].sel(step=60), rtol=1e-5)
-    before = noise.trajectories(0, "high", 1.0, steps=60, p=[-1.0, 1.0], last_only=True)
+    setting = noise.Setting(steps=60, exponents=exponents, last_only=True)
+    before = noise.trajectories(0, "high", 1.0, setting)
     assert np.allclose(both["train"].sel(step=60), before["train"][:, 0], rtol=1e-6)
-    assert both["test"].dims == ("p", "step", "target", "ridge") and both[
-        "share"
-    ].dims == ("p", "step")
+    assert both["test"].dims == ("p", "step", "target", "penalty")
+    assert both["share"].dims == both["others"].dims == ("p", "step")
 
 
-def test_share_curve_averages_the_nine_directions():
-    curve = transfer.share_curve(0, "low", 1.0, steps=(5, 300), hidden=40)["share"][1]
-    run = transfer.reuse(0, "low", 1.0, steps=(5, 300), p=[-1.0], hidden=40)
-    assert curve.shape == (2,) and 0.2 < run["share"][0, 1] / curve[1] < 5
-    assert curve[0] == pytest.approx(1 / 9, rel=0.01), (
+def test_no_steps_are_the_features_that_were_never_trained():
+    errors = reuse(case="low", steps=(0,), exponents=[-1.0, 1.0], width=40)
+    network = trainer.kaiming(1, 40, 10, np.random.default_rng([0, noise.WEIGHTS]))
+    alone = transfer_heads.ridge_errors(network, [transfer.draw(0, "low", 1.0, 8, 2)])
+    for p in range(2):
+        assert np.array_equal(errors["test"][p, 0], alone["test"][0])
+    assert errors["train"].values == pytest.approx(199 / 200, rel=1e-3)
+
+
+def test_others_average_the_nine_directions():
+    run = reuse(case="low", steps=(5, 300), exponents=[-1.0], width=40).isel(p=0)
+    assert 0.2 < run["share"][1] / run["others"][1] < 5
+    assert run["others"][0] == pytest.approx(1 / 9, rel=0.01), (
         "at the start the nine large directions hold everything"
     )
 
 
 def test_the_same_direction_is_easier():
+    setting = {"snr": np.inf, "steps": (800,), "exponents": [0.0], "targets": [np.inf]}
     same, other = (
-        transfer.reuse(0, "high", np.inf, (800,), [0.0], [np.inf], hidden=60, same=s)[
-            "test"
-        ].sel(ridge=transfer.RIDGE)
+        study.fixed_penalty(reuse(**setting, width=60, same=s), np.inf)
         for s in (True, False)
     )
     assert same.item() < 0.1 < 0.8 < other.item()
 
 
 def test_adahessian_and_arranged_noise_run():
+    setting = {"case": "low", "snr": 0.5, "steps": (200,), "exponents": [-1.0]}
     plain, diagonal, arranged = (
-        transfer.reuse(0, "low", 0.5, (200,), [-1.0], hidden=20, **s)
-        for s in ({}, {"optimizer": "adahessian"}, {"arrange": True})
+        reuse(**setting, width=20, **changes)
+        for changes in ({}, {"optimizer": "adahessian"}, {"arrange": True})
     )
-    assert plain["train"].notnull().all() and not np.allclose(
-        plain["share"], diagonal["share"], rtol=1e-3
-    )
+    assert plain["train"].notnull().all()
+    assert not np.allclose(plain["share"], diagonal["share"], rtol=1e-3)
     assert not np.allclose(plain["train"], arranged["train"], rtol=1e-6)
 
 
 # --- sequence -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("order", transfer.ORDERS)
+@pytest.mark.parametrize("order", transfer_sequence.ORDERS)
 @pytest.mark.parametrize("case", ["high", "low"])
 def test_orders_start_on_the_distinguished_direction(case, order):
-    lam = noise.CASES["distinguished"][case][0].eigenvalues
-    directions = transfer.ORDERS[order][case]
+    lam = noise.task(case, 1.0).spectrum.eigenvalues
+    directions = transfer_sequence.ORDERS[order][case]
     assert len(directions) == 5 and directions[0] == transfer.DIRECTIONS[case][0]
     others = [r for r in directions if r != directions[0]]
     assert (
@@ -230,19 +248,19 @@ def test_orders_start_on_the_distinguished_direction(case, order):
 
 
 def test_sequence_measures_before_it_trains():
-    setting = {"case": "high", "steps": 40, "p": [-1.0, 0.0], "hidden": 30}
+    setting = {"case": "high", "steps": 40, "exponents": [-1.0, 0.0], "width": 30}
     fresh, kept = (
-        transfer.sequence(0, order="wandering", head=h, **setting)
+        transfer_sequence.sequence(0, order="wandering", head=h, **setting)
         for h in ("fresh", "kept")
     )
-    staying = transfer.sequence(0, order="staying", **setting)
+    staying = transfer_sequence.sequence(0, order="staying", **setting)
     assert fresh["next"].dims == ("p", "task") and fresh["first"].dims == ("p", "after")
     # the second task is measured on features of the first alone: neither the head nor
     # later tasks matter
     assert fresh["next"].sel(task=2).equals(kept["next"].sel(task=2))
     assert fresh["first"].sel(after=1).equals(staying["first"].sel(after=1))
     assert not fresh["first"].sel(after=5).equals(kept["first"].sel(after=5))
-    mean = transfer.average(fresh["next"])
+    mean = transfer_sequence.average(fresh["next"])
     assert mean[0].item() == pytest.approx(np.prod(fresh["next"][0].values) ** 0.25)
 
 
@@ -260,17 +278,14 @@ def test_sequence_measures_before_it_trains():
             "must be one number for adahessian",
         ),
         ({"steps": (3, 2)}, "steps"),
-        ({"hidden": 0}, "h = 0"),
-        ({"p": [np.inf]}, "p = inf"),
+        ({"width": 0}, "width = 0"),
+        ({"exponents": [np.inf]}, "p = inf"),
         ({"targets": [-1.0]}, "snr = -1"),
     ],
 )
 def test_bad_settings_are_named(change, message):
     with pytest.raises(ValueError, match=message):
-        transfer.reuse(
-            **{"seed": 0, "case": "high", "snr": 1.0, "steps": (2,), "hidden": 4}
-            | change
-        )
+        reuse(**{"steps": (2,), "width": 4} | change)
 
 
 @pytest.mark.parametrize(
@@ -287,21 +302,49 @@ def test_bad_settings_are_named(change, message):
 )
 def test_bad_sequences_are_named(change, message):
     with pytest.raises(ValueError, match=message):
-        transfer.sequence(
-            **{"seed": 0, "case": "high", "order": "staying", "steps": 2, "hidden": 4}
+        transfer_sequence.sequence(
+            **{"seed": 0, "case": "high", "order": "staying", "steps": 2, "width": 4}
             | change
         )
 
 
-def test_bad_rows_and_ridges_are_named():
+def test_bad_rows_and_penalties_are_named():
     with pytest.raises(ValueError, match="direction = 10: must be at most 9"):
         transfer.draw(0, "high", 1.0, 10, 2)
     network = trainer.kaiming(1, 3, 10, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="ridges has smallest entry 0"):
-        transfer.ridge_errors(
+    with pytest.raises(ValueError, match="penalties has smallest entry 0"):
+        transfer_heads.ridge_errors(
             network, [transfer.draw(0, "high", 1.0, 1, 2)], [0.0, 1.0]
         )
     with pytest.raises(ValueError, match="n = 1"):
         early_shares(noise.task("high", 1.0, [1.0]), 0.0, 1)
     with pytest.raises(ValueError, match="2 teacher directions"):
         early_shares(noise.task("high", 1.0, [1.0, 1.0], "two"), 0.0, 10)
+
+
+# --- study ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", ["smoke", "book", "paper"])
+def test_sizes_are_stated_once_and_blocks_share_no_seed(monkeypatch, scale):
+    asked = []
+
+    def sweep(function, grid, seeds, setting):
+        asked.append((list(seeds), setting))
+        return xr.Dataset(coords=grid | {"seed": list(seeds)})
+
+    monkeypatch.setattr(study, "sweep", sweep)
+    runs = study.main(scale), study.main(scale, block=1)
+    (seeds, setting), (others, again) = asked
+    assert not set(seeds) & set(others) and setting == again
+    assert [run.attrs["seeds"] for run in runs] == [seeds, others]
+    assert runs[0].attrs["width"] == setting.width
+    assert setting.steps == study.STEPS and study.CURVE[-1] == study.MIDDLE
+
+
+def test_towards_takes_the_exponent_that_points_at_the_second_task():
+    errors = xr.DataArray(
+        [[2.0, 1.0, 4.0], [2.0, 1.0, 4.0]],
+        {"case": ["high", "low"], "p": [-2.0, -1.0, 0.0]},
+    )
+    assert np.exp(study.towards(errors)).values == pytest.approx([2, 4])

@@ -14,6 +14,7 @@ from pathlib import Path
 import claims
 import pages
 from reference import ROOT, chapters
+from tqdm import tqdm
 
 from fl.book import scale
 
@@ -23,32 +24,35 @@ NOISE = "Kernel is running over TCP without encryption"
 
 
 def say(text: str) -> None:
-    """Print a line at once: a build of minutes is followed as it goes."""
-    print(text, flush=True)
+    """Print a line at once, above the bar of a terminal."""
+    tqdm.write(text)
+    sys.stdout.flush()
 
 
-def sources() -> str:
-    """Return a digest of every file that the HTML is made from, but for the outputs."""
-    found = [ROOT / "_config.yml", ROOT / "_toc.yml", Path(__file__)]
-    for folder, pattern in [
-        ("book", "**/*"),
-        ("fl", "**/*.py"),
-        ("_build/.pages", "*"),
-    ]:
-        found += sorted(p for p in (ROOT / folder).glob(pattern) if p.is_file())
+def digest(*patterns: str) -> str:
+    """Return a digest of the files of these patterns, by name and content."""
+    found = (path for pattern in patterns for path in sorted(ROOT.glob(pattern)))
     made = hashlib.sha256()
-    for path in found:
+    for path in filter(Path.is_file, found):
         made.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
     return made.hexdigest()
 
 
-def build() -> int:
-    """Make the HTML and return the exit status of the builder."""
+def sources() -> list[str]:
+    """Return digests of what the HTML is made from: the pages, and the docstrings."""
+    book = digest("_*.yml", "tools/book.py", "book/**/*", "_build/.pages/*")
+    return [book, digest("fl/**/*.py")]
+
+
+def build(everything: bool) -> int:
+    """Make the HTML of all pages, or of those that changed; return the exit status."""
     builder = Path(sys.executable).parent / "jupyter-book"
-    # --all: unchanged pages are read again, so that their warnings and the numbers glued
-    # from other pages are never stale
     command = [sys.executable, str(builder), "build", str(ROOT), "-W", "--keep-going"]
-    command += ["-n", "--all", "-q"]
+    command += ["-n", "-q"]
+    if everything:
+        # unchanged pages are read again, so that their warnings and the numbers glued
+        # from other pages are never stale
+        command += ["--all"]
     quiet = {"JUPYTER_PREFER_ENV_PATH": "1", "PYTHONWARNINGS": "ignore"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, env=pages.environment() | quiet, **pipes) as builder:
@@ -62,14 +66,18 @@ def main() -> int:
     """Build all pages and return the exit status."""
     start = time.perf_counter()
     claims.evaluate(scale())
-    if not pages.run_all(chapters(), claims.SECONDS["pages"], say):
-        return 1
-    index, state = BUILD / "html" / "index.html", sources()
-    if not (index.is_file() and STAMP.is_file() and STAMP.read_text() == state):
+    old = pages.stale(chapters(), claims.SECONDS["pages"])
+    if not pages.run(old, say):
         STAMP.unlink(missing_ok=True)
-        if code := build():
+        return 1
+    index, made = BUILD / "html" / "index.html", sources()
+    known = STAMP.read_text().split() if index.is_file() and STAMP.is_file() else []
+    if known != made:
+        STAMP.unlink(missing_ok=True)
+        # where docstrings alone have changed, the reference alone is written anew
+        if code := build(everything=known[:1] != made[:1]):
             return code
-        STAMP.write_text(state)
+        STAMP.write_text("\n".join(made))
     say(f"the book is in {index} ({time.perf_counter() - start:.0f} s)")
     return 0
 

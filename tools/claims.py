@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from tqdm import tqdm
+
 from fl.book import scale
 from fl.evidence import verify_all
 from fl.registry import select
@@ -21,16 +23,26 @@ def evaluate(size: str) -> bool:
     """Store the verdicts of all claims at a scale; tell whether all of them stand."""
     start, known = time.perf_counter(), SECONDS["claims"]
     claims = sorted(select(), key=lambda c: -known.get(c.id, 1e9))
-    verdicts = verify_all(claims, size)
+    computed = []
+
+    def tell(verdict) -> None:
+        computed.append(verdict)
+        if len(computed) % 10 == 0:
+            say(f"claims at scale {size}: {len(computed)} evaluated", start)
+
+    verdicts = verify_all(claims, size, tell=tell)
     failed = [v.id for v in verdicts if not v.stands]
-    took, stand = time.perf_counter() - start, len(verdicts) - len(failed)
-    print(
-        f"claims: {stand} of {len(verdicts)} stand at scale {size} ({took:.0f} s)",
-        flush=True,
-    )
+    stand = len(verdicts) - len(failed)
+    say(f"claims at scale {size}: {stand} of {len(verdicts)} stand", start)
     if failed:
         print(f"not standing: {', '.join(failed)}")
     return not failed
+
+
+def say(text: str, start: float) -> None:
+    """Print a line at once, above the bar of a terminal, with the seconds so far."""
+    tqdm.write(f"{text} ({time.perf_counter() - start:.0f} s)")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

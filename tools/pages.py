@@ -6,24 +6,27 @@ and read is asked of its kernel at the end. Outputs go into the cache that jupyt
 reads, so that the builder executes nothing.
 """
 
+import asyncio
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_code_cell
 from reference import ROOT, chapters
+from tqdm import tqdm
 
 BUILD = ROOT / "_build"
 CACHE, RECORDS = BUILD / ".jupyter_cache", BUILD / ".pages"
+FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError)
 READER = {"name": "myst_nb_md", "type": "plugin"}
 # a kernel has no settings but these: a reader's own would change what a page shows
 SETTINGS = {
@@ -104,7 +107,7 @@ def _notebook(page: Path, cache):
     )
 
 
-def execute(book, page: Path) -> dict:
+async def execute(book, page: Path) -> dict:
     """Run the cells of ``book`` in place and return the modules and files it used."""
     resources = {"metadata": {"path": str(page.parent)}}
     # without times in the cells: the cache knows a notebook by what is in its cells
@@ -112,47 +115,67 @@ def execute(book, page: Path) -> dict:
     client = NotebookClient(book, resources=resources, **options)
     cells = len(book.cells)
     book.cells += [new_code_cell(BEGIN), new_code_cell(END)]
+    silent = {"store_history": False}
     # kernels talk over the machine's own loopback; each would advise against it here
-    with client.setup_kernel(env=environment(), stderr=subprocess.DEVNULL):
-        client.execute_cell(book.cells[cells], cells, store_history=False)
+    quiet = {"env": environment(), "stderr": subprocess.DEVNULL}
+    async with client.async_setup_kernel(**quiet):
+        await client.async_execute_cell(book.cells[cells], cells, **silent)
         for i, cell in enumerate(book.cells[:cells]):
-            client.execute_cell(cell, i)
-        last = client.execute_cell(
-            book.cells[cells + 1], cells + 1, store_history=False
-        )
+            await client.async_execute_cell(cell, i)
+        last = await client.async_execute_cell(book.cells[-1], cells + 1, **silent)
     del book.cells[cells:]
     return json.loads(last["outputs"][0]["text"])
 
 
-def run_all(pages: list[Path], seconds: dict[str, float], say=print) -> bool:
-    """Run every page that is not fresh, the longest first; tell whether all succeeded."""
-    CACHE.parent.mkdir(exist_ok=True)
+def stale(pages: list[Path], seconds: dict[str, float]) -> list[Path]:
+    """Return the pages that have to run, the longest first by ``seconds``."""
+    cache = _cache()
+    found = [page for page in pages if not is_fresh(page, cache)]
+    return sorted(found, key=lambda page: -seconds.get(page.stem, 1e9))
+
+
+def run(pages: list[Path], say=tqdm.write) -> bool:
+    """Run ``pages`` on all cores; tell whether all succeeded.
+
+    ``say`` takes a line for each.
+    """
+    return asyncio.run(_run(pages, _cache(), say))
+
+
+def _cache():
     RECORDS.mkdir(parents=True, exist_ok=True)
     cache = get_cache(str(CACHE))
     cache.change_cache_limit(max(1000, cache.get_cache_limit()))
-    stale = [page for page in pages if not is_fresh(page, cache)]
-    stale.sort(key=lambda page: -seconds.get(page.stem, 1e9))
-    books = {page: _notebook(page, cache) for page in stale}
-    good = True
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        start = {pool.submit(_timed, books[page].nb, page): page for page in stale}
-        for number, done in enumerate(as_completed(start), 1):
-            page = start[done]
+    return cache
+
+
+async def _run(pages: list[Path], cache, say) -> bool:
+    free, done = asyncio.Semaphore(os.cpu_count() or 1), itertools.count(1)
+    bar = tqdm(total=len(pages), desc="pages", leave=False, disable=None)
+
+    async def one(page: Path) -> bool:
+        async with free:
+            start, project = time.perf_counter(), _notebook(page, cache)
             try:
-                used, took = done.result()
-            except CellExecutionError as error:
+                used = await execute(project.nb, page)
+            except FAILURES as error:
                 record(page).unlink(missing_ok=True)
-                say(f"[{number}/{len(stale)}] {page.stem}: FAILED\n{plain(str(error))}")
-                good = False
-                continue
-            bundle = CacheBundleIn(
-                books[page].nb, books[page].uri, data={"execution_seconds": took}
-            )
-            cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-            used["key"] = digest(page, used["modules"], used["files"])
-            record(page).write_text(json.dumps(used, indent=1))
-            say(f"[{number}/{len(stale)}] {page.stem}: {took:.0f} s")
-    return good
+                say(
+                    f"[{next(done)}/{len(pages)}] {page.stem}: FAILED\n{plain(str(error))}"
+                )
+                return False
+            took = time.perf_counter() - start
+        data = {"execution_seconds": took}
+        bundle = CacheBundleIn(project.nb, project.uri, data=data)
+        cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+        used["key"] = digest(page, used["modules"], used["files"])
+        record(page).write_text(json.dumps(used, indent=1))
+        bar.update()
+        say(f"[{next(done)}/{len(pages)}] {page.stem}: {took:.0f} s")
+        return True
+
+    with bar:
+        return all(await asyncio.gather(*map(one, pages)))
 
 
 def plain(text: str) -> str:
@@ -160,11 +183,5 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def _timed(book, page: Path) -> tuple[dict, float]:
-    start = time.perf_counter()
-    used = execute(book, page)
-    return used, time.perf_counter() - start
-
-
 if __name__ == "__main__":
-    sys.exit(not run_all(chapters(), {}))
+    sys.exit(not run(stale(chapters(), {})))

@@ -5,254 +5,168 @@ same data, signed so that the claimed order is positive. ``measured`` is the sma
 mean over seeds among a claim's cells: one wrong cell fails it.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import xarray as xr
-from scipy.stats import kendalltau
 
 from fl.evidence import Evidence, claim
-from fl.numerics import standard_error
-from fl.simulate import noise
-from fl.sweep import sweep
+from fl.numerics import standard_error, worst_cell
+from fl.simulate.noise import TRAIN, task
+from fl.studies import noise as study
 from fl.theory.alignment import early_alignment
 
-# scale -> steps, seeds, SNRs of the main sweep
-SIZES = {
-    "smoke": (3000, 2, [1.0]),
-    "book": (2500, 3, noise.SNRS),
-    "paper": (noise.LONGEST, 5, noise.SNRS),
-}
-# steps of the variants; recorded in the main sweep too, which therefore serves as the
-# run without a change
-SHORTER = {"smoke": 2099, "book": 1796, "paper": noise.LONGEST}
-CLAIMED = noise.POWERS[:-1]  # p = 2 is run in case High alone, for the fair comparison
-ORDER = "an order needs no tolerance: the mean over seeds has the claimed sign in every cell"
+ORDER = (
+    "an order needs no tolerance: the mean over seeds has the claimed sign in every "
+    "cell"
+)
 
 
-def runs(
-    scale: str, case: Sequence[str] = ("high", "low"), p: Sequence[float] = CLAIMED
-) -> xr.Dataset:
-    """Return the main sweep at the sizes of a scale; claims and chapter read the same
-    runs.
-    """
-    steps, seeds, snrs = SIZES[scale]
-    return sweep(
-        noise.trajectories,
-        {"case": list(case), "snr": snrs},
-        range(seeds),
-        steps=steps,
-        p=p,
-    )
+def _ordered(run: xr.Dataset, error: str = "noisy") -> Evidence:
+    gaps = study.log_gaps(study.last(run)[error])
+    where, (lead, spread) = worst_cell(-gaps.mean("seed"), standard_error(gaps))
+    sizes = run.attrs | {"worst cell": where}
+    return Evidence(0, -lead, 0, ORDER, spread, "at least", sizes)
 
 
-def variants(scale: str, **setting) -> xr.Dataset:
-    """Return last errors of both cases with something changed; SNR 1, p of `CLAIMED` if
-    ``setting`` has no other.
-    """
-    _, seeds, _ = SIZES[scale]
-    setting = {
-        "case": ("high", "low"),
-        "p": CLAIMED,
-        "snr": 1.0,
-        "last_only": True,
-    } | setting
-    axes = {"case": list(setting.pop("case")), "snr": [setting.pop("snr")]}
-    return sweep(
-        noise.trajectories, axes, range(seeds), steps=SHORTER[scale], **setting
-    )
-
-
-def last(data: xr.Dataset) -> xr.Dataset:
-    """Return the errors after the last step."""
-    return data.isel(step=-1)
-
-
-def log_gaps(errors: xr.DataArray, upto: float = 1) -> xr.DataArray:
-    """Return log-ratios of the errors of adjacent exponents, ``upto`` the last,
-    positive where they move as claimed.
-    """
-    sign = xr.where(errors["case"] == "high", -1.0, 1.0)
-    return (sign * np.log(errors)).sel(p=slice(-2, upto)).diff("p")
-
-
-def _ordered(final: xr.Dataset, scale: str, error: str = "noisy") -> Evidence:
-    gaps = log_gaps(final[error]).stack(cell=["case", "snr", "p"])
-    mean = gaps.mean("seed")
-    worst = int(mean.argmin("cell"))
-    case, snr, p = mean["cell"].values[worst]
-    sizes = _sizes(scale, final) | {
-        "worst cell": f"case {case}, SNR {snr:g}, up to p = {p:g}"
-    }
-    spread = float(standard_error(gaps)[worst])
-    return Evidence(0, float(mean[worst]), 0, ORDER, spread, "at least", sizes)
-
-
-def _sizes(scale: str, data: xr.Dataset) -> dict:
-    return {
-        "N": noise.TRAIN,
-        "test rows": noise.ROWS - noise.TRAIN,
-        "h": noise.HIDDEN,
-        "steps": int(np.max(data["step"])),
-        "seeds": data["seed"].values.tolist(),
-        "snr": data["snr"].values.tolist(),
-        "p": data["p"].values.tolist(),
-    }
-
-
-# a teacher elsewhere: at SNR 5, where fitting noise matters least, so that what is left
-# is the alignment
-ELSEWHERE = {"snr": 5.0, "teacher": "other"}
+def _main(case: str, scale, broken, block) -> Evidence:
+    if broken:
+        run = study.variants(scale, block, [case], **study.ELSEWHERE)
+    else:
+        run = study.main(scale, block).sel(case=[case])
+    return _ordered(run)
 
 
 @claim(
     "noise.high",
-    statement="Case High: the final test error falls as p rises from -2 to 1, at each SNR",
+    statement="Case High: the final test error falls as p rises from -2 to 1, at each "
+    "SNR",
     source="paper YN25 Fig. 1",
     control="the teacher on a direction of small variance, SNR 5",
 )
-def high(scale, broken, block=0):
+def high(scale, broken, block):
     """Teacher on the direction of large variance."""
-    return _ordered(
-        last(
-            variants(scale, case=["high"], **ELSEWHERE)
-            if broken
-            else runs(scale).sel(case=["high"])
-        ),
-        scale,
-    )
+    return _main("high", scale, broken, block)
 
 
 @claim(
     "noise.low",
-    statement="Case Low: the final test error rises as p rises from -2 to 1, at each SNR",
+    statement="Case Low: the final test error rises as p rises from -2 to 1, at each "
+    "SNR",
     source="paper YN25 Fig. 1",
     control="the teacher on a direction of large variance, SNR 5",
 )
-def low(scale, broken, block=0):
+def low(scale, broken, block):
     """Teacher on the direction of small variance."""
-    return _ordered(
-        last(
-            variants(scale, case=["low"], **ELSEWHERE)
-            if broken
-            else runs(scale).sel(case=["low"])
-        ),
-        scale,
-    )
+    return _main("low", scale, broken, block)
 
 
 @claim(
     "noise.matches_closed_form",
-    statement="The trained networks rank p = -2, -1, 0, 1 as the alignment A(p) of the early feature does",
+    statement="The trained networks rank p = -2, -1, 0, 1 as the alignment A(p) of the "
+    "early feature does",
     source="derived",
     control="A(p) of the other case",
 )
-def matches_closed_form(scale, broken, block=0):
+def matches_closed_form(scale, broken, block):
     """Kendall's rank correlation of A(p) and minus the final test error, worst case and
     SNR.
     """
-    data = runs(scale)
-    final = last(data)["noisy"].mean("seed")
+    from scipy.stats import kendalltau  # a second to import, and only this claim ranks
+
+    run = study.main(scale, block)
+    final = study.last(run)["noisy"].mean("seed").stack(cell=["case", "snr"])
     other = {"high": "low", "low": "high"}
     ranks = []
-    for case, snr in [
-        (c, s) for c in final["case"].values for s in final["snr"].values
-    ]:
-        task = noise.task(other[case] if broken else case, snr, [1.0])
-        alignment = [early_alignment(task, float(p), noise.TRAIN) for p in final["p"]]
-        ranks.append(kendalltau(alignment, -final.sel(case=case, snr=snr)).statistic)
-    return Evidence(
-        1, min(ranks), 0, "a rank correlation of 1 is exact", sizes=_sizes(scale, data)
-    )
+    for case, snr in final["cell"].values:
+        source = task(other[case] if broken else case, snr)
+        alignment = [early_alignment(source, p, TRAIN) for p in run.attrs["p"]]
+        errors = final.sel(cell=(case, snr))
+        ranks.append(kendalltau(alignment, -errors).statistic)
+    reason = "a rank correlation of 1 is exact"
+    return Evidence(1, min(ranks), 0, reason, sizes=run.attrs)
 
 
 @claim(
     "noise.adahessian",
-    statement="Powers of AdaHessian's diagonal, inputs on the axes, SNR 1: the final noise-free error at p = -2 is "
-    "larger than at p = 1 in case High, smaller in case Low",
+    statement="Powers of AdaHessian's diagonal, inputs on the axes, SNR 1: the final "
+    "noise-free error at p = -2 is larger than at p = 1 in case High, smaller in case "
+    "Low",
     source="paper YN25 Fig. 1",
     control="randomly rotated inputs",
 )
-def adahessian(scale, broken, block=0):
+def adahessian(scale, broken, block):
     """One log-ratio a case, p = 1 over p = -2 and nothing between; rotated, the
     diagonal has no spectrum to show.
     """
-    return _ordered(last(adahessian_runs(scale, rotated=broken)), scale, "clean")
-
-
-def adahessian_runs(scale: str, rotated: bool) -> xr.Dataset:
-    """Return the trajectories of AdaHessian's powers -2 and 1 at SNR 1, on the axes or
-    rotated.
-    """
-    return variants(scale, p=(-2.0, 1.0), optimizer="adahessian", rotated=rotated)
+    return _ordered(study.adahessian(scale, block, rotated=broken), "clean")
 
 
 @claim(
     "noise.fair_comparison",
-    statement="At best epoch and at equal training error High p = 0, 1, 2 coincide, p = -1 is worse, Low is in order",
+    statement="At best epoch and at equal training error High p = 0, 1, 2 coincide, "
+    "p = -1 is worse, Low is in order",
     source="derived",
     control="the last epoch",
 )
-def fair_comparison(scale, broken, block=0):
+def fair_comparison(scale, broken, block):
     """The largest violation in log units: the gaps within p = 0, 1, 2 in High, and
     orders that turn round.
     """
-    data = runs(scale)
-    cases = (
-        xr.concat([data.sel(case=["high"]), runs(scale, ["high"], [2.0])], "p"),
-        data.sel(case=["low"]),
-    )
-    read_outs = [last] if broken else [noise.at_best, noise.at_equal_train_error]
+    runs = study.high_case(scale, block), study.main(scale, block).sel(case=["low"])
+    fair = [study.at_best, study.at_equal_train_error]
     violations = []
-    for read in read_outs:
-        high, low = (
-            np.log(read(case)["noisy"]).mean("seed").squeeze("case") for case in cases
-        )
+    for read in [study.last] if broken else fair:
+        errors = [np.log(read(run)["noisy"]).mean("seed") for run in runs]
+        high, low = (error.squeeze("case") for error in errors)
         violations.append(abs(high.sel(p=[1, 2]) - high.sel(p=0)).max())
         violations.append((high.sel(p=0) - high.sel(p=-1)).max())
         violations.append(-low.sel(p=slice(-2, 0)).diff("p").min())
-    best = np.log(noise.at_best(cases[0])["noisy"])
+    best = np.log(study.at_best(runs[0])["noisy"])
     error = standard_error(best.sel(p=[1, 2]) - best.sel(p=0)).max()
     reason = "two standard errors of the paired log-ratios"
-    sizes = _sizes(scale, data) | {"p": "-2 to 2 in case High"}
-    return Evidence(
-        0,
-        float(max(violations)),
-        2 * float(error),
-        reason,
-        float(error),
-        "at most",
-        sizes,
-    )
+    sizes = runs[1].attrs | {"p": "-2 to 2 in case High"}
+    return Evidence(0, max(violations), 2 * error, reason, error, "at most", sizes)
 
 
-def _variant(name: str, what: str, **setting):
-    @claim(
-        f"noise.{name}",
-        statement=f"{what} leave the order of p = -2, -1, 0, 1 as it is, in both cases (SNR 1)",
-        source="derived",
-        control="the teacher on the other direction, SNR 5",
-    )
-    def variant(scale, broken, block=0):
-        # one wrong case breaks the order; the control runs the one that it breaks most
-        where = {"case": ["high"]} | ELSEWHERE if broken else {}
-        return _ordered(last(variants(scale, **setting, **where)), scale)
+@claim(
+    "noise.isotropic_init",
+    statement="P-isotropic initial weights leave the order of p = -2, -1, 0, 1 as it "
+    "is, in both cases (SNR 1)",
+    source="derived",
+    control="the teacher on the other direction, SNR 5",
+)
+def isotropic_init(scale, broken, block):
+    """The start that the theorem of the chapter "gram" wants."""
+    return _variant(scale, broken, block, init="isotropic")
 
 
-_variant("isotropic_init", "P-isotropic initial weights", init="isotropic")
-_variant("minibatch", "Mini-batches of 20 at the same number of updates", batch=20)
+@claim(
+    "noise.minibatch",
+    statement="Mini-batches of 20 at the same number of updates leave the order of p = "
+    "-2, -1, 0, 1 as it is, in both cases (SNR 1)",
+    source="derived",
+    control="the teacher on the other direction, SNR 5",
+)
+def minibatch(scale, broken, block):
+    """A tenth of the rows in each step."""
+    return _variant(scale, broken, block, batch=20)
+
+
+def _variant(scale, broken, block, **changes) -> Evidence:
+    # one wrong case breaks the order; the control runs the one that it breaks most
+    where = {"case": ["high"]} | study.ELSEWHERE if broken else {}
+    return _ordered(study.variants(scale, block, **changes, **where))
 
 
 @claim(
     "noise.multi_index",
-    statement="With a teacher of two directions of equal variance the order of p = -2, -1, 0, 1 is the same (SNR 1)",
+    statement="With a teacher of two directions of equal variance the order of p = -2, "
+    "-1, 0, 1 is the same (SNR 1)",
     source="derived",
     control="its two directions at opposite ends of the spectrum",
 )
-def multi_index(scale, broken, block=0):
+def multi_index(scale, broken, block):
     """Two distinguished directions, both of large (High) or both of small variance
     (Low).
     """
-    return _ordered(
-        last(variants(scale, teacher="opposite" if broken else "two")), scale
-    )
+    teacher = "opposite" if broken else "two"
+    return _ordered(study.variants(scale, block, teacher=teacher))

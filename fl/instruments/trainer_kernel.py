@@ -1,10 +1,10 @@
 r"""The inner loop of two-layer training, compiled and fused.
 
 The network is :math:`f(x) = c + \sum_j a_j\,\mathrm{relu}(w_j^\top x + b_j)`, the loss
-is the mean square. For one configuration the activations (h x N) fit in a core's cache.
+is the mean square. For one configuration the activations (h x n) fit in a core's cache.
 They are written once, by the forward pass, and read once, by the backward pass, which
 overwrites them with the masked residuals :math:`M_{ji} = \rho_i\,1\{z_{ji}>0\}`,
-:math:`\rho = 2(f-y)/N`. Everything else follows from the small matrix :math:`G =
+:math:`\rho = 2(f-y)/n`. Everything else follows from the small matrix :math:`G =
 M\,[X;1]^\top`, h x (d+1):
 
 .. math:: \nabla_{w_j} = a_j G_{j,1..d},\quad \nabla_{b_j} = a_j G_{j,d+1},\quad
@@ -13,8 +13,11 @@ M\,[X;1]^\top`, h x (d+1):
 The third identity (relu(z) = z 1{z>0}) saves a pass over the activations.
 
 ``dims`` is a tuple of d numbers: its length is known to the compiler, which then
-unrolls the inner sum over inputs.
+unrolls the inner sum over inputs. ``net`` is one network, four arrays with the names
+``W`` (h, d), ``b`` (h,), ``a`` (h,) and ``c`` (1,); h is its width.
 """
+
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -28,19 +31,62 @@ _jit = numba.njit(
 )
 
 LOOK_EVERY = 10  # steps between two looks at the curvature
-KEEP_SLOPE, KEEP_CURVATURE = (
-    0.9,
-    0.99,
-)  # averaging: 0.9 a step and 0.999 a step, as in AdaHessian's defaults
+# averaging: 0.9 a step and 0.999 a step, as in AdaHessian's defaults
+KEEP_SLOPE, KEEP_CURVATURE = 0.9, 0.99
 FLOOR = 1e-3  # added to the relative curvature before its power is taken
 
 
+class Rows(NamedTuple):
+    """Training rows: inputs ``X`` (d, n), the same `with_ones` in ``X1``, labels ``y``
+    (n,), and in ``batches`` (steps, m) the columns of each step; m = 0: all of them.
+    """
+
+    X: np.ndarray
+    X1: np.ndarray
+    y: np.ndarray
+    batches: np.ndarray
+
+
+class Rule(NamedTuple):
+    """A step of size ``eta``: ``P`` (d, d) preconditions the gradient of W; with a
+    finite ``exponent`` AdaHessian's curvature to that power does (`curvature_step`).
+    """
+
+    P: np.ndarray
+    exponent: np.floating
+    eta: np.floating
+
+
+class Record(NamedTuple):
+    """What to measure after ``steps`` (C,), on ``X_test`` (d, M) with labels ``Y_test``
+    (K, M), and where it goes: ``losses`` (C,) on the training rows, ``errors`` (C, K).
+    """
+
+    steps: np.ndarray
+    X_test: np.ndarray
+    Y_test: np.ndarray
+    losses: np.ndarray
+    errors: np.ndarray
+
+
+def with_ones(X):
+    """Return the inputs ``X`` (d, n) with a row of ones below and rows of zeros up to a
+    multiple of four, for `moments`.
+    """
+    d, n = X.shape
+    rows = np.zeros((-(-(d + 1) // 4) * 4, n), X.dtype)
+    rows[:d], rows[d] = X, 1
+    return rows
+
+
 @_jit
-def forward(dims, X, W, b, a, c, Z, f):
-    """Write relu(W X + b) to ``Z`` (h, N) and the outputs of the network to ``f`` (N,)."""
-    zero = c[0] - c[0]
-    for i in range(f.shape[0]):
-        f[i] = c[0]
+def forward(dims, X, net, Z, f):
+    """Write relu(W X + b) of ``net`` to ``Z`` (h, n) and its outputs on ``X`` (d, n),
+    ``d = len(dims)``, to ``f`` (n,).
+    """
+    W, b, a, c = net
+    zero = X.dtype.type(0)
+    f[:] = c[0]
     for j in range(W.shape[0]):
         for i in range(f.shape[0]):
             z = b[j]
@@ -51,219 +97,179 @@ def forward(dims, X, W, b, a, c, Z, f):
             f[i] += a[j] * z
 
 
-def with_ones(X):
-    """Return the inputs (d, N) with a row of ones below and rows of zeros up to a
-    multiple of four, for `moments`.
-    """
-    d, N = X.shape
-    rows = np.zeros((-(-(d + 1) // 4) * 4, N), X.dtype)
-    rows[:d], rows[d] = X, 1
-    return rows
-
-
 @_jit
 def moments(Z, rho, X1, G):
-    """Overwrite the activations ``Z`` (h, N) by masked residuals and write their
-    product with ``X1`` (K, N) to ``G``.
+    """Overwrite the activations ``Z`` (h, n) by the masked residuals ``rho`` (n,) and
+    write their product with ``X1`` (K, n) to ``G`` (h, K).
 
     Two neurons and four inputs at a time: eight sums stay in registers, which beats a
     general matrix product here.
     """
-    h, N = Z.shape
-    zero = rho[0] - rho[0]
+    h, n = Z.shape
+    zero = Z.dtype.type(0)
     for j in range(h):
-        for i in range(N):
-            Z[j, i] = rho[i] if Z[j, i] > zero else zero
+        row = Z[j]
+        for i in range(n):
+            row[i] = rho[i] if row[i] > zero else zero
     for j in range(0, h, 2):
         m = min(j + 1, h - 1)
+        u, v = Z[j], Z[m]
         for k in range(0, X1.shape[0], 4):
-            s0, s1, s2, s3, t0, t1, t2, t3 = (
-                zero,
-                zero,
-                zero,
-                zero,
-                zero,
-                zero,
-                zero,
-                zero,
-            )
-            for i in range(N):
-                u, v = Z[j, i], Z[m, i]
-                s0 += u * X1[k, i]
-                s1 += u * X1[k + 1, i]
-                s2 += u * X1[k + 2, i]
-                s3 += u * X1[k + 3, i]
-                t0 += v * X1[k, i]
-                t1 += v * X1[k + 1, i]
-                t2 += v * X1[k + 2, i]
-                t3 += v * X1[k + 3, i]
-            G[j, k], G[j, k + 1], G[j, k + 2], G[j, k + 3] = s0, s1, s2, s3
-            G[m, k], G[m, k + 1], G[m, k + 2], G[m, k + 3] = t0, t1, t2, t3
+            x0, x1 = X1[k], X1[k + 1]
+            x2, x3 = X1[k + 2], X1[k + 3]
+            s0 = s1 = s2 = s3 = zero
+            t0 = t1 = t2 = t3 = zero
+            for i in range(n):
+                s0 += u[i] * x0[i]
+                s1 += u[i] * x1[i]
+                s2 += u[i] * x2[i]
+                s3 += u[i] * x3[i]
+                t0 += v[i] * x0[i]
+                t1 += v[i] * x1[i]
+                t2 += v[i] * x2[i]
+                t3 += v[i] * x3[i]
+            G[j, k], G[j, k + 1] = s0, s1
+            G[j, k + 2], G[j, k + 3] = s2, s3
+            G[m, k], G[m, k + 1] = t0, t1
+            G[m, k + 2], G[m, k + 3] = t2, t3
 
 
 @_jit
-def look(Z, X1, a, squares, power, scale):
+def look(Z, X1, a, squares, exponent, scale):
     r"""Add a look at the curvature to the running ``squares`` (h, d) and set ``scale``
-    (h, d) by it.
+    (h, d) by it, to the power ``exponent``.
 
-    The curvature is the diagonal of the loss's Hessian in W, :math:`\frac2N a_j^2\sum_i
-    1\{z_{ji}>0\}x_{ri}^2`, exact where no pre-activation is zero. ``Z`` (h, N) keeps
-    its signs; ``X1`` (K, N) holds the inputs first.
+    The curvature is the diagonal of the loss's Hessian in W, :math:`\frac2n a_j^2\sum_i
+    1\{z_{ji}>0\}x_{ri}^2`, exact where no pre-activation is zero. ``Z`` (h, n) keeps
+    its signs; ``X1`` (K, n) holds the inputs first; ``a`` (h,) is the second layer.
     """
-    one = Z.dtype.type(1)
-    G = np.empty((Z.shape[0], X1.shape[0]), Z.dtype)
-    moments(Z, np.ones(Z.shape[1], Z.dtype), X1 * X1, G)
-    keep = Z.dtype.type(KEEP_CURVATURE)
-    for j in range(scale.shape[0]):
-        for r in range(scale.shape[1]):
-            H = 2 * one / Z.shape[1] * a[j] * a[j] * G[j, r]
+    h, n = Z.shape
+    d, dtype = scale.shape[1], Z.dtype
+    one = dtype.type(1)
+    keep = dtype.type(KEEP_CURVATURE)
+    G = np.empty((h, X1.shape[0]), dtype)
+    moments(Z, np.ones(n, dtype), X1 * X1, G)
+    for j in range(h):
+        for r in range(d):
+            H = 2 * one / n * a[j] * a[j] * G[j, r]
             squares[j, r] = keep * squares[j, r] + (one - keep) * H * H
-            scale[j, r] = np.sqrt(squares[j, r])
-    mean = (
-        scale.mean()
-    )  # the correction for the short beginning of an average cancels in the ratio
-    for j in range(scale.shape[0]):
-        for r in range(scale.shape[1]):
-            scale[j, r] = (scale[j, r] / mean + Z.dtype.type(FLOOR)) ** power
+    scale[:] = np.sqrt(squares)
+    # the correction for the short beginning of an average cancels in the ratio
+    mean = scale.mean()
+    scale[:] = (scale / mean + dtype.type(FLOOR)) ** exponent
 
 
 @_jit
 def curvature_step(gradient, scale, slopes, step, update):
-    """Average the ``gradient`` (h, d) in ``slopes`` and write the scaled step to
-    ``update``.
+    """Average the ``gradient`` (h, d) in ``slopes`` (h, d) and write step number
+    ``step``, scaled by ``scale`` (h, d), to ``update`` (h, d).
 
-    Its length gives it, to first order, the decrease of a plain gradient step: no power
-    needs a rate of its own.
+    Its length gives it, to first order, the decrease of a plain gradient step: no
+    exponent needs a step size of its own.
     """
-    one, keep = update.dtype.type(1), update.dtype.type(KEEP_SLOPE)
-    plain, scaled = one - one, one - one
-    for j in range(scale.shape[0]):
-        for r in range(scale.shape[1]):
+    h, d = scale.shape
+    dtype = update.dtype
+    one = dtype.type(1)
+    keep = dtype.type(KEEP_SLOPE)
+    plain = scaled = dtype.type(0)
+    for j in range(h):
+        for r in range(d):
             square = gradient[j, r] * gradient[j, r]
             plain += square
             scaled += scale[j, r] * square
             slopes[j, r] = keep * slopes[j, r] + (one - keep) * gradient[j, r]
-    length = update.dtype.type(plain / scaled / (1 - KEEP_SLOPE**step))
-    for j in range(scale.shape[0]):
-        for r in range(scale.shape[1]):
+    length = dtype.type(plain / scaled / (1 - KEEP_SLOPE**step))
+    for j in range(h):
+        for r in range(d):
             update[j, r] = length * scale[j, r] * slopes[j, r]
 
 
 @_jit
-def mean_square(dims, X, Y, W, b, a, c, Z, f, errors):
-    """Write the mean squared error against each row of ``Y`` (K, M) to ``errors`` (K,),
-    in blocks that fit in cache.
+def mean_square(dims, X, Y, net, Z, f, errors):
+    """Write the mean squared error of ``net`` on ``X`` (d, M), ``d = len(dims)``,
+    against each row of ``Y`` (K, M) to ``errors`` (K,), in blocks of the size of the
+    buffers ``Z`` (h, n) and ``f`` (n,), which fit in cache.
     """
     block, M = Z.shape[1], X.shape[1]
     total = np.zeros(errors.shape[0])
-    part = np.empty(
-        (X.shape[0], block), X.dtype
-    )  # contiguous, unlike a slice of X: the inner loop vectorises
+    # contiguous, unlike a slice of X: the inner loop vectorises
+    part = np.empty((X.shape[0], block), X.dtype)
     for start in range(0, M, block):
         n = min(block, M - start)
         part[:, :n] = X[:, start : start + n]
-        forward(dims, part, W, b, a, c, Z, f[:n])
+        forward(dims, part, net, Z, f[:n])
         for k in range(Y.shape[0]):
             for i in range(n):
                 total[k] += (f[i] - Y[k, start + i]) ** 2
-    for k in range(errors.shape[0]):
-        errors[k] = total[k] / M
+    errors[:] = total / M
 
 
 @_jit
-def descend(rate, G, update, W, b, a):
-    """Move W along ``update`` and b, a along their gradients, all read off ``G`` before
-    anything moves.
+def descend(eta, G, update, net):
+    """Move W along ``update`` (h, d) and b, a of ``net`` along their gradients, by
+    ``eta``, all read off ``G`` (h, K) before anything moves.
     """
+    W, b, a, _ = net
     d = W.shape[1]
     for j in range(W.shape[0]):
         slope = b[j] * G[j, d]
         for r in range(d):
             slope += W[j, r] * G[j, r]
-            W[j, r] -= rate * update[j, r]
-        b[j] -= rate * a[j] * G[j, d]
-        a[j] -= rate * slope
+            W[j, r] -= eta * update[j, r]
+        b[j] -= eta * a[j] * G[j, d]
+        a[j] -= eta * slope
 
 
 @_jit
-def train(
-    dims,
-    X,
-    X1,
-    y,
-    batches,
-    P,
-    power,
-    rate,
-    checkpoints,
-    X_test,
-    Y_test,
-    W,
-    b,
-    a,
-    c,
-    losses,
-    errors,
-):
-    """Train one configuration in place; record it after ``checkpoints`` (C,) steps, the
-    last of which ends it.
-
-    ``X1`` is `with_ones` of ``X``. ``batches`` (steps, n) holds the columns of each
-    step, or no columns for full batches. ``P`` (d, d) preconditions the gradient of W;
-    with a finite ``power``, AdaHessian's curvature to that power does so instead
-    (`curvature_step`).
+def train(dims, rows, rule, net, record):
+    """Train one configuration in place, ``net`` on ``rows`` by ``rule``, and fill the
+    ``record``, the last of whose steps ends it; ``d = len(dims)``.
     """
-    d, N = X.shape
-    h, full, diagonal = W.shape[0], batches.shape[1] == 0, np.isfinite(power)
-    n = N if full else batches.shape[1]
-    one = X.dtype.type(1)
-    Xb, yb, X1 = X[:, :n].copy(), y[:n].copy(), X1[:, :n].copy()
-    Z, f, G = (
-        np.empty((h, n), X.dtype),
-        np.empty(n, X.dtype),
-        np.empty((h, len(X1)), X.dtype),
-    )
-    Z_all, f_all = np.empty((h, N), X.dtype), np.empty(N, X.dtype)
-    gradient, update, slopes = (
-        np.empty((h, d), X.dtype),
-        np.empty((h, d), X.dtype),
-        np.zeros((h, d), X.dtype),
-    )
-    squares, scale = np.zeros((h, d), X.dtype), np.ones((h, d), X.dtype)
+    W, a, c = net.W, net.a, net.c
+    h, d = W.shape
+    N = rows.X.shape[1]
+    dtype = W.dtype
+    diagonal = np.isfinite(rule.exponent)
+    full = rows.batches.shape[1] == 0
+    n = N if full else rows.batches.shape[1]
+    X = rows.X[:, :n].copy()
+    X1 = rows.X1[:, :n].copy()
+    y = rows.y[:n].copy()
+    Z = np.empty((h, n), dtype)
+    f = np.empty(n, dtype)
+    G = np.empty((h, len(X1)), dtype)
+    Z_all = np.empty((h, N), dtype)
+    f_all = np.empty(N, dtype)
+    y_all = rows.y.reshape((1, N))
+    gradient = np.empty((h, d), dtype)
+    update = np.empty((h, d), dtype)
+    slopes = np.zeros((h, d), dtype)
+    squares = np.zeros((h, d), dtype)
+    scale = np.ones((h, d), dtype)
+    mean = 2 * dtype.type(1) / n
     at = 0
-    for step in range(1, checkpoints[-1] + 1):
+    for step in range(1, record.steps[-1] + 1):
         if not full:
             for i in range(n):
-                column = batches[step - 1, i]
-                yb[i] = y[column]
+                column = rows.batches[step - 1, i]
+                y[i] = rows.y[column]
                 for k in range(d):
-                    Xb[k, i] = X1[k, i] = X[k, column]
-        forward(dims, Xb, W, b, a, c, Z, f)
+                    X[k, i] = X1[k, i] = rows.X[k, column]
+        forward(dims, X, net, Z, f)
         if diagonal and (step - 1) % LOOK_EVERY == 0:
-            look(Z, X1, a, squares, power, scale)
-        f[:] = (f - yb) * (2 * one / n)
+            look(Z, X1, a, squares, rule.exponent, scale)
+        f[:] = (f - y) * mean
         moments(Z, f, X1, G)
-        for j in range(h):
-            for r in range(d):
-                gradient[j, r] = a[j] * G[j, r]
+        np.multiply(a[:, None], G[:, :d], gradient)
         if diagonal:
             curvature_step(gradient, scale, slopes, step, update)
         else:
-            np.dot(gradient, P, update)
-        descend(rate, G, update, W, b, a)
-        c[0] -= rate * f.sum()
-        if checkpoints[at] == step:
-            mean_square(
-                dims,
-                X,
-                y.reshape((1, N)),
-                W,
-                b,
-                a,
-                c,
-                Z_all,
-                f_all,
-                losses[at : at + 1],
-            )
-            mean_square(dims, X_test, Y_test, W, b, a, c, Z_all, f_all, errors[at])
+            np.dot(gradient, rule.P, update)
+        descend(rule.eta, G, update, net)
+        c[0] -= rule.eta * f.sum()
+        if record.steps[at] == step:
+            losses = record.losses[at : at + 1]
+            mean_square(dims, rows.X, y_all, net, Z_all, f_all, losses)
+            errors = record.errors[at]
+            mean_square(dims, record.X_test, record.Y_test, net, Z_all, f_all, errors)
             at += 1

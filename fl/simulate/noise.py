@@ -1,11 +1,11 @@
 r"""The experiment of [YN25], Figs 1, 4 and 5: which exponent p withstands label noise?
 
 Ten inputs, 200 training rows out of 10,000, a network of 500 ReLU neurons that starts
-near zero, gradient descent with rate 0.01. Case ``high`` has the spectrum (10, 0.1 x 9)
-and ``low`` (10 x 9, 0.1). The teacher log(1 + e^(10u)) sees the one distinguished
-direction, with a coefficient drawn from N(0, 1) for every seed. Labels are standardised
-with the mean and the standard deviation (one degree of freedom off) of the training
-labels; test labels are noisy too.
+near zero, gradient descent with step size 0.01. Case ``high`` has the spectrum (10,
+0.1 x 9) and ``low`` (10 x 9, 0.1). The teacher log(1 + e^(10u)) sees the one
+distinguished direction, with a coefficient drawn from N(0, 1) for every seed. Labels
+are standardised with the mean and the standard deviation (one degree of freedom off) of
+the training labels; test labels are noisy too.
 
 Two departures from the released scripts, neither visible in the results: the
 signal-to-noise ratio uses the exact standard deviation of the signal, not the sample's,
@@ -13,6 +13,7 @@ and the weight decay of 5e-9 is left out.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -20,111 +21,28 @@ import xarray as xr
 from fl import validate
 from fl.instruments import trainer
 from fl.numerics import log_steps
-from fl.stored import stored
-from fl.sweep import sweep
-from fl.tasks import Batch, Spectrum, Task, Teacher, two_level
+from fl.tasks import Batch, Task, Teacher, two_level
 
-ROWS, TRAIN, HIDDEN, RATE, LONGEST = 10_000, 200, 500, 1e-2, 10_000
-SNRS = [0.5, 1.0, 2.0, 5.0]
-POWERS = (-2.0, -1.0, 0.0, 1.0, 2.0)
-# teacher -> eigenvalues and teacher directions (indices) of each case
+D, ROWS, TRAIN, WIDTH, ETA, LONGEST = 10, 10_000, 200, 500, 1e-2, 10_000
+EXPONENTS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+# teacher -> case -> number of large variances, which come first, and the teacher's axes
 CASES = {
-    "distinguished": {
-        "high": (two_level(10, 1, 0.1, 9), [0]),
-        "low": (two_level(10, 9, 0.1, 1), [9]),
-    },
-    "other": {
-        "high": (two_level(10, 1, 0.1, 9), [1]),
-        "low": (two_level(10, 9, 0.1, 1), [0]),
-    },
-    "two": {
-        "high": (two_level(10, 2, 0.1, 8), [0, 1]),
-        "low": (two_level(10, 8, 0.1, 2), [8, 9]),
-    },
-    "opposite": {
-        "high": (two_level(10, 2, 0.1, 8), [0, 2]),
-        "low": (two_level(10, 8, 0.1, 2), [0, 8]),
-    },
+    "distinguished": {"high": (1, [0]), "low": (9, [9])},
+    "other": {"high": (1, [1]), "low": (9, [0])},
+    "two": {"high": (2, [0, 1]), "low": (8, [8, 9])},
+    "opposite": {"high": (2, [0, 2]), "low": (8, [0, 8])},
 }
+# streams: what the second entry of a seed draws (a variation: rotation, mini-batches)
+DATA, VARIATION, WEIGHTS = 1, 2, 3
 
 
-def task(
-    case: str, snr: float, coefficients: Sequence[float], teacher: str = "distinguished"
-) -> Task:
-    """Return the task of a case; ``coefficients`` are those of the teacher along its
-    one or two directions.
+@dataclass(frozen=True)
+class Setting:
+    """What a run may change; the defaults are the protocol of the paper.
 
-    Raises:
-        ValueError: for an unknown case or teacher, or another number of coefficients
-            than directions.
-    """
-    spectrum, axes = CASES[validate.choice("teacher", teacher, CASES)][
-        validate.choice("case", case, ["high", "low"])
-    ]
-    directions = np.zeros((len(axes), spectrum.d))
-    directions[np.arange(len(axes)), axes] = validate.array(
-        "coefficients", coefficients, (len(axes),)
-    )
-    return Task(spectrum, Teacher(directions, "softplus10"), snr)
-
-
-def sample(
-    seed: int,
-    case: str,
-    snr: float,
-    teacher: str = "distinguished",
-    permuted: bool = False,
-) -> tuple[Task, Batch]:
-    """Return the task and its 10,000 standardised rows, the first 200 of which are for
-    training.
-
-    The same seed gives the same inputs, teacher coefficients and noise directions in
-    every SNR. ``permuted`` shuffles the training labels, which leaves nothing to learn.
-    """
-    rng = np.random.default_rng([seed, 1])
-    coefficients = rng.standard_normal(
-        len(CASES[validate.choice("teacher", teacher, CASES)]["high"][1])
-    )
-    the_task = task(case, snr, coefficients, teacher)
-    X, y, clean = the_task.sample(ROWS, rng)
-    if permuted:
-        y = np.concatenate([rng.permutation(y[:TRAIN]), y[TRAIN:]])
-    return the_task, standardised(X, y, clean)
-
-
-def standardised(X, y, clean) -> Batch:
-    """Return the rows with both kinds of labels standardised by mean and sd of the
-    training labels ``y[:TRAIN]``.
-    """
-    mean, sd = y[:TRAIN].mean(), y[:TRAIN].std(ddof=1)
-    return Batch(X, (y - mean) / sd, (clean - mean) / sd)
-
-
-def trajectories(
-    seed: int,
-    case: str,
-    snr: float,
-    steps: int = LONGEST,
-    p: Sequence[float] = POWERS,
-    teacher: str = "distinguished",
-    optimizer: str = "exact",
-    rotated: bool = False,
-    init: str = "kaiming",
-    batch: int | None = None,
-    permuted: bool = False,
-    dtype: str = "float32",
-    last_only: bool = False,
-) -> xr.Dataset:
-    r"""Train one network per exponent on one draw of the data and return its errors
-    along training.
-
-    Args:
-        seed: draws data, teacher and initial weights; shared by all exponents, so
-            differences are paired.
-        case: ``high`` or ``low``.
-        snr: sd(signal) / sd(noise).
+    Attributes:
         steps: number of updates; the errors are recorded at the steps of `recorded`.
-        p: exponents, for ``exact`` of the population covariance, for ``adahessian`` of
+        exponents: p, for ``exact`` of the population covariance, for ``adahessian`` of
             its diagonal curvature.
         teacher: ``distinguished``, ``other`` (a direction of the wrong variance),
             ``two`` (two distinguished directions) or ``opposite`` (one at each end of
@@ -138,6 +56,102 @@ def trajectories(
         last_only: record the last step alone; the evaluations of the 9,800 rows are a
             quarter of the work.
 
+    Raises:
+        ValueError: for an unknown name or a number of steps < 1.
+    """
+
+    steps: int = LONGEST
+    exponents: Sequence[float] = EXPONENTS
+    teacher: str = "distinguished"
+    optimizer: str = "exact"
+    rotated: bool = False
+    init: str = "kaiming"
+    batch: int | None = None
+    permuted: bool = False
+    dtype: str = "float32"
+    last_only: bool = False
+
+    def __post_init__(self):
+        validate.choice("teacher", self.teacher, CASES)
+        validate.choice("optimizer", self.optimizer, ["exact", "adahessian"])
+        validate.choice("init", self.init, ["kaiming", "isotropic"])
+        validate.count("steps", self.steps)
+
+
+PROTOCOL = Setting()
+
+
+def task(
+    case: str,
+    snr: float,
+    coefficients: Sequence[float] = (1.0,),
+    teacher: str = "distinguished",
+) -> Task:
+    """Return the task of a ``case`` and a ``teacher`` (see `Setting`) at ``snr``;
+    ``coefficients`` are those of the teacher along its one or two directions.
+
+    Raises:
+        ValueError: for an unknown case or teacher, or another number of coefficients
+            than directions.
+    """
+    cases = CASES[validate.choice("teacher", teacher, CASES)]
+    large, axes = cases[validate.choice("case", case, cases)]
+    directions = np.zeros((len(axes), D))
+    coefficients = validate.array("coefficients", coefficients, (len(axes),))
+    directions[np.arange(len(axes)), axes] = coefficients
+    spectrum = two_level(10, large, 0.1, D - large)
+    return Task(spectrum, Teacher(directions, "softplus10"), snr)
+
+
+def sample(
+    seed: int,
+    case: str,
+    snr: float,
+    teacher: str = "distinguished",
+    permuted: bool = False,
+) -> tuple[Task, Batch]:
+    """Return the `task` of ``case``, ``snr`` and ``teacher`` and its 10,000
+    standardised rows, the first 200 of which are for training.
+
+    The same ``seed`` gives the same inputs, teacher coefficients and noise directions
+    in every SNR. ``permuted`` shuffles the training labels, which leaves nothing to
+    learn.
+
+    Raises:
+        ValueError: for an unknown case or teacher, or an SNR that is not > 0.
+    """
+    rng = np.random.default_rng([seed, DATA])
+    _, axes = CASES[validate.choice("teacher", teacher, CASES)]["high"]
+    coefficients = rng.standard_normal(len(axes))
+    drawn = task(case, snr, coefficients, teacher)
+    batch = drawn.sample(ROWS, rng)
+    if permuted:
+        batch.y[:TRAIN] = rng.permutation(batch.y[:TRAIN])
+    return drawn, standardised(batch)
+
+
+def standardised(batch: Batch) -> Batch:
+    """Return the ``batch`` with both kinds of labels standardised by mean and sd of the
+    training labels, its first 200.
+    """
+    X, y, clean = batch
+    mean, sd = y[:TRAIN].mean(), y[:TRAIN].std(ddof=1)
+    return Batch(X, (y - mean) / sd, (clean - mean) / sd)
+
+
+def trajectories(
+    seed: int, case: str, snr: float, setting: Setting = PROTOCOL
+) -> xr.Dataset:
+    r"""Train one network per exponent on one draw of the data and return its errors
+    along training.
+
+    Args:
+        seed: draws data, teacher and initial weights; shared by all exponents, so
+            differences are paired.
+        case: ``high`` or ``low``.
+        snr: sd(signal) / sd(noise).
+        setting: everything else.
+
     Returns:
         ``train``, ``noisy`` and ``clean`` with dimensions p and step: mean squared
         errors in units of the training labels' variance, on the training set, on 9,800
@@ -146,46 +160,36 @@ def trajectories(
     Raises:
         ValueError: for an unknown name or a number out of range.
     """
-    validate.choice("optimizer", optimizer, ["exact", "adahessian"])
-    validate.choice("init", init, ["kaiming", "isotropic"])
-    the_task, (X, y, clean) = sample(seed, case, snr, teacher, permuted)
-    rng = np.random.default_rng([seed, 2])
-    spectrum: Spectrum = the_task.spectrum
-    if rotated:
+    drawn, (X, y, clean) = sample(seed, case, snr, setting.teacher, setting.permuted)
+    spectrum, rng = drawn.spectrum, np.random.default_rng([seed, VARIATION])
+    if setting.rotated:
         spectrum = spectrum.rotated(rng)
         X = spectrum.rotation @ X
-    exact = np.array([spectrum.power(q) for q in p])
-    identity = np.array([np.eye(spectrum.d)] * len(p))
-    weights = np.random.default_rng([seed, 3])
-    start = (
-        trainer.kaiming(len(p), HIDDEN, spectrum.d, weights)
-        if init == "kaiming"
-        else trainer.p_isotropic(exact, HIDDEN, weights)
-    )
+    P = np.array([spectrum.power(p) for p in setting.exponents])
+    weights = np.random.default_rng([seed, WEIGHTS])
+    if setting.init == "isotropic":
+        start = trainer.p_isotropic(P, WIDTH, weights)
+    else:
+        start = trainer.kaiming(len(P), WIDTH, D, weights)
+    batches = None
+    if setting.batch is not None:
+        batches = trainer.shuffled_batches(TRAIN, setting.batch, setting.steps, rng)
+    Y_test = np.stack([y[TRAIN:], clean[TRAIN:]])
     history = trainer.train(
-        X[:, :TRAIN],
-        y[:TRAIN],
-        exact if optimizer == "exact" else identity,
+        trainer.Data(X[:, :TRAIN], y[:TRAIN], X[:, TRAIN:], Y_test),
+        P,
         start,
-        [steps] if last_only else recorded(steps),
-        rate=RATE,
-        X_test=X[:, TRAIN:],
-        Y_test=np.stack([y[TRAIN:], clean[TRAIN:]]),
-        batches=None
-        if batch is None
-        else trainer.shuffled_batches(TRAIN, batch, steps, rng),
-        power=p if optimizer == "adahessian" else None,
-        dtype=dtype,
+        [setting.steps] if setting.last_only else recorded(setting.steps),
+        eta=ETA,
+        batches=batches,
+        exponents=setting.exponents if setting.optimizer == "adahessian" else None,
+        dtype=setting.dtype,
     )
     noisy, noise_free = np.moveaxis(history.test, 2, 0)
-    dims = ("p", "step")
+    errors = {"train": history.train, "noisy": noisy, "clean": noise_free}
     return xr.Dataset(
-        {
-            "train": (dims, history.train),
-            "noisy": (dims, noisy),
-            "clean": (dims, noise_free),
-        },
-        coords={"p": list(p), "step": history.steps},
+        {name: (("p", "step"), error) for name, error in errors.items()},
+        coords={"p": list(setting.exponents), "step": history.steps},
     )
 
 
@@ -197,32 +201,3 @@ def recorded(steps: int) -> np.ndarray:
     """
     grid = log_steps(LONGEST, 60)
     return np.append(grid[grid < steps], validate.count("steps", steps))
-
-
-@stored("noise")
-def published(scale: str) -> xr.Dataset:
-    """Figs 1, 4 and 5 at full size: both optimizers, both cases, four SNRs, five seeds,
-    all exponents, 10,000 steps.
-    """
-    steps, seeds, snrs = {
-        "smoke": (20, 2, [1.0]),
-        "book": (1000, 3, SNRS),
-        "paper": (LONGEST, 5, SNRS),
-    }[scale]
-    axes = {"optimizer": ["exact", "adahessian"], "case": ["high", "low"], "snr": snrs}
-    return sweep(trajectories, axes, range(seeds), steps=steps)
-
-
-def at_best(data: xr.Dataset) -> xr.Dataset:
-    """Return the errors at the recorded step with the smallest noisy test error (early
-    stopping by an oracle).
-    """
-    return data.isel(step=data["noisy"].argmin("step"))
-
-
-def at_equal_train_error(data: xr.Dataset) -> xr.Dataset:
-    """Return the errors of all exponents at the smallest training error that each of
-    them reaches, run by run.
-    """
-    level = data["train"].min("step").max("p")
-    return data.isel(step=(data["train"] <= level).argmax("step"))

@@ -1,0 +1,55 @@
+"""What a cell of a chapter may look like."""
+
+import re
+from pathlib import Path
+
+import jupytext
+import pytest
+
+from fl.registry import TOPICS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(
+    p for p in (ROOT / "book").glob("*.md") if "{code-cell}" in p.read_text()
+)
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+chapters = pytest.mark.parametrize("topic", TOPICS)
+FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
+
+
+def cells(page: Path):
+    """Yield the code of each cell with its tags."""
+    for cell in jupytext.read(page).cells:
+        if cell.cell_type == "code":
+            yield cell.source, set(cell.metadata.get("tags", []))
+
+
+@pages
+def test_a_visible_cell_has_at_most_15_lines(page):
+    for source, tags in cells(page):
+        lines = [line for line in source.splitlines() if line.strip()]
+        assert tags & FOLDED or len(lines) <= 15, source
+
+
+@pages
+def test_pictures_are_drawn_in_folded_cells(page):
+    for source, tags in cells(page):
+        assert tags & FOLDED or "plt.show()" not in source, source
+
+
+@pages
+def test_lines_of_a_cell_fit_the_page(page):
+    long = [line for s, _ in cells(page) for line in s.splitlines() if len(line) > 79]
+    assert not long, "\n".join(long)
+
+
+@chapters
+def test_a_chapter_names_its_rooms_alike(topic):
+    text = "\n".join(s for s, _ in cells(ROOT / "book" / f"{topic}.md"))
+    for room, word in [
+        ("theory", "theory"),
+        ("simulate", "simulate"),
+        ("studies", "study"),
+    ]:
+        alias = re.findall(rf"from fl\.{room} import {topic}(?: as (\w+))?\n", text)
+        assert set(alias) <= {word}, f"import fl.{room}.{topic} as {word}"
