@@ -62,7 +62,8 @@ def worst(
     tolerances = quantiles * error + finite
     scores = np.abs(gaps) / tolerances
     k = scores.argmax()
-    sizes = cells[0].data.attrs | {"cells": len(trials)}
+    first = cells[0].data
+    sizes = first.attrs | {"cells": len(trials)}
     sizes["n"] = [cell.data.n for cell in cells]
     lead = predicted[k] - rival[k]
     return Evidence(
@@ -171,14 +172,16 @@ def sample_power(scale, broken, block):
 )
 def best_damping(scale, broken, block):
     """The top of a parabola through three dampings a factor 2 apart, on the same
-    batches, in units of log2.
+    batches, in units of log2, against that of the formula's values.
     """
     cells, trials = study.near_dampings(scale, block), []
-    for task, _, data in cells:
+    for task, gamma, data in cells:
         m = theory.moments(task)
-        top = study.vertex(data.alignment)
-        trials.append(_top(data, top, 0.0, np.log2(m.nu / m.rho)))
-    return _tops(trials, cells, broken)
+        steps = [own.first_step(task, gamma, damping) for damping in data.members]
+        predicted = study.turning_point([step.cos2 for step in steps])
+        rival = np.log2(m.nu / m.rho)
+        trials.append(_top(data, predicted, rival))
+    return _tops(trials, cells, broken, constant=4)
 
 
 @claim(
@@ -190,26 +193,31 @@ def best_damping(scale, broken, block):
     control="p = r at every level of noise",
 )
 def best_exponent(scale, broken, block):
-    """The top of a parabola through three exponents 0.15 apart, on the same batches, in
-    units of p.
+    """The top of a parabola through three exponents `study.GAP` apart, on the same
+    batches, in units of the gap, against that of the formula's values.
     """
     cells, trials = study.near_exponents(scale, block), []
-    for _, _, data in cells:
+    for task, gamma, data in cells:
+        s, b = theory.weights(task)
+        nu = theory.moments(task).nu
+        powers = [theory.population_power(s, b, gamma, nu, p) for p in data.members]
+        predicted = study.turning_point([power.cos2 for power in powers])
         middle = data.members[1]
-        top, error = study.vertex(data.alignment)
-        found = middle + study.GAP * top, study.GAP * error
-        trials.append(_top(data, found, middle, study.SPECTRAL_WEIGHT))
-    return _tops(trials, cells, broken)
+        rival = (study.SPECTRAL_WEIGHT - middle) / study.GAP
+        trials.append(_top(data, predicted, rival))
+    return _tops(trials, cells, broken, constant=20)
 
 
-def _top(data, found, predicted, rival) -> Trial:
+def _top(data, predicted, rival) -> Trial:
+    found, error = study.vertex(data.alignment)
     number = data.alignment[..., 0].size
-    return Trial(*found, number, predicted, rival)
+    return Trial(found, error, number, predicted, rival)
 
 
-def _tops(trials, cells, broken) -> Evidence:
-    why = "the finite-size rate 4/d"
-    return worst(trials, cells, 4 / cells[0].data.d, why, broken)
+def _tops(trials, cells, broken, constant) -> Evidence:
+    d = cells[0].data.d
+    why = f"the finite-size rate {constant}/d"
+    return worst(trials, cells, constant / d, why, broken)
 
 
 @claim(
@@ -226,14 +234,17 @@ def whitening_crossing(scale, broken, block):
     pairs = study.at_crossing(scale, block, "nu" if broken else "rho")
     cells, trials = [batch for _, batch in pairs], []
     for known, batch in pairs:
-        both = known.data.alignment[..., 0], batch.data.alignment[..., 0]
+        aligned = known.data.alignment[..., 0]
+        aligned_by_batch = batch.data.alignment[..., 0]
+        gap = aligned - aligned_by_batch
         task, gamma, _ = batch
         s, b = theory.weights(task)
         m = theory.moments(task)
         by_known = theory.population_power(s, b, gamma, m.nu, -1)
         by_batch = own.kfac(s, b, gamma, m.rho, 0)
         lead = by_known.cos2 - by_batch.cos2
-        trials.append(trial(both[0] - both[1], lead, 0.0))
-    finite = max(0.25 / (cell.data.n - cell.data.d - 1) for cell in cells)
+        trials.append(trial(gap, lead, 0.0))
+    rests = [cell.data.n - cell.data.d - 1 for cell in cells]
+    finite = 0.25 / min(rests)
     why = "a quarter of the finite-size factor 1/(n - d - 1)"
     return worst(trials, cells, finite, why, broken)

@@ -111,6 +111,13 @@ def near_exponents(scale: Scale, block: int = 0) -> list[Cell]:
     return cells
 
 
+def turning_point(curve):
+    """Return where the parabola through a ``curve`` (3, ..) at -1, 0, 1 turns."""
+    left, middle, right = np.asarray(curve)
+    bend = left - 2 * middle + right
+    return (left - right) / bend / 2
+
+
 def vertex(curves) -> tuple[float, float]:
     """Return where the parabola through the mean of ``curves`` (.., 3) at -1, 0, 1
     turns, and its jackknife error.
@@ -119,8 +126,7 @@ def vertex(curves) -> tuple[float, float]:
     others = len(curves) - 1
     left_out = (curves.sum(0) - curves) / others
     means = np.vstack([curves.mean(0), left_out])
-    left, middle, right = means.T
-    tops = (left - right) / (left - 2 * middle + right) / 2
+    tops = turning_point(means.T)
     return tops[0], np.sqrt(others) * tops[1:].std()
 
 
