@@ -194,7 +194,7 @@ def best_damping(scale, broken, block):
 )
 def best_exponent(scale, broken, block):
     """The top of a parabola through three exponents `study.GAP` apart, on the same
-    batches, in units of the gap, against that of the formula's values.
+    batches, relative to the middle one, against that of the formula's values.
     """
     cells, trials = study.near_exponents(scale, block), []
     for task, gamma, data in cells:
@@ -202,16 +202,15 @@ def best_exponent(scale, broken, block):
         nu = theory.moments(task).nu
         powers = [theory.population_power(s, b, gamma, nu, p) for p in data.members]
         predicted = study.turning_point([power.cos2 for power in powers])
-        middle = data.members[1]
-        rival = (study.SPECTRAL_WEIGHT - middle) / study.GAP
-        trials.append(_top(data, predicted, rival))
-    return _tops(trials, cells, broken, constant=20)
+        rival = study.SPECTRAL_WEIGHT - data.members[1]
+        trials.append(_top(data, study.GAP * predicted, rival, unit=study.GAP))
+    return _tops(trials, cells, broken, constant=3)
 
 
-def _top(data, predicted, rival) -> Trial:
+def _top(data, predicted, rival, unit=1.0) -> Trial:
     found, error = study.vertex(data.alignment)
     number = data.alignment[..., 0].size
-    return Trial(found, error, number, predicted, rival)
+    return Trial(unit * found, unit * error, number, predicted, rival)
 
 
 def _tops(trials, cells, broken, constant) -> Evidence:
