@@ -27,6 +27,7 @@ from fl.theory import alignment_ridge
 from fl.theory import single_index as theory
 from fl.theory import single_index_batch as own
 from fl.theory import single_index_network as network
+from fl.theory import single_index_second as second
 
 S, B = np.array([1.8, 0.2]), np.array([0.5, 0.5])
 
@@ -230,6 +231,27 @@ def test_sample_powers_that_have_closed_forms(gamma):
     )
 
 
+@pytest.mark.parametrize("p", [-9, 3, 8, 9, 15])
+def test_sample_powers_of_the_marchenko_pastur_law(p):
+    gamma, rho = 0.1, 0.3
+    low, high = (1 - gamma**0.5) ** 2, (1 + gamma**0.5) ** 2
+    angle, weight = np.polynomial.legendre.leggauss(200)
+    x = (low + high) / 2 + (high - low) / 2 * np.sin(np.pi / 2 * angle)
+    # dx is the root of (high - x) (x - low), times that of the angle
+    law = weight * (high - x) * (x - low) / (4 * gamma * x)
+    moment = {k: law @ x**k for k in (0, p + 1, 2 * p + 2, 2 * p + 1)}
+    assert np.isclose(moment[0], 1)
+    square = moment[2 * p + 2] + gamma * rho * moment[2 * p + 1]
+    exact = moment[p + 1] ** 2 / square
+    found = own.sample_power([1.0], [1.0], gamma, rho, p).cos2
+    assert np.isclose(found, exact, rtol=1e-6)
+
+
+def test_best_damping_may_be_none():
+    s = np.geomspace(100, 1, 20)
+    assert own.best_damping(s, s**-2 / (s**-2).sum(), 0.1, 0.05) == 0
+
+
 # --- the network ---
 
 
@@ -308,7 +330,71 @@ def test_gauss_newton_fits_the_batch_to_first_order(activation):
     assert torch.allclose(step, torch.linalg.pinv(J) @ (y - out), atol=1e-10)
 
 
+# --- the second spike ---
+
+
+def even(noise=0.0, link="abs"):
+    return spectral_task(Spectrum(np.ones(1)), 0.0, link, noise)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_second_spike_with_many_samples(noise):
+    # to first order in d/n: the fluctuation of E[y x x'] along the teacher, and the
+    # noise of single neurons
+    gamma, aspect = 1e-4, 0.5
+    lost = 1 - second.second_spike(even(noise), gamma, aspect, "relu").cos2
+    mean, h = np.sqrt(2 / np.pi), np.sqrt(2 / np.pi)  # of |u|, and its E f''
+    clean = 1 - mean**2
+    along = 3 - 4 * mean**2 + mean**2 + noise  # E y^2 u^2, E|u|^3 = 2 mean
+    ratio = 0.25 * 2 * np.pi  # Var s' over (E s'')^2
+    expected = gamma / h**2 * (along + ratio * (clean + noise) / aspect)
+    assert np.isclose(lost, expected, rtol=0.01)
+
+
+def test_second_spike_sees_no_scale_and_no_copies():
+    law = second.second_spike(even(0.1), 0.1, 2.0, "relu")
+    many = spectral_task(Spectrum(np.ones(5)), 0.0, "abs", 0.1)
+    wide = spectral_task(Spectrum(4 * np.ones(1)), 0.0, "abs", 0.4)
+    assert np.allclose(law, second.second_spike(many, 0.1, 2.0, "relu"))
+    assert np.allclose(law, second.second_spike(wide, 0.1, 2.0, "relu"), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("ratio", "aspect", "seen"), [(8, 4, 0.74), (16, 4, 0.86)])
+def test_second_spike_against_large_networks(ratio, aspect, seen):
+    # d = 200, four seeds, standard error below 0.01
+    found = second.second_spike(even(), 1 / ratio, aspect, "relu").cos2
+    assert abs(found - seen) < 0.025
+
+
+@pytest.mark.parametrize(
+    ("task", "gamma", "aspect", "activation", "match"),
+    [
+        (even(link="relu"), 0.1, 2.0, "relu", "must be 0, an even teacher"),
+        (even(), 0.1, 2.0, "tanh", "both must differ from 0"),
+        (even(), 0.1, 0.0, "relu", "aspect = 0"),
+        (even(), 0.1, 1e-3, "relu", "aspect = 0.001: must be larger"),
+        (even(), 2.0, 2.0, "relu", "gamma = 2: must be smaller"),
+    ],
+)
+def test_second_spike_refuses(task, gamma, aspect, activation, match):
+    with pytest.raises(ValueError, match=match):
+        second.second_spike(task, gamma, aspect, activation)
+
+
+def test_curvature_of_odd_and_even_activations():
+    assert abs(network.mean_curvature("tanh", S)) < 1e-12
+    assert np.isclose(network.mean_curvature("square", 3 * S), 2)
+
+
 # --- the experiment ---
+
+
+def test_muon_is_scored_like_the_others_and_by_the_head():
+    task = spectral_task(two_level(1.8, 30, 0.2, 30), 0, noise=0.09)
+    found = [simulate.updates(task, 240, 120, "tanh", seed) for seed in range(4)]
+    means = {name: np.mean([one[name] for one in found]) for name in found[0]}
+    assert means["muon"] < 0.1 < means["sgd"]
+    assert abs(means["muon_head"] - means["sgd"]) < 0.1
 
 
 def alignment(task, n, family, *members, seed=0, draws=1):
@@ -443,6 +529,13 @@ def test_refuses_a_singular_sample_covariance():
         (lambda: theory.population_power(S, B, 0.0, 0.5, 0), "gamma = 0"),
         (lambda: theory.population_filter(S, B, 0.5, 0.5, [0, 0]), "phi is zero"),
         (lambda: theory.best_exponent(S, B, 0.5, -1.0), "nu = -1"),
+        (lambda: theory.best_exponent([1.0, 1.0], B, 0.5, 1.0), "every exponent"),
+        (
+            lambda: theory.best_exponent(S, S**7 / (S**7).sum(), 1.0, 1e9),
+            "best exponent lies beyond 4",
+        ),
+        (lambda: own.sample_power(S, B, 0.5, 0.3, 200), "p = 200: must be nearer"),
+        (lambda: network.adam(S, B, 0.5, 0.0, "tanh"), "nu = 0"),
         (
             lambda: theory.moments(spectral_task(two_level(2, 2, 1, 2), 0, "abs")),
             "mean slope 0",

@@ -19,6 +19,7 @@ from fl.links import LINKS
 from fl.tasks import Task
 
 HEAD = 1e-2
+MUON_STEP = 10.0  # what is added to a first layer of singular values about 1
 ACTIVATIONS = ("linear", "tanh", "relu")
 FAMILIES = ("population", "sample", "kfac")
 
@@ -89,10 +90,12 @@ def updates(
     rotate: bool = True,
 ) -> dict[str, float]:
     r"""Return the alignment with the teacher of the first update of each method, labels
-    centred: ``sgd``, ``batchnorm``, ``muon``, ``adam``, ``ngd``, ``kfac``.
+    centred: ``sgd``, ``batchnorm``, ``muon``, ``adam``, ``ngd``, ``kfac``, and
+    ``muon_head``.
 
-    The direction of an update is its top right singular vector, for Muon the update's
-    transpose times the head: the polar factor has no top.
+    The direction of an update is its top right singular vector. All singular values of
+    Muon's are equal, so it is that of the weights after a step of size `MUON_STEP`;
+    ``muon_head`` is what the head sees, the update's transpose times the head.
 
     Args:
         task: law of inputs and labels.
@@ -118,14 +121,36 @@ def updates(
     directions = {
         "sgd": _top(g),
         "batchnorm": _top(descent(G, a, X, y, activation, batchnorm=True)),
-        "muon": (U @ Vh).T @ a,
+        "muon": _top(G + MUON_STEP * U @ Vh),
         "adam": _top(np.sign(g)),  # the moments of one gradient: g / |g|
         "ngd": _top(gauss_newton(G, a, X, y, activation)),
         "kfac": _top(_kfac(g, X, damping)),
+        "muon_head": (U @ Vh).T @ a,
     }
     columns = np.stack(list(directions.values()), axis=1)
     cosines = _cos2(Q.T @ columns, task)
     return dict(zip(directions, cosines, strict=True))
+
+
+def two_spikes(
+    task: Task, n: int, width: int, activation: str, seed: int
+) -> dict[str, float]:
+    """Return the alignment with the teacher of the ``first`` and the ``second`` right
+    singular vector of the gradient, labels centred.
+
+    ``task``, ``n``, ``width``, ``activation`` and ``seed`` as in `updates`.
+
+    Raises:
+        ValueError: for an unknown activation.
+    """
+    rng = np.random.default_rng([seed, n, width])
+    X, y, G, a = _start(task, n, width, rng)
+    centred = y - y.mean()
+    g = descent(G, a, X, centred, activation)
+    _, vectors = np.linalg.eigh(g.T @ g)
+    last_two = vectors[:, -2:]
+    second, first = _cos2(last_two, task)
+    return {"first": first, "second": second}
 
 
 def stepped_weights(

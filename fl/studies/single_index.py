@@ -26,14 +26,15 @@ from fl.theory import single_index_network as network
 # d, units (seeds) and, for directions, batches in a unit
 FILTERS = {"smoke": (100, 1, 80), "book": (200, 2, 40), "paper": (1000, 40, 5)}
 PAIRED = {"smoke": (60, 1, 200), "book": (100, 2, 300), "paper": (400, 32, 50)}
-NETWORK = {"smoke": (120, 12), "book": (250, 8), "paper": (500, 20)}
+NETWORK = {"smoke": (120, 20), "book": (250, 12), "paper": (500, 20)}
 
 # members of each family, for more and for fewer samples than dimensions
 EXPONENTS = (-1.0, -0.5, 0.0, 0.5)
-REGULAR = {"population": EXPONENTS, "sample": EXPONENTS, "kfac": (0.0, 0.1, 1.0)}
+REGULAR = {"population": EXPONENTS, "sample": (-0.5, 0.5), "kfac": (0.0, 0.1, 1.0)}
 SINGULAR = {"population": EXPONENTS, "sample": (), "kfac": (0.1, 1.0)}
 RATIOS = (0.5, 2.0, 4.0)  # samples per dimension
 GAP = 0.15  # between the exponents of `near_exponents`
+SPECTRAL_WEIGHT = 1.0  # of its teachers
 THETA = 2.0  # strength of the spike of `steps`
 
 
@@ -75,39 +76,46 @@ def filters(scale: Scale, block: int = 0, family: str = "kfac") -> list[Cell]:
     return cells
 
 
-def near_dampings(scale: Scale, block: int = 0, factor: float = 1.0) -> list[Cell]:
+def near_dampings(scale: Scale, block: int = 0) -> list[Cell]:
     r"""Return ``alignment`` (seed, draw, damping) at three dampings a factor of 2
-    apart, around ``factor`` times :math:`\gamma\rho`, for three evenly spread teachers,
-    at the sizes of ``scale``, with the seeds of ``block``.
+    apart, around :math:`\gamma\rho`, for three evenly spread teachers, at the sizes of
+    ``scale``, with the seeds of ``block``.
     """
     d, run = _runs(simulate.directions, PAIRED, scale, block)
     two, log = spectra(d)
     cells = []
     for spectrum, ratio in ((two, 2.0), (log, 2.0), (log, 0.75)):
         task = spectral_task(spectrum, 0.0, noise=0.5)
-        centre = factor / ratio * theory.moments(task).rho
+        centre = theory.moments(task).rho / ratio
         dampings = (centre / 2, centre, 2 * centre)
         cells.append(run(task, ratio, family="kfac", members=dampings))
     return cells
 
 
-def near_exponents(scale: Scale, block: int = 0, r: float = 1.0) -> list[Cell]:
+def near_exponents(scale: Scale, block: int = 0) -> list[Cell]:
     """Return ``alignment`` (seed, draw, p) at three exponents `GAP` apart, around the
-    one that is best for a teacher with weights like s^``r``.
+    one that is best.
 
-    The teacher has weights like s, and three levels of noise; n = d, as large as
-    ``scale`` says, seeds of ``block``.
+    The teacher has weights like s^`SPECTRAL_WEIGHT`, and three levels of noise; n = d,
+    as large as ``scale`` says, seeds of ``block``.
     """
     d, run = _runs(simulate.directions, PAIRED, scale, block)
     _, log = spectra(d)
-    s, b = theory.weights(spectral_task(log, r))
     cells = []
     for noise in (0.09, 1.0, 9.0):
-        task = spectral_task(log, 1.0, noise=noise)
+        task = spectral_task(log, SPECTRAL_WEIGHT, noise=noise)
+        s, b = theory.weights(task)
         best = theory.best_exponent(s, b, 1.0, theory.moments(task).nu)
         exponents = (best - GAP, best, best + GAP)
         cells.append(run(task, 1.0, family="population", members=exponents))
     return cells
+
+
+def turning_point(curve):
+    """Return where the parabola through a ``curve`` (3, ..) at -1, 0, 1 turns."""
+    left, middle, right = np.asarray(curve)
+    bend = left - 2 * middle + right
+    return (left - right) / bend / 2
 
 
 def vertex(curves) -> tuple[float, float]:
@@ -118,8 +126,7 @@ def vertex(curves) -> tuple[float, float]:
     others = len(curves) - 1
     left_out = (curves.sum(0) - curves) / others
     means = np.vstack([curves.mean(0), left_out])
-    left, middle, right = means.T
-    tops = (left - right) / (left - 2 * middle + right) / 2
+    tops = turning_point(means.T)
     return tops[0], np.sqrt(others) * tops[1:].std()
 
 
@@ -174,9 +181,27 @@ def first_updates(scale: Scale, block: int = 0, rotate: bool = True) -> list[Cel
     ]
 
 
-def steps(scale: Scale, block: int = 0, theta: float = THETA) -> list[Cell]:
+def second_spikes(scale: Scale, block: int = 0, activation: str = "relu") -> list[Cell]:
+    """Return the alignment of the ``first`` and ``second`` (seed) right singular vector
+    of the gradient for three even teachers, n = 8d and width = 2d.
+
+    d of ``scale``, seeds of ``block``; ``activation`` of the network. The third teacher
+    lies on the weak directions of a log-spaced spectrum, which is sampled twice as
+    well.
+    """
+    d, run = _runs(simulate.two_spikes, NETWORK, scale, block)
+    two, log = spectra(d)
+    fixed = {"activation": activation, "width": 2 * d}
+    return [
+        run(spectral_task(Spectrum(np.ones(d)), 0.0, "abs", 0.0), 8.0, **fixed),
+        run(spectral_task(two, 0.0, "abs", 0.1), 8.0, **fixed),
+        run(spectral_task(log, -1.0, "abs", 0.05), 16.0, **fixed),
+    ]
+
+
+def steps(scale: Scale, block: int = 0) -> list[Cell]:
     """Return ``values`` (seed, k) and ``alignment`` (seed) after a step that theory
-    makes ``theta`` strong, plain and by KFAC, for a tanh network with n = width = 2d, d
+    makes `THETA` strong, plain and by KFAC, for a tanh network with n = width = 2d, d
     of ``scale``, seeds of ``block``.
     """
     d, run = _runs(simulate.stepped_weights, NETWORK, scale, block)
@@ -186,7 +211,7 @@ def steps(scale: Scale, block: int = 0, theta: float = THETA) -> list[Cell]:
     cells = []
     for damping in (None, 0.1):
         direction = own.first_step(task, 0.5, damping)
-        eta = network.step_size(direction, slope, "tanh", two.eigenvalues, theta)
+        eta = network.step_size(direction, slope, "tanh", two.eigenvalues, THETA)
         fixed = {"activation": "tanh", "eta": eta, "damping": damping}
         cells.append(run(task, 2.0, width=2 * d, **fixed))
     return cells

@@ -69,7 +69,7 @@ def moments(task: Task, centred: bool = False) -> Moments:
     if abs(slope) < 1e-10 * np.sqrt(mean**2 + variance) / tau:
         raise ValueError(
             f"teacher has link {task.teacher.link.name!r} of mean slope 0: "
-            "no step shows its direction"
+            "X y / n does not show its direction"
         )
     power = variance + task.noise_variance
     if not centred:
@@ -167,18 +167,23 @@ def best_exponent(s, b, gamma: float, nu: float) -> float:
     With ``b`` proportional to :math:`s^r` it runs from -1 (no noise) to r (noise only).
 
     Raises:
-        ValueError: what `population_filter` refuses.
+        ValueError: what `population_filter` refuses, equal eigenvalues, for which every
+            p is as good, and where the best p lies beyond [-3, 4].
     """
     s, b, gamma = check(s, b, gamma)
 
     def loss(p):  # of a column of exponents, or of one
         return -population_filter(s, b, gamma, nu, s**p).cos2
 
+    if s.max() <= s.min() * (1 + 1e-12):
+        raise ValueError(f"s has eigenvalues {s[0]:g} only: every exponent is as good")
     grid = np.linspace(-3, 4, 71)
     k = int(np.argmin(loss(grid[:, None])))
-    left, right = grid[max(k - 1, 0)], grid[min(k + 1, len(grid) - 1)]
+    if k in (0, len(grid) - 1):
+        raise ValueError(f"b: its best exponent lies beyond {grid[k]:g}")
+    around = grid[k - 1], grid[k + 1]
     options = {"xatol": 1e-7}
-    found = optimize.minimize_scalar(loss, bounds=(left, right), options=options)
+    found = optimize.minimize_scalar(loss, bounds=around, options=options)
     return found.x
 
 

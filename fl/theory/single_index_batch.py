@@ -75,20 +75,30 @@ def kfac(s, b, gamma: float, rho: float, damping: float) -> Direction:
 
 def best_damping(s, b, gamma: float, rho: float) -> float:
     r"""Return the damping at which `kfac` aligns best, by search; ``gamma * rho`` for
-    an evenly spread teacher. ``s``, ``b``, ``gamma`` and ``rho`` as there.
+    an evenly spread teacher, 0 where every damping costs. ``s``, ``b``, ``gamma`` and
+    ``rho`` as there.
 
     Raises:
-        ValueError: for s or b out of range, gamma <= 0 or rho <= 0.
+        ValueError: for s or b out of range, gamma <= 0 or rho <= 0, and where the
+            alignment still rises at the end of the search.
     """
     s, b, gamma = check(s, b, gamma)
     rho = validate.number("rho", rho, 0, open_low=True)
-    guess = np.log(gamma * rho)
 
     def loss(logarithm):
         damping = np.exp(logarithm)
         return -kfac(s, b, gamma, rho, damping).cos2
 
-    around = (guess - 8, guess + 8)
+    grid = np.log(gamma * rho) + np.linspace(-16, 16, 129)
+    k = int(np.argmin([loss(point) for point in grid]))
+    if k == 0 and gamma != 1 and -kfac(s, b, gamma, rho, 0).cos2 <= loss(grid[0]):
+        return 0.0
+    if k in (0, len(grid) - 1):
+        raise ValueError(
+            f"gamma = {gamma:g}, rho = {rho:g}: the best damping lies beyond "
+            f"{np.exp(grid[k]):g}"
+        )
+    around = grid[k - 1], grid[k + 1]
     options = {"xatol": 1e-9}
     best = optimize.minimize_scalar(loss, bounds=around, options=options).x
     return np.exp(best)
@@ -121,7 +131,8 @@ def sample_power(s, b, gamma: float, rho: float, p: float) -> Direction:
 
     Raises:
         ValueError: for gamma >= 1, where the sample covariance is singular; for an
-            argument out of range.
+            argument out of range; for a power so large that the integral is lost in
+            rounding.
     """
     s, b, gamma = check(s, b, gamma)
     if gamma >= 1:
@@ -130,7 +141,19 @@ def sample_power(s, b, gamma: float, rho: float, p: float) -> Direction:
         )
     rho = validate.number("rho", rho, 0)
     p = validate.number("p", p)
-    kappa, weight = _circle(s, gamma)
+    found, other = (_sample_power(s, b, gamma, rho, p, c) for c in (0.9, 0.8))
+    if not np.allclose(found, other, rtol=1e-5, atol=0):
+        raise ValueError(
+            f"p = {p:g}: must be nearer to 0, the integral came out as "
+            f"{found.cos2:g} and {other.cos2:g} on two circles"
+        )
+    return found
+
+
+def _sample_power(
+    s, b, gamma: float, rho: float, p: float, closeness: float
+) -> Direction:
+    kappa, weight = _circle(s, gamma, closeness)
     resolvent = 1 / (s + kappa[:, None])
     share = s * resolvent
     z = -kappa * (1 - gamma * np.mean(share, axis=1))
@@ -146,13 +169,15 @@ def sample_power(s, b, gamma: float, rho: float, p: float) -> Direction:
     return Direction(limit(p + 1, signal), limit(2 * p + 2, signal) + noise)
 
 
-def _circle(s: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray]:
+def _circle(
+    s: np.ndarray, gamma: float, closeness: float
+) -> tuple[np.ndarray, np.ndarray]:
     # The edges of the bulk are the images of the two real kappa with gamma
     # E[s^2/(s+kappa)^2] = 1, left < right < 0. The integrand is analytic between the
     # circle on which they are opposite points and the line Re kappa = 0 (on any circle
     # around the real axis |s + kappa|^2 is linear in Re kappa, so E[s^2/|s+kappa|^2] is
     # largest at its ends). w = (kappa + c)/(kappa - c) makes circle and line
-    # concentric; the mean circle between them converges fastest.
+    # concentric. Near the edges (closeness 1) the integrand of a large power stays small.
     def excess(kappa):
         share = s / (s + kappa)
         return gamma * np.mean(share**2) - 1
@@ -162,8 +187,8 @@ def _circle(s: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray]:
     near = -s.max() * (1 + 1e-9)
     left = optimize.brentq(excess, far, near)
     c = np.sqrt(left * right)
-    radius = np.sqrt((c + right) / (c - right))
-    digits = 40
+    radius = ((c + right) / (c - right)) ** closeness
+    digits = 200
     points = int(np.ceil(digits / -np.log(radius)))
     turns = (np.arange(points) + 0.5) / points
     w = radius * np.exp(2j * np.pi * turns)

@@ -27,38 +27,48 @@ def slope_moments(activation: str, s) -> tuple[float, float]:
     Raises:
         ValueError: for an unknown activation or eigenvalues that are not positive.
     """
-    link = LINKS[validate.choice("activation", activation, LINKS)]
-    scale = np.sqrt(validate.positive("s", s).mean())
-    kinks = [k / scale for k in link.kinks]
-    u, weight = numerics.gaussian_rule(kinks)
-    slopes = link.slope(scale * u)
+    _, weight, slopes = _slopes(activation, s)
     c = weight @ slopes
     V = weight @ (slopes - c) ** 2
     return c, V
+
+
+def mean_curvature(activation: str, s) -> float:
+    r"""Return :math:`c_2 = \mathbb E\sigma''(u) = \mathbb E[u\,\sigma'(u)]/\mathbb E
+    u^2`, ``activation`` and ``s`` as in `slope_moments`; 0 for an odd activation.
+
+    >>> float(mean_curvature("relu", [1.8, 0.2]).round(6))  # 1/sqrt(2 pi)
+    0.398942
+
+    Raises:
+        ValueError: what `slope_moments` refuses.
+    """
+    u, weight, slopes = _slopes(activation, s)
+    return weight @ (u * slopes) / (weight @ u**2)
 
 
 def spike(theta: float, aspect: float) -> tuple[float, float]:
     r"""Return the outlying singular value of :math:`G_0+\theta\,\hat
     a\hat\beta^\top/|\hat\beta|` and its overlap.
 
-    .. math:: s_1 = \frac{\sqrt{(1+\theta^2)(r+\theta^2)}}{\theta}, \qquad
+    .. math:: \frac{\sqrt{(1+\theta^2)(\varphi+\theta^2)}}{\theta}, \qquad
               \langle v_1,\hat\beta/|\hat\beta|\rangle^2
-              = 1-\frac{r+\theta^2}{\theta^2(\theta^2+1)}.
+              = 1-\frac{\varphi+\theta^2}{\theta^2(\theta^2+1)}.
 
     ``v_1`` is the right singular vector. Its alignment with the teacher is the overlap
-    times that of the direction. ``theta`` is the strength of the spike, ``aspect`` the
-    r = N/d of the formula.
+    times that of the direction. ``theta`` is the strength of the spike, ``aspect``
+    is :math:`\varphi = N/d`.
 
     Raises:
-        ValueError: for theta at most :math:`r^{1/4}`, where no singular value leaves
-            the bulk [.., 1 + sqrt(r)].
+        ValueError: for theta at most :math:`\varphi^{1/4}`, where no singular value
+            leaves the bulk, which ends at :math:`1+\sqrt\varphi`.
     """
-    r = validate.number("aspect", aspect, 0, open_low=True)
-    theta = validate.number("theta", theta, r**0.25, open_low=True)
+    aspect = validate.number("aspect", aspect, 0, open_low=True)
+    theta = validate.number("theta", theta, aspect**0.25, open_low=True)
     square = theta**2
-    product = (1 + square) * (r + square)
+    product = (1 + square) * (aspect + square)
     outlier = np.sqrt(product) / theta
-    lost = (r + square) / (square * (square + 1))
+    lost = (aspect + square) / (square * (square + 1))
     return outlier, 1 - lost
 
 
@@ -92,8 +102,8 @@ def adam(s, b, gamma: float, nu: float, activation: str) -> float:
 
     The noise of single neurons dithers the sign:
 
-    .. math:: \cos^2_{\mathrm{Adam}} = \cos^2_{\mathrm{SGD}}\,\frac{r}{\arcsin r},\qquad
-              r = \frac{q}{1+q},\qquad
+    .. math:: \cos^2_{\mathrm{Adam}} = \cos^2_{\mathrm{SGD}}\,\frac{\chi}{\arcsin\chi},
+              \qquad \chi = \frac{q}{1+q},\qquad
               q = \frac{c^2|\hat\beta|^2}{\gamma\nu\,V\,\bar{\mathbb E}[s]},
 
     between 2/pi of the plain gradient (one sign for all neurons) and all of it. On the
@@ -101,17 +111,18 @@ def adam(s, b, gamma: float, nu: float, activation: str) -> float:
     in `population_power`, ``activation`` is the name of a link.
 
     Raises:
-        ValueError: for an activation whose slope does not vary (nothing dithers: the
-            formula is for V > 0), or an argument out of range.
+        ValueError: for an activation whose slope does not vary or a label without
+            power, ``nu`` = 0 (nothing dithers), or an argument out of range.
     """
+    nu = validate.number("nu", nu, 0, open_low=True)
     c, V = slope_moments(activation, s)
     if V < 1e-12:
         raise ValueError(f"activation = {activation!r}: its slope must vary")
     gradient = population_power(s, b, gamma, nu, 0)
     dither = gamma * nu * V * np.mean(s)
     q = c**2 * gradient.square / dither
-    r = q / (1 + q)
-    kept = r / np.arcsin(r)
+    chi = q / (1 + q)
+    kept = chi / np.arcsin(chi)
     return gradient.cos2 * kept
 
 
@@ -119,10 +130,11 @@ def chance(task: Task, p: float) -> float:
     r"""Return the mean alignment of :math:`\Sigma^pXy/n` with the direction of the even
     teacher of ``task``, to first order in 1/d.
 
-    With the standardised index u and :math:`k = \mathbb E[y^2u^2]/\mathbb E y^2`,
+    With the standardised index :math:`t` and :math:`K = \mathbb E[y^2t^2]/\mathbb E
+    y^2`,
 
     .. math:: \mathbb E\cos^2 \approx
-              \frac{\sum_i b_is_i^{2p+1} + (k-1)(\sum_i b_is_i^{p+1})^2/\tau^2}
+              \frac{\sum_i b_is_i^{2p+1} + (K-1)(\sum_i b_is_i^{p+1})^2/\tau^2}
               {d\;\bar{\mathbb E}[s^{2p+1}]}.
 
     Raises:
@@ -137,10 +149,10 @@ def chance(task: Task, p: float) -> float:
     u, weight = numerics.gaussian_rule(kinks)
     clean = link(tau * u)
     power = weight * (clean**2 + task.noise_variance)
-    k = power @ u**2 / power.sum()
+    K = power @ u**2 / power.sum()
     noise = s ** (2 * p + 1)
     signal = b @ s ** (p + 1)
-    own = (k - 1) * signal**2 / tau**2
+    own = (K - 1) * signal**2 / tau**2
     total = noise.sum()
     return (b @ noise + own) / total
 
@@ -162,3 +174,13 @@ def step_size(
     length = np.sqrt(direction.square)
     strength = abs(c * slope * length)
     return theta / strength
+
+
+def _slopes(activation: str, s) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # preactivation, weight and slope at the nodes of a quadrature
+    link = LINKS[validate.choice("activation", activation, LINKS)]
+    scale = np.sqrt(validate.positive("s", s).mean())
+    kinks = [kink / scale for kink in link.kinks]
+    u, weight = numerics.gaussian_rule(kinks)
+    u = scale * u
+    return u, weight, link.slope(u)
