@@ -32,8 +32,6 @@ GIANT_STEPS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)  # eta / sqrt(N)
 KERNELS = ((1.0, 4.0), (4.0, 3.0))  # psi1, eta
 # psi1, eta / sqrt(N); the first is where features are least Gaussian
 LAYERS = ((3.0, 8.0), (4.0, 0.0), (4.0, 1.0), (10.0, 4.0))
-# pairs by the first Hermite degree beyond the linear part that both have
-DEGREES = {3: {"student": ERF, "teacher": ERF3}, 2: RELUS}
 DEPARTURES = (0.0, 0.5, 0.7, 1.0)  # eta / sqrt(N)
 WIDTHS, STEP = (1.0, 2.0, 4.0), 2.0  # psi2 and eta where only the width grows
 WINDOW = 0.9  # penalty = N n^-0.9, for eps < 0.1 in the window of the theorem
@@ -211,14 +209,10 @@ def widths(scale: Scale, block: int = 0) -> xr.Dataset:
     return run.squeeze(["draw", "penalty"], drop=True)
 
 
-def departures(scale: Scale, block: int = 0, degree: int = 3) -> list:
-    """Return the spectra of features (etabar, seed, features, mode) after steps on the
-    way from small to giant, one run a width.
-
-    Args:
-        scale: sizes.
-        block: of seeds.
-        degree: of the pair in `DEGREES`.
+def departures(scale: Scale, block: int = 0) -> list:
+    """Return the spectra of features (etabar, seed, features, mode) of the pair `RELUS`
+    after steps on the way from small to giant, one run a width, for the seeds of
+    ``block`` at ``scale``.
     """
     cells = at(  # seeds to d: narrow features scatter more
         scale,
@@ -226,7 +220,7 @@ def departures(scale: Scale, block: int = 0, degree: int = 3) -> list:
         book={100: 16, 200: 8, 400: 4},
         paper={100: 32, 400: 8, 800: 4},
     )
-    sizes = {"psi1": 10.0, "psi2": 2.0, "noise": 0.01, **DEGREES[degree]}
+    sizes = {"psi1": 10.0, "psi2": 2.0, "noise": 0.01, **RELUS}
     runs = []
     for d, number in cells.items():
         etas = [etabar * (2 * d) ** 0.5 for etabar in DEPARTURES]

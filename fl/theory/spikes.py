@@ -186,19 +186,19 @@ def output_shift(pair: Pair, eta, theta2, psi2):
     It is 0 below the threshold, where nothing stands out that could be shifted. The
     residual is y - f(X), and f(X) takes :math:`\eta\mu_1^2N^{-1/2}W_0aa^\top` off
     the weights. First order perturbation of the singular value, with both overlaps
-    alpha = <v1, a> and beta = <u1, b> at their limits:
+    rho_v = <v1, a> and rho_u = <u1, b> at their limits:
 
-    .. math:: \sqrt N\,\delta s_1=-\eta\mu_1^2\,\alpha\,(s_1\alpha-\theta_2\beta).
+    .. math:: \sqrt N\,\delta s_1=-\eta\mu_1^2\,\rho_v\,(s_1\rho_v-\theta_2\rho_u).
 
     ``pair`` holds the numbers of `Pair`; the step sizes ``eta`` and the strengths
     ``theta2`` are numbers or arrays, ``psi2`` = N/d > 0.
     """
     # below the threshold both overlaps are 0 up to rounding, of either sign
-    alpha = np.sqrt(np.maximum(right_overlap(theta2, psi2), 0))
-    beta = np.sqrt(np.maximum(left_overlap(theta2, psi2), 0))
+    along_a = np.sqrt(np.maximum(right_overlap(theta2, psi2), 0))
+    along_b = np.sqrt(np.maximum(left_overlap(theta2, psi2), 0))
     place = location(theta2, psi2)
-    gap = place * alpha - theta2 * beta
-    pull = eta * pair.mu1**2 * alpha
+    gap = place * along_a - theta2 * along_b
+    pull = eta * pair.mu1**2 * along_a
     return -pull * gap
 
 
