@@ -216,9 +216,9 @@ def departures(scale: Scale, block: int = 0) -> list:
     """
     cells = at(  # seeds to d: narrow features scatter more
         scale,
-        smoke={100: 12, 400: 2},
-        book={100: 16, 200: 8, 400: 4},
-        paper={100: 32, 400: 8, 800: 4},
+        smoke={100: 48, 400: 2},
+        book={100: 48, 200: 12, 400: 4},
+        paper={100: 48, 400: 8, 800: 4},
     )
     sizes = {"psi1": 10.0, "psi2": 2.0, "noise": 0.01, **RELUS}
     runs = []
