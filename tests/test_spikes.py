@@ -19,7 +19,7 @@ from fl.links import LINKS
 from fl.simulate import spikes as simulate
 from fl.simulate import spikes_risk as stage
 from fl.studies import spikes as study
-from fl.theory import spikes, spikes_risk
+from fl.theory import spikes, spikes_departure, spikes_risk
 from fl.theory.spikes_conditional import (
     _erf_moments,
     conditional_risk,
@@ -184,6 +184,84 @@ def test_quadratic_form_slope_and_pole():
         )
     with pytest.raises(ValueError, match="theta2 = 0.5"):
         spikes_risk.pole(1.0, 0.5, 0.5)
+    with pytest.raises(ValueError, match="theta1 = 0"):
+        spikes_risk.pole(1.0, 0, 2.0)
+
+
+@given(st.floats(-1.5, 1.5), st.floats(-6, 1), st.floats(-3, 0))
+def test_pole_is_found_near_the_threshold_and_for_weak_teachers(ratio, above, aligned):
+    psi2 = 10**ratio
+    theta2 = psi2**0.25 * (1 + 10**above)
+    pole = spikes_risk.pole(psi2, 10**aligned * theta2, theta2)
+    assert pole == pytest.approx(-(spikes.location(theta2, psi2) ** 2), rel=1e-10)
+
+
+def test_output_shift_is_zero_below_the_threshold():
+    shift = spikes.output_shift(PAIR, 1.0, np.array([0.0, 0.5, 1.0, 3.0]), 1.0)
+    assert np.abs(shift[:3]).max() == 0 and shift[3] < -0.1
+    assert (spikes.output_shift(PAIR, 1.0, 0.5, [0.3, 3.0]) == 0).all()
+
+
+def test_gain_is_zero_if_and_only_if_there_is_no_step_or_no_linear_part():
+    def gain(pair, eta, psi1=2.0, psi2=1.0):
+        start, end = spikes_risk.small_step_risk(pair, psi1, psi2, 0.1, [0.0, eta])
+        return start - end
+
+    assert gain(PAIR, 0.0) == 0 and gain(PAIR, 1e-3) > 0
+    assert gain(PAIR._replace(mu1s=0.0), 2.0) == 0
+    for psi1, psi2 in [(0.1, 5.0), (0.5, 0.2), *RATIOS]:
+        assert gain(PAIR, 0.5, psi1, psi2) > 0
+    wide = [gain(PAIR, 2.0, psi2=psi2) for psi2 in (1.0, 4.0, 16.0, 64.0)]
+    assert wide == pytest.approx([0.090, 0.012, 0.0014, 0.00024], rel=0.05)
+
+
+def test_frobenius_limit_of_labels_with_a_mean():
+    # relu, relu + 0.4, n = 3d, noise 0.05: measured 0.818 at d = 700
+    pair = spikes.pair(RELU, RELU, 0.05)
+    bend = 1 / np.sqrt(2 * np.pi)  # E sigma'' of the ReLU: the density at its kink
+    assert spikes.frobenius_limit(pair, 3.0, 0.4, bend) == pytest.approx(
+        0.811, abs=1e-3
+    )
+    assert bend == pytest.approx(2**0.5 * LINKS["relu"].hermite(2)[2])
+
+
+# where steps stop being small
+
+
+def test_spectral_risk_is_the_resolvent_risk_of_one_group():
+    rng, n, penalty, noise = np.random.default_rng(0), 60, 0.3, 0.1
+    factor, h = rng.standard_normal((30, 40)) / 6, 0.1 * rng.standard_normal(30)
+    C = factor @ factor.T
+    values, vectors = np.linalg.eigh(C)
+    expected = resolvent_risk(C[None], h[None], [2.0], [1.0], n, penalty, noise)
+    found = spikes_departure.spectral_risk(
+        values, (vectors.T @ h) ** 2, 2.0 - noise, n, penalty, noise
+    )
+    assert found == pytest.approx(expected, rel=1e-8)
+
+
+def test_departure_of_a_power_is_found_and_refused_outside():
+    steps = [0.0, 0.5, 0.7, 1.0]
+    eta = xr.DataArray(steps, dims="etabar", coords={"etabar": steps})
+    gap = (0.4 * eta**2).expand_dims(seed=2)
+    assert spikes_departure.departure(gap) == pytest.approx(0.5**0.5)
+    with pytest.raises(ValueError, match="level = 0.5"):
+        spikes_departure.departure(gap, 0.5)
+
+
+def test_shortfall_compares_features_on_the_same_weights():
+    run = stage.spectrum(0, 0.0, **SMALL)
+    values, weights = run["values"][1], run["weights"][1]
+    student = stage.Student(small(), simulate.first_step(small(), 0).W0)
+    covariance, cross, energy = student.moments
+    assert np.sum(values[0]) == pytest.approx(float(covariance.trace()))
+    assert np.sum(weights[0]) == pytest.approx(float(cross @ cross))
+    assert run["energy"] == energy
+    data = xr.Dataset({"values": run["values"], "weights": run["weights"]})
+    data["energy"] = energy
+    data = xr.concat([data, data], "etabar").assign_coords(etabar=[0.0, 1.0])
+    data = data.assign_attrs(n=36, penalty=0.1, noise=0.01)
+    assert (spikes_departure.shortfall(data) == 0).all()
 
 
 def test_infinite_width_is_ridge_on_the_inputs():
@@ -408,10 +486,10 @@ def test_moments_of_a_student_are_those_of_its_features(kind):
 @pytest.mark.parametrize(
     ("run", "sizes"),
     [
-        (study.gradients, {"d": (32, 64, 128, 256), "seeds": 6, "psi1": 2.0}),
-        (study.spikes, {"d": 200, "ratios": study.RATIOS, "seeds": 8}),
-        (study.small_steps, {"d": 200, "eta": study.SMALL_STEPS, "seeds": 8}),
-        (study.layers, {"cells": ((4.0, 4.0),), "draws": 24, "seeds": 2}),
+        (study.gradients, {"d": (32, 64, 128, 256), "seeds": 24, "psi1": 2.0}),
+        (study.spikes, {"d": 200, "ratios": study.RATIOS, "seeds": 16}),
+        (study.small_steps, {"d": 200, "eta": study.SMALL_STEPS, "seeds": 16}),
+        (study.layers, {"cells": study.LAYERS[:2], "draws": 96, "seeds": 3}),
     ],
 )
 def test_studies_name_their_sizes_and_blocks_share_no_draw(run, sizes):
@@ -421,6 +499,13 @@ def test_studies_name_their_sizes_and_blocks_share_no_draw(run, sizes):
     assert not set(first.seed.values) & set(second.seed.values)
     name = next(iter(first))
     assert not np.isclose(first[name], second[name]).all()
+
+
+def test_penalties_lie_in_the_window_of_the_theorem():
+    sizes = study.in_window("smoke").attrs
+    for psi1, penalty in zip(sizes["psi1"], sizes["penalties"], strict=True):
+        n, share = psi1 * sizes["d"], penalty / (2 * sizes["d"])
+        assert n**-0.95 < share < n**-0.05  # eps = 0.05
 
 
 def test_exponents_are_those_of_powers():
@@ -446,6 +531,11 @@ def test_equivalents_are_the_risks_of_each_first_layer():
         (lambda: spikes.pair(("abs", 1.0)), "student = 'abs'"),
         (lambda: spikes.pair(noise=-1), "noise = -1"),
         (lambda: spikes.location(2.0, 0.0), "psi2 = 0.0"),
+        (lambda: spikes_departure.departure_exponent(1), "degree"),
+        (
+            lambda: spikes_departure.spectral_risk([1.0], [1.0], 1.0, 0, 0.1, 0.0),
+            "n = 0",
+        ),
         (lambda: spikes.stieltjes(-1.0, 1.0), "must be > 0 or < -4"),
         (lambda: spikes_risk.effective(PAIR, 2.0, 1.0, 0.0), "penalty = 0.0"),
         (

@@ -7,19 +7,19 @@ import itertools
 import numpy as np
 import xarray as xr
 
-from fl.claims.spikes import worst
+from fl.claims.spikes import judged
 from fl.evidence import Evidence, claim
 from fl.numerics import standard_error, worst_cell
 from fl.studies import spikes as study
 from fl.theory import spikes as theory
-from fl.theory import spikes_conditional, spikes_risk
+from fl.theory import spikes_conditional, spikes_departure, spikes_risk
 
 
 @claim(
     "spikes.pole_is_outlier",
     statement="The pole of the resolvent form T that gives the risk is minus the "
     "square of the outlying singular value",
-    source="derived",
+    source="consistency",
     control="theta1 in place of theta2 in the location",
 )
 def pole_is_outlier(scale, broken, block):
@@ -50,11 +50,10 @@ def gaussian_equivalence(scale, broken, block):
     kind = "linear" if broken else "gaussian"
     other = study.small_steps(scale, block, features=kind).fresh
     gaps = (network.fresh - other) / other.mean("seed")
-    reason = (
-        "relative, worst of twelve cells: standard error and a difference of order "
-        "eta^2/N"
-    )
-    return worst(gaps, 0.05, reason, network.attrs)
+    width = network.attrs["d"] * network.attrs["psi2"]
+    # without a step of order 1/N, and the cubic spike of an odd student beside the bulk
+    bias = (3 + 0.1 * network.eta**3) / width
+    return judged(gaps, bias, "relative, 3/N + eta^3/(10 N)", network.attrs)
 
 
 @claim(
@@ -66,25 +65,27 @@ def gaussian_equivalence(scale, broken, block):
 )
 def risk(scale, broken, block):
     """Compare twelve mean risks with the closed form."""
-    runs, pair = study.small_steps(scale, block), theory.pair()
-    steps = 0.0 * runs.eta if broken else runs.eta
-    predicted = [
-        spikes_risk.small_step_risk(pair, 2.0, 1.0, penalty, steps)
+    runs = study.small_steps(scale, block)
+    predicted, start = _closed(runs, runs.eta), _closed(runs, 0.0 * runs.eta)
+    ratio = runs.fresh / (start if broken else predicted)
+    rival = predicted / start - 1 if broken else None
+    width = runs.attrs["d"] * runs.attrs["psi2"]
+    bias = 0.15 * runs.eta / width**0.5
+    return judged(ratio - 1, bias, "relative, 0.15 eta/sqrt(N)", runs.attrs, rival)
+
+
+def _closed(runs: xr.Dataset, etas: xr.DataArray) -> xr.DataArray:
+    lines = [
+        spikes_risk.small_step_risk(theory.pair(), 2.0, 1.0, penalty, etas)
         for penalty in study.PENALTIES
     ]
-    ratio = runs.fresh / xr.concat(predicted, runs.penalty)
-    tolerance = 0.08 if scale == "smoke" else 0.05
-    reason = (
-        "relative, worst of twelve cells: three standard errors and a bias of order "
-        "1/sqrt(N)"
-    )
-    return worst(ratio - 1, tolerance, reason, runs.attrs)
+    return xr.concat(lines, runs.penalty)
 
 
 @claim(
     "spikes.risk_monotone",
     statement="At a fixed penalty the risk falls with every increase of the step, by "
-    "no less than the closed form says",
+    "what the closed form says",
     source="derived",
     control="labels shuffled in the first step: the spike is there, but does not point "
     "at the teacher",
@@ -99,75 +100,141 @@ def risk_monotone(scale, broken, block):
     predicted = spikes_risk.small_step_risk(theory.pair(), 2.0, 1.0, 0.1, cells.eta)
     ratio = cells.fresh.diff("eta") / predicted.diff("eta")
     decrease = ratio.mean("seed")
-    _, (measured, error) = worst_cell(-decrease, standard_error(ratio))
-    reason = (
-        "ratio of decreases, worst step: three standard errors of the paired decrease"
+    _, (_, measured, error) = worst_cell(
+        abs(decrease - 1), decrease, standard_error(ratio)
     )
+    reason = "ratio of decreases, worst of two steps: a quarter, fixed beforehand"
     sizes = runs.attrs | {"penalty": 0.1, "eta": cells.eta.values}
-    return Evidence(1, -measured, 3 * error, reason, error, "at least", sizes)
+    found = {"sizes": sizes, "expected": 0.0 if broken else None, "within": 0.25}
+    return Evidence(1, measured, 0.25, reason, error, **found)
+
+
+@claim(
+    "spikes.wide",
+    statement="The gain of a step of order one dies with the width: at eta = 2 it is the "
+    "closed form's, for N/d = 1, 2, 4",
+    source="derived",
+    control="the gain at N/d = 1 in place of each",
+)
+def wide(scale, broken, block):
+    """Compare the paired gain with the closed one."""
+    runs, etas = study.widths(scale, block), [0.0, study.STEP]
+    gain = -runs.fresh.diff("eta").squeeze("eta", drop=True)
+    closed = xr.zeros_like(gain.mean("seed"))
+    for psi2 in study.WIDTHS:
+        cell = theory.pair(), 2.0, psi2, study.PENALTY, etas
+        start, end = spikes_risk.small_step_risk(*cell)
+        closed.loc[{"psi2": psi2}] = start - end
+    fixed = closed.sel(psi2=1.0)
+    rival = closed - fixed if broken else None
+    width = runs.psi2 * runs.attrs["d"]
+    bias = 0.15 * study.STEP / width**0.5 * runs.fresh.mean(("eta", "seed"))
+    gaps = gain - (fixed if broken else closed)
+    return judged(gaps, bias, "0.15 eta/sqrt(N) of the risk", runs.attrs, rival)
 
 
 @claim(
     "spikes.linear_floor",
-    statement="A step of order one never takes the risk below that of the best linear "
-    "predictor, |P_{>1} f*|^2",
-    source="paper BE22",
-    control="a step of order sqrt(N)",
+    statement="After a step of order one the closed form of the risk is never below "
+    "that of the best linear predictor, |P_{>1} f*|^2",
+    source="consistency",
+    control="a step of order sqrt(N), beyond the closed form: the simulated risk",
 )
 def linear_floor(scale, broken, block):
-    """Take the smallest risk over floor, of the closed form on a wide grid and of the
-    simulations.
+    """Take the smallest risk over floor, of the closed form on a wide grid; for the
+    control of simulations at n = 20 d.
     """
     pair, etas = theory.pair(), np.array([0.0, 1.0, 10.0, 1e4])
-    etabar = 2.0 if broken else 0.1
-    cells = itertools.product(
-        (0.5, 2.0, 50.0, 1e4),
-        (0.3, 1.0, 3.0),
-        (1e-6, 1e-3, 0.1, 1.0),
+    cells = list(
+        itertools.product(
+            (0.5, 2.0, 50.0, 1e4), (0.3, 1.0, 3.0), (1e-6, 1e-3, 0.1, 1.0)
+        )
     )
-    risks = [spikes_risk.small_step_risk(pair, *cell, etas).min() for cell in cells]
-    sizes = {"etabar": etabar, "formula cells": len(risks)}
-    runs = study.giant_steps(scale, block)
-    risks.append(runs.fresh.sel(etabar=etabar).mean())
-    if not broken:
-        small = study.small_steps(scale, block)
-        risks.append(small.fresh.mean("seed").min())
-    reason = "the inequality is exact for the closed form"
-    smallest = min(risks) / pair.floor
-    return Evidence(
-        1, smallest, 0.0, reason, relation="at least", sizes=runs.attrs | sizes
-    )
+    sizes, reason = {"formula cells": len(cells)}, "rounding: the inequality is exact"
+    if broken:
+        runs = study.giant_steps(scale, block, 20.0)
+        smallest = runs.fresh.sel(etabar=2.0).mean()
+        sizes = runs.attrs | {"etabar": 2.0}
+    else:
+        risks = [spikes_risk.small_step_risk(pair, *cell, etas) for cell in cells]
+        smallest = np.min(risks)
+    share = smallest / pair.floor
+    return Evidence(1, share, 1e-9, reason, relation="at least", sizes=sizes)
 
 
 @claim(
     "spikes.large_step_beats_floor",
-    statement="With eta = 2 sqrt(N) the same ridge goes far below the linear floor F: "
-    "under 0.8 F at n/d = 10 and under 0.5 F at n/d = 20 (erf student, erf(3z) "
-    "teacher)",
+    statement="With eta = 2 sqrt(N) and a penalty inside the theorem's window the same "
+    "ridge goes below the linear floor (erf student, erf(3z) teacher, n/d = 20 and 40)",
     source="paper BE22",
-    control="a step of order one",
+    control="a step of order one, eta = 0.1 sqrt(N)",
 )
 def large_step_beats_floor(scale, broken, block):
-    """Take the worse of R/(0.8 F) and R/(0.5 F)."""
+    """Take the larger of two R/F."""
     etabar = 0.1 if broken else 2.0
-    ratios = []
-    for psi1, share in {10.0: 0.8, 20.0: 0.5}.items():
-        runs = study.giant_steps(scale, block, psi1)
-        risk = runs.fresh.sel(etabar=etabar).mean("draw")
-        ratios.append(risk / (share * theory.pair().floor))
-    ratio = xr.concat(ratios, "psi1")
-    cells = ratio.mean("seed")
-    _, (measured, error) = worst_cell(cells, standard_error(ratio))
-    sizes = runs.attrs | {"psi1": [10.0, 20.0], "etabar": etabar}
+    runs = study.in_window(scale, block, etabars=(etabar,))
+    cells = runs.fresh.squeeze("etabar").sel(psi1=[20.0, 40.0])
+    ratio = cells / theory.pair().floor
+    _, (measured, error) = worst_cell(ratio.mean("seed"), standard_error(ratio))
     reason = "a bound, no tolerance"
-    return Evidence(1, measured, 0.0, reason, error, "at most", sizes)
+    return Evidence(1, measured, 0.0, reason, error, "at most", runs.attrs)
+
+
+@claim(
+    "spikes.large_step_rate",
+    statement="Where one step can write the teacher exactly (erf student, erf teacher), "
+    "the risk after eta = 2 sqrt(N) falls like d/n, for penalties inside the theorem's "
+    "window",
+    source="paper BE22",
+    control="a step of order one, eta = 0.1 sqrt(N): the floor is in the way",
+)
+def large_step_rate(scale, broken, block):
+    """Fit the exponent of the risk in n/d, over 10 to 80."""
+    etabar = 0.1 if broken else 2.0
+    runs = study.in_window(scale, block, study.ERF, (etabar,))
+    logs = np.log(runs.fresh.squeeze("etabar", drop=True))
+    logs = logs.assign_coords(psi1=np.log(logs.psi1))
+    fits = logs.polyfit("psi1", 1).polyfit_coefficients.sel(degree=1)
+    reason = "the n^eps that the window leaves, and three standard errors of few seeds"
+    error = standard_error(fits)
+    return Evidence(-1, fits.mean(), 0.22, reason, error, "at most", runs.attrs)
+
+
+@claim(
+    "spikes.departure",
+    statement="Steps stop being small at eta ~ N^((k-1)/2k) and not at sqrt(N), k the "
+    "first Hermite degree beyond the linear part that student and teacher share: for "
+    "ReLU and ReLU, k = 2, between N = 200 and 800",
+    source="observed",
+    control="the variable eta/sqrt(N) in place of eta/N^(1/4)",
+    blunt="the power is only approached at these widths, from above",
+)
+def departure(scale, broken, block):
+    """Fit the exponent in N of the step at which the risk is a fifth below that of
+    Gaussian features, less the predicted one.
+    """
+    runs = study.departures(scale, block)
+    widths = [run.attrs["width"] for run in runs]
+    gaps = [spikes_departure.shortfall(run) for run in runs]
+    etas = [
+        spikes_departure.departure(gap) * width**0.5
+        for gap, width in zip(gaps, widths, strict=True)
+    ]
+    power = spikes_departure.departure_exponent(2)
+    assumed = 0.5 if broken else power
+    slope, _ = np.polyfit(np.log(widths), np.log(etas), 1)
+    expected = power - 0.5 if broken else None
+    reason = "corrections to the leading power and the scatter of few seeds"
+    sizes = runs[-1].attrs | {"width": widths, "seeds": [len(run.seed) for run in runs]}
+    found = {"sizes": sizes, "expected": expected, "within": 0.1}
+    return Evidence(0, slope - assumed, 0.1, reason, **found)
 
 
 @claim(
     "spikes.parity",
     statement="No step of any size takes an odd student of a ReLU teacher, or a ReLU "
     "student of an odd teacher, below the linear floor",
-    source="derived",
+    source="proved",
     control="a ReLU student of a ReLU teacher",
 )
 def parity(scale, broken, block):
@@ -188,7 +255,7 @@ def parity(scale, broken, block):
     statement="For steps of every size the risk is that of features which are Gaussian "
     "given the projection of the input on X'y",
     source="derived",
-    control="Gaussian features without the condition, at n/d = 4 and eta = 4 sqrt(N)",
+    control="Gaussian features without the condition, at n/d = 3 and eta = 8 sqrt(N)",
 )
 def conditional_equivalent(scale, broken, block):
     """Compare prediction and simulation on the same weights, averaged over weights;
@@ -198,30 +265,36 @@ def conditional_equivalent(scale, broken, block):
     runs = study.layers(scale, block, cells)
     both = spikes_conditional.equivalents(runs)
     predicted = both.plain if broken else both.conditional
-    mean = runs.fresh.mean(("seed", "draw"))
-    ratio = predicted.mean("seed") / mean
-    # over draws within a layer, then as many layers
-    errors = standard_error(runs.fresh, "draw").mean("seed")
-    errors /= mean * runs.attrs["seeds"] ** 0.5
-    _, (measured, error) = worst_cell(abs(ratio - 1), errors)
-    reason = "relative, worst cell: standard error and terms of order 1/N"
-    return Evidence(0, measured, 0.025, reason, error, sizes=runs.attrs)
+    # given the weights draws alone are random, as many in each of all layers
+    ratio = (runs.fresh / predicted).mean("seed")
+    width = runs.attrs["d"] * runs.attrs["psi2"]
+    return judged(ratio - 1, 2 / width, "relative, 2/N", runs.attrs, dim="draw")
 
 
 @claim(
     "spikes.sample_reuse",
-    statement="Ridge on the sample of the first step has another risk than ridge on a "
-    "fresh one (n = 2d, eta = 4, penalty 1): higher",
+    statement="Ridge on the sample of the first step has a higher risk than ridge on a "
+    "fresh one, by more than 0.01 (n = 2d, d = 200, eta = 4, penalty 1)",
     source="observed",
     control="no step: the first sample has left no trace in the weights",
+    blunt="the control's own standard error is a third of the effect at few seeds",
 )
 def sample_reuse(scale, broken, block):
-    """Take the paired difference, less four standard errors."""
+    """Take the mean paired difference."""
     eta = 0.0 if broken else 4.0
     runs = study.small_steps(scale, block).sel(penalty=1.0, eta=eta)
     difference = runs.reused - runs.fresh
-    error = standard_error(difference)
-    least = difference.mean() - 4 * error
-    reason = "four standard errors of the paired difference are taken off"
+    reason = "half of what was seen at first, fixed then; no tolerance"
     sizes = runs.attrs | {"penalty": 1.0, "eta": eta}
-    return Evidence(0, least, 0.0, reason, error, "at least", sizes)
+    error, found = standard_error(difference), {"sizes": sizes, "within": 0.01}
+    expected = 0.0 if broken else None
+    return Evidence(
+        0.01,
+        difference.mean(),
+        0.0,
+        reason,
+        error,
+        "at least",
+        expected=expected,
+        **found,
+    )

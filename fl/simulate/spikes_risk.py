@@ -118,6 +118,26 @@ def risk(
     )
 
 
+def spectrum(seed: int, eta: float, **sizes) -> dict:
+    """Return what the risk of ridge depends on, of the network's features after a step
+    ``eta`` of the draw ``seed`` and of Gaussian features on the same weights; ``sizes``
+    are the fields of `fl.simulate.spikes.Setting`.
+
+    ``values`` (features, mode) are the eigenvalues of E[s s'], ``weights`` the squared
+    components of E[s f*] along its eigenvectors, ``energy`` = E f*^2.
+    """
+    setting = Setting(**sizes)
+    W1 = first_step(setting, seed).weights(eta)
+    values, weights = [], []
+    for kind in ("network", "gaussian"):
+        covariance, cross, energy = Student(setting, W1, kind).moments
+        eigenvalues, vectors = np.linalg.eigh(covariance.numpy(force=True))
+        values.append(np.maximum(eigenvalues, 0))  # rounding
+        weights.append((vectors.T @ cross.numpy(force=True)) ** 2)
+    dims = ("features", "mode")
+    return {"values": (dims, values), "weights": (dims, weights), "energy": energy}
+
+
 def first_layer(seed: int, eta: float, penalty: float, draws: int, **sizes) -> dict:
     """Return a stepped first layer with its directions and its risks.
 

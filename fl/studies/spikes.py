@@ -9,7 +9,7 @@ import xarray as xr
 
 from fl.scales import Scale, at, seeds
 from fl.simulate.spikes import rank_one_error, spike
-from fl.simulate.spikes_risk import first_layer, kernel, risk
+from fl.simulate.spikes_risk import first_layer, kernel, risk, spectrum
 from fl.sweep import sweep
 from fl.theory import spikes as theory
 
@@ -29,8 +29,13 @@ MULTIPLES = (0.5, 0.75, 1.5, 2.0, 3.0)  # steps in units of the threshold
 SMALL_STEPS, PENALTIES = (0.0, 1.0, 2.0, 4.0), (0.01, 0.1, 1.0)
 PENALTY = 0.1  # where there is one
 GIANT_STEPS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)  # eta / sqrt(N)
-KERNELS = ((2.0, 4.0), (4.0, 3.0))  # psi1, eta
-LAYERS = ((4.0, 4.0), (4.0, 0.0), (4.0, 1.0), (10.0, 4.0))  # psi1, eta / sqrt(N)
+KERNELS = ((1.0, 4.0), (4.0, 3.0))  # psi1, eta
+# psi1, eta / sqrt(N); the first is where features are least Gaussian
+LAYERS = ((3.0, 8.0), (4.0, 0.0), (4.0, 1.0), (10.0, 4.0))
+DEPARTURES = (0.0, 0.5, 0.7, 1.0)  # eta / sqrt(N)
+WIDTHS, STEP = (1.0, 2.0, 4.0), 2.0  # psi2 and eta where only the width grows
+WINDOW = 0.9  # penalty = N n^-0.9, for eps < 0.1 in the window of the theorem
+MUCH_DATA = (10.0, 20.0, 40.0, 80.0)  # psi1
 
 
 def gradients(scale: Scale, block: int = 0) -> xr.Dataset:
@@ -43,14 +48,14 @@ def gradients(scale: Scale, block: int = 0) -> xr.Dataset:
         book=(64, 128, 256, 512),
         paper=(128, 256, 512, 1024),
     )
-    return _run(rank_one_error, {"d": dims}, 6, block, **RATIO)
+    return _run(rank_one_error, {"d": dims}, 24, block, **RATIO)
 
 
 def exponents(values: xr.DataArray) -> xr.DataArray:
     """Return the exponent of ``values`` (d, seed) in d, fitted for every seed."""
     logs = np.log(values.assign_coords(d=np.log(values.d)))
     fit = logs.polyfit("d", 1).polyfit_coefficients
-    return fit.sel(degree=1)
+    return fit.sel(degree=1, drop=True)
 
 
 def remainders(
@@ -64,7 +69,7 @@ def remainders(
         pairs: ``student`` and ``teacher``, each a link ``(name, tau)``.
         offset: added to every label.
     """
-    d, number = at(scale, smoke=(256, 6), book=(512, 6), paper=(1024, 8))
+    d, number = at(scale, smoke=(256, 12), book=(512, 12), paper=(1024, 12))
     pairs = pairs[: at(scale, smoke=2, book=4, paper=4)]
     fixed = {"d": d, "offset": offset, **RATIO}
     runs = [
@@ -77,7 +82,7 @@ def spikes(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return the leading singular triples (ratio, multiple, seed) at ``multiple`` times
     the threshold, for the seeds of ``block`` at ``scale``.
     """
-    d, number = at(scale, smoke=(200, 8), book=(400, 12), paper=(1000, 16))
+    d, number = at(scale, smoke=(200, 16), book=(400, 16), paper=(1000, 16))
     runs = []
     for psi1, psi2 in RATIOS:
         eta_c = theory.threshold(theory.pair(), psi1, psi2)
@@ -111,7 +116,7 @@ def kernels(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return what the features see of the spike (cell, seed), for the seeds of
     ``block``; ``scale`` sets the number of cells too.
     """
-    d, number = at(scale, smoke=(400, 8), book=(400, 12), paper=(1000, 12))
+    d, number = at(scale, smoke=(400, 24), book=(400, 24), paper=(1000, 24))
     cells = KERNELS[: at(scale, smoke=1, book=2, paper=2)]
     runs = [
         _run(kernel, {"psi1": [psi1], "eta": [eta]}, number, block, d=d, psi2=1.0)
@@ -128,7 +133,7 @@ def small_steps(scale: Scale, block: int = 0, **kinds: str) -> xr.Dataset:
         block: of seeds.
         kinds: ``features`` and ``labels`` of `fl.simulate.spikes_risk.risk`.
     """
-    d, number = at(scale, smoke=(200, 8), book=(200, 24), paper=(800, 32))
+    d, number = at(scale, smoke=(200, 16), book=(200, 24), paper=(800, 32))
     fixed = {"d": d, "penalties": PENALTIES, **RATIO, **kinds}
     run = _run(risk, {"eta": SMALL_STEPS}, number, block, **fixed)
     return run.squeeze("draw")
@@ -148,7 +153,6 @@ def giant_steps(
     scale: Scale,
     block: int = 0,
     psi1: float = 10.0,
-    factor: float = 1,
     **links: tuple,
 ) -> xr.Dataset:
     """Return the ridge risk (etabar, seed, draw) over ``etabar`` = eta / sqrt(N).
@@ -157,11 +161,9 @@ def giant_steps(
         scale: sizes.
         block: of seeds.
         psi1: samples per dimension.
-        factor: multiplies d.
         links: ``student`` and ``teacher``, each ``(name, tau)``.
     """
     d, number, draws = at(scale, smoke=(50, 2, 2), book=(100, 3, 6), paper=(400, 4, 6))
-    d = int(factor * d)
     etas = [etabar * (2 * d) ** 0.5 for etabar in GIANT_STEPS]
     fixed = {"d": d, "psi1": psi1, "psi2": 2.0, "penalties": (PENALTY,), "draws": draws}
     run = _run(risk, {"eta": etas}, number, block, **links, **fixed)
@@ -170,17 +172,75 @@ def giant_steps(
     )
 
 
+def in_window(
+    scale: Scale, block: int = 0, teacher: tuple = ERF3, etabars: tuple = (2.0,)
+) -> xr.Dataset:
+    """Return the ridge risk (psi1, etabar, seed) of the erf student over `MUCH_DATA`,
+    with penalties in the window n^(eps-1) < penalty/N < n^-eps.
+
+    Args:
+        scale: sizes.
+        block: of seeds.
+        teacher: link ``(name, tau)``.
+        etabars: eta / sqrt(N).
+    """
+    d, number = at(scale, smoke=(100, 6), book=(100, 12), paper=(400, 8))
+    width = 2 * d
+    fixed = {"d": d, "psi2": 2.0, "teacher": teacher}
+    runs, penalties = [], []
+    for psi1 in MUCH_DATA:
+        penalties.append(width * (psi1 * d) ** -WINDOW)
+        etas = [etabar * width**0.5 for etabar in etabars]
+        grid = {"psi1": [psi1], "eta": etas}
+        run = _run(risk, grid, number, block, penalties=(penalties[-1],), **fixed)
+        run = run.fresh.squeeze(["penalty", "draw"], drop=True).to_dataset()
+        runs.append(run.assign_coords(eta=list(etabars)).rename(eta="etabar"))
+    sizes = fixed | {"penalties": penalties, "etabar": etabars, "seeds": number}
+    return xr.concat(runs, "psi1").assign_attrs(sizes, psi1=MUCH_DATA)
+
+
+def widths(scale: Scale, block: int = 0) -> xr.Dataset:
+    """Return the ridge risk (psi2, eta, seed) without a step and after one of size
+    `STEP`, for the seeds of ``block`` at ``scale``.
+    """
+    d, number = at(scale, smoke=(100, 24), book=(200, 24), paper=(400, 32))
+    grid = {"psi2": WIDTHS, "eta": [0.0, STEP]}
+    run = _run(risk, grid, number, block, d=d, psi1=2.0, penalties=(PENALTY,))
+    return run.squeeze(["draw", "penalty"], drop=True)
+
+
+def departures(scale: Scale, block: int = 0) -> list:
+    """Return the spectra of features (etabar, seed, features, mode) of the pair `RELUS`
+    after steps on the way from small to giant, one run a width, for the seeds of
+    ``block`` at ``scale``.
+    """
+    cells = at(  # seeds to d: narrow features scatter more
+        scale,
+        smoke={100: 48, 400: 2},
+        book={100: 48, 200: 12, 400: 4},
+        paper={100: 48, 400: 8, 800: 4},
+    )
+    sizes = {"psi1": 10.0, "psi2": 2.0, "noise": 0.01, **RELUS}
+    runs = []
+    for d, number in cells.items():
+        etas = [etabar * (2 * d) ** 0.5 for etabar in DEPARTURES]
+        run = _run(spectrum, {"eta": etas}, number, block, d=d, **sizes)
+        run = run.assign_coords(eta=list(DEPARTURES)).rename(eta="etabar")
+        runs.append(run.assign_attrs(n=10 * d, width=2 * d, penalty=PENALTY))
+    return runs
+
+
 def layers(scale: Scale, block: int = 0, cells: tuple = LAYERS) -> xr.Dataset:
     """Return stepped first layers and their risks (cell, seed, draw).
 
     Args:
         scale: sizes.
         block: of seeds.
-        cells: psi1 and eta / sqrt(N); ``smoke`` takes the first.
+        cells: psi1 and eta / sqrt(N); ``smoke`` takes the first two.
     """
-    number = at(scale, smoke=2, book=4, paper=8)
-    cells = cells[: at(scale, smoke=1, book=10, paper=10)]
-    fixed = {"d": 100, "psi2": 2.0, "penalty": PENALTY, "draws": 24, "noise": 0.01}
+    number = at(scale, smoke=3, book=4, paper=8)
+    cells = cells[: at(scale, smoke=2, book=10, paper=10)]
+    fixed = {"d": 100, "psi2": 2.0, "penalty": PENALTY, "draws": 96, "noise": 0.01}
     runs = []
     for psi1, etabar in cells:
         grid = {"psi1": [psi1], "eta": [etabar * 200**0.5]}

@@ -77,18 +77,18 @@ def _split(role: str, name: str, tau: float) -> tuple:
     return linear, rest, link.slope_variance(tau)
 
 
-def frobenius_limit(pair: Pair, psi1: float) -> float:
-    r"""Return the limit of :math:`|G_0-A|_F/|A|_F`, A the rank-one part; derived, for
-    centred labels.
+def frobenius_limit(pair: Pair, psi1: float, offset: float = 0, bend: float = 0):
+    r"""Return the limit of :math:`|G_0-A|_F/|A|_F`, A the rank-one part; derived.
 
-    .. math:: \sqrt{\frac{\operatorname{Var}\sigma'(z)\;\mathbb Ey^2/\psi_1}
+    .. math:: \sqrt{\frac{\operatorname{Var}\sigma'(z)\;\mathbb Ey^2/\psi_1
+                          +(\mathbb Ey)^2(\mathbb E\sigma'')^2}
                          {\mu_1^2(\mu_{1*}^2+\mathbb Ey^2/\psi_1)}}.
 
-    A label mean would add a term :math:`(\mathbb Ey)^2(\mathbb E\sigma'')^2` to the
-    numerator. ``pair`` holds the numbers of `Pair`, ``psi1`` = n/d > 0.
+    ``pair`` holds the numbers of `Pair`, ``psi1`` = n/d > 0, ``offset`` is the mean of
+    the labels and ``bend`` the mean of the student's second derivative.
     """
-    sampling = pair.energy / _ratio("psi1", psi1)
-    remainder = pair.slope_variance * sampling
+    sampling = (pair.energy + offset**2) / _ratio("psi1", psi1)
+    remainder = pair.slope_variance * sampling + (offset * bend) ** 2
     length = pair.mu1s**2 + sampling
     share = remainder / (pair.mu1**2 * length)
     return float(np.sqrt(share))
@@ -183,20 +183,22 @@ def output_shift(pair: Pair, eta, theta2, psi2):
     r"""Return :math:`\sqrt N` times the shift of :math:`s_1` caused by the network's
     own output; derived.
 
-    The residual is y - f(X), and f(X) takes :math:`\eta\mu_1^2N^{-1/2}W_0aa^\top` off
+    It is 0 below the threshold, where nothing stands out that could be shifted. The
+    residual is y - f(X), and f(X) takes :math:`\eta\mu_1^2N^{-1/2}W_0aa^\top` off
     the weights. First order perturbation of the singular value, with both overlaps
-    alpha = <v1, a> and beta = <u1, b> at their limits:
+    rho_v = <v1, a> and rho_u = <u1, b> at their limits:
 
-    .. math:: \sqrt N\,\delta s_1=-\eta\mu_1^2\,\alpha\,(s_1\alpha-\theta_2\beta).
+    .. math:: \sqrt N\,\delta s_1=-\eta\mu_1^2\,\rho_v\,(s_1\rho_v-\theta_2\rho_u).
 
     ``pair`` holds the numbers of `Pair`; the step sizes ``eta`` and the strengths
     ``theta2`` are numbers or arrays, ``psi2`` = N/d > 0.
     """
-    alpha = np.sqrt(right_overlap(theta2, psi2))
-    beta = np.sqrt(left_overlap(theta2, psi2))
+    # below the threshold both overlaps are 0 up to rounding, of either sign
+    along_a = np.sqrt(np.maximum(right_overlap(theta2, psi2), 0))
+    along_b = np.sqrt(np.maximum(left_overlap(theta2, psi2), 0))
     place = location(theta2, psi2)
-    gap = place * alpha - theta2 * beta
-    pull = eta * pair.mu1**2 * alpha
+    gap = place * along_a - theta2 * along_b
+    pull = eta * pair.mu1**2 * along_a
     return -pull * gap
 
 
@@ -222,8 +224,8 @@ def stieltjes(s, psi2) -> tuple:
     with np.errstate(divide="ignore", invalid="ignore"):
         near = (root - b) / (2 * s)
         far = 2 / (b + root)
-    m = np.where(same, far, near)
-    slope = -m * (m + 1) / root
+        m = np.where(same, far, near)
+        slope = -m * (m + 1) / root  # infinite at the edge itself
     return m, slope
 
 

@@ -78,28 +78,29 @@ def quadratic_form(s, psi2: float, theta1, theta2) -> tuple:
 
 
 def pole(psi2: float, theta1: float, theta2: float) -> float:
-    r"""Return the pole of T on the negative axis, found from T alone: where it first
-    turns positive from the left. ``psi2`` = N/d, and the strengths ``theta1`` and
-    ``theta2`` are those of `quadratic_form`.
+    r"""Return the pole of T on the negative axis: where its denominator vanishes, below
+    the spectrum. ``psi2`` = N/d, and the strengths ``theta1`` and ``theta2`` are those
+    of `quadratic_form`.
 
     Raises:
-        ValueError: if T has no pole below the spectrum (theta2 under the threshold).
+        ValueError: if T has no pole there: ``theta1`` is 0, or ``theta2`` not above the
+            threshold.
     """
-    edge = (1 + np.sqrt(psi2)) ** 2
+    if theta1 == 0:
+        raise ValueError("theta1 = 0: must not be 0, T has no pole then")
+    edge = 1 + np.sqrt(psi2)
 
-    def inverse(s):
-        with np.errstate(divide="ignore", invalid="ignore"):  # 1/T is 0 at the pole
-            return 1 / quadratic_form(s, psi2, theta1, theta2)[0]
+    def bottom(s):
+        m, _ = stieltjes(s, psi2)
+        return 1 + m + theta2**2 * m
 
-    grid = -edge * (1 + np.geomspace(1e6, 1e-6, 4000))
-    positive = np.flatnonzero(inverse(grid) > 0)
-    if len(positive) == 0:
+    if bottom(-(edge**2)) >= 0:
         raise ValueError(
             f"theta2 = {theta2!r}: must be above the threshold {psi2**0.25:g}"
         )
-    first = positive[0]
-    left, right = grid[first - 1 : first + 1]
-    return float(brentq(inverse, left, right, xtol=1e-13, rtol=1e-14))
+    # a singular value of a sum is at most the sum of the largest ones
+    far = -((edge + theta2) ** 2)
+    return float(brentq(bottom, 2 * far, -(edge**2), xtol=1e-13, rtol=1e-14))
 
 
 def small_step_risk(
