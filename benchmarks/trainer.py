@@ -24,11 +24,8 @@ from fl.instruments import trainer_kernel as kernel
 from fl.numerics import log_steps
 from fl.simulate import noise
 
-POWERS = [
-    -1.0,
-    0.0,
-    1.0,
-]  # the well-conditioned cells of case High: p = -2 amplifies rounding
+# the well-conditioned cells of case High: p = -2 amplifies rounding
+EXPONENTS = [-1.0, 0.0, 1.0]
 
 
 def cpu(function, repeats: int = 1) -> float:
@@ -61,9 +58,9 @@ def autograd(X, y, P, start, epochs: int, evaluate: bool) -> float:
     for _ in range(epochs):
         error(train, labels).backward()
         with torch.no_grad():
-            W -= noise.RATE * W.grad @ P
+            W -= noise.ETA * W.grad @ P
             for part in (b, a, c):
-                part -= noise.RATE * part.grad
+                part -= noise.ETA * part.grad
             for part in (W, b, a, c):
                 part.grad = None
             if evaluate:
@@ -75,19 +72,17 @@ def autograd(X, y, P, start, epochs: int, evaluate: bool) -> float:
 def fused(X, y, P, start, steps) -> np.ndarray:
     """Train all networks with `fl`; return their final test errors."""
     T = noise.TRAIN
-    data = {"X_test": X[:, T:], "Y_test": y[None, T:]}
-    return trainer.train(
-        X[:, :T], y[:T], P, start, steps, rate=noise.RATE, **data
-    ).test[:, -1, 0]
+    data = trainer.Data(X[:, :T], y[:T], X[:, T:], y[None, T:])
+    return trainer.train(data, P, start, steps, eta=noise.ETA).test[:, -1, 0]
 
 
 def parts(X, y, start) -> dict[str, tuple[float, float]]:
     """Return seconds and floating-point operations of the pieces of one full-batch
     step.
     """
-    d, N, h = len(X), noise.TRAIN, noise.HIDDEN
+    d, N, h = len(X), noise.TRAIN, noise.WIDTH
     X = np.ascontiguousarray(X[:, :N], np.float32)
-    W, b, a, c = (part[0].astype(np.float32) for part in start)
+    net = trainer.Network(*(part[0].astype(np.float32) for part in start))
     X1 = kernel.with_ones(X)
     Z, f, G = (
         np.empty((h, N), np.float32),
@@ -95,7 +90,7 @@ def parts(X, y, start) -> dict[str, tuple[float, float]]:
         np.empty((h, len(X1)), np.float32),
     )
     rho = y[:N].astype(np.float32)
-    kernel.forward((0,) * d, X, W, b, a, c, Z, f)
+    kernel.forward((0,) * d, X, net, Z, f)
     active = Z.copy()
 
     def backward():
@@ -105,7 +100,7 @@ def parts(X, y, start) -> dict[str, tuple[float, float]]:
     copying = cpu(lambda: np.copyto(Z, active), 300)
     both = cpu(backward, 300) - copying
     one_pass = cpu(lambda: np.maximum(Z, 0, out=Z), 300)
-    forward = cpu(lambda: kernel.forward((0,) * d, X, W, b, a, c, Z, f), 300)
+    forward = cpu(lambda: kernel.forward((0,) * d, X, net, Z, f), 300)
     return {
         "forward: W X + b, relu and a'relu in one pass": (forward, h * N * (2 * d + 4)),
         "backward: mask in place, product with the inputs": (both, h * N * (2 * d + 3)),
@@ -128,8 +123,8 @@ def main() -> None:
     steps = arguments.parse_args().steps
     torch.set_num_threads(1)
     task, (X, y, _) = noise.sample(0, "high", 1.0)
-    P = np.array([task.spectrum.power(p) for p in POWERS])
-    start = trainer.kaiming(len(P), noise.HIDDEN, len(X), np.random.default_rng([0, 3]))
+    P = np.array([task.spectrum.power(p) for p in EXPONENTS])
+    start = trainer.kaiming(len(P), noise.WIDTH, len(X), np.random.default_rng([0, 3]))
     first = [part[0] for part in start]
     fused(X, y, P, start, [1])  # compiles, or reads what was compiled before
 
@@ -144,7 +139,8 @@ def main() -> None:
     print(f"  autograd, no test rows                       {without * 1e3:8.3f}")
     print(f"  fused, 200 test errors in {steps:6d} steps      {ours * 1e3:8.3f}")
     print(
-        f"ratios: {with_test / ours:.0f} x (at least 60 wanted), {without / ours:.1f} x (at least 4 wanted)"
+        f"ratios: {with_test / ours:.0f} x (at least 60 wanted), "
+        f"{without / ours:.1f} x (at least 4 wanted)"
     )
 
     short = min(steps, 3000)
@@ -153,21 +149,24 @@ def main() -> None:
         abs(autograd(X, y, P[i], first, short, False) - ends[i]) for i in range(len(P))
     ]
     print(
-        f"final test errors after {short} steps differ by at most {max(gaps):.1e} (at most 1e-4 wanted)"
+        f"final test errors after {short} steps differ by at most {max(gaps):.1e} "
+        "(at most 1e-4 wanted)"
     )
 
     best = peak()
     print(
-        f"\none step, no test rows; one core reaches {best / 1e9:.0f} GFLOP/s (float32, large matrix product)"
+        f"\none step, no test rows; one core reaches {best / 1e9:.0f} GFLOP/s "
+        "(float32, large matrix product)"
     )
     alone = trainer.Network(*(part[:1] for part in start))
     total = cpu(lambda: fused(X, y, P[:1], alone, [1000])) / 1000
     left = total
     for name, (seconds, work) in parts(X, y, start).items():
         left -= 0 if name.startswith(" ") else seconds
-        rate = work / seconds
+        speed = work / seconds
         print(
-            f"  {name:48s} {seconds * 1e6:6.1f} us {rate / 1e9:6.1f} GFLOP/s, {rate / best:4.0%} of the core's rate"
+            f"  {name:48s} {seconds * 1e6:6.1f} us {speed / 1e9:6.1f} GFLOP/s, "
+            f"{speed / best:4.0%} of the core's rate"
         )
     print(f"  {'updates of all weights, and set-up':48s} {left * 1e6:6.1f} us")
     print(f"  {'together':48s} {total * 1e6:6.1f} us")

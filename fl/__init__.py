@@ -7,6 +7,8 @@ unless it stands.
 
 import importlib
 
+from fl.freshness import refuse_stale as refuse_stale  # modules are noted as they load
+
 __all__ = [
     "cached",
     "check",

@@ -12,9 +12,10 @@ for those who take a name from them.
 import ast
 import hashlib
 import importlib.util
-import site
+import os
 import sys
 import sysconfig
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -23,12 +24,20 @@ from typing import NamedTuple
 PACKAGE = Path(__file__).resolve().parent
 
 
+_KNOWN: dict[tuple, tuple] = {}  # closures, each with the ages of its files
+_FOUND: dict[tuple, list[Path]] = {}  # where modules lie
+
+
 class Source(NamedTuple):
-    """A file: digest of its syntax tree, the names it imports, its top-level names."""
+    """A file: digest of its syntax tree, what it imports, what its names must be.
+
+    ``bound`` holds the names that the file binds once: to a plain function (its kind is
+    ``def``), to a constant (``is``), or to a name of another module (``from``).
+    """
 
     digest: str
     imports: tuple[tuple[str, tuple[str, ...]], ...]
-    defines: frozenset[str]
+    bound: dict[str, tuple[str, object]]
 
 
 class Closure(NamedTuple):
@@ -43,6 +52,17 @@ def closure(modules: Iterable[str], own: Iterable[str] = ("fl",)) -> Closure:
 
     ``own`` are top-level packages that are first-party wherever they are installed.
     """
+    modules = frozenset(modules)
+    places = [str(_places(name.partition(".")[0])) for name in sorted(modules)]
+    asked = " ".join(places), modules, frozenset(own)
+    known, ages = _KNOWN.get(asked, (None, None))
+    if known is None or ages != [age_of(path) for path in known.modules.values()]:
+        known = _closure(*asked[1:])
+        _KNOWN[asked] = known, [age_of(path) for path in known.modules.values()]
+    return known
+
+
+def _closure(modules: Iterable[str], own: Iterable[str]) -> Closure:
     found, packages, waiting = {}, set(), [(name, ()) for name in modules]
     while waiting:
         name, attributes = waiting.pop()
@@ -60,11 +80,7 @@ def closure(modules: Iterable[str], own: Iterable[str] = ("fl",)) -> Closure:
 def is_first_party(name: str, own: Iterable[str] = ("fl",)) -> bool:
     """Return whether the module ``name`` belongs to ``own`` packages or the reader."""
     top = name.partition(".")[0]
-    if top in own:
-        return True
-    if top in sys.stdlib_module_names or top in sys.builtin_module_names:
-        return False
-    return any(not _is_installed(place) for place in _places(top))
+    return top in own or any(not is_installed(place) for place in _places(top))
 
 
 def locate(name: str) -> Path | None:
@@ -75,7 +91,7 @@ def locate(name: str) -> Path | None:
     top, *rest = name.split(".")
     for place in _places(top):
         stem = place.joinpath(*rest)
-        if place.suffix == ".py" and not rest:
+        if place.is_file() and not rest:
             return place
         for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
             if path.is_file():
@@ -85,17 +101,59 @@ def locate(name: str) -> Path | None:
 
 def read(path: Path, module: str) -> Source:
     """Return the `Source` of the file ``path`` of ``module``, anew if it has changed."""
-    state = path.stat()
-    return _parse(path, module, state.st_mtime_ns, state.st_size)
+    return _parse(path, module, age_of(path))
+
+
+def age_of(path: Path) -> tuple[int, ...]:
+    """Return what tells whether ``path`` was written again; empty if it is no file."""
+    state = path.stat() if path.is_file() else None
+    return (state.st_mtime_ns, state.st_size, state.st_ino) if state else ()
 
 
 @cache
-def _parse(path: Path, module: str, changed: int, size: int) -> Source:
-    tree = without_docstrings(ast.parse(path.read_bytes()))
+def _parse(path: Path, module: str, age: tuple) -> Source:
     package = module if path.stem == "__init__" else module.rpartition(".")[0]
-    defines = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+    return parse(path.read_bytes(), path, package)
+
+
+def parse(text: bytes, path: Path, package: str = "") -> Source:
+    """Return the `Source` of a file ``path`` of ``package`` that reads ``text``."""
+    if path.suffix != ".py":  # compiled
+        return Source(hashlib.sha256(text).hexdigest(), (), {})
+    tree = without_docstrings(ast.parse(text, str(path)))
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    return Source(digest, tuple(_imports(tree, package)), frozenset(defines))
+    often = Counter(name for node in ast.walk(tree) for name in _binds(node))
+    bound = {n: what for n, what in _bound(tree, package) if often[n] == 1}
+    return Source(digest, tuple(_imports(tree, package)), bound)
+
+
+def _binds(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Name):
+        return [] if isinstance(node.ctx, ast.Load) else [node.id]
+    if isinstance(node, ast.alias):
+        return [node.asname or node.name.partition(".")[0]]
+    if isinstance(node, ast.Global):
+        return node.names * 2
+    named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    return [node.name] if named else []
+
+
+def _bound(tree: ast.Module, package: str) -> Iterator[tuple[str, tuple]]:
+    """Yield what a file says of its names, where a look at the loaded module can tell."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.decorator_list:
+            yield node.name, ("def", None)
+        elif isinstance(node, ast.ImportFrom):
+            module = _source(node, package)
+            for alias in node.names:
+                yield alias.asname or alias.name, ("from", (module, alias.name))
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                value = ast.literal_eval(node.value)
+            except (ValueError, TypeError):
+                continue
+            if isinstance(value, int | float | str | tuple):
+                yield node.targets[0].id, ("is", value)
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
@@ -117,11 +175,14 @@ def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, tuple[str, .
         if isinstance(node, ast.Import):
             yield from ((alias.name, ()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            # one dot is the package itself, each further dot the one above
-            above = package.split(".")[: len(package.split(".")) + 1 - node.level]
-            base = [".".join(above)] if node.level else []
-            name = ".".join(base + ([node.module] if node.module else []))
-            yield name, tuple(alias.name for alias in node.names)
+            yield _source(node, package), tuple(alias.name for alias in node.names)
+
+
+def _source(node: ast.ImportFrom, package: str) -> str:
+    # one dot is the package itself, each further dot the one above
+    above = package.split(".")[: len(package.split(".")) + 1 - node.level]
+    base = [".".join(above)] if node.level else []
+    return ".".join(base + ([node.module] if node.module else []))
 
 
 def _reached(name: str, attributes: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
@@ -145,6 +206,15 @@ def _places(top: str) -> list[Path]:
     if top == "fl":
         return [PACKAGE]
     module = sys.modules.get(top)
+    if (top, module) not in _FOUND:
+        places = _search(top, module)
+        if module is None and not (places and all(map(is_installed, places))):
+            return places  # it may still be written or moved
+        _FOUND[top, module] = places
+    return _FOUND[top, module]
+
+
+def _search(top: str, module) -> list[Path]:
     try:
         spec = getattr(module, "__spec__", None) or importlib.util.find_spec(top)
     except (ImportError, ValueError):  # no such module, or one that runs as a script
@@ -156,15 +226,14 @@ def _places(top: str) -> list[Path]:
     return [Path(spec.origin).resolve()] if spec.has_location else []
 
 
-def _is_installed(place: Path) -> bool:
-    return any(place.is_relative_to(root) for root in INSTALLED)
+def is_installed(path: str | Path) -> bool:
+    """Return whether ``path`` belongs to the interpreter or to a package of pip."""
+    text = str(path)
+    site = any(f"{os.sep}{name}-packages{os.sep}" in text for name in ("site", "dist"))
+    return site or text.startswith(INSTALLED)
 
 
-def _installed() -> tuple[Path, ...]:
-    paths = sysconfig.get_paths()
-    folders = [paths[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
-    folders += [*site.getsitepackages(), site.getusersitepackages()]
-    return tuple(Path(folder).resolve() for folder in folders)
-
-
-INSTALLED = _installed()  # where packages of the interpreter and of pip lie
+_PATHS = sysconfig.get_paths()
+_PATHS = [_PATHS[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+# where the modules of the interpreter and of pip lie
+INSTALLED = tuple(f"{Path(p).resolve()}{os.sep}" for p in _PATHS)

@@ -5,8 +5,9 @@ a notebook by its byte code and by everything that it names, as that is now.
 """
 
 import collections.abc
+import copyreg
 import dis
-import enum
+import functools
 import inspect
 import random
 import sys
@@ -17,20 +18,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fl.closure import is_first_party, locate
-from fl.freshness import instructions, nested
+from fl.closure import is_first_party, is_installed, locate
+from fl.freshness import instructions, nested, written
 
 if TYPE_CHECKING:
     from fl.keys import Key
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice, np.generic)
+_PLAIN = {type(None), type(...), type(NotImplemented), bool, int, float, complex}
+_PLAIN |= {str, bytes, range}
 # what changes while it is used: its digest of today says nothing about the next call
 _STATEFUL = (np.random.Generator, np.random.RandomState, np.random.BitGenerator)
 _STATEFUL += (random.Random, collections.abc.Iterator)
-# of a class that was typed in: not its behaviour
-_INCIDENTAL = {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__"}
-_INCIDENTAL |= {"__firstlineno__", "__static_attributes__", "_abc_impl", "__slots__"}
-_INCIDENTAL |= {"__dataclass_fields__", "__dataclass_params__", "__annotate_func__"}
+_CALLABLE = types.FunctionType | types.MethodType | types.BuiltinFunctionType
+_CALLABLE |= type | partial | np.ufunc
+_DESCRIPTORS = property | staticmethod | classmethod | functools.cached_property
+_FIELD = ("name", "default", "default_factory", "init", "kw_only")
+_UNSEEN = {"eval", "exec", "globals"}  # they reach what the code does not name
+_FIRST: dict[int, tuple] = {}  # caches and compiled functions as they were first met
 
 
 def feed_callable(key: "Key", function, where: str) -> None:
@@ -43,16 +47,22 @@ def feed_callable(key: "Key", function, where: str) -> None:
         feed_callable(key, function.func, where)
         feed_value(key, [function.args, function.keywords], where)
     elif inspect.ismethod(function):
-        raise ValueError(
-            f"{where} is {function.__qualname__}, bound to an object whose state no key "
-            "can hold: write a function that takes what it needs as arguments"
-        )
-    elif _is_named(key, function):
-        _feed_named(key, function)
-    elif isinstance(plain := _unwrapped(function), types.FunctionType):
-        _feed_function(key, plain, where)
+        _feed_method(key, function, where)
+    elif isinstance(getattr(function, "__self__", None), type):  # a builtin of a class
+        key.feed(function.__qualname__)
+        _feed_class(key, function.__self__, where)
+    elif place := _library(key, function):
+        key.feed(place, function.__name__)
+        key.feed_packages([place.partition(".")[0]])
+    elif isinstance(function, types.FunctionType):
+        _feed_function(key, function, where)
     elif isinstance(function, type):
         _feed_class(key, function, where)
+    elif (plain := _unwrapped(function)) is not function:
+        if key.meets(function):
+            _refuse_frozen(key, function, plain, where)
+            feed_value(key, getattr(function, "targetoptions", None), where)
+            _feed_function(key, plain, where)
     else:
         raise ValueError(
             f"{where} is {function!r}, which has no source to make a key of: "
@@ -60,19 +70,35 @@ def feed_callable(key: "Key", function, where: str) -> None:
         )
 
 
-def _is_named(key: "Key", thing) -> bool:
-    """Tell whether a library or the interpreter has ``thing`` under its own name."""
-    name, module = getattr(thing, "__name__", None), getattr(thing, "__module__", None)
-    places = [module or "builtins", "numpy", "scipy.special", "torch"]
+def _feed_method(key: "Key", method: types.MethodType, where: str) -> None:
+    if not isinstance(method.__self__, type):
+        raise ValueError(
+            f"{where} is {method.__qualname__}, bound to an object whose state no key "
+            "can hold: write a function that takes what it needs as arguments"
+        )
+    key.feed(method.__name__)
+    _feed_class(key, method.__self__, where)
+
+
+def _library(key: "Key", thing, name: str | None = None) -> str | None:
+    """Return the module of a library or the interpreter that holds ``thing``, if any."""
+    name, module = name or getattr(thing, "__name__", None), _module(thing)
     if name is None or (module and is_first_party(module, key.own)):
-        return False
-    return any(getattr(sys.modules.get(m), name, None) is thing for m in places)
+        return None
+    plain = isinstance(thing, types.FunctionType | type)
+    for place in [module or "builtins", *(() if plain else sorted(sys.modules))]:
+        known = getattr(sys.modules.get(place), "__dict__", {})
+        held = isinstance(thing, type) and place == module
+        if place != "__main__" and (held or known.get(name) is thing):
+            file = known.get("__file__")
+            if is_installed(file) if file else place in sys.stdlib_module_names:
+                return place
+    return None
 
 
-def _feed_named(key: "Key", thing) -> None:
-    module = getattr(thing, "__module__", None) or "builtins"
-    key.feed(module, thing.__name__)
-    key.feed_packages([module.partition(".")[0]])
+def _module(thing) -> str | None:
+    name = getattr(thing, "__module__", None)
+    return name if isinstance(name, str) else None
 
 
 def _unwrapped(function):
@@ -83,44 +109,88 @@ def _unwrapped(function):
     return function
 
 
-def _feed_function(key: "Key", function: types.FunctionType, where: str) -> None:
-    if function.__closure__:
-        names = ", ".join(function.__code__.co_freevars)
+def _refuse_frozen(key: "Key", wrapper, plain: types.FunctionType, where: str) -> None:
+    """Refuse a cache or a compiled function that may hold the globals of before."""
+    if key.inner or _feeds_by_module(plain):
+        return
+    inner = type(key)(key.own)
+    inner.inner = True
+    _feed_function(inner, plain, where)
+    _, first = _FIRST.setdefault(id(wrapper), (wrapper, inner.digest))
+    if first != inner.digest:
         raise ValueError(
-            f"{where}: {function.__qualname__} closes over variables: pass them as "
-            f"arguments ({names}), so that the key holds them"
+            f"{where} is {plain.__qualname__}, which was cached or compiled before what it "
+            "uses has changed: define it again"
         )
+
+
+def _feed_function(key: "Key", function: types.FunctionType, where: str) -> None:
     if not key.meets(function):
         return
-    key.feed(function.__qualname__)
-    defaults = [function.__defaults__, function.__kwdefaults__]
-    feed_value(key, defaults, f"a default argument of {function.__qualname__}")
-    if not _feed_by_module(key, function):
+    name = function.__qualname__
+    key.feed(_module(function), name)
+    if locate(_module(function) or "__main__") is not None:
+        key.feed_modules([function.__module__])
+    if not _feeds_by_module(function):
+        defaults = [function.__defaults__, function.__kwdefaults__]
+        feed_value(key, defaults, f"a default argument of {name}")
+        own = {n: v for n, v in vars(function).items() if n != "__wrapped__"}
+        feed_value(key, own, f"an attribute of {name}")
+        _feed_cells(key, function, where)
         _feed_code(key, function.__code__, function.__globals__, where)
 
 
-def _feed_by_module(key: "Key", thing) -> bool:
-    """Feed the module of a function or class; tell whether that says all about it."""
-    module = thing.__module__
-    if module == "__main__" or locate(module) is None:
-        return False
-    key.feed_modules([module])
+def _feeds_by_module(thing) -> bool:
+    """Tell whether the source of its module says all about a function or class."""
+    module = _module(thing) or "__main__"
     found = sys.modules.get(module)
+    if module == "__main__" or locate(module) is None or found is None:
+        return False
+    known = list(vars(found).values())
     for name in thing.__qualname__.split("."):
         found = getattr(found, name, None)
-    return found is thing or getattr(found, "__wrapped__", None) is thing
+    wrapped = getattr(found, "__wrapped__", None), getattr(found, "py_func", None)
+    return any(thing is other for other in (found, *wrapped, *known))
+
+
+def _feed_cells(key: "Key", function: types.FunctionType, where: str) -> None:
+    cells = function.__closure__ or ()
+    for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
+        try:
+            value = cell.cell_contents
+        except ValueError:  # not yet bound
+            continue
+        if name == "__class__":
+            continue
+        if not isinstance(value, types.FunctionType):  # what decorators close over
+            raise ValueError(
+                f"{where}: {function.__qualname__} closes over variables: pass them as "
+                f"arguments ({', '.join(function.__code__.co_freevars)}), so that the "
+                "key holds them"
+            )
+        feed_callable(key, value, where)
 
 
 def _feed_code(key: "Key", code: types.CodeType, known: dict, where: str) -> None:
     key.feed(*instructions(code))
     parts = list(nested(code))
     steps = [step for part in parts for step in dis.get_instructions(part)]
-    for module in {s.argval for s in steps if s.opname == "IMPORT_NAME"}:
+    for module in sorted({s.argval for s in steps if s.opname == "IMPORT_NAME"}):
         _feed_import(key, module)
-    used = {s.argval for s in steps if s.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    loads = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+    used = {s.argval for s in steps if s.opname in loads}
+    if hidden := used & _UNSEEN - known.keys():
+        raise ValueError(
+            f"{where} uses {min(hidden)}, which reaches what no key can see: name what "
+            "it needs, or pass it as arguments"
+        )
     for name in sorted(used & known.keys()):
         value = known[name]
         key.feed(name)
+        if type(value) not in _PLAIN and (place := _library(key, value, name)):
+            key.feed(place)
+            key.feed_packages([place.partition(".")[0]])
+            continue
         feed_value(key, value, f"{name}, which {where} uses,")
         if isinstance(value, types.ModuleType):
             _feed_submodules(key, value, {n for part in parts for n in part.co_names})
@@ -142,44 +212,33 @@ def _feed_submodules(key: "Key", module: types.ModuleType, names: set[str]) -> N
 
 
 def _feed_class(key: "Key", cls: type, where: str) -> None:
-    if _is_named(key, cls):
-        _feed_named(key, cls)
-    elif key.meets(cls) and not _feed_by_module(key, cls):
-        key.feed(cls.__qualname__)
-        for base in cls.__bases__:
+    if place := _library(key, cls):
+        key.feed(place, cls.__qualname__)
+        key.feed_packages([place.partition(".")[0]])
+    elif key.meets(cls):
+        key.feed(_module(cls), cls.__qualname__)
+        if locate(_module(cls) or "__main__") is not None:
+            key.feed_modules([cls.__module__])
+        if _feeds_by_module(cls):
+            return
+        for base in (*cls.__bases__, type(cls)):
             _feed_class(key, base, where)
-        for name in _written(cls):
+        for name in written(cls):
             key.feed(name)
             _feed_attribute(key, vars(cls)[name], f"{cls.__qualname__}.{name}")
 
 
 def _feed_attribute(key: "Key", value, where: str) -> None:
-    descriptors = types.MemberDescriptorType | types.GetSetDescriptorType
-    if isinstance(value, property):
-        for function in filter(None, (value.fget, value.fset)):
-            _feed_attribute(key, function, where)
-    elif isinstance(value, staticmethod | classmethod):
-        _feed_attribute(key, value.__func__, where)
-    elif isinstance(value, types.FunctionType):
-        feed_value(key, [value.__defaults__, value.__kwdefaults__], where)
-        _feed_code(key, value.__code__, value.__globals__, where)
-    elif not isinstance(value, descriptors):
+    slots = types.MemberDescriptorType | types.GetSetDescriptorType
+    if isinstance(value, _DESCRIPTORS):
+        for name in ("fget", "fset", "fdel", "__func__", "func"):
+            if function := getattr(value, name, None):
+                feed_callable(key, function, where)
+    elif where.endswith(".__dataclass_fields__"):
+        fields = [[getattr(f, n) for n in _FIELD] for f in value.values()]
+        feed_value(key, fields, where)
+    elif not isinstance(value, slots):
         feed_value(key, value, where)
-
-
-def _written(cls: type) -> list[str]:
-    """Return the attributes that were written, not generated out of the fields."""
-    names = sorted(vars(cls).keys() - _INCIDENTAL)
-    if not (hasattr(cls, "__dataclass_fields__") or hasattr(cls, "_fields")):
-        return names
-    codes = {n: getattr(vars(cls)[n], "__code__", None) for n in names}
-    makers = ("<string>", "dataclasses.py", "__init__.py")
-    generated = {
-        n
-        for n, c in codes.items()
-        if c and c.co_filename.endswith(makers) and n[0] == "_"
-    }
-    return [n for n in names if n not in generated]
 
 
 def feed_value(key: "Key", value, where: str) -> None:
@@ -195,55 +254,58 @@ def feed_value(key: "Key", value, where: str) -> None:
             "the values themselves"
         )
     key.feed(kind.__qualname__)
-    if isinstance(value, enum.Enum):
-        key.feed(value.name)
-        _feed_class(key, kind, where)
-    elif isinstance(value, _PLAIN):
+    if kind in _PLAIN:
         key.feed(repr(value))
     elif isinstance(value, Path):
         key.feed_file(value)
     elif isinstance(value, types.ModuleType):
         _feed_import(key, value.__name__)
-    elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        key.feed(value.dtype.str, value.shape, value.tobytes())
-    elif isinstance(value, type | partial) or hasattr(value, "__name__"):
+    elif kind is np.ndarray and not value.dtype.hasobject:
+        raw = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+        key.feed(repr(value.dtype), value.shape, memoryview(raw))
+    elif isinstance(value, _CALLABLE) or _unwrapped(value) is not value:
         feed_callable(key, value, where)
+    elif any(value is above for above in key.inside):  # it holds itself
+        key.feed([value is above for above in key.inside])
     else:
+        key.inside.append(value)
         _feed_object(key, value, where)
+        key.inside.pop()
 
 
 def _feed_object(key: "Key", value, where: str) -> None:
     """Feed a container or an object: its class and what it holds."""
     kind = type(value)
-    _feed_class(key, kind, where)
-    if isinstance(value, collections.abc.Mapping):
-        _feed_items(key, value, [*value, *value.values()], where)
-    elif isinstance(value, list | tuple | set | frozenset):
-        ordered = isinstance(value, list | tuple)
-        _feed_items(key, value, value if ordered else sorted(value, key=repr), where)
-    elif kind.__module__ == "__main__" or is_first_party(kind.__module__, key.own):
-        inside = getattr(value, "__dict__", {})
-        _feed_items(key, value, [*inside, *inside.values()], where)
+    if kind in (list, tuple):
+        items = value
+    elif kind is dict:
+        items = [*value, *value.values()]
+    elif kind in (set, frozenset):
+        items = sorted(value, key=lambda item: key.alone(item, where))
+    elif hasattr(value, "detach") and hasattr(value, "device"):
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        size = f"{value.dtype} {value.shape} {value.device} {value.requires_grad}"
+        items = [size, flat.view(sys.modules["torch"].uint8).numpy()]
     else:
-        _feed_pickled(key, value, where)
-
-
-def _feed_items(key: "Key", whole, items, where: str) -> None:
-    if any(whole is above for above in key.inside):  # it holds itself
-        return
-    key.inside.append(whole)
+        items = _parts(value, where)
+    key.feed(len(items))
     for item in items:
         feed_value(key, item, where)
-    key.inside.pop()
 
 
-def _feed_pickled(key: "Key", value, where: str) -> None:
-    import joblib  # a third of a second, and only objects of libraries need it
-
+def _parts(value, where: str) -> list:
+    """Return what an object is made of, by the rule of copies and pickles."""
+    if isinstance(value, types.MappingProxyType):
+        return [type(value), dict(value)]
+    known = copyreg.dispatch_table.get(type(value))
     try:
-        key.feed(joblib.hash(value))
+        made = known(value) if known else value.__reduce_ex__(4)
     except Exception as error:
         raise ValueError(
             f"{where} is {value!r}, of which no key can be made ({error}): pass numbers, "
             "texts, arrays, or collections of them"
         ) from None
+    if isinstance(made, str):
+        return [type(value), made]
+    made, iterators = list(made[:3]), made[3:5]
+    return [type(value), *made, *(list(parts or ()) for parts in iterators)]

@@ -1,67 +1,93 @@
 """Whether a loaded module is still the one in its file.
 
 A module that was edited after it was loaded computes with the old source; a result stored
-under the new one would be wrong for everybody who reads it later.
+under the new one would be wrong for everybody who reads it later. So the source of each
+module of ours or of the reader is noted at the moment it runs.
 """
 
-import ast
 import dis
+import inspect
+import pickle
 import sys
-import time
 import types
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
+from importlib.util import cache_from_source
 from pathlib import Path
 
-_STARTED = time.time()  # the modules of `fl` are loaded after this one
-_CHECKED: dict[
-    str, tuple
-] = {}  # module -> its spec and the age of its file, when fresh
+from fl.closure import age_of, is_installed, parse, read
+
+# of a class that was typed in: not its behaviour
+_INCIDENTAL = {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__"}
+_INCIDENTAL |= {"__firstlineno__", "__static_attributes__", "_abc_impl", "__slots__"}
+_INCIDENTAL |= {"__dataclass_params__", "__annotate_func__", "__annotations_cache__"}
+_INCIDENTAL |= {"__subclasshook__"}
+_RAN: dict[str, tuple] = {}  # file -> its age and its text when it was last run
+_BROUGHT: dict[str, set[str]] = {}  # module -> files that ran because it imported them
 
 
 def refuse_stale(name: str, path: Path) -> None:
-    """Refuse the module ``name`` if its file ``path`` has changed since it was loaded.
+    """Refuse the module ``name`` if it is not what its file ``path`` says.
 
     Raises:
-        ValueError: if it has, and was not reloaded.
+        ValueError: if the file was edited and not loaded again, or if a function, a
+            constant or an imported name of the module is another one.
     """
     module = sys.modules.get(name)
-    if module is None:
+    file = getattr(module, "__file__", None)
+    if file not in _RAN:
         return
-    state = module.__spec__, path.stat().st_mtime  # a reload makes another spec
-    if _CHECKED.get(name) == state:
-        return
-    ours = name.startswith("fl.") and name not in _CHECKED and state[1] < _STARTED
-    if not ours and _differs(module, path):
-        raise ValueError(
-            f"the module {name} is not what {path} says, which has changed since it was "
-            "loaded: reload it with importlib.reload, or start again"
-        )
-    _CHECKED[name] = state
+    age, text = _RAN[file]
+    now = age_of(path)
+    if age != now:
+        if text is None or parse(text, path).digest != read(path, name).digest:
+            raise ValueError(
+                f"the module {name} is not what {path} says, which has changed since it "
+                "was loaded: reload it with importlib.reload, or start again"
+            )
+        _RAN[file] = now, text
+    for bound, what in read(path, name).bound.items():
+        if bound in vars(module) and _differs(vars(module)[bound], what, file):
+            raise ValueError(
+                f"{name}.{bound} is not what {path} says: reload {name} with "
+                "importlib.reload, or pass what you want to change as an argument"
+            )
 
 
-def _differs(module: types.ModuleType, path: Path) -> bool:
-    """Tell whether a function or a literal of the file is another one in ``module``."""
-    if type(module.__spec__.loader) is not SourceFileLoader:  # it may rewrite the code
+def brought(module: str) -> set[str]:
+    """Return the files that ran because ``module`` imported them, by whatever means."""
+    return _BROUGHT.get(module, set())
+
+
+def _differs(found, what: tuple, file: str) -> bool:
+    """Tell whether ``found`` in a module of ``file`` is not ``what`` the file says."""
+    kind, wanted = what
+    if kind == "def":
+        return getattr(getattr(found, "__code__", None), "co_filename", None) != file
+    if kind == "is":
+        return type(found) is not type(wanted) or found != wanted
+    origin = sys.modules.get(wanted[0])
+    if getattr(origin, "__file__", None) not in _RAN:
         return False
-    source = path.read_bytes()
-    tree, here = ast.parse(source), vars(module)
-    # a decorator may have put anything in the place of a function
-    plain = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)} - {
-        n.name for n in tree.body if getattr(n, "decorator_list", [])
-    }
-    for code in compile(source, str(path), "exec").co_consts:
-        loaded = here.get(getattr(code, "co_name", None))
-        if isinstance(loaded, types.FunctionType) and code.co_name in plain:
-            if not same_code(code, loaded.__code__):
-                return True
-    literals = dict(_literals(tree))
-    return any(here.get(name, value) != value for name, value in literals.items())
+    return not _same(found, vars(origin).get(wanted[1], found))
 
 
-def same_code(first: types.CodeType, second: types.CodeType) -> bool:
-    """Return whether ``first`` and ``second`` do the same, whatever their docstrings."""
-    return list(instructions(first)) == list(instructions(second))
+def _same(first, second) -> bool:
+    if first is second or type(first) is not type(second):
+        return first is second
+    # a reload by IPython puts the new code into the old function
+    if isinstance(first, types.FunctionType):
+        return first.__code__ is second.__code__
+    if isinstance(first, type):
+        return all(
+            _same(vars(first).get(name), value)
+            for name, value in vars(second).items()
+            if isinstance(value, types.FunctionType)
+        )
+    try:
+        return pickle.dumps(first) == pickle.dumps(second)
+    except Exception:  # it cannot be compared
+        return False
 
 
 def nested(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -74,8 +100,10 @@ def nested(code: types.CodeType) -> Iterator[types.CodeType]:
 
 def instructions(code: types.CodeType) -> Iterator[str]:
     """Yield what ``code`` does: its instructions and those of inner functions."""
+    stars = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
     for part in nested(code):
         yield f"{part.co_name} {part.co_varnames} {part.co_exceptiontable}"
+        yield f"{part.co_argcount} {part.co_kwonlyargcount} {part.co_flags & stars}"
         for step in dis.get_instructions(part):
             value = step.argval
             if isinstance(value, types.CodeType):
@@ -85,13 +113,58 @@ def instructions(code: types.CodeType) -> Iterator[str]:
             yield f"{step.opname} {value!r}"
 
 
-def _literals(tree: ast.Module) -> Iterator[tuple[str, object]]:
-    """Yield the names that a file sets to a number, a string or a tuple of them."""
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
-                value = ast.literal_eval(node.value)
-            except ValueError:
-                continue
-            if isinstance(value, int | float | str | tuple):
-                yield node.targets[0].id, value
+def written(cls: type) -> list[str]:
+    """Return the attributes of ``cls`` that were written, not generated out of the fields."""
+    names = sorted(vars(cls).keys() - _INCIDENTAL)
+    if not (hasattr(cls, "__dataclass_fields__") or hasattr(cls, "_fields")):
+        return names
+    makers = ("<string>", "dataclasses.py", "__init__.py")
+    codes = {n: getattr(inspect.unwrap(vars(cls)[n]), "__code__", None) for n in names}
+    return [
+        name
+        for name, code in codes.items()
+        if not (code and code.co_filename.endswith(makers) and name[0] == "_")
+    ]
+
+
+def _hear(event: str, arguments: tuple) -> None:
+    if event == "exec" and isinstance(arguments[0], types.CodeType):
+        code = arguments[0]
+        if code.co_name == "<module>" and _is_ours(code.co_filename):
+            _note(code.co_filename)
+            importer = sys._getframe(1)
+            while importer and not _is_ours(importer.f_code.co_filename):
+                importer = importer.f_back
+            if importer:
+                name = importer.f_globals.get("__name__")
+                _BROUGHT.setdefault(name, set()).add(code.co_filename)
+
+
+def _is_ours(file: str | None) -> bool:
+    return str(file).endswith(".py") and not is_installed(file)
+
+
+def _note(file: str) -> None:
+    try:
+        _RAN[file] = age_of(Path(file)), Path(file).read_bytes()
+    except OSError:  # the name of a file that is none
+        pass
+
+
+def _note_earlier(file: str) -> None:
+    """Note a module that was loaded before this one: its byte code has its age."""
+    _note(file)
+    compiled = Path(cache_from_source(file))
+    if file in _RAN and compiled.is_file() and not sys.dont_write_bytecode:
+        (when, size, _), _ = _RAN[file]
+        header = when // 10**9 % 2**32, size % 2**32
+        stated = compiled.read_bytes()[8:16]
+        if stated != b"".join(n.to_bytes(4, "little") for n in header):
+            _RAN[file] = (), None
+
+
+for _module in list(sys.modules.values()):
+    _loader = getattr(getattr(_module, "__spec__", None), "loader", None)
+    if type(_loader) is SourceFileLoader and _is_ours(_module.__file__):
+        _note_earlier(_module.__file__)
+sys.addaudithook(_hear)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fl import validate
-from fl.closure import PACKAGE, closure, read
+from fl.closure import PACKAGE, Closure, closure, read
 from fl.digests import feed_callable, feed_value
 from fl.freshness import refuse_stale
 
@@ -44,28 +44,51 @@ class Key:
         self.own = frozenset(own)
         self.modules: dict[str, Path] = {}
         self.files: set[Path] = set()
-        self._hash = hashlib.sha256()
         self.inside: list = []  # the containers around the value that is being fed
-        self._met: list = []
+        self.inner = False  # a key that was made while another one is
+        self._sources: dict[str, str] = {}
+        self._packages: set[str] = set()
+        self._met: dict[int, tuple] = {}
+        self._known: dict[int, tuple] = {}  # arguments, which many units share
+        self._hash = hashlib.sha256()
         self.feed(sys.version.split()[0], *map(version, NUMERICAL))
 
     @property
     def digest(self) -> str:
         """The digest of all that was fed, 32 hexadecimal digits."""
-        return self._hash.hexdigest()[:32]
+        whole = Key.__new__(Key)
+        whole._hash = self._hash.copy()
+        for name, digest in sorted(self._sources.items()):
+            whole.feed(name, digest)
+        for name in sorted(self._packages):
+            whole.feed(name, version(name))
+        return whole._hash.hexdigest()[:32]
 
     def feed(self, *parts) -> None:
-        """Take in ``parts``, bytes or texts; where one ends counts."""
+        """Take in ``parts``, texts or arrays of bytes; where one ends counts."""
         for part in parts:
-            raw = part if isinstance(part, bytes) else str(part).encode()
-            self._hash.update(b"%d:" % len(raw) + raw)
+            raw = part if isinstance(part, bytes | memoryview) else str(part).encode()
+            self._hash.update(b"%d:" % len(raw))
+            self._hash.update(raw)
 
     def meets(self, thing) -> bool:
-        """Return whether ``thing`` is met for the first time: what names itself ends."""
-        if any(thing is known for known in self._met):
+        """Return whether ``thing`` is new; take in which one it is if not."""
+        if id(thing) in self._met:
+            self.feed(self._met[id(thing)][0])
             return False
-        self._met.append(thing)
+        self._met[id(thing)] = len(self._met), thing
         return True
+
+    def alone(self, value, where: str) -> str:
+        """Return the digest of ``value`` apart from what else the key holds.
+
+        Raises:
+            ValueError: if it has none; ``where`` names it.
+        """
+        made = self._copy()
+        made._hash = hashlib.sha256()
+        feed_value(made, value, where)
+        return made._hash.hexdigest()
 
     def feed_modules(self, names: Iterable[str]) -> None:
         """Take in the import closure of the modules ``names``, and the files they read.
@@ -74,28 +97,33 @@ class Key:
             ValueError: for a module that was edited after it was loaded.
         """
         names = [name for name in names if name not in self.modules]
-        found = closure(names, self.own)
-        for name, path in found.modules.items():
+        found = closure(names, self.own) if names else Closure({}, frozenset())
+        self._packages |= found.packages
+        for name in sorted(found.modules.keys() - self.modules.keys()):
+            path = self.modules[name] = found.modules[name]
             source = read(path, name)
+            self._sources[name] = source.digest
             refuse_stale(name, path)
-            self.modules[name] = path
-            self.feed(name, source.digest)
-            if "files_read" in source.defines:
+            if "files_read" in source.bound:
                 for file in importlib.import_module(name).files_read():
                     self.feed_file(Path(file))
-        self.feed_packages(found.packages)
 
     def feed_packages(self, names: Iterable[str]) -> None:
         """Take in the versions of installed packages, by the ``names`` they import as."""
-        for name in sorted(names):
-            self.feed(name, version(name))
+        self._packages |= set(names)
 
     def feed_file(self, path: Path) -> None:
-        """Take in the content of the file ``path``, or of all files of a folder."""
-        inside = path.rglob("*") if path.is_dir() else [path]
-        for file in sorted(inside):
+        """Take in the content of the file ``path``, or of the files of a folder.
+
+        Hidden files and byte code of a folder do not count.
+        """
+        folder = path.is_dir()
+        for file in sorted(path.rglob("*")) if folder else [path]:
+            name = file.relative_to(path) if folder else Path(file.name)
+            if folder and any(p[0] == "." or p == "__pycache__" for p in name.parts):
+                continue
             self.files.add(file.resolve())
-            self.feed(file.name, file.read_bytes() if file.is_file() else "no file")
+            self.feed(name.as_posix(), _content(file))
 
     def with_arguments(self, arguments: Mapping) -> "Key":
         """Return a key that holds keyword ``arguments`` besides all of this one.
@@ -103,17 +131,43 @@ class Key:
         Raises:
             ValueError: for an argument that has no honest digest.
         """
+        made = self._copy()
+        for name, value in sorted(arguments.items()):
+            if id(value) not in self._known:  # many units share it
+                part = self._copy()
+                part._hash = hashlib.sha256()
+                feed_value(part, value, f"the argument {name}")
+                self._known[id(value)] = value, part
+            part = self._known[id(value)][1]
+            made.feed(name, part._hash.hexdigest())
+            for held in ("modules", "files", "_sources", "_packages"):
+                getattr(made, held).update(getattr(part, held))
+        return made
+
+    def _copy(self) -> "Key":
         made = copy(self)
         made.modules, made.files = dict(self.modules), set(self.files)
-        made._hash, made._met = self._hash.copy(), list(self._met)
-        for name, value in sorted(arguments.items()):
-            made.feed(name)
-            feed_value(made, value, f"the argument {name}")
+        made._packages, made._met = set(self._packages), dict(self._met)
+        made._sources = dict(self._sources)
+        made._hash, made.inside = self._hash.copy(), list(self.inside)
         return made
 
     def held(self) -> "Held":
         """Return what the key holds, in a form that travels to another process."""
-        return Held(dict(self.modules), frozenset(self.files), self.own)
+        return Held(self.modules, frozenset(self.files), self.own)
+
+
+def _content(file: Path) -> str:
+    if not file.is_file():
+        return "no file"
+    state = file.stat()
+    return _digest(file, state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@cache
+def _digest(file: Path, *state: int) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 class Held(NamedTuple):
@@ -151,7 +205,15 @@ def function_name(function: Callable) -> str:
 @cache
 def version(package: str) -> str:
     """Return the version of an installed ``package``, or "absent"."""
+    if package in sys.stdlib_module_names:
+        return "of the interpreter"
     try:
         return importlib.metadata.version(_DISTRIBUTIONS.get(package, package))
     except importlib.metadata.PackageNotFoundError:
-        return "absent"
+        names = _distributions().get(package, [])
+        return " ".join(map(importlib.metadata.version, sorted(set(names)))) or "absent"
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()

@@ -12,22 +12,40 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl.closure import INSTALLED, PACKAGE, is_first_party
+from fl.closure import PACKAGE, is_first_party, is_installed
+from fl.freshness import brought
 
 if TYPE_CHECKING:
     from fl.keys import Held
 
 # files of the system and of the compilers, which the versions in the key stand for
-_SYSTEM = [*INSTALLED, *map(Path, (sys.prefix, sys.base_prefix))]
+_SYSTEM = [Path(sys.prefix), Path(sys.base_prefix)]
 _SYSTEM += [Path(os.sep, name) for name in "proc sys dev etc usr lib lib64".split()]
 _COMPILED = {".py", ".pyc", ".so", ".pyd", ".nbi", ".nbc"}
 _WATCHES: list["_Watch"] = []
 
 
 class _Watch:
+    """Files that were read, but for those that were written first."""
+
     def __init__(self):
         self.read: set[str] = set()
-        self.written: set[str] = set()
+        self.made: set[str] = set()
+
+    def note(self, path: str, mode: str | None, flags: int) -> None:
+        if mode is None:
+            makes = flags & (os.O_TRUNC | os.O_CREAT | os.O_EXCL)
+            reads = not flags & os.O_WRONLY
+        else:
+            makes, reads = set(mode) & set("wx"), set(mode) & set("r+")
+        if makes:
+            self.made.add(path)
+        elif reads and path not in self.made:
+            self.read.add(path)
+
+    def data(self, ignored: Iterable[Path]) -> list[str]:
+        opened = {Path(name).resolve() for name in self.read}
+        return sorted(str(path) for path in opened if _is_data(path, ignored))
 
 
 @contextmanager
@@ -49,14 +67,14 @@ def watched(function: str, held: "Held", ignored: Path) -> Iterator[None]:
         yield
     finally:
         _WATCHES.remove(watch)
-    late = sorted(m for m in set(sys.modules) - before if _is_missing(m, held))
+    late = [m for m in set(sys.modules) - before if _is_missing(m, held)]
+    late += [m for m in _brought_in(held.modules) if _is_missing(m, held)]
     if late:
         raise ValueError(
-            f"{function} imported {', '.join(late)} by a computed name: no key can hold "
+            f"{function} imported {', '.join(sorted({*late}))} by a computed name: no key can hold "
             "that; write the import statement out"
         )
-    opened = {Path(name).resolve() for name in watch.read - watch.written}
-    beside = sorted(str(p) for p in opened - held.files if _is_data(p, [ignored]))
+    beside = sorted(set(watch.data([ignored])) - set(map(str, held.files)))
     if beside:
         raise ValueError(
             f"{function} read {', '.join(beside)}, which its key does not hold: pass "
@@ -64,19 +82,27 @@ def watched(function: str, held: "Held", ignored: Path) -> Iterator[None]:
         )
 
 
+def _brought_in(modules: Iterable[str]) -> Iterator[str]:
+    """Yield what a reader's ``modules`` imported at any time, by whatever means."""
+    ours = {m for m in modules if m.partition(".")[0] == "fl"}
+    files = {file for m in set(modules) - ours for file in brought(m)}
+    for name, module in list(sys.modules.items()) if files else ():
+        if name != "__main__" and getattr(module, "__file__", None) in files:
+            yield name
+
+
 def _is_missing(module: str, held: "Held") -> bool:
     loaded = sys.modules.get(module)
     path = Path(getattr(loaded, "__file__", None) or "face/__init__.py")
-    face = path.stem == "__init__" and (
-        path.is_relative_to(PACKAGE) or not path.is_file()
-    )
+    inside = path.is_relative_to(PACKAGE) or not path.is_file()
+    face = path.stem == "__init__" and inside
     return module not in held.modules and not face and is_first_party(module, held.own)
 
 
 def _is_data(path: Path, ignored: Iterable[Path]) -> bool:
     temporary = any(part.startswith("joblib_memmapping") for part in path.parts)
     roots = [*_SYSTEM, *(folder.resolve() for folder in ignored)]
-    known = any(path.is_relative_to(root) for root in roots)
+    known = is_installed(path) or any(path.is_relative_to(root) for root in roots)
     return path.is_file() and not (known or temporary or path.suffix in _COMPILED)
 
 
@@ -97,10 +123,8 @@ def _hear(event: str, arguments: tuple) -> None:
     ):
         return
     path, mode, flags = arguments
-    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-    writes = flags & writing if mode is None else set(mode) & set("wax+")
     for watch in _WATCHES:
-        (watch.written if writes else watch.read).add(os.path.abspath(os.fspath(path)))
+        watch.note(os.path.abspath(os.fsdecode(path)), mode, flags)
 
 
 def begin() -> None:
@@ -114,10 +138,6 @@ def end(ignored: Iterable[Path] = ()) -> dict[str, list[str]]:
 
     ``ignored`` are folders whose files do not count.
     """
-    watch = _WATCHES.pop()
-    opened = {Path(name).resolve() for name in watch.read - watch.written}
-    files = sorted(str(path) for path in opened if _is_data(path, ignored))
-    return {
-        "modules": sorted(m for m in sys.modules if m.startswith("fl.")),
-        "files": files,
-    }
+    files = _WATCHES.pop().data(ignored)
+    modules = sorted(m for m in sys.modules if m.startswith("fl."))
+    return {"modules": modules, "files": files}

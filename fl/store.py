@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from fl.keys import Held, function_key, function_name
 from fl.reads import watched
 
 _MISSING, _DAMAGED = object(), object()
-_AGES: dict[Path, float] = {}  # files of the modules that the workers have loaded
+_AGES: dict = {}  # files of the modules that the workers have loaded, and their path
 
 
 class Unit(NamedTuple):
@@ -62,7 +63,6 @@ def evaluate(
             stored; it raises for one that must not be.
         in_order: start the units as they come; otherwise each process has an order of
             its own, and two that need the same units share the work.
-
         tell: called as ``tell(result)`` whenever a unit has been computed.
 
     Raises:
@@ -135,10 +135,11 @@ def _computed(todo: list[Unit], jobs: int) -> Iterator[tuple]:
 
 
 def _dismiss_workers_of_old_sources(held: Held) -> None:
-    """End the workers if a module that they may have loaded has changed on disk."""
+    """End the workers if a module that they may have loaded has changed, or the path."""
     from joblib.externals import loky
 
     ages = {path: path.stat().st_mtime for path in held.modules.values()}
+    ages["sys.path"] = tuple(sys.path)
     if any(_AGES.get(path, age) != age for path, age in ages.items()):
         loky.get_reusable_executor().shutdown()
         _AGES.clear()
@@ -155,8 +156,18 @@ def _compute(unit: Unit) -> tuple:
         result = unit.function(**unit.arguments)
     if unit.accept is not None:
         unit.accept(unit.function, unit.arguments, result)
-    _save(unit.path, pickle.dumps(result, protocol=5))
+    _save(unit.path, _pickled(function_name(unit.function), result))
     return unit.place, result
+
+
+def _pickled(name: str, result) -> bytes:
+    try:
+        return pickle.dumps(result, protocol=5)
+    except Exception as error:
+        raise ValueError(
+            f"{name} returned {result!r}, which cannot be stored ({error}): must be "
+            "numbers, arrays, or collections of them"
+        ) from None
 
 
 def _save(path: Path, payload: bytes) -> None:
@@ -173,9 +184,12 @@ def _load(path: Path):
         raw = path.read_bytes()
     except FileNotFoundError:
         return _MISSING
-    if hashlib.sha256(raw[32:]).digest() == raw[:32]:
+    if hashlib.sha256(raw[32:]).digest() != raw[:32]:
+        return _DAMAGED
+    try:
         return pickle.loads(raw[32:])
-    return _DAMAGED
+    except Exception:  # a class that is no longer where it was
+        return _DAMAGED
 
 
 def _is_there(result) -> bool:

@@ -118,6 +118,53 @@ def up(n):
 def unit(seed):
     return {{"x": up(3)}}
 """
+SLOTS = """
+from dataclasses import dataclass
+@dataclass(frozen=True, slots=True)
+class Setting:
+    scale: float
+setting = Setting({})
+def unit(seed):
+    return {{"x": setting.scale * seed}}
+"""
+FACTORY = """
+from dataclasses import dataclass, field
+@dataclass
+class Setting:
+    scales: list = field(default_factory=lambda: [{}])
+def unit(seed):
+    return {{"x": Setting().scales[0] * seed}}
+"""
+REPEATED = """
+def two(u): return 2.0 * u
+def three(u): return 3.0 * u
+STEPS = [two, three, two if {} == 2 else three]
+def unit(seed):
+    return {{"x": STEPS[2](seed)}}
+"""
+DECORATED = """
+def traced(function):
+    @functools.wraps(function)
+    def inner(*args, **kwargs):
+        return function(*args, **kwargs)
+    return inner
+@traced
+def unit(seed):
+    return {{"x": {} * seed}}
+"""
+LIBRARY = """
+import collections
+STEPS = collections.defaultdict(lambda: {})
+def unit(seed):
+    return {{"x": STEPS["u"] * seed}}
+"""
+ATTRIBUTE = """
+def helper(u):
+    return helper.scale * u
+helper.scale = {}
+def unit(seed):
+    return {{"x": helper(seed)}}
+"""
 EDITS = {
     "helper": HELPER,
     "global": GLOBAL,
@@ -133,6 +180,12 @@ EDITS = {
     "cached helper": CACHED,
     "container": CONTAINER,
     "recursive": RECURSIVE,
+    "slots": SLOTS,
+    "factory of a field": FACTORY,
+    "repeated function": REPEATED,
+    "decorated": DECORATED,
+    "function inside a library's object": LIBRARY,
+    "attribute of a function": ATTRIBUTE,
 }
 
 
@@ -317,6 +370,28 @@ def test_an_import_by_a_computed_name_is_refused_and_nothing_stored(cache, packa
     with pytest.raises(ValueError, match="imported mine.helper by a computed name"):
         sweep(unit, seeds=[1], jobs=1)
     assert not [p for p in cache.rglob("*") if p.is_file()]
+
+
+def test_a_module_changed_from_outside_is_refused(cache, package):
+    text = "SCALE = 2.0\ndef unit(seed):\n    return {'x': SCALE * seed}\n"
+    (package / "scaled.py").write_text(text)
+    unit = load("mine.scaled")
+    sweep(unit, seeds=[1], jobs=1)
+    sys.modules["mine.scaled"].SCALE = 3.0
+    with pytest.raises(ValueError, match="mine.scaled.SCALE is not what .*argument"):
+        sweep(unit, seeds=[1], jobs=1)
+
+
+def test_a_module_that_kept_an_old_import_is_refused(cache, package):
+    unit = load(*ALL)
+    path = package / "helper.py"
+    path.write_text(path.read_text().replace("2.0", "3.25"))
+    load_only = importlib.reload(sys.modules["mine.helper"])
+    assert load_only.double(1) == 3.25
+    with pytest.raises(
+        ValueError, match="mine.unit.double is not what .*reload mine.u"
+    ):
+        sweep(unit, seeds=[1], jobs=1)
 
 
 # --- files ----------------------------------------------------------------------------

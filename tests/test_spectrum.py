@@ -15,13 +15,16 @@ from scipy.stats import norm
 
 from fl.simulate import spectrum as simulate
 from fl.simulate.spectrum import Setting, Spiked, Step
+from fl.simulate.spectrum_rows import row_terms, spike
 from fl.studies import spectrum as study
 from fl.studies import spectrum_error
 from fl.studies.spectrum import ERF2, RELU, SIN, SIN_COS, TANH, WAVE
+from fl.tasks import Link
 from fl.theory.spectrum import (
     Law,
     averaged,
     diverging_outliers,
+    gaussian_equivalent,
     order_one_outliers,
     outlier_determinant,
     population_law,
@@ -39,6 +42,8 @@ from fl.theory.spectrum_features import (
 from fl.theory.spectrum_resolvent import fixed_point, follow, linearise, resolvent
 from fl.theory.spikes import pair
 from fl.theory.spikes_risk import small_step_risk
+
+UNBOUNDED = Link("z sin 2z", lambda u: u * np.sin(2 * u), None)
 
 
 @settings(max_examples=15, deadline=None)
@@ -98,26 +103,28 @@ def test_giant_step_constants_are_those_of_a_simulated_step():
     network = Step(1.5, (1.0, -1.0), alpha0).draw(setting, 3)
     measured = simulate.measured_spike(network)
     assert np.allclose(measured["r"][1], model.r, rtol=0.08)
-    W0, _, block = simulate.untrained(setting, 2, 3)
-    t = (W0 @ network.target)[block == 0]
-    along = (network.W @ network.target)[block == 0]
-    slope = float(((t - t.mean()) * along).sum() / (t - t.mean()).square().sum())
-    assert np.isclose(
-        slope, 1 + (model.s * model.c)[0], rtol=0.2
-    )  # the step adds s_b t_j along the teacher
+    # the step adds s_b t_j along the teacher
+    slopes = row_terms(3, Step(1.5, (1.0, -1.0), alpha0), setting)["along"][1]
+    assert np.allclose(slopes, 1 + model.s * model.c, rtol=0.2)
 
 
 def test_the_step_ties_the_row_norm_to_the_overlap():
     d, p = 60, 400
     model = giant_step(SIN, TANH, 3.0, 400.0)
     setting = Setting(TANH, p, 1.0, p / d)
-    network = Step(3.0, alpha0=400.0).draw(setting, 0)
-    W0, _, _ = simulate.untrained(setting, 1, 0)
-    t = W0 @ network.target
-    rest = (network.W - torch.outer(network.W @ network.v, network.v)).square().sum(1)
     # projecting v out removes the part t_j^2 of the row as well, which is even in t_j
-    slope = float(((t - t.mean()) * rest).sum() / (t - t.mean()).square().sum())
-    assert model.beta[0] < 0 and np.isclose(slope, 2 * model.beta[0], rtol=0.2)
+    slope = row_terms(0, Step(3.0, alpha0=400.0), setting)["norm"][1]
+    assert model.beta[0] < 0 and np.allclose(slope, 2 * model.beta, rtol=0.2)
+
+
+def test_a_network_whose_output_does_not_vanish_needs_other_constants():
+    # c_b = 1 - eta zeta_b f0 E phi'': what `giant_step` refuses to predict
+    setting = Setting(RELU, 400, 1.0, 1.0)
+    norms = [spike(s, Step(1.5, (1.0,), 20.0), setting) for s in range(2)]
+    rest = np.mean([u["norm"][1] - u["r"][1] ** 2 for u in norms])
+    f0, bend = RELU.hermite(2)[0], 2**0.5 * RELU.hermite(2)[2]
+    noise = 1.5**2 * (SIN.moments()[1] + f0**2) * RELU.slope_variance() / 20
+    assert np.isclose(rest, (1 - 1.5 * f0 * bend) ** 2 + noise, rtol=0.05)
 
 
 def marchenko_pastur(z, ratio):
@@ -143,8 +150,8 @@ def test_population_law_of_one_block_is_a_shifted_marchenko_pastur_law():
 def test_linear_features_obey_the_two_step_marchenko_pastur_equation():
     # mu1 constant, no noise: K = X' X / n with covariance W0 W0', itself
     # Marchenko-Pastur
-    f = averaged(conditional_features(TANH, spiked_model(0.0)))
-    f = replace(f, mu1=np.ones((1, 1)), mu2sq=np.zeros((1, 1)))
+    f = conditional_features(TANH, spiked_model(0.0))
+    f = replace(f, mu1=np.ones_like(f.mu1), mu2sq=np.zeros_like(f.mu1))
     alpha, delta, z = 3.0, 0.7, np.array([0.8 + 0.2j, 2 + 1j])
     m = alpha * resolvent(f, z, alpha, delta).nu[:, 0]
     inner = -z * (
@@ -314,10 +321,44 @@ def test_laws_have_mass_one_and_the_mean_of_the_row_variance():
         assert np.isclose(np.trapezoid(law.x * law.density, law.x), size, rtol=5e-3)
 
 
+@pytest.mark.parametrize("r, alpha", [(3.0, 1.05), (6.0, 1.5)])
+def test_a_strong_spike_loses_no_mass(r, alpha):
+    law = sample_law(conditional_features(TANH, spiked_model(r)), alpha, 1.0)
+    assert abs(law.mass - 1) < 0.01
+
+
+def test_two_blocks_of_one_sign_find_the_true_root():
+    # the value and its error: eight direct simulations
+    read_out = ReadOut(SIN, RELU, spiked_model((5.0, 2.0)))
+    error = read_out.error(0.01, 1.5, 5.0).test[0]
+    assert np.isclose(error, 0.3157, atol=1e-4) and abs(error - 0.311) < 3 * 0.004
+    f = conditional_features(RELU, spiked_model((5.0, 2.0)))
+    point = fixed_point(f, [0.01, 0.1], 1.5, 5.0)
+    assert point.converged.all() and (point.nu > 0).all()
+
+
+def test_one_row_law_has_the_mean_squares_and_keeps_the_second_moment():
+    f = conditional_features(RELU, spiked_model((1.5, -1.0)))
+    total = f.mean(f.mu0**2 + f.mu1**2 + f.mu2sq)
+    for g in (averaged(f), gaussian_equivalent(f)):
+        assert np.ptp(g.mu1, axis=0).max() == 0 and np.ptp(g.mu2sq, axis=0).max() == 0
+        assert np.allclose(g.mean(g.mu0**2 + g.mu1**2 + g.mu2sq), total, rtol=1e-10)
+    assert np.abs(np.diff(g.mu0, 2, axis=0)).max() < 1e-12  # linear in kappa
+
+
+def test_a_gaussian_equivalent_never_passes_the_linear_floor():
+    for alpha in (1.0, 100.0):
+        equivalent = ReadOut(SIN, TANH, spiked_model(1.5), change=gaussian_equivalent)
+        assert equivalent.error(0.1, alpha, 0.5).test[0] > linear_floor(SIN)
+
+
 def test_distance_of_a_known_law():
     law = Law(np.linspace(0, 1, 101), np.ones(101), np.linspace(0, 1, 101), 1.0)
     assert np.isclose(law.distance((np.arange(10) + 0.5) / 10), 0.05)
     assert np.isclose(law.distance(np.array([2.0])), 1.0)
+    assert law.quantile(0.25) == 0.25
+    half = Law(law.x / 2, 2 * law.density, law.cdf, 1.0)
+    assert np.isclose(law.gap(half), 0.5) and law.gap(law) == 0
 
 
 def test_diverging_outliers_of_relu_before_the_step_and_of_odd_activations():
@@ -332,11 +373,17 @@ def test_diverging_outliers_of_relu_before_the_step_and_of_odd_activations():
     assert top > 0.1 and abs(low) < 1e-14
 
 
-def test_order_one_outlier_is_a_zero_and_tanh_has_none():
-    f = conditional_features(WAVE, spiked_model(2.0, 0.4), normal_grid(61, 4.25))
-    (root,) = order_one_outliers(f, 4.0, 4.0, (8.0, 14.0))
-    assert 11.7 < root < 11.9
-    assert abs(outlier_determinant(f, root, 4.0, 4.0)[0]) < 1e-8
+def test_order_one_outlier_is_a_zero_wherever_kappa_is_cut_and_tanh_has_none():
+    roots = []
+    for cut in (6.0, 7.0, 9.0):
+        f = conditional_features(WAVE, spiked_model(2.0, 0.4), normal_grid(121, cut))
+        assert np.abs(f.mu1).max() < 2.3  # the slope is bounded: the bulk has an edge
+        (root,) = order_one_outliers(f, 8.0, 8.0, (7.2, 20.0))
+        assert abs(outlier_determinant(f, root, 8.0, 8.0)[0]) < 1e-8
+        roots.append(root)
+    assert np.allclose(roots, 9.1405, atol=1e-3)
+    law = sample_law(f, 8.0, 8.0)
+    assert law.quantile(1 - 1e-4) < 7.1
     assert not len(
         order_one_outliers(
             conditional_features(TANH, spiked_model(2.0)), 4.0, 4.0, (1.2, 6.0)
@@ -406,8 +453,10 @@ def test_made_networks_have_the_stated_geometry():
         study.bulks,
         study.widths,
         study.populations,
-        study.outliers,
+        lambda scale, block: [study.outliers(scale, block)],
         study.steps,
+        study.noisy_steps,
+        study.row_terms,
         study.before_the_step,
         study.batches,
         spectrum_error.errors,
@@ -458,8 +507,24 @@ def test_studies_state_their_sizes_and_blocks_share_no_seed(runs, monkeypatch):
             "delta = 2.0",
         ),
         (
-            lambda: averaged(conditional_features(TANH, spiked_model((1.0, 2.0)))),
-            "2 blocks",
+            lambda: order_one_outliers(
+                conditional_features(UNBOUNDED, spiked_model(2.0, 0.4)),
+                4.0,
+                4.0,
+                (8.0, 14.0),
+            ),
+            "slope mu1 = .* must be bounded",
+        ),
+        (lambda: giant_step(SIN, RELU, 1.5, 20.0), "zeta = .*output 0.399"),
+        (
+            lambda: giant_step(SIN, RELU, 1.5, 20.0, (1.0, -1.0), pi=(0.3, 0.7)),
+            "output -0.16",
+        ),
+        (
+            lambda: sample_law(
+                conditional_features(RELU, spiked_model(4.0, 0.5)), 1.1, 1.0
+            ),
+            "features have 19.4% of the spectrum off",
         ),
         (
             lambda: order_one_outliers(

@@ -2,6 +2,9 @@
 break.
 """
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -175,3 +178,9 @@ def test_batches_must_divide():
         trainer.shuffled_batches(15, 4, 10, np.random.default_rng(0))
     columns = trainer.shuffled_batches(6, 2, 6, np.random.default_rng(0))
     assert sorted(columns[:3].ravel()) == sorted(columns[3:].ravel()) == list(range(6))
+
+
+def test_compiling_is_imported_by_training_alone():
+    code = "import sys, fl.simulate.transfer; print('numba' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout.strip() == "False", found.stderr

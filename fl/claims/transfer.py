@@ -9,10 +9,6 @@ import xarray as xr
 
 from fl.evidence import Evidence, claim
 from fl.numerics import standard_error, worst_cell
-from fl.simulate.noise import TRAIN, task
-from fl.simulate.transfer import DIRECTIONS
-from fl.simulate.transfer_heads import tuned
-from fl.simulate.transfer_sequence import average
 from fl.studies import transfer as study
 from fl.studies.transfer import EARLY, LAST, MIDDLE, NOISY
 from fl.theory.transfer import early_shares
@@ -28,7 +24,8 @@ def _at_least(gaps: xr.DataArray, sizes: dict, reason: str = ORDER, threshold=0.
     """Hold the smallest mean over seeds among the cells of ``gaps`` against a
     threshold.
     """
-    where, (lead, error) = worst_cell(-gaps.mean("seed"), standard_error(gaps))
+    score = -gaps.mean("seed")
+    where, (lead, error) = worst_cell(score, standard_error(gaps))
     sizes = sizes | {"worst cell": where}
     return Evidence(threshold, -lead, 0, reason, error, "at least", sizes)
 
@@ -37,8 +34,10 @@ def _best(run: xr.Dataset, target: float = 1.0) -> Evidence:
     """Return the smallest lead of p = -1 over another exponent: SNR 1, the last step,
     the fixed penalty.
     """
-    errors = study.fixed_penalty(run, target).sel(snr=1, step=LAST, drop=True)
-    gaps = np.log(errors.drop_sel(p=-1) / errors.sel(p=-1, drop=True))
+    errors = study.fixed_penalty(run, target)
+    errors = errors.sel(snr=1, step=LAST, drop=True)
+    agnostic = errors.sel(p=-1, drop=True)
+    gaps = np.log(errors.drop_sel(p=-1) / agnostic)
     return _at_least(gaps, run.attrs | {"steps": LAST})
 
 
@@ -106,9 +105,11 @@ def tuned_ridge(scale, broken, block):
     at = run.sel(snr=1, step=LAST, drop=True)
     lead = fixed = study.towards(study.fixed_penalty(at))
     if not broken:
-        lead = study.towards(tuned(at).sel(target=1).reset_coords(drop=True))
+        best = study.tuned(at).sel(target=1)
+        lead = study.towards(best.reset_coords(drop=True))
     excess = lead - fixed / 2
-    where, (gap, error) = worst_cell(excess.mean("seed"), standard_error(excess))
+    score = excess.mean("seed")
+    where, (gap, error) = worst_cell(score, standard_error(excess))
     sizes = run.attrs | {"worst cell": where, "steps": LAST}
     return Evidence(0, gap, 0, SIZE, error, "at most", sizes)
 
@@ -125,8 +126,9 @@ def mechanism(scale, broken, block):
     run = study.main(scale, block)
     at = {"p": -1, "step": LAST, "drop": True}
     quiet = study.fixed_penalty(run, 5.0).sel(snr=np.inf, **at)
-    noisy = study.fixed_penalty(study.noisy(scale, block, arrange=broken), 5.0)
-    gaps = np.log(quiet / noisy.sel(**at).reset_coords(drop=True))
+    other = study.noisy(scale, block, arrange=broken)
+    noisy = study.fixed_penalty(other, 5.0).sel(**at)
+    gaps = np.log(quiet / noisy.reset_coords(drop=True))
     return _at_least(gaps, run.attrs | {"steps": LAST}, SIZE, np.log(1.5))
 
 
@@ -146,24 +148,28 @@ def share(scale, broken, block):
     quiet = run["share"].sel(snr=np.inf, **at)
     noisy = study.noisy(scale, block, arrange=broken)["share"].sel(**at)
     growth = np.log(noisy.reset_coords(drop=True) / quiet)
+    n = run.attrs["n"]
     early = [
-        np.log(_early_share(case, NOISY) / _early_share(case, np.inf))
+        np.log(_early_share(case, NOISY, n) / _early_share(case, np.inf, n))
         for case in growth["case"].values
     ]
     early = xr.DataArray(early, {"case": growth["case"]})
     excess = growth - early
-    where, (lead, error, threshold) = worst_cell(
-        -excess.mean("seed"), standard_error(excess), early
-    )
+    score = -excess.mean("seed")
+    error = standard_error(excess)
+    where, (lead, error, threshold) = worst_cell(score, error, early)
     reason = "the closed form is the threshold"
-    sizes = run.attrs | {"worst cell": where, "steps": MIDDLE}
+    sizes = run.attrs | {"worst cell": where}
+    sizes["steps"] = MIDDLE
     measured = threshold - lead
     return Evidence(threshold, measured, 0, reason, error, "at least", sizes)
 
 
-def _early_share(case: str, snr: float) -> float:
+def _early_share(case: str, snr: float, n: int) -> float:
     """Return the closed form of the share along the direction of task 2, p = -1."""
-    return early_shares(task(case, snr), -1.0, TRAIN)[DIRECTIONS[case][1]]
+    _, second = study.DIRECTIONS[case]
+    task = study.task(case, snr)
+    return early_shares(task, -1.0, n)[second]
 
 
 @claim(
@@ -178,11 +184,13 @@ def sequence(scale, broken, block):
     counts.
     """
     run = study.sequences(scale, block).isel(head=0, drop=True)
-    errors = np.log(average(run["next"])).mean("seed")
+    average = study.average(run["next"])
+    errors = np.log(average).mean("seed")
     if broken:
         errors = errors.sel(order=["staying"])
     worst = errors.max("order")
-    lead = worst.drop_sel(p=-1) - worst.sel(p=-1, drop=True)
+    agnostic = worst.sel(p=-1, drop=True)
+    lead = worst.drop_sel(p=-1) - agnostic
     where, (gap,) = worst_cell(-lead)
     sizes = run.attrs | {"worst cell": where}
     return Evidence(0, -gap, 0, ORDER, None, "at least", sizes)

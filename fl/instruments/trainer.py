@@ -101,7 +101,8 @@ def p_isotropic(
     z = rng.standard_normal((width, d))
     for W, metric in zip(start.W, P, strict=True):
         size = np.sqrt(2 / np.trace(metric))
-        W[:] = z @ psd_power(metric, 0.5) * scale * size
+        root = psd_power(metric, 0.5)
+        W[:] = z @ root * scale * size
     return start
 
 
@@ -160,16 +161,16 @@ def train(
     X, y, X_test, Y_test = (np.ascontiguousarray(part, dtype) for part in data)
     P = np.ascontiguousarray(P, dtype)
     exponents = exponents.astype(dtype)
-    rows = kernel.Rows(X, y, columns)
+    rows = kernel.Rows(X, kernel.with_ones(X), y, columns)
     network = Network(*(np.array(part, dtype, order="C") for part in start))
-    train = np.empty((B, len(steps)), dtype)
-    test = np.empty((B, len(steps), len(Y_test)), dtype)
+    losses = np.empty((B, len(steps)), dtype)
+    errors = np.empty((B, len(steps), len(Y_test)), dtype)
     for i in range(B):
         rule = kernel.Rule(P[i], exponents[i], dtype.type(eta))
-        record = kernel.Record(steps, X_test, Y_test, train[i], test[i])
+        record = kernel.Record(steps, X_test, Y_test, losses[i], errors[i])
         net = Network(*(part[i] for part in network))
         kernel.train((0,) * d, rows, rule, net, record)
-    return History(steps, train, test, network)
+    return History(steps, losses, errors, network)
 
 
 def shuffled_batches(
@@ -187,7 +188,8 @@ def shuffled_batches(
     if n % size:
         raise ValueError(f"size = {size}: must divide n = {n}")
     epochs = -(-steps * size // n)
-    columns = np.concatenate([rng.permutation(n) for _ in range(epochs)])
+    passes = [rng.permutation(n) for _ in range(epochs)]
+    columns = np.concatenate(passes)
     return columns.reshape(-1, size)[:steps]
 
 
@@ -199,13 +201,14 @@ def _preconditioners(P) -> np.ndarray:
 
 
 def _check_shapes(data: Data, start: Network, B: int, d: int) -> None:
-    n = validate.array("X", data.X, (d, "n")).shape[1]
+    _, n = validate.array("X", data.X, (d, "n")).shape
     validate.array("y", data.y, (n,))
-    M = validate.array("X_test", data.X_test, (d, "M")).shape[1]
+    _, M = validate.array("X_test", data.X_test, (d, "M")).shape
     validate.array("Y_test", data.Y_test, ("K", M))
-    h = validate.array("start.W", start.W, (B, "h", d)).shape[1]
-    for name, shape in [("b", (B, h)), ("a", (B, h)), ("c", (B, 1))]:
-        validate.array(f"start.{name}", getattr(start, name), shape)
+    _, h, _ = validate.array("start.W", start.W, (B, "h", d)).shape
+    validate.array("start.b", start.b, (B, h))
+    validate.array("start.a", start.a, (B, h))
+    validate.array("start.c", start.c, (B, 1))
 
 
 def _steps(steps) -> np.ndarray:

@@ -37,11 +37,12 @@ FLOOR = 1e-3  # added to the relative curvature before its power is taken
 
 
 class Rows(NamedTuple):
-    """Training rows: inputs ``X`` (d, n), labels ``y`` (n,), and in ``batches``
-    (steps, m) the columns of each step; m = 0: all of them.
+    """Training rows: inputs ``X`` (d, n), the same `with_ones` in ``X1``, labels ``y``
+    (n,), and in ``batches`` (steps, m) the columns of each step; m = 0: all of them.
     """
 
     X: np.ndarray
+    X1: np.ndarray
     y: np.ndarray
     batches: np.ndarray
 
@@ -68,15 +69,14 @@ class Record(NamedTuple):
     errors: np.ndarray
 
 
-@_jit
 def with_ones(X):
     """Return the inputs ``X`` (d, n) with a row of ones below and rows of zeros up to a
     multiple of four, for `moments`.
     """
     d, n = X.shape
-    rows = np.zeros((-(-(d + 1) // 4) * 4, n), X.dtype)
-    rows[:d] = X
-    rows[d] = 1
+    fours = -(-(d + 1) // 4)
+    rows = np.zeros((4 * fours, n), X.dtype)
+    rows[:d], rows[d] = X, 1
     return rows
 
 
@@ -109,27 +109,40 @@ def moments(Z, rho, X1, G):
     h, n = Z.shape
     zero = Z.dtype.type(0)
     for j in range(h):
+        row = Z[j]
         for i in range(n):
-            Z[j, i] = rho[i] if Z[j, i] > zero else zero
+            active = row[i] > zero
+            row[i] = rho[i] if active else zero
     for j in range(0, h, 2):
         m = min(j + 1, h - 1)
+        u = Z[j]
+        v = Z[m]
         for k in range(0, X1.shape[0], 4):
-            s0 = s1 = s2 = s3 = zero
-            t0 = t1 = t2 = t3 = zero
+            x0 = X1[k]
+            x1 = X1[k + 1]
+            x2 = X1[k + 2]
+            x3 = X1[k + 3]
+            s0 = s1 = zero
+            s2 = s3 = zero
+            t0 = t1 = zero
+            t2 = t3 = zero
             for i in range(n):
-                u, v = Z[j, i], Z[m, i]
-                s0 += u * X1[k, i]
-                s1 += u * X1[k + 1, i]
-                s2 += u * X1[k + 2, i]
-                s3 += u * X1[k + 3, i]
-                t0 += v * X1[k, i]
-                t1 += v * X1[k + 1, i]
-                t2 += v * X1[k + 2, i]
-                t3 += v * X1[k + 3, i]
-            G[j, k], G[j, k + 1] = s0, s1
-            G[j, k + 2], G[j, k + 3] = s2, s3
-            G[m, k], G[m, k + 1] = t0, t1
-            G[m, k + 2], G[m, k + 3] = t2, t3
+                s0 += u[i] * x0[i]
+                s1 += u[i] * x1[i]
+                s2 += u[i] * x2[i]
+                s3 += u[i] * x3[i]
+                t0 += v[i] * x0[i]
+                t1 += v[i] * x1[i]
+                t2 += v[i] * x2[i]
+                t3 += v[i] * x3[i]
+            G[j, k] = s0
+            G[j, k + 1] = s1
+            G[j, k + 2] = s2
+            G[j, k + 3] = s3
+            G[m, k] = t0
+            G[m, k + 1] = t1
+            G[m, k + 2] = t2
+            G[m, k + 3] = t3
 
 
 @_jit
@@ -141,18 +154,25 @@ def look(Z, X1, a, squares, exponent, scale):
     1\{z_{ji}>0\}x_{ri}^2`, exact where no pre-activation is zero. ``Z`` (h, n) keeps
     its signs; ``X1`` (K, n) holds the inputs first; ``a`` (h,) is the second layer.
     """
-    dtype = Z.dtype
     h, n = Z.shape
+    d = scale.shape[1]
+    dtype = Z.dtype
     one = dtype.type(1)
     keep = dtype.type(KEEP_CURVATURE)
     G = np.empty((h, X1.shape[0]), dtype)
-    moments(Z, np.ones(n, dtype), X1 * X1, G)
-    a = a.reshape((h, 1))
-    H = 2 * one / n * a * a * G[:, : scale.shape[1]]
-    squares[:] = keep * squares + (one - keep) * H * H
+    ones = np.ones(n, dtype)
+    moments(Z, ones, X1 * X1, G)
+    for j in range(h):
+        for r in range(d):
+            H = 2 * one / n * a[j] * a[j] * G[j, r]
+            kept = keep * squares[j, r]
+            added = (one - keep) * H * H
+            squares[j, r] = kept + added
     scale[:] = np.sqrt(squares)
     # the correction for the short beginning of an average cancels in the ratio
-    scale[:] = (scale / scale.mean() + dtype.type(FLOOR)) ** exponent
+    mean = scale.mean()
+    floor = dtype.type(FLOOR)
+    scale[:] = (scale / mean + floor) ** exponent
 
 
 @_jit
@@ -170,24 +190,29 @@ def curvature_step(gradient, scale, slopes, step, update):
     plain = scaled = dtype.type(0)
     for j in range(h):
         for r in range(d):
-            square = gradient[j, r] * gradient[j, r]
+            slope = gradient[j, r]
+            square = slope * slope
             plain += square
             scaled += scale[j, r] * square
-            slopes[j, r] = keep * slopes[j, r] + (one - keep) * gradient[j, r]
-    length = dtype.type(plain / scaled / (1 - KEEP_SLOPE**step))
-    update[:] = length * scale * slopes
+            kept = keep * slopes[j, r]
+            added = (one - keep) * slope
+            slopes[j, r] = kept + added
+    begun = 1 - KEEP_SLOPE**step
+    length = dtype.type(plain / scaled / begun)
+    for j in range(h):
+        for r in range(d):
+            update[j, r] = length * scale[j, r] * slopes[j, r]
 
 
 @_jit
-def mean_square(dims, X, Y, net, block):
-    """Return the mean squared errors (K,) of ``net`` on ``X`` (d, M), ``d =
-    len(dims)``, against each row of ``Y`` (K, M), in parts of ``block`` columns, which
-    fit in cache.
+def mean_square(dims, X, Y, net, Z, f, errors):
+    """Write the mean squared error of ``net`` on ``X`` (d, M), ``d = len(dims)``,
+    against each row of ``Y`` (K, M) to ``errors`` (K,), in blocks of the size of the
+    buffers ``Z`` (h, n) and ``f`` (n,), which fit in cache.
     """
     d, M = X.shape
-    total = np.zeros(Y.shape[0])
-    Z = np.empty((net.W.shape[0], block), X.dtype)
-    f = np.empty(block, X.dtype)
+    block = len(f)
+    total = np.zeros(errors.shape[0])
     # contiguous, unlike a slice of X: the inner loop vectorises
     part = np.empty((d, block), X.dtype)
     for start in range(0, M, block):
@@ -196,8 +221,9 @@ def mean_square(dims, X, Y, net, block):
         forward(dims, part, net, Z, f[:n])
         for k in range(Y.shape[0]):
             for i in range(n):
-                total[k] += (f[i] - Y[k, start + i]) ** 2
-    return total / M
+                gap = f[i] - Y[k, start + i]
+                total[k] += gap**2
+    errors[:] = total / M
 
 
 @_jit
@@ -206,8 +232,8 @@ def descend(eta, G, update, net):
     ``eta``, all read off ``G`` (h, K) before anything moves.
     """
     W, b, a, _ = net
-    d = W.shape[1]
-    for j in range(W.shape[0]):
+    h, d = W.shape
+    for j in range(h):
         slope = b[j] * G[j, d]
         for r in range(d):
             slope += W[j, r] * G[j, r]
@@ -221,19 +247,23 @@ def train(dims, rows, rule, net, record):
     """Train one configuration in place, ``net`` on ``rows`` by ``rule``, and fill the
     ``record``, the last of whose steps ends it; ``d = len(dims)``.
     """
-    h, d = net.W.shape
-    N = len(rows.y)
-    dtype = rows.X.dtype
+    W = net.W
+    a, c = net.a, net.c
+    h, d = W.shape
+    N = rows.X.shape[1]
+    dtype = W.dtype
     diagonal = np.isfinite(rule.exponent)
     full = rows.batches.shape[1] == 0
     n = N if full else rows.batches.shape[1]
     X = rows.X[:, :n].copy()
-    X1 = with_ones(X)
+    X1 = rows.X1[:, :n].copy()
     y = rows.y[:n].copy()
     Z = np.empty((h, n), dtype)
     f = np.empty(n, dtype)
     G = np.empty((h, len(X1)), dtype)
-    labels = rows.y.reshape((1, N))
+    Z_all = np.empty((h, N), dtype)
+    f_all = np.empty(N, dtype)
+    y_all = rows.y.reshape((1, N))
     gradient = np.empty((h, d), dtype)
     update = np.empty((h, d), dtype)
     slopes = np.zeros((h, d), dtype)
@@ -243,23 +273,27 @@ def train(dims, rows, rule, net, record):
     at = 0
     for step in range(1, record.steps[-1] + 1):
         if not full:
-            columns = rows.batches[step - 1]
-            X[:] = rows.X[:, columns]
-            X1[:d] = X
-            y[:] = rows.y[columns]
+            for i in range(n):
+                column = rows.batches[step - 1, i]
+                y[i] = rows.y[column]
+                for k in range(d):
+                    X[k, i] = X1[k, i] = rows.X[k, column]
         forward(dims, X, net, Z, f)
         if diagonal and (step - 1) % LOOK_EVERY == 0:
-            look(Z, X1, net.a, squares, rule.exponent, scale)
+            look(Z, X1, a, squares, rule.exponent, scale)
         f[:] = (f - y) * mean
         moments(Z, f, X1, G)
-        np.multiply(net.a[:, None], G[:, :d], gradient)
+        np.multiply(a[:, None], G[:, :d], gradient)
         if diagonal:
             curvature_step(gradient, scale, slopes, step, update)
         else:
             np.dot(gradient, rule.P, update)
         descend(rule.eta, G, update, net)
-        net.c[0] -= rule.eta * f.sum()
+        c[0] -= rule.eta * f.sum()
         if record.steps[at] == step:
-            record.losses[at] = mean_square(dims, rows.X, labels, net, N)[0]
-            record.errors[at] = mean_square(dims, record.X_test, record.Y_test, net, N)
+            losses = record.losses[at : at + 1]
+            mean_square(dims, rows.X, y_all, net, Z_all, f_all, losses)
+            errors = record.errors[at]
+            X_test, Y_test = record.X_test, record.Y_test
+            mean_square(dims, X_test, Y_test, net, Z_all, f_all, errors)
             at += 1

@@ -135,7 +135,8 @@ def standardised(batch: Batch) -> Batch:
     training labels, its first 200.
     """
     X, y, clean = batch
-    mean, sd = y[:TRAIN].mean(), y[:TRAIN].std(ddof=1)
+    known = y[:TRAIN]
+    mean, sd = known.mean(), known.std(ddof=1)
     return Batch(X, (y - mean) / sd, (clean - mean) / sd)
 
 

@@ -252,7 +252,7 @@ def population_spectrum(seed: int, recipe: Spiked, setting: Setting) -> dict:
 
 def error(seed: int, recipe: Spiked | Step, setting: Setting) -> dict:
     """Return the mean square residual of the ridge read-out on `TEST_POINTS` fresh
-    samples, label noise included.
+    samples, label noise included, and `measured_spike`.
 
     Args:
         seed: seed.
@@ -270,7 +270,7 @@ def error(seed: int, recipe: Spiked | Step, setting: Setting) -> dict:
     test = labelled(clean, TEST_POINTS, target, (seed, TEST))
     residuals = [y - features(X) @ w for X, y in test]
     error = torch.cat(residuals).square().mean()
-    return {"error": float(error) + setting.noise}
+    return {"error": float(error) + setting.noise} | measured_spike(network)
 
 
 def falling(matrix: Tensor) -> np.ndarray:

@@ -44,19 +44,27 @@ def ridge_errors(
         ValueError: unless all ``penalties`` are > 0.
     """
     penalties = validate.positive("penalties", penalties, ("R",))
+    X = batches[0].X
     Y = np.array([batch.y for batch in batches])
-    Y -= Y[:, :TRAIN].mean(1, keepdims=True)
+    known = Y[:, :TRAIN]
+    Y = Y - known.mean(1, keepdims=True)
     validation, test = [], []
     for W, b in zip(network.W, network.b, strict=True):
-        F = np.maximum(W @ batches[0].X + b[:, None], 0).astype(float)
-        heads = ridge_heads(F[:, :TRAIN], Y[:, :TRAIN], penalties)
-        centred = F[:, TRAIN:] - F[:, :TRAIN].mean(1, keepdims=True)
-        squares = (heads @ centred - Y[:, None, TRAIN:]) ** 2
-        validation.append(squares[..., :VALIDATION].mean(-1))
-        test.append(squares[..., VALIDATION:].mean(-1))
+        Z = W @ X + b[:, None]
+        F = np.maximum(Z, 0).astype(float)
+        fitted = F[:, :TRAIN]
+        heads = ridge_heads(fitted, Y[:, :TRAIN], penalties)
+        mean = fitted.mean(1, keepdims=True)
+        new = F[:, TRAIN:] - mean
+        gaps = heads @ new - Y[:, None, TRAIN:]
+        squares = gaps**2
+        choosing, measuring = np.split(squares, [VALIDATION], axis=-1)
+        validation.append(choosing.mean(-1))
+        test.append(measuring.mean(-1))
     dims = ("p", "target", "penalty")
+    errors = {"validation": validation, "test": test}
     return xr.Dataset(
-        {"validation": (dims, np.array(validation)), "test": (dims, np.array(test))},
+        {name: (dims, np.array(error)) for name, error in errors.items()},
         {"penalty": penalties},
     )
 
@@ -73,13 +81,19 @@ def ridge_heads(F, Y, penalties) -> np.ndarray:
     Returns:
         weights (K, R, h), all from one singular value decomposition.
     """
-    U, s, Vt = np.linalg.svd(F - F.mean(1, keepdims=True), full_matrices=False)
-    damped = s**2 + F.shape[1] * np.asarray(penalties)[:, None]
-    return ((Y @ Vt.T)[:, None] * (s / damped)) @ U.T
+    n = F.shape[1]
+    centred = F - F.mean(1, keepdims=True)
+    U, s, Vt = np.linalg.svd(centred, full_matrices=False)
+    penalties = np.asarray(penalties)
+    raised = n * penalties[:, None]
+    gain = s / (s**2 + raised)
+    along = (Y @ Vt.T)[:, None]
+    return (along * gain) @ U.T
 
 
 def tuned(errors: xr.Dataset) -> xr.DataArray:
     """Return the test ``errors`` at the penalty with the smallest validation error; the
     penalty stays as a coordinate.
     """
-    return errors["test"].isel(penalty=errors["validation"].argmin("penalty"))
+    best = errors["validation"].argmin("penalty")
+    return errors["test"].isel(penalty=best)

@@ -10,6 +10,7 @@ import xarray as xr
 from fl import scales
 from fl.scales import Scale
 from fl.simulate import noise as simulate
+from fl.simulate.noise import task as task
 from fl.stored import stored
 from fl.sweep import sweep
 

@@ -11,6 +11,7 @@ import xarray as xr
 from fl import scales
 from fl.scales import Scale
 from fl.simulate import spectrum as simulate
+from fl.simulate import spectrum_rows as rows
 from fl.simulate.spectrum import Setting, Spiked, Step
 from fl.sweep import sweep
 from fl.tasks import LINKS, Link
@@ -27,11 +28,12 @@ def _sin_cos_slope(u):
 
 
 def _wave(u):
-    return u * np.sin(2 * u)
+    return u * np.sin(2 * u) / np.sqrt(1 + u**2 / 16)
 
 
 def _wave_slope(u):
-    return np.sin(2 * u) + 2 * u * np.cos(2 * u)
+    root = np.sqrt(1 + u**2 / 16)
+    return 2 * u * np.cos(2 * u) / root + np.sin(2 * u) / root**3
 
 
 def _at(link, tau, u):
@@ -54,7 +56,7 @@ def stretched(link: Link, tau: float, name: str = "") -> Link:
 
 # an odd and an even part, bounded, centred
 SIN_COS = Link("sin + cos", _sin_cos, _sin_cos_slope)
-WAVE = Link("z sin 2z", _wave, _wave_slope)
+WAVE = Link("tapered z sin 2z", _wave, _wave_slope)  # its slope is bounded
 ERF2 = stretched(ERF, 0.5**0.5, "erf(z / sqrt 2)")
 
 
@@ -103,8 +105,7 @@ BULKS = [
     (RELU, (1.0, -1.0), 1.5, 2.0),
 ]
 POPULATIONS = [(0.0,), (1.5,), (2.0, 0.5)]
-# recipe, and where the outlier is looked for
-OUTLIERS = {Spiked((2.0,), 0.4): (8.0, 14.0), Spiked((1.5,), 0.5): (6.0, 10.0)}
+OUTLIER = Spiked((2.0,), 0.4)
 # link, activation, recipe
 STEPS = [(SIN, TANH, Step(3.0)), (SIN_COS, RELU, Step(1.5, (1.0, -1.0)))]
 BATCHES = [0.5, 1.0, 2.0, 4.0, 20.0]
@@ -116,20 +117,17 @@ def law_points(scale: Scale) -> int:
 
 
 def _width(scale: Scale) -> int:
-    return scales.at(scale, smoke=300, book=1000, paper=4000)
+    return scales.at(scale, smoke=400, book=1000, paper=4000)
 
 
-def bulks(scale: Scale, block: int = 0, moved: bool = True) -> list[Run]:
-    """Return the spectra of `BULKS` at ``scale``, one draw of ``block``; without the
-    spikes if not ``moved``.
-    """
+def bulks(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the spectra of `BULKS` at ``scale``, six draws of ``block``."""
     width = _width(scale)
     cases = []
     for activation, r, alpha, delta in BULKS:
-        spikes = r if moved else (0.0,) * len(r)
         setting = Setting(activation, width, alpha, delta)
-        cases.append((Spiked(spikes), setting))
-    return measure(simulate.spectrum, scales.seeds(1, block), cases)
+        cases.append((Spiked(r), setting))
+    return measure(simulate.spectrum, scales.seeds(6, block), cases)
 
 
 def widths(scale: Scale, block: int = 0) -> list[Run]:
@@ -154,28 +152,51 @@ def populations(scale: Scale, block: int = 0) -> list[Run]:
     return measure(simulate.population_spectrum, scales.seeds(1, block), cases)
 
 
-def outliers(scale: Scale, block: int = 0) -> list[Run]:
-    """Return the spectra of `OUTLIERS` at ``scale``, with the draws of ``block``."""
+def outliers(scale: Scale, block: int = 0) -> Run:
+    """Return the spectra of `OUTLIER` at ``scale``, with the draws of ``block``."""
     width = scales.at(scale, smoke=400, book=800, paper=1600)
-    number = scales.at(scale, smoke=6, book=12, paper=24)
-    setting = Setting(WAVE, width, 4.0, 4.0)
-    cases = [(recipe, setting) for recipe in OUTLIERS]
-    return measure(simulate.spectrum, scales.seeds(number, block), cases)
+    number = scales.at(scale, smoke=40, book=24, paper=24)
+    cases = [(OUTLIER, Setting(WAVE, width, 8.0, 8.0))]
+    (run,) = measure(simulate.spectrum, scales.seeds(number, block), cases)
+    return run
 
 
 def _step_settings(scale: Scale) -> list[Setting]:
-    width = scales.at(scale, smoke=300, book=700, paper=2000)
+    width = scales.at(scale, smoke=500, book=700, paper=2000)
     return [Setting(activation, width, 2.0, 1.0, link) for link, activation, _ in STEPS]
 
 
-def steps(scale: Scale, block: int = 0, alpha0: float = Step.alpha0) -> list[Run]:
+def steps(scale: Scale, block: int = 0) -> list[Run]:
     """Return the spectra of the trained networks of `STEPS` at ``scale``, one draw of
-    ``block``, after a step on ``alpha0`` samples per input.
+    ``block``.
     """
-    recipes = [replace(step, alpha0=alpha0) for _, _, step in STEPS]
+    recipes = [step for _, _, step in STEPS]
     cases = zip(recipes, _step_settings(scale), strict=True)
-    seeds = scales.seeds(1, block)
-    return measure(simulate.spectrum, seeds, cases)
+    return measure(simulate.spectrum, scales.seeds(1, block), cases)
+
+
+def noisy_steps(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the spikes of the trained networks of `STEPS` after a step on four samples
+    per input, at ``scale``, with 16 draws of ``block``.
+    """
+    width = scales.at(scale, smoke=200, book=500, paper=1500)
+    return _rows(rows.spike, width, 4.0, scales.seeds(16, block))
+
+
+def row_terms(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the row terms of the trained networks of `STEPS` after a step on a batch
+    with little noise, at ``scale``, with eight draws of ``block``.
+    """
+    width = scales.at(scale, smoke=200, book=500, paper=1500)
+    return _rows(rows.row_terms, width, 100.0, scales.seeds(8, block))
+
+
+def _rows(unit: Callable, width: int, alpha0: float, seeds: range) -> list[Run]:
+    cases = []
+    for link, activation, step in STEPS:
+        setting = Setting(activation, width, 2.0, 2.0, link)
+        cases.append((replace(step, alpha0=alpha0), setting))
+    return measure(unit, seeds, cases)
 
 
 def before_the_step(scale: Scale, block: int = 0) -> list[Run]:
@@ -188,11 +209,12 @@ def before_the_step(scale: Scale, block: int = 0) -> list[Run]:
 
 def batches(scale: Scale, block: int = 0) -> list[Run]:
     """Return the spectra of the first of `STEPS` after steps on each of `BATCHES`
-    samples per input at ``scale``, three draws of ``block``.
+    samples per input, at two widths set by ``scale``, three draws of ``block`` each.
     """
-    width = scales.at(scale, smoke=100, book=300, paper=1000)
+    first = scales.at(scale, smoke=100, book=300, paper=1000)
     link, activation, step = STEPS[0]
-    setting = Setting(activation, width, 2.0, 1.0, link)
-    recipes = [replace(step, alpha0=alpha0) for alpha0 in BATCHES]
-    cases = [(recipe, setting) for recipe in recipes]
+    cases = []
+    for width in (first, 2 * first):
+        setting = Setting(activation, width, 2.0, 1.0, link)
+        cases += [(replace(step, alpha0=alpha0), setting) for alpha0 in BATCHES]
     return measure(simulate.spectrum, scales.seeds(3, block), cases)

@@ -24,8 +24,7 @@ def errors(scale: Scale, block: int = 0) -> list[Run]:
     ``block``.
     """
     width = scales.at(scale, smoke=150, book=400, paper=1600)
-    number = scales.at(scale, smoke=4, book=6, paper=6)
-    seeds = scales.seeds(number, block)
+    seeds = scales.seeds(12, block)
     cases = []
     for link, activation, recipe in ERRORS:
         setting = Setting(activation, width, 2.0, 1.0, link, noise=0.01)
@@ -39,7 +38,7 @@ def step_errors(scale: Scale, block: int = 0) -> list[Run]:
     ``block``.
     """
     width = scales.at(scale, smoke=150, book=400, paper=1500)
-    number = scales.at(scale, smoke=4, book=8, paper=8)
+    number = scales.at(scale, smoke=12, book=8, paper=8)
     seeds = scales.seeds(number, block)
     cases = []
     for i, alpha in [(0, 0.6), (0, 2.0), (1, 2.0)]:
@@ -75,8 +74,7 @@ def expressivity(scale: Scale, block: int = 0, activation: Link = RELU) -> list[
     ``activation``, at ``scale``, with the draws of ``block``.
     """
     width = scales.at(scale, smoke=200, book=600, paper=2000)
-    number = scales.at(scale, smoke=4, book=12, paper=12)
-    seeds = scales.seeds(number, block)
+    seeds = scales.seeds(12, block)
     setting = Setting(activation, width, 2.0, 2.0, SIN_COS)
     cases = [(Spiked(r), setting) for r in BLOCKS]
     return measure(simulate.error, seeds, cases)

@@ -11,8 +11,12 @@ from fl import scales
 from fl.scales import Scale
 from fl.simulate import noise, transfer_heads, transfer_sequence
 from fl.simulate import transfer as simulate
+from fl.simulate.transfer import DIRECTIONS as DIRECTIONS
+from fl.simulate.transfer_heads import tuned as tuned
+from fl.simulate.transfer_sequence import average as average
 from fl.stored import stored
 from fl.studies.noise import CASES
+from fl.studies.noise import task as task
 from fl.sweep import sweep
 
 STEPS = EARLY, MIDDLE, LAST = (1000, 3000, noise.LONGEST)
@@ -70,7 +74,8 @@ def noisy(scale: Scale, block: int = 0, arrange: bool = False) -> xr.Dataset:
     noise as drawn or, with ``arrange``, sorted along the direction of task 1.
     """
     changes = {"exponents": (-1.0,), "arrange": arrange}
-    return main(scale, block, snr=[NOISY], **changes).isel(snr=0)
+    run = main(scale, block, snr=[NOISY], **changes)
+    return run.isel(snr=0)
 
 
 def adahessian(
@@ -92,7 +97,8 @@ def share_curves(scale: Scale, block: int = 0) -> xr.DataArray:
     ``block``.
     """
     changes = {"steps": CURVE, "exponents": (-1.0,), "targets": (1.0,)}
-    return main(scale, block, snr=(NOISY, np.inf), **changes)["others"].isel(p=0)
+    run = main(scale, block, snr=(NOISY, np.inf), **changes)
+    return run["others"].isel(p=0)
 
 
 def untrained(scale: Scale, block: int = 0) -> xr.Dataset:
@@ -100,7 +106,8 @@ def untrained(scale: Scale, block: int = 0) -> xr.Dataset:
     and a ``block``.
     """
     changes = {"steps": (0,), "exponents": (0.0,), "targets": (1.0, 5.0)}
-    return main(scale, block, snr=[1.0], **changes).isel(snr=0, p=0, step=0)
+    run = main(scale, block, snr=[1.0], **changes)
+    return run.isel(snr=0, p=0, step=0)
 
 
 def sequences(
@@ -126,7 +133,7 @@ def published(scale: Scale) -> xr.Dataset:
     """
     snrs = scales.at(scale, smoke=(1.0, 5.0), book=SNRS, paper=SNRS)
     run = main(scale, snr=snrs, targets=snrs, exponents=noise.EXPONENTS)
-    best = transfer_heads.tuned(run)
+    best = tuned(run)
     four = noise.EXPONENTS[:-1]
     diagonal = adahessian(scale, case=CASES, exponents=four).isel(snr=0)
     diagonal = fixed_penalty(diagonal).sel(step=LAST, drop=True)
@@ -161,11 +168,16 @@ def towards(errors: xr.DataArray) -> xr.DataArray:
     """Return the log of the error of the exponent towards task 2 over that of p = -1,
     case by case, from ``errors`` with dimensions case and p.
     """
-    cases = [errors.sel(case=c, p=TOWARDS[c], drop=True) for c in errors["case"].values]
-    return np.log(xr.concat(cases, errors["case"]) / errors.sel(p=-1, drop=True))
+    cases = errors["case"]
+    pointing = [
+        errors.sel(case=case, p=TOWARDS[case], drop=True) for case in cases.values
+    ]
+    agnostic = errors.sel(p=-1, drop=True)
+    return np.log(xr.concat(pointing, cases) / agnostic)
 
 
 def _run(unit, grid: dict, scale: Scale, block: int, **fixed) -> xr.Dataset:
-    seeds = scales.seeds(scales.at(scale, smoke=2, book=3, paper=5), block)
+    number = scales.at(scale, smoke=2, book=3, paper=5)
+    seeds = scales.seeds(number, block)
     run = sweep(unit, {k: list(v) for k, v in grid.items()}, seeds, **fixed)
     return run.assign_attrs(n=noise.TRAIN, seeds=list(seeds))

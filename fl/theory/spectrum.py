@@ -9,7 +9,7 @@ one. Derived in chapter `spectrum`.
 Letters: ``alpha`` = n/p, ``delta`` = p/d, ``k`` blocks, ``g`` points.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.integrate import cumulative_trapezoid
@@ -18,6 +18,8 @@ from scipy.optimize import brentq
 from fl import validate
 from fl.theory.spectrum_features import Features
 from fl.theory.spectrum_resolvent import follow, resolvent
+
+LOST = 0.01  # of the mass of a law, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,17 @@ class Law:
         below = law - steps[:-1]
         return max(above.max(), below.max())
 
+    def gap(self, other: "Law") -> float:
+        """Return the Kolmogorov distance to the law ``other``."""
+        x = np.union1d(self.x, other.x)
+        mine = np.interp(x, self.x, self.cdf, 0.0, 1.0)
+        others = np.interp(x, other.x, other.cdf, 0.0, 1.0)
+        return np.abs(mine - others).max()
+
+    def quantile(self, share: float) -> float:
+        """Return the point below which a ``share`` of the mass lies."""
+        return np.interp(share, self.cdf, self.x)
+
 
 def sample_law(
     features: Features, alpha: float, delta: float, points: int = 200
@@ -58,8 +71,8 @@ def sample_law(
 
     The density is :math:`\operatorname{Im} m(x + i\epsilon)/\pi` with :math:`\epsilon =
     10^{-5}x`. A first logarithmic grid finds the mass, a second puts ``points`` of its
-    points where the mass is. How much of the mass the grid misses is the accuracy:
-    below 4e-3 for the default, ``alpha`` >= 1.05 and ``delta`` <= 5.
+    points where the mass is. The first grid reaches lower until the second misses less
+    than `LOST` of the mass: strong spikes leave eigenvalues close to zero.
 
     Args:
         features: the conditional features.
@@ -68,15 +81,33 @@ def sample_law(
         points: size of the grid, at least 20.
 
     Raises:
-        ValueError: if ``alpha`` <= 1 (a part of the spectrum is then exactly zero), or
-            ``delta`` is not > 0.
+        ValueError: if ``alpha`` <= 1 (a part of the spectrum is then exactly zero),
+            ``delta`` is not > 0, or more than `LOST` of the mass is off the grid.
         ArithmeticError: if the fixed point is not reached at some point of the grid.
     """
     alpha = validate.number("alpha", alpha, 1, open_low=True)
-    half = validate.count("points", points, 20) // 2
+    points = validate.count("points", points, 20)
+    for low in (1e-4, 1e-6, 1e-8):
+        law = _law_from(low, features, alpha, delta, points)
+        lost = 1 - law.mass
+        if abs(lost) < LOST:
+            return law
+    raise ValueError(
+        f"features have {lost:.1%} of the spectrum off a grid of {points} points: "
+        f"must be less than {LOST:.0%}"
+    )
+
+
+def _law_from(
+    low: float, features: Features, alpha: float, delta: float, points: int
+) -> Law:
+    """Return the law of `sample_law` from a first grid that starts at ``low`` times the
+    mean eigenvalue.
+    """
+    half = points // 2
     variance = features.mu1**2 + features.mu2sq
-    size = features.mean(variance) @ features.pi  # mean eigenvalue of the bulk
-    coarse = size * np.geomspace(1e-4, 300, half)
+    size = features.mean(variance) @ features.pi
+    coarse = size * np.geomspace(low, 300, half)
     first = _law(features, coarse, alpha, delta)
     shares = (np.arange(points) + 0.5) / points
     quantiles = np.interp(shares, first.cdf, first.x)
@@ -101,28 +132,32 @@ def population_law(features: Features, delta: float, points: int = 200) -> Law:
 
 
 def averaged(features: Features) -> Features:
-    r"""Return ``features`` with one row law, the :math:`\kappa`-average of the
-    covariance: the mixture is dropped.
+    r"""Return ``features`` with one row law: of each block the linear part and the
+    noise have their mean squares over :math:`\kappa`, whatever :math:`\kappa`. The
+    means stay.
 
-    For one block the average is again of the form of `Features`; it is what a single
-    Gaussian would have.
-
-    Raises:
-        ValueError: for more than one block.
+    For one block this is the covariance of a single Gaussian.
     """
-    if len(features.pi) > 1:
-        raise ValueError(f"features has {len(features.pi)} blocks: must have one")
+    one = np.ones_like(features.mu1)
     variance = features.mean(features.mu1**2)
-    zero = np.zeros((1, 1))
-    return Features(
-        kappa=np.zeros(1),
-        weight=np.ones(1),
-        mu0=zero,
-        mu1=np.sqrt(variance)[None],
-        mu2sq=features.mean(features.mu2sq)[None],
-        curvature=zero,
-        pi=features.pi,
-    )
+    noise = features.mean(features.mu2sq)
+    return replace(features, mu1=one * np.sqrt(variance), mu2sq=one * noise)
+
+
+def gaussian_equivalent(features: Features) -> Features:
+    r"""Return ``features`` as they would be if a Gaussian of the same covariance with
+    the input could replace them, as after a small step: `averaged`, with means linear
+    in :math:`\kappa` and what the means lose as noise.
+    """
+    kappa = features.kappa[:, None]
+    mean = features.mean(features.mu0)
+    slope = features.mean(kappa * features.mu0)
+    linear = mean + kappa * slope
+    rest = features.mu0 - linear
+    lost = features.mean(rest**2)
+    flat = averaged(features)
+    noise = flat.mu2sq + lost
+    return replace(flat, mu0=linear, mu2sq=noise)
 
 
 def diverging_outliers(features: Features) -> np.ndarray:
@@ -200,8 +235,8 @@ def order_one_outliers(
     r"""Return the zeros of `outlier_determinant` above the bulk, rising; maybe none.
 
     The determinant is scanned on 60 points; a zero needs the fixed point to stand at
-    every point above it. Where :math:`\mu_1(\kappa)` is unbounded the bulk has no edge:
-    cut the rule for :math:`\kappa`, and the zero is an outlier up to the mass cut off.
+    every point above it. Where :math:`\mu_1(\kappa)` is unbounded the bulk has no edge,
+    and nothing stands outside it.
 
     Args:
         features: the conditional features.
@@ -210,11 +245,13 @@ def order_one_outliers(
         window: where to look, from and to.
 
     Raises:
-        ValueError: if the window is empty.
+        ValueError: if the window is empty, or the slope ``mu1`` still grows where the
+            rule for kappa ends.
     """
     low, high = validate.positive("window", window, (2,))
     if low >= high:
         raise ValueError(f"window = {window!r}: must be rising")
+    _refuse_unbounded(features)
 
     def determinant(z):
         return outlier_determinant(features, z, alpha, delta).squeeze()
@@ -224,8 +261,19 @@ def order_one_outliers(
     inside = np.flatnonzero(np.isnan(sign))
     first = inside[-1] + 1 if len(inside) else 0
     z, sign = z[first:], sign[first:]
-    pairs = [z[i : i + 2] for i in np.flatnonzero(np.diff(sign))]
-    return np.array([brentq(determinant, *pair) for pair in pairs])
+    changes = np.flatnonzero(np.diff(sign))
+    roots = [brentq(determinant, z[i], z[i + 1]) for i in changes]
+    return np.array(roots)
+
+
+def _refuse_unbounded(features: Features) -> None:
+    far = np.abs(features.kappa) / np.abs(features.kappa).max()
+    slope = np.abs(features.mu1).max(axis=1)
+    end = slope[far > 0.6].max()
+    if end > 1.3 * slope[far <= 0.6].max():
+        raise ValueError(
+            f"features have a slope mu1 = {end:.3g} that grows with kappa: must be bounded"
+        )
 
 
 def _law(features: Features, x: np.ndarray, alpha: float, delta: float) -> Law:

@@ -4,13 +4,14 @@ of blocks.
 The read-out minimises :math:`\sum_i (y_i - \phi_i\cdot a/\sqrt p)^2 + \lambda|a|^2`
 over ``n`` fresh samples. In the limit the prediction at a point with spike coordinate
 :math:`\kappa` and residual teacher coordinate :math:`\tau` has the mean
-:math:`\mu_0\cdot m + \kappa\,\mu_1\cdot\vartheta + \tau\,\mu_1\cdot\psi`, where the
-overlaps ``m``, ``theta`` and ``psi`` are sums of the read-out over each block, weighted
+:math:`\mu_0\cdot m + \kappa\,\mu_1\cdot\vartheta + \tau\,\mu_1\cdot\omega`, where the
+overlaps ``m``, ``theta`` and ``omega`` are sums of the read-out over each block, weighted
 by one, by the spike and by the rest of the teacher. The linearised fixed point of
 `fl.theory.spectrum_resolvent` gives the variance around it. Errors contain the label
 noise. Derived in chapter `spectrum`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,7 @@ class ReadOut:
         model: the spiked model, from `giant_step` or `spiked_model`.
         noise: variance of the label noise.
         grid: nodes and weights for kappa; None is `normal_grid`.
+        change: a function of the features, to put a rival in their place.
     """
 
     link: Link
@@ -60,6 +62,7 @@ class ReadOut:
     model: SpikedModel
     noise: float = 0.0
     grid: tuple[np.ndarray, np.ndarray] | None = None
+    change: Callable[[Features], Features] | None = None
 
     def error(self, penalty, alpha, delta, width=None) -> RidgeError:
         r"""Return the limit errors; ``penalty``, ``alpha`` and ``delta`` broadcast to
@@ -79,6 +82,7 @@ class ReadOut:
         Raises:
             ValueError: if ``penalty``, ``alpha`` or ``delta`` is not > 0, the noise is
                 negative or ``width`` is no count.
+            ArithmeticError: if the fixed point is not reached.
         """
         grid = np.broadcast_arrays(*map(np.atleast_1d, (penalty, alpha, delta)))
         penalty = validate.positive("penalty", grid[0])
@@ -90,6 +94,8 @@ class ReadOut:
             share = 1 / validate.count("width", width)
         model = self.model
         features = conditional_features(self.activation, model, self.grid)
+        if self.change is not None:
+            features = self.change(features)
         teacher = teacher_given_spike(self.link, model.gamma, features.kappa)
         labels = teacher[:2].ravel()
         point = fixed_point(features, penalty, alpha, delta)
@@ -115,10 +121,10 @@ def linear_floor(link: Link) -> float:
 
 
 def _design(features: Features, model: SpikedModel) -> np.ndarray:
-    r"""Return what ``m``, ``theta`` and ``psi`` of each block multiply: shape (2q, 3k),
+    r"""Return what ``m``, ``theta`` and ``omega`` of each block multiply: shape (2q, 3k),
     the parts by :math:`\kappa`, then those by :math:`\tau`.
 
-    Theta and psi are here in units of :math:`I + s_btt^\top`, the effect of the step on
+    Theta and omega are here in units of :math:`I + s_btt^\top`, the effect of the step on
     a row, with the teacher's coordinates ``t`` along and across the spike.
     """
     mu0, mu1 = features.mu0, features.mu1
@@ -146,13 +152,13 @@ def _regression(
     r"""Return the unknowns (g, 3k) and their cost (g, k).
 
     It is a regression weighted by :math:`\alpha D` with the penalty ``share``
-    :math:`m_b^2/\nu_b + (\vartheta_b^2+\psi_b^2)/(\delta\nu_b)`. The cost, which adds
+    :math:`m_b^2/\nu_b + (\vartheta_b^2+\omega_b^2)/(\delta\nu_b)`. The cost, which adds
     to the source of the variance, is what each block pays, over :math:`\nu_b`.
     """
     nu = point.nu
     one = np.ones_like(nu)
     price = np.hstack([share / nu, one, one])
-    # the unknowns in units that make the penalty of theta and psi one
+    # the unknowns in units that make the penalty of theta and omega one
     root = np.sqrt(point.delta[:, None] * nu)
     unit = np.hstack([one, root, root])
     columns = unit[:, :, None] * design.T

@@ -99,7 +99,8 @@ def giant_step(
     :math:`s_b = \eta\zeta_b\,\mathbb E\varphi''\,\mathbb E g(z)(z^2-1)/c_b` and
     :math:`\beta_b = \eta\zeta_b\,h_1\, \mathbb E\varphi'''`, so that :math:`|w_j -
     r_bv|^2 = c_b^2 + 2\beta_b t_j`. Derived in chapter `spectrum`; exact as ``alpha0``
-    grows.
+    grows. The network's own output has to vanish in the limit: :math:`\mathbb
+    E\varphi\sum_b\pi_b\zeta_b = 0`, as for an odd activation, or values that cancel.
 
     Args:
         link: the teacher's link, centred.
@@ -111,7 +112,8 @@ def giant_step(
         noise: variance of the label noise.
 
     Raises:
-        ValueError: if ``alpha0`` is not > 0, ``noise`` < 0, or the link is not centred.
+        ValueError: if ``alpha0`` is not > 0, ``noise`` < 0, or the link or the output
+            of the network is not centred.
     """
     eta = validate.number("eta", eta, 0)
     alpha0 = validate.number("alpha0", alpha0, 0, open_low=True)
@@ -120,9 +122,12 @@ def giant_step(
     h0, h1, h2 = link.hermite(2)
     _, variance, _ = link.moments()
     # the mean derivatives of the activation, from normalised coefficients
-    _, m1, m2, m3 = activation.hermite(3)
+    m0, m1, m2, m3 = activation.hermite(3)
     if abs(h0) > 1e-8 * np.sqrt(variance):
         raise ValueError(f"link = {link.name} has mean {h0:.3g}: must be centred")
+    output = m0 * np.average(zeta, weights=pi)
+    if abs(output) > 1e-8:
+        raise ValueError(f"zeta = {zeta}: output {output:.3g}: must be centred")
     move = eta * zeta
     sampling = (variance + noise) / alpha0
     gradient = np.sqrt(h1**2 + sampling)

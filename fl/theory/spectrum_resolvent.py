@@ -84,7 +84,8 @@ class FixedPoint:
 def fixed_point(features: Features, s, alpha, delta) -> FixedPoint:
     r"""Solve the fixed point at each penalty ``s``.
 
-    Small penalties are reached from large ones in steps of a factor ten.
+    Small penalties are reached from large ones in steps of a factor ten, and of less
+    where Newton's method leaves the solution on the way: the true one has ``nu`` > 0.
 
     Args:
         features: the conditional features.
@@ -93,10 +94,17 @@ def fixed_point(features: Features, s, alpha, delta) -> FixedPoint:
         delta: neurons per input, a number or in the shape of ``s``.
 
     Returns:
-        The point; ``converged`` tells where it can be trusted.
+        The point, converged everywhere.
+
+    Raises:
+        ArithmeticError: if no path ends at a solution with ``nu`` > 0.
     """
-    path = descent(np.atleast_1d(s), 10)
-    return follow(features, path, alpha, delta)
+    low = np.atleast_1d(s)
+    for factor in (10, 3, 1.2):
+        point = follow(features, descent(low, factor), alpha, delta)
+        if point.converged.all() and (point.nu > 0).all():
+            return point
+    raise ArithmeticError(f"the fixed point was not reached at all of s = {low}")
 
 
 def follow(features: Features, path, alpha, delta, start=None) -> FixedPoint:

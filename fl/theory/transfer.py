@@ -40,7 +40,9 @@ def early_shares(task: Task, p: float, n: float) -> np.ndarray:
     [0.981, 0.019]
     """
     p = validate.number("p", p)
-    signal, noise = gradient_weights(task, n)
+    s, nu = gradient_weights(task, n)
     lam, beta = eigenbasis(task)
-    energy = signal * lam ** (2 * p + 3) * beta**2 + noise * lam ** (2 * p + 2)
+    taught = s * lam ** (2 * p + 3) * beta**2
+    sampled = nu * lam ** (2 * p + 2)
+    energy = taught + sampled
     return energy / energy.sum()
