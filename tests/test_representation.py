@@ -129,6 +129,55 @@ def test_one_direction_far_from_the_teacher_moves_by_the_exact_formula(rng):
     )
 
 
+@pytest.mark.parametrize("gauge", descent.GAUGES.values())
+def test_gauges_hold_what_they_promise(p, rng, gauge):
+    G = descent.in_gauge(p, rng.standard_normal((3, 10)), gauge)
+    F = sim.least_squares_head(p, G, sim.population(p))
+    FF, GG = F.T @ F, G @ G.T
+    s = np.diag(GG) if gauge else np.diag(FF) ** 0.5
+    s = s ** (1 / (2 * gauge)) if gauge else s
+    np.testing.assert_allclose(GG, np.diag(s ** (2 * gauge)), atol=1e-10)
+    np.testing.assert_allclose(FF, np.diag(s ** (2 - 2 * gauge)), atol=1e-10)
+
+
+@pytest.mark.parametrize("gauge", descent.GAUGES.values())
+def test_features_left_alone_keep_the_factor_of_their_gauge(p, gauge):
+    m = theory.modes(*p, gauge=gauge)
+    G = sim.start(p, 1e-3, np.random.default_rng(0))
+    G = descent.in_gauge(p, G, gauge)
+    path = descent.descend(p, G, theory.best_step(m), gauge=None)
+    expected = theory.factor(m, theory.best_step(m))
+    assert descent.measured_factor(path) == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_general_basis_has_its_own_rates(p, rng):
+    # B'B = A'A is no power of the head: the rates are those of (B'B)^-1 F*'F*
+    A = np.diag([1.0, 3.0, 0.5]) @ np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    T = 1e-6 * rng.standard_normal((3, 10)) @ p.hidden
+    G, whole = A @ (p.G_star + T), sim.population(p)
+    F = sim.least_squares_head(p, G, whole)
+    G = sim.feature_step(p, F, G, whole, 0.1)
+    after = np.linalg.solve(G @ p.G_star.T, G) @ p.hidden
+    S, g = p.S, p.G_star
+    rest = p.hidden @ (S - S @ g.T @ np.linalg.solve(g @ S @ g.T, g @ S)) @ p.hidden
+    left = np.linalg.solve(A.T @ A, p.F_star.T @ p.F_star)
+    np.testing.assert_allclose(after, T - 0.1 * left @ T @ rest, atol=1e-10)
+
+
+def test_a_head_that_is_wrong_enough_spoils_the_subspace_under_kfac():
+    line = sim.Problem(np.eye(2), np.ones((1, 1)), np.array([[1.0, 0.0]]))
+    G, head = np.array([[1.0, 0.1]]), -np.ones((1, 1))
+    after = sim.feature_step(line, head, G, sim.population(line), 0.5, sim.KFAC)
+    np.testing.assert_allclose(after, [[0.0, 0.05]], atol=1e-15)
+    assert sim.distance(line, G) == pytest.approx(0.1 / np.hypot(1, 0.1))
+    assert sim.distance(line, after) == pytest.approx(1)
+
+
+def test_a_path_too_short_to_have_a_factor_is_refused():
+    with pytest.raises(ValueError, match="steps of the path = 3"):
+        descent.measured_factor([1, 0.5, 0.25, 0.125])
+
+
 @given(st.floats(0.01, 1.0), st.integers(0, 50))
 @settings(max_examples=20, deadline=None)
 def test_kfac_step_ignores_covariance_and_batch(eta, seed):
@@ -379,6 +428,8 @@ def test_a_singular_batch_covariance_needs_damping(p, rng):
 
 STUDIES = [
     study.single_batches,
+    study.regauged,
+    study.gauges,
     study.wrong_head,
     study.first_step,
     study.batchnorm,
@@ -389,6 +440,7 @@ STUDIES = [
     noise_study.floors,
     noise_study.transfers,
     contest_study.compact_contest,
+    contest_study.equal_operations,
 ]
 
 

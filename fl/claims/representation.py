@@ -6,34 +6,32 @@ import numpy as np
 from numpy.linalg import norm
 
 from fl.evidence import Evidence, claim
-from fl.numerics import psd_power
 from fl.studies import representation as study
-from fl.studies import representation_noise as noise_study
 from fl.theory import representation as theory
-from fl.theory import representation_noise as noise_theory
 
 ROUNDING = "rounding, times the condition numbers of covariance and head"
-SLOWER = "what is left of faster modes at distances below 0.01"
+SLOWER = "what is left of faster modes in the last quarter of the way to 1e-10"
 
 
 @claim(
     "representation.kfac_contraction",
     statement="One KFAC step multiplies the part of G outside the teacher's rows by "
-    "exactly 1 - η and adds $\\eta F^+ \\Xi P$ from the label noise, for every head, "
-    "covariance and batch",
-    source="derived",
-    control="the SGD step on the same batches",
+    "exactly 1 - η and adds $\\eta F^+ \\Xi P$ from the label noise, for every head of "
+    "full rank, covariance and batch of at least d_X samples, without damping",
+    source="proved",
+    control="a damping of 0.01 where the covariance has the trace d_X",
 )
 def kfac_contraction(scale, broken, block):
     """Compare the complement of one step on single batches with the closed form; worst
     relative deviation.
     """
-    method = "sgd" if broken else "kfac"
+    damping = 0.01 if broken else 0.0
     gaps = []
-    for problem, F, G, found, sizes in study.single_batches(scale, block):
+    for problem, F, G, found, sizes in study.single_batches(scale, block, damping):
         G_star = problem.G_star
+        hidden = theory.complement(G_star)
         predicted = theory.kfac_outside(G, F, G_star, found["xi"], sizes["eta"])
-        measured = found[method] @ theory.complement(G_star)
+        measured = found["kfac"] @ hidden
         gap = norm(measured - predicted)
         gaps.append(gap / norm(predicted))
     return Evidence(0, max(gaps), 1e-10, ROUNDING, sizes=sizes)
@@ -43,8 +41,8 @@ def kfac_contraction(scale, broken, block):
     "representation.angles",
     statement="With a least-squares head every whitened principal angle obeys "
     "$\\tan\\theta_+ = (1-\\eta)\\tan\\theta/(1+\\eta\\tan^2\\theta)$ under population "
-    "KFAC, for any F*",
-    source="derived",
+    "KFAC, for any F*, from starts without a right angle",
+    source="proved",
     control="the angles between the row spaces without whitening",
 )
 def angles(scale, broken, block):
@@ -54,66 +52,104 @@ def angles(scale, broken, block):
     run = study.far_starts(scale, block, whitened=not broken)
     gaps = []
     for path in run.angles:
-        eta, start = path.eta.item(), np.tan(path[0])
-        tangents = theory.kfac_tangents(start, eta, len(path) - 1)
+        eta = path.eta.item()
+        steps = len(path) - 1
+        start = np.tan(path[0])
+        tangents = theory.kfac_tangents(start, eta, steps)
         # a large angle may overtake a smaller one, so both sides are sorted
-        predicted = np.arctan(np.sort(tangents))
-        gap = np.sin(path) - np.sin(predicted[:, ::-1])
+        falling = -np.sort(-tangents)
+        predicted = np.arctan(falling)
+        gap = np.sin(path) - np.sin(predicted)
         gaps.append(abs(gap).max())
     reason = "rounding over ten steps"
     return Evidence(0, max(gaps), 1e-9, reason, sizes=run.attrs)
 
 
-def _modes(block, broken: bool, factors=()) -> np.ndarray:
-    """Return the rates of the modes; ``broken`` forgets the square on the condition
-    number of the teacher's head.
+@claim(
+    "representation.gauge_invariance",
+    statement="With the left factor F'F and a least-squares head the row space of the "
+    "features moves the same way in every basis, on any batch and with either right "
+    "factor",
+    source="proved",
+    control="the left factor left out: the loss sees the row space alone, the gradient "
+    "does not",
+)
+def gauge_invariance(scale, broken, block):
+    """Follow two students from one row space in two bases; worst distance of their row
+    spaces over five steps, three problems and two right factors.
     """
-    S, F_star, G_star = study.near_start(block)[0]
-    if broken:
-        F_star = psd_power(F_star.T @ F_star, 0.25)
-    return theory.modes(S, F_star, G_star, *factors)
+    run = study.regauged(scale, block, "I" if broken else "FF")
+    return Evidence(0, run.gap.max(), 1e-9, ROUNDING, sizes=run.attrs)
 
 
 @claim(
     "representation.sgd_lower_bound",
-    statement="No constant step size lets alternating descent shrink the distance by "
-    "an asymptotic factor below $(K-1)/(K+1)$ with "
-    "$K = \\kappa(F_\\star)^2\\,\\kappa(S_\\perp)$, and the best step attains it",
-    source="derived",
-    control="κ(F*) not squared in K",
+    statement="With orthonormal features after every step, no constant step size lets "
+    "alternating descent shrink the distance by an asymptotic factor below "
+    "$(K-1)/(K+1)$ with $K = \\kappa(F_\\star)^2\\,\\kappa(S_\\perp)$, and the best step "
+    "attains it",
+    source="proved",
+    control="balanced layers, F'F = GG', after every step, at shares of their best "
+    "step: κ(F*) without the square",
 )
 def sgd_lower_bound(scale, broken, block):
     """Measure the factor at several step sizes; the smallest must be the bound."""
-    runs = study.step_sizes(scale, block)
-    m = _modes(block, broken)
-    K = m.max() / m.min()
+    problem = study.near_start(block)[0]
+    kept = "balanced" if broken else "features"
+    gauge = study.GAUGES[kept]
+    claimed = theory.modes(*problem)
+    own = theory.modes(*problem, gauge=gauge)
+    runs = study.step_sizes(scale, block, gauge)
     factors = {share: run.factor.item() for share, run in runs.items()}
-    sizes = runs[1.0].attrs | {"K": K, "factors": factors}
-    predicted = theory.best_factor(K)
+    sizes = runs[1.0].attrs | {"factors": factors}
     smallest = min(factors.values())
-    return Evidence(predicted, smallest, 5e-4, SLOWER, sizes=sizes)
+    tolerance = 5e-4
+    rival = {"expected": _bound(own), "within": tolerance}
+    return Evidence(_bound(claimed), smallest, tolerance, SLOWER, sizes=sizes, **rival)
+
+
+def _bound(m) -> float:
+    """Return the factor that no constant step size beats with the rates ``m``."""
+    return theory.best_factor(m.max() / m.min())
 
 
 @claim(
     "representation.one_factor_is_not_enough",
     statement="At the best step the factor of (P_G, Q_G) is $(K-1)/(K+1)$ with K = "
-    "κ(F*)² κ(S_⊥) for (I, I), κ(F*)² for (I, S), κ(S_⊥) for (F'F, I); only (F'F, S) "
-    "has 1 - η",
-    source="derived",
-    control="κ(F*) not squared",
+    "κ((B'B)⁻¹F*'F*) κ(S_⊥) for (I, I), κ((B'B)⁻¹F*'F*) for (I, S), κ(S_⊥) for (F'F, I) "
+    "and 1 for (F'F, S); the first spectrum has the condition number κ(F*)², κ(F*), 1 "
+    "with orthonormal features, balanced layers, an orthonormal head",
+    source="proved",
+    control="orthonormal features in place of each gauge, as if only the row space "
+    "mattered",
 )
 def one_factor_is_not_enough(scale, broken, block):
-    """Compare the measured with the predicted factor for all four choices; worst
-    relative deviation.
+    """Compare the measured with the predicted factor for four choices in three gauges;
+    worst relative deviation. Where K = 1 the step is half the best.
     """
-    gaps = {}
-    for name, run in study.factor_choices(scale, block).items():
-        m = _modes(block, broken, study.FACTORS[name])
-        predicted = theory.factor(m, run.eta)
-        measured = run.factor.item()
-        gaps[name] = abs(measured / predicted - 1)
-    worst = max(gaps.values())
-    return Evidence(0, worst, 5e-4, SLOWER, sizes=run.attrs | gaps)
+    problem = study.near_start(block)[0]
+    every = study.gauges(scale, block)
+    plain = every["features"]
+    gaps, rivals = [], []
+    for kept, gauge in study.GAUGES.items():
+        for name, pair in study.FACTORS.items():
+            own = every[kept][name]
+            claimed = _factor(problem, pair, gauge, own)
+            run = plain[name] if broken else own
+            ratio = run.factor.item() / claimed
+            gaps.append(abs(ratio - 1))
+            rival = _factor(problem, pair, 0.0, plain[name])
+            ratio = rival / claimed
+            rivals.append(abs(ratio - 1))
+    expected = {"expected": max(rivals), "within": 1e-3}
+    sizes = study.NEAR | {"gauges": study.GAUGES, "seeds": run.attrs["seeds"]}
+    return Evidence(0, max(gaps), 5e-4, SLOWER, sizes=sizes, **expected)
+
+
+def _factor(problem, pair, gauge: float, run) -> float:
+    """Return the predicted factor per step of ``run``."""
+    m = theory.modes(*problem, *pair, gauge)
+    return theory.factor(m, run.attrs["eta"])
 
 
 @claim(
@@ -121,47 +157,59 @@ def one_factor_is_not_enough(scale, broken, block):
     statement="Started at the right features with a wrong head, one SGD step leaves "
     "the right subspace by the closed form in $F^\\top(F-F_\\star)$ and "
     "$G_\\star S P$, while one KFAC step stays in it",
-    source="derived",
+    source="proved",
     control="a teacher whose rows span an invariant subspace of S: SGD stays too",
 )
 def head_error(scale, broken, block):
-    """Compare the distance after one population step; the reported cell is SGD at κ(S)
-    = 10.
+    """Compare the distances after one population step with the law and with zero; the
+    largest error over three condition numbers.
     """
-    run = study.wrong_head(scale, block)
-    eta = run.attrs["eta"]
-    predicted = theory.head_error_distance(*run.problem, run.F, eta)
+    runs = study.wrong_head(scale, block)
+    sizes = runs[0].attrs
+    eta = sizes["eta"]
+    laws = [theory.head_error_distance(*run.problem, run.F, eta) for run in runs]
     if broken:  # the prediction stays, and the experiment gets an invariant teacher
-        run = study.wrong_head(scale, block, invariant=True)
-    found = run.found
-    gap = found["sgd"] - found["kfac"]
-    sizes = run.attrs | found
-    return Evidence(predicted, gap, 1e-9, ROUNDING, sizes=sizes)
+        runs = study.wrong_head(scale, block, invariant=True)
+    sgd = np.array([run.found["sgd"] for run in runs])
+    kfac = np.array([run.found["kfac"] for run in runs])
+    return _exact(sgd, kfac, laws, sizes)
 
 
 @claim(
     "representation.first_step",
-    statement="From zero features the first SGD step spans row(G* S), at a distance "
-    "fixed by the covariance (0.6247 for levels 1.8 and 0.2), the first KFAC step "
-    "spans row(G*)",
-    source="derived",
-    control="a teacher that is an eigenvector of S",
+    statement="From zero features the first SGD step on the population spans row(G* S), "
+    "at a distance fixed by the covariance (0.6247 for levels 1.8 and 0.2), the first "
+    "KFAC step on any batch of full rank spans row(G*)",
+    source="proved",
+    control="a teacher that is an eigenvector of S: SGD finds it too",
 )
 def first_step(scale, broken, block):
-    """Compare one step from G = 0 with the closed form for two levels and one
-    direction.
+    """Compare one step from G = 0 with the closed form and with zero, for one direction
+    and three pairs of levels; the largest error.
     """
     run = study.first_step(scale, block, invariant=broken)
-    predicted = theory.two_level_first_step(*run.attrs["levels"])
-    gap = run.sgd - run.kfac
-    return Evidence(predicted, gap, 1e-9, ROUNDING, sizes=run.attrs)
+    sizes = run.attrs
+    laws = [theory.two_level_first_step(*pair) for pair in sizes["levels"]]
+    sgd = run.sgd.values
+    kfac = run.kfac.values
+    return _exact(sgd, kfac, laws, sizes)
+
+
+def _exact(sgd, kfac, laws, sizes) -> Evidence:
+    """Return the evidence that SGD ends at the distances ``laws`` and KFAC at zero; the
+    rival has SGD at zero too, and then misses the largest law.
+    """
+    off = abs(sgd - laws)
+    worst = max(off.max(), kfac.max())
+    rival = {"expected": max(laws), "within": 1e-9}
+    return Evidence(0, worst, 1e-9, ROUNDING, sizes=sizes, **rival)
 
 
 @claim(
     "representation.batchnorm_inert",
-    statement="With a refitted head, batch-norm on the features leaves the gradient in "
-    "G unchanged",
-    source="derived",
+    statement="With a least-squares head, batch-norm on the features leaves the gradient "
+    "in G unchanged",
+    source="proved",
     control="a head that is off by 10 percent",
 )
 def batchnorm_inert(scale, broken, block):
@@ -171,89 +219,3 @@ def batchnorm_inert(scale, broken, block):
     run = study.batchnorm(scale, block, refit=not broken)
     worst = run.gap.max()
     return Evidence(0, worst, 1e-10, ROUNDING, sizes=run.attrs)
-
-
-def _within(run: study.Run, laws: dict, cap: float) -> Evidence:
-    """Return the evidence of the sampled means in ``run`` against ``laws``: the worst
-    ratio, in four standard errors up to a ``cap``.
-    """
-    cells = []
-    for case, law in laws.items():
-        ratio = run.found[case] / law
-        error = ratio.std(ddof=1) / np.sqrt(len(ratio))
-        gap = ratio.mean() - 1
-        bound = min(cap, 4 * error)
-        cells.append((abs(gap) / bound, gap, error, bound, case))
-    _, gap, error, bound, case = max(cells)
-    sizes = run.attrs | {"worst case": case}
-    reason = f"four standard errors, at most {cap:.0%}"
-    return Evidence(
-        0,
-        gap,
-        bound,
-        reason,
-        standard_error=error,
-        sizes=sizes,
-    )
-
-
-@claim(
-    "representation.variance",
-    statement="The variance of one step is $\\eta^2/n$ times (multiplicative noise + "
-    "label noise) for SGD and $\\eta^2\\sigma^2\\,\\mathrm{tr}(F^\\top F)^{-1}\\,"
-    "\\mathrm{tr}S^{-1}/(n-d_X-1)$ for KFAC, "
-    "whose noise, not its rate, pays for the conditioning",
-    source="derived",
-    control="n in place of n - dX - 1 for KFAC",
-)
-def variance(scale, broken, block):
-    """Estimate both variances over many batches."""
-    run = noise_study.spreads(scale, block)
-    setting = noise_study.SPREAD
-    problem, F, G = run.problem, run.F, run.G
-    sgd = noise_theory.sgd_variance(*problem, F, G, *setting)
-    kfac = noise_theory.kfac_variance(problem.S, F, *setting)
-    if broken:
-        kfac *= 1 - (len(problem.S) + 1) / setting.n
-    laws = {"sgd": sgd, "kfac": kfac}
-    return _within(run, laws, 0.06)
-
-
-@claim(
-    "representation.noise_floor",
-    statement="At a constant step SGD and KFAC settle at the noise floors "
-    "$\\frac{\\sigma^2}{n f_i s_j}\\frac{r}{2-r}$ per mode, $r = \\eta f_i s_j$ for "
-    "SGD, $r = \\eta$ and n - dX - 1 for KFAC",
-    source="derived",
-    control="for SGD, the law of separate batches for head and features",
-)
-def noise_floor(scale, broken, block):
-    """Compare the squared slope after many noisy steps with the law, over independent
-    chains.
-    """
-    run = noise_study.floors(scale, block)
-    laws = {}
-    for method, steps in zip(run.found, run.attrs["steps"], strict=True):
-        law = "sgd separate" if broken and method == "sgd" else method
-        setting = noise_study.FLOORS[method]
-        floor = noise_theory.noise_floor(*run.problem, law, *setting, steps)
-        laws[method] = floor
-    return _within(run, laws, 0.1)
-
-
-@claim(
-    "representation.transfer",
-    statement="On frozen features a new head has excess risk "
-    "$b + (\\sigma^2 d_Y + b)\\,k/(n-k-1)$, with the bias b of the features measured "
-    "in the covariance of the new task",
-    source="derived",
-    control="the training covariance in the formula",
-)
-def transfer(scale, broken, block):
-    """Fit new heads on draws of 30 samples from a second covariance."""
-    run = noise_study.transfers(scale, block)
-    S, F_star, G_star = run.problem
-    if broken:
-        S = noise_study.trained_problem(block).S
-    law = theory.transfer_risk(S, F_star, G_star, run.G, **noise_study.TRANSFER)
-    return _within(run, {"risk": law}, 0.02)

@@ -13,7 +13,13 @@ from numpy.random import default_rng
 from fl import scales
 from fl.simulate import representation as simulate
 from fl.simulate.representation import KFAC, SGD, Factors, Problem, random_problem
-from fl.simulate.representation_descent import angles, descend, measured_factor
+from fl.simulate.representation_descent import (
+    GAUGES,
+    angles,
+    descend,
+    gauge_gap,
+    measured_factor,
+)
 from fl.simulate.representation_noise import batchnorm_gap
 from fl.sweep import cached
 from fl.theory import representation as theory  # says which step size is the best
@@ -41,11 +47,13 @@ class Run(NamedTuple):
     attrs: dict
 
 
-def single_batches(scale, block=0) -> list[Run]:
-    """Return the features after one step from wrong heads and random features, on nine
-    batches, three of each of three pairs of condition numbers: the same at every
-    ``scale``, seeds of ``block``. ``found`` also holds the batch's ``xi``.
+def single_batches(scale, block=0, damping: float = 0.0) -> list[Run]:
+    """Return the features after one step of KFAC with a ``damping`` from wrong heads and
+    random features, on nine batches, three of each of three pairs of condition numbers:
+    the same at every ``scale``, seeds of ``block``. ``found`` also holds the batch's
+    ``xi``.
     """
+    factors = KFAC._replace(damping=damping)
     kappas = [(1, 1), (50, 3), (1000, 10)]
     batches = [(25, 0.0), (64, 0.0), (64, 0.25)]
     seeds = scales.seeds(len(kappas), block)
@@ -58,38 +66,53 @@ def single_batches(scale, block=0) -> list[Run]:
             batch = simulate.moments(problem, n, noise, rng)
             F = simulate.wrong_head(problem, rng)
             G = rng.standard_normal(problem.G_star.shape)
-            found = simulate.both_steps(problem, F, G, batch, attrs["eta"])
-            found["xi"] = batch.xi
+            after = simulate.feature_step(problem, F, G, batch, attrs["eta"], factors)
+            found = {"kfac": after, "xi": batch.xi}
             runs.append(Run(problem, F, G, found, attrs))
     return runs
 
 
-def wrong_head(scale, block=0, invariant: bool = False) -> Run:
+def wrong_head(scale, block=0, invariant: bool = False) -> list[Run]:
     """Return the distances after one population step from perfect features with a wrong
-    head: the same at every ``scale``, seed of ``block``.
+    head, at three condition numbers of the covariance: the same at every ``scale``,
+    seeds of ``block``.
 
     With ``invariant`` the teacher's rows span an invariant subspace of the covariance.
     """
-    (seed,) = scales.seeds(1, block)
-    attrs = NEAR | {"eta": 0.2, "seed": seed}
-    problem = random_problem(**NEAR, seed=seed, invariant=invariant)
-    F = simulate.wrong_head(problem, default_rng(seed))
-    G = problem.G_star
-    batch = simulate.population(problem)
-    found = simulate.both_steps(problem, F, G, batch, attrs["eta"])
-    for method, after in found.items():
-        found[method] = simulate.distance(problem, after)
-    return Run(problem, F, G, found, attrs)
+    kappas = [3, 10, 100]
+    seeds = scales.seeds(len(kappas), block)
+    attrs = SMALL | {"kappa_S": kappas, "kappa_F": 3, "eta": 0.2, "seeds": seeds}
+    runs = []
+    for seed, kappa_S in zip(seeds, kappas, strict=True):
+        sizes = SMALL | {"kappa_S": kappa_S, "kappa_F": 3}
+        problem = random_problem(**sizes, seed=seed, invariant=invariant)
+        F = simulate.wrong_head(problem, default_rng(seed))
+        G = problem.G_star
+        batch = simulate.population(problem)
+        found = simulate.both_steps(problem, F, G, batch, attrs["eta"])
+        for method, after in found.items():
+            found[method] = simulate.distance(problem, after)
+        run = Run(problem, F, G, found, attrs)
+        runs.append(run)
+    return runs
 
 
 def first_step(scale, block=0, invariant: bool = False) -> xr.Dataset:
-    """Return the distances after one step from zero features, see `from_zero`: the same
-    at every ``scale``, seed of ``block``, for a teacher that is ``invariant`` or not.
+    """Return the distances ``sgd`` and ``kfac`` (pair) after one step from zero
+    features, see `from_zero`, at three pairs of levels of the covariance: the same at
+    every ``scale``, seeds of ``block``, for a teacher that is ``invariant`` or not.
     """
-    (seed,) = scales.seeds(1, block)
-    attrs = {"dX": 20, "dY": 5, "levels": (1.8, 0.2), "eta": 0.1, "seed": seed}
-    found = simulate.from_zero(**attrs, invariant=invariant)
-    return xr.Dataset(found, attrs=attrs)
+    levels = [(1.8, 0.2), (1.5, 0.5), (1.98, 0.02)]
+    seeds = scales.seeds(len(levels), block)
+    attrs = {"dX": 20, "dY": 5, "eta": 0.1}
+    found = {"sgd": [], "kfac": []}
+    for seed, pair in zip(seeds, levels, strict=True):
+        case = {"levels": pair, "seed": seed, "invariant": invariant}
+        for name, distance in simulate.from_zero(**attrs, **case).items():
+            found[name].append(distance)
+    columns = {name: ("pair", values) for name, values in found.items()}
+    attrs |= {"levels": levels, "seeds": seeds}
+    return xr.Dataset(columns, attrs=attrs)
 
 
 def batchnorm(scale, block=0, refit: bool = True) -> xr.Dataset:
@@ -104,7 +127,8 @@ def batchnorm(scale, block=0, refit: bool = True) -> xr.Dataset:
     gaps = []
     for seed, kappa_S in zip(seeds, kappas, strict=True):
         problem = random_problem(**LARGE, kappa_S=kappa_S, kappa_F=3, seed=seed)
-        gaps.append(batchnorm_gap(problem, **batch, seed=seed, refit=refit))
+        gap = batchnorm_gap(problem, **batch, seed=seed, refit=refit)
+        gaps.append(gap)
     attrs = LARGE | batch | {"kappa_S": kappas, "kappa_F": 3, "seeds": seeds}
     return xr.Dataset({"gap": ("seed", gaps)}, attrs=attrs)
 
@@ -134,36 +158,72 @@ def near_start(block=0) -> tuple[Problem, np.ndarray]:
     return problem, simulate.start(problem, 0.05, default_rng(seeds[0]))
 
 
-def step_sizes(scale, block=0) -> dict[float, xr.Dataset]:
-    """Return plain descents at shares of the best step size, more of them at a larger
-    ``scale``, on the problem of ``block``: share -> ``distance`` (step) down to 1e-10
-    and the asymptotic ``factor`` per step.
+def step_sizes(scale, block=0, gauge: float = 0.0) -> dict[float, xr.Dataset]:
+    """Return plain descents at shares of the best step size in a ``gauge``, more of them
+    at a larger ``scale``, on the problem of ``block``: share -> ``distance`` (step) down
+    to 1e-10 and the asymptotic ``factor`` per step.
     """
     many = [0.25, 0.5, 0.75, 0.9, 0.95, 1.0, 1.005, 1.01, 1.1, 1.3]
     shares = scales.at(scale, smoke=[0.5, 1.0, 1.01], book=many, paper=many)
-    best = theory.best_step(theory.modes(*near_start(block)[0]))
-    return {share: _descent(block, share * best, SGD) for share in shares}
+    m = theory.modes(*near_start(block)[0], gauge=gauge)
+    best = theory.best_step(m)
+    return {share: _descent(block, share * best, SGD, gauge) for share in shares}
 
 
-def factor_choices(scale, block=0) -> dict[str, xr.Dataset]:
-    """Return descents with each of `FACTORS` at its best step size, at a half with
-    both, the same at every ``scale``, on the problem of ``block``: name -> ``distance``
-    (step) down to 1e-10 and the asymptotic ``factor`` per step.
+def factor_choices(scale, block=0, gauge: float = 0.0) -> dict[str, xr.Dataset]:
+    """Return descents in a ``gauge`` with each of `FACTORS` at its best step size, at
+    half of it where one step would do, the same at every ``scale``, on the problem of
+    ``block``: name -> ``distance`` (step) down to 1e-10 and the asymptotic ``factor``
+    per step.
     """
     problem = near_start(block)[0]
     runs = {}
     for name, factors in FACTORS.items():
-        eta = theory.best_step(theory.modes(*problem, *factors))
-        if factors == KFAC:
-            eta = 0.5
-        runs[name] = _descent(block, eta, factors)
+        m = theory.modes(*problem, *factors, gauge)
+        eta = theory.best_step(m)
+        if np.allclose(m, m[0, 0]):
+            eta /= 2
+        runs[name] = _descent(block, eta, factors, gauge)
     return runs
 
 
-def _descent(block, eta: float, factors: Factors) -> xr.Dataset:
+def gauges(scale, block=0) -> dict[str, dict[str, xr.Dataset]]:
+    """Return `factor_choices` in each of `GAUGES`, the same at every ``scale``, on the
+    problem of ``block``.
+    """
+    return {name: factor_choices(scale, block, gauge) for name, gauge in GAUGES.items()}
+
+
+def regauged(scale, block=0, left: str = "FF") -> xr.Dataset:
+    """Return how far apart two students ``gap`` (seed, right) come within five noisy
+    steps that begin in one row space in two bases, a random map apart: on three
+    problems, with the factor ``left`` and either right factor, the same at every
+    ``scale``, seeds of ``block``.
+    """
+    kappas = [(1, 3), (10, 3), (50, 10)]
+    batch = {"n": 64, "noise": 0.25}
+    seeds = scales.seeds(len(kappas), block)
+    gaps = []
+    both = [Factors(left, "I"), Factors(left, "S")]
+    for seed, pair in zip(seeds, kappas, strict=True):
+        rng = default_rng(seed)
+        problem = random_problem(*LARGE.values(), *pair, seed)
+        G = simulate.start(problem, 0.5, rng)
+        shape = (len(G), len(G))
+        A = rng.standard_normal(shape)
+        batches = [simulate.moments(problem, **batch, rng=rng) for _ in range(5)]
+        case = (problem, (G, A), batches, 0.1)
+        gap = [gauge_gap(*case, factors) for factors in both]
+        gaps.append(gap)
+    attrs = LARGE | batch | {"kappas": kappas, "eta": 0.1, "steps": 5, "seeds": seeds}
+    return xr.Dataset({"gap": (("seed", "right"), gaps)}, attrs=attrs)
+
+
+def _descent(block, eta: float, factors: Factors, gauge: float) -> xr.Dataset:
     problem, G = near_start(block)
-    path = cached(descend, problem=problem, G=G, eta=eta, factors=factors)
+    case = {"eta": eta, "factors": factors, "gauge": gauge}
+    path = cached(descend, problem=problem, G=G, **case)
     found = {"distance": ("step", path), "factor": measured_factor(path)}
     seeds = scales.seeds(4, block)[::3]
-    attrs = NEAR | {"eta": eta, "seeds": seeds}
+    attrs = NEAR | {"eta": eta, "gauge": gauge, "seeds": seeds}
     return xr.Dataset(found, attrs=attrs)

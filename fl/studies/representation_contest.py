@@ -11,6 +11,7 @@ from fl.stored import stored
 from fl.sweep import sweep
 
 COMPACT = ("KFAC", "SGD", "momentum", "Adam", "Muon")
+CONDITIONS = ("isotropic", "moderate", "hard")
 FIRST_TUNING_SEED = 1000  # tuning seeds count up from here, fresh seeds from 0
 ABOUT = {  # description and units of what the stored run holds
     "distance": ("sine of the largest angle between features and teacher's", "1"),
@@ -57,10 +58,28 @@ def compact_contest(scale, block=0) -> xr.Dataset:
     """Return the contest of `COMPACT` on the isotropic and the moderate problem, with a
     larger budget at a larger ``scale``; seeds of ``block``.
     """
+    seeds, budget = _compact(scale, block)
+    return contest(["isotropic", "moderate"], COMPACT, seeds, budget, block)
+
+
+def equal_operations(scale, block=0) -> xr.Dataset:
+    """Return the moderate problem of `compact_contest` for KFAC, and beside it for Adam
+    at as many steps as the operations of KFAC buy, with a larger budget at a larger
+    ``scale``; seeds of ``block``.
+    """
+    dear = compact_contest(scale, block)
+    dear = dear.sel(condition=["moderate"], optimizer=["KFAC"])
+    seeds, budget = _compact(scale, block)
+    cheap = contest(["moderate, longer"], ["Adam"], seeds, budget, block)
+    cheap = cheap.assign_coords(condition=["moderate"])
+    return xr.concat([dear, cheap], "optimizer")
+
+
+def _compact(scale, block) -> tuple[range, tuple]:
+    """Return the fresh seeds and the budget of the compact contests."""
     budget = scales.at(scale, smoke=(3, 2), book=(6, 3), paper=(18, 5))
     number = scales.at(scale, smoke=3, book=5, paper=10)
-    seeds = scales.seeds(number, block)
-    return contest(["isotropic", "moderate"], COMPACT, seeds, budget, block)
+    return scales.seeds(number, block), budget
 
 
 @stored("representation")
@@ -71,9 +90,8 @@ def full_contest(scale, block=0) -> xr.Dataset:
     budget = scales.at(scale, smoke=(3, 1), book=(6, 3), paper=(18, 5))
     number = scales.at(scale, smoke=2, book=5, paper=10)
     seeds = scales.seeds(number, block)
-    conditions = list(simulate.CONDITIONS)
     optimizers = list(simulate.OPTIMIZERS)
-    data = contest(conditions, optimizers, seeds, budget, block)
+    data = contest(CONDITIONS, optimizers, seeds, budget, block)
     seconds = [simulate.seconds_per_step(o) for o in optimizers]
     data = data.assign(seconds=("optimizer", seconds))
     for name, (description, units) in ABOUT.items():

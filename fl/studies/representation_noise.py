@@ -51,8 +51,8 @@ def floors(scale, block=0) -> Run:
     """
     steps, chains = scales.at(
         scale,
-        smoke=((150, 30), (100, 400)),
-        book=((600, 60), (300, 800)),
+        smoke=((150, 30), (600, 1200)),
+        book=((300, 60), (700, 2000)),
         paper=((3000, 100), (500, 3000)),
     )
     problem = chain_problem(block)

@@ -60,7 +60,13 @@ def schur_complement(S, G_star) -> np.ndarray:
 
 
 def modes(
-    S, F_star, G_star, left: str = "I", right: str = "I", damping: float = 0.0
+    S,
+    F_star,
+    G_star,
+    left: str = "I",
+    right: str = "I",
+    damping: float = 0.0,
+    gauge: float = 0.0,
 ) -> np.ndarray:
     r"""Return the rates :math:`m_{ij}` at which the error modes decay near the teacher,
     shape (k, dX - k).
@@ -72,11 +78,15 @@ def modes(
         S: covariance of the inputs, (dX, dX).
         F_star: head of the teacher, (dY, k).
         G_star: features of the teacher, (k, dX), orthonormal rows.
-        left: ``I``: :math:`f_i` are the eigenvalues of :math:`F_\star^\top F_\star`;
-            ``FF``: they are 1.
+        left: ``I``: :math:`f_i` are the eigenvalues of :math:`(B^\top B)^{-1} F_\star^\top
+            F_\star`, where :math:`G = B(G_\star + T)` are the features of the student;
+            ``FF``: they are 1 whatever ``B``.
         right: ``I``: :math:`s_j` are the eigenvalues of :math:`S_\perp`; ``S``: those
             of :math:`S_\perp (S + \lambda I)^{-1}|_\perp`, hence 1 without damping.
         damping: :math:`\lambda`, of the right factor ``S``.
+        gauge: the power :math:`q` in :math:`B^\top B = (F_\star^\top F_\star)^q`: 0 for
+            features with orthonormal rows, 1/2 for balanced layers :math:`F^\top F =
+            GG^\top`, 1 for a head with orthonormal columns.
 
     Raises:
         ValueError: for an unknown factor, a covariance that is not positive definite, a
@@ -85,10 +95,11 @@ def modes(
     validate.choice("left", left, LEFT)
     validate.choice("right", right, RIGHT)
     damping = validate.number("damping", damping, 0)
+    gauge = validate.number("gauge", gauge)
     F_star = full_rank("F_star", F_star)
     f = np.ones(F_star.shape[1])
     if left == "I":
-        f = eigvalsh(F_star.T @ F_star)
+        f = eigvalsh(F_star.T @ F_star) ** (1 - gauge)
     if right == "I":
         s = eigvalsh(schur_complement(S, G_star))
         return np.outer(f, s)
@@ -214,11 +225,8 @@ def head_error_distance(S, F_star, G_star, F, eta: float) -> float:
 
 def transfer_risk(S, F_star, G_star, G, n: int, noise: float) -> float:
     r"""Return the excess risk of a new least-squares head on frozen features after
-    ``n`` Gaussian samples of a new task.
-
-    With :math:`b = \lVert F_{new} G_\star S^{1/2}(I - \Pi)\rVert_F^2`, :math:`\Pi` the
-    projector on the rows of :math:`G S^{1/2}`: :math:`b + (\sigma^2 d_Y +
-    b)\,k/(n-k-1)`.
+    ``n`` Gaussian samples of a new task, :math:`b + (\sigma^2 d_Y + b)\,k/(n-k-1)` with
+    the bias :math:`b` of `transfer_bias`.
 
     Args:
         S: covariance of the new task, (dX, dX).
@@ -234,12 +242,22 @@ def transfer_risk(S, F_star, G_star, G, n: int, noise: float) -> float:
     G = validate.array("G", G, ("k", "dX"))
     k = len(G)
     n = validate.count("n", n, minimum=k + 2)
-    F_star = full_rank("F_star", F_star)
-    root = numerics.psd_power(positive_definite(S), 0.5)
-    missed = root @ linalg.null_space(G @ root)
-    bias = np.sum((F_star @ G_star @ missed) ** 2)
+    bias = transfer_bias(S, F_star, G_star, G)
     label_noise = noise * len(F_star) + bias
     return bias + label_noise * k / (n - k - 1)
+
+
+def transfer_bias(S, F_star, G_star, G) -> float:
+    r"""Return the risk that no head on frozen features can undercut.
+
+    :math:`b = \lVert F_{new} G_\star S^{1/2}(I - \Pi)\rVert_F^2`, :math:`\Pi` the
+    projector on the rows of :math:`G S^{1/2}`, for ``S``, ``F_star``, ``G_star`` and ``G``
+    as in `transfer_risk`.
+    """
+    F_star = full_rank("F_star", F_star)
+    root = numerics.psd_power(positive_definite(S), 0.5)
+    missed = root @ linalg.null_space(np.asarray(G) @ root)
+    return np.sum((F_star @ G_star @ missed) ** 2)
 
 
 def _precision(S, N, damping: float = 0.0) -> np.ndarray:
