@@ -28,12 +28,18 @@ def judged(
     """
     mean, error = gaps.mean(dim), standard_error(gaps, dim)
     tail = CHANCE / (2 * mean.size)
-    allowed = bias + stats.t.isf(tail, gaps.sizes[dim] - 1) * error
-    _, (measured, unit) = worst_cell(abs(mean) / allowed, error / allowed)
+    freedom = gaps.sizes[dim] - 1
+    quantile = stats.t.isf(tail, freedom)
+    allowed = bias + quantile * error
+    score = abs(mean) / allowed
+    unit = error / allowed
+    _, (measured, unit) = worst_cell(score, unit)
     expected = None
     if rival is not None:
-        rival = rival.mean(dim) if dim in rival.dims else rival
-        expected = (abs(rival) / allowed).max()
+        if dim in rival.dims:
+            rival = rival.mean(dim)
+        score = abs(rival) / allowed
+        expected = score.max()
     words = (
         f"worst cell, in units of the bias allowed ({reason}) and a t-quantile of the "
         f"cell's own standard error, {CHANCE:.0%} for all cells"
@@ -56,13 +62,15 @@ def rank_one(scale, broken, block):
     """
     runs = study.gradients(scale, block)
     fits = study.exponents(runs.frobenius if broken else runs.operator)
-    slow = study.exponents((np.log(runs.d) / runs.d) ** 0.5)
-    middle, half = (slow - 0.5) / 2, (slow + 0.5) / 2
+    logs = np.log(runs.d)
+    slow = study.exponents((logs / runs.d) ** 0.5)
+    middle = (slow - 0.5) / 2
+    half = (slow + 0.5) / 2
     reason = "half the gap between the two laws, and three standard errors of 24 seeds"
     found = {"sizes": runs.attrs, "expected": 0.0 if broken else None, "within": 0.1}
-    return Evidence(
-        middle, fits.mean(), half + 0.05, reason, standard_error(fits), **found
-    )
+    error = standard_error(fits)
+    tolerance = half + 0.05
+    return Evidence(middle, fits.mean(), tolerance, reason, error, **found)
 
 
 @claim(
@@ -79,13 +87,17 @@ def frobenius(scale, broken, block):
     limits, rivals = [], []
     for links in runs.pairs:
         name, tau = links["student"]
-        bend = 2**0.5 * LINKS[name].hermite(2, tau)[2]
+        coefficients = LINKS[name].hermite(2, tau)
+        bend = 2**0.5 * coefficients[2]
         pair = theory.pair(**links)
         limits.append(theory.frobenius_limit(pair, 2.0))
         rivals.append(theory.frobenius_limit(pair, 2.0, offset, bend))
     limit = xr.DataArray(limits, dims="pair")
     ratio = runs.frobenius / limit
-    rival = xr.DataArray(rivals, dims="pair") / limit - 1 if broken else None
+    rival = None
+    if broken:
+        shifted = xr.DataArray(rivals, dims="pair")
+        rival = shifted / limit - 1
     bias = 6 / runs.attrs["d"]
     return judged(ratio - 1, bias, "relative, 6/d", runs.attrs, rival)
 
@@ -102,9 +114,12 @@ def location(scale, broken, block):
     threshold.
     """
     runs = study.spikes(scale, block).sel(multiple=[2.0, 3.0])
-    right, wrong = (_place(runs, theta) for theta in (runs.theta2, runs.theta1))
-    gap = (runs.s1 - (wrong if broken else right)) / right
-    rival = 1 - wrong / right if broken else None
+    right = _place(runs, runs.theta2)
+    place, rival = right, None
+    if broken:
+        place = _place(runs, runs.theta1)
+        rival = 1 - place / right
+    gap = (runs.s1 - place) / right
     return judged(gap, 1 / runs.width, "relative, 1/N", runs.attrs, rival)
 
 
@@ -125,11 +140,16 @@ def alignment(scale, broken, block):
     runs = study.spikes(scale, block).sel(multiple=[2.0, 3.0])
     theta2, psi2 = runs.theta2, runs.psi2
     whole = theory.left_overlap(theta2, psi2)
-    kept = whole * (runs.theta1 / theta2) ** 2
+    aligned = (runs.theta1 / theta2) ** 2
+    kept = whole * aligned
     right = theory.right_overlap(theta2, psi2)
-    left = whole if broken else kept
-    gaps = xr.concat([runs.u_beta - left, runs.v_a - right], "vector")
-    rival = xr.concat([kept - left, xr.zeros_like(right)], "vector") if broken else None
+    left, rival = kept, None
+    if broken:
+        left = whole
+        both = [kept - whole, xr.zeros_like(right)]
+        rival = xr.concat(both, "vector")
+    gaps = [runs.u_beta - left, runs.v_a - right]
+    gaps = xr.concat(gaps, "vector")
     bias = 0.3 / runs.width**0.5
     return judged(gaps, bias, "0.3/sqrt(N)", runs.attrs, rival)
 

@@ -88,7 +88,8 @@ def frobenius_limit(pair: Pair, psi1: float, offset: float = 0, bend: float = 0)
     the labels and ``bend`` the mean of the student's second derivative.
     """
     sampling = (pair.energy + offset**2) / _ratio("psi1", psi1)
-    remainder = pair.slope_variance * sampling + (offset * bend) ** 2
+    mean = offset * bend
+    remainder = pair.slope_variance * sampling + mean**2
     length = pair.mu1s**2 + sampling
     share = remainder / (pair.mu1**2 * length)
     return float(np.sqrt(share))
@@ -176,7 +177,8 @@ def right_overlap(theta2, psi2):
     """
     t = _visible(theta2, psi2)
     lost = psi2 * (1 + t)
-    return 1 - lost / (t * (psi2 + t))
+    size = t * (psi2 + t)
+    return 1 - lost / size
 
 
 def output_shift(pair: Pair, eta, theta2, psi2):
@@ -194,8 +196,10 @@ def output_shift(pair: Pair, eta, theta2, psi2):
     ``theta2`` are numbers or arrays, ``psi2`` = N/d > 0.
     """
     # below the threshold both overlaps are 0 up to rounding, of either sign
-    along_a = np.sqrt(np.maximum(right_overlap(theta2, psi2), 0))
-    along_b = np.sqrt(np.maximum(left_overlap(theta2, psi2), 0))
+    right = right_overlap(theta2, psi2)
+    left = left_overlap(theta2, psi2)
+    along_a = np.sqrt(np.maximum(right, 0))
+    along_b = np.sqrt(np.maximum(left, 0))
     place = location(theta2, psi2)
     gap = place * along_a - theta2 * along_b
     pull = eta * pair.mu1**2 * along_a
@@ -214,7 +218,8 @@ def stieltjes(s, psi2) -> tuple:
     """
     s = np.asarray(s, dtype=float)
     edge = (1 + np.sqrt(_ratio("psi2", psi2))) ** 2
-    if not ((s > 0) | (s <= -edge)).all():
+    outside = (s > 0) | (s <= -edge)
+    if not outside.all():
         raise ValueError(f"s = {s!r}: must be > 0 or < {-edge:g}")
     b = s + psi2 - 1
     square = np.maximum(b**2 + 4 * s, 0)
