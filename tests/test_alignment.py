@@ -13,7 +13,7 @@ from fl.simulate import alignment as simulate
 from fl.simulate import alignment_student
 from fl.studies import alignment as study
 from fl.tasks import Spectrum, Task, Teacher, power_law, two_level
-from fl.theory import alignment_growth, alignment_ridge
+from fl.theory import alignment_growth, alignment_laws, alignment_ridge
 from fl.theory.alignment import early_alignment, label_moments
 
 LAM = power_law(40, 1.0).eigenvalues
@@ -151,6 +151,22 @@ def test_linear_network_escapes_at_its_own_rate(p):
     )
 
 
+def test_growth_rate_finds_the_highest_of_several_maxima():
+    """For one input the maximum is at a sample's border or inside an arc between two:
+    all of them are tried.
+    """
+    for seed in (0, 1, 52):
+        rng = np.random.default_rng(seed)
+        x, y = rng.standard_normal(6), rng.standard_normal(6)
+        lifted = np.vstack([x, np.ones(6)])
+        angles = np.linspace(0, 2 * np.pi, 200_001)
+        u = np.column_stack([np.cos(angles), np.sin(angles)])
+        h = np.maximum(u @ lifted, 0) @ y / 6
+        rate = alignment_growth.growth_rate(x[None], y, np.eye(1))
+        assert rate == pytest.approx(2 * np.abs(h).max(), rel=1e-4)
+    assert rate == pytest.approx(0.22584, rel=1e-4)
+
+
 def test_linear_rate_scales_like_lam_to_one_plus_half_p():
     lam = np.array([4.0, 0.25])
     X = np.sqrt(2 * lam)[:, None] * np.array(
@@ -245,7 +261,7 @@ def test_best_exponent_without_ridge_is_lower_with_noise_and_the_same_without():
 
 def test_interpolation_constant_is_stationary_at_q_equal_b():
     value = [
-        alignment_ridge.interpolation_power_law(q, 2.2, 100)[0]
+        alignment_laws.interpolation_power_law(q, 2.2, 100)[0]
         for q in (2.19, 2.2, 2.21)
     ]
     assert value[1] < min(value[0], value[2])
@@ -254,12 +270,60 @@ def test_interpolation_constant_is_stationary_at_q_equal_b():
 @pytest.mark.parametrize(("q", "b"), [(2.0, 2.0), (2.5, 2.7)])
 def test_interpolation_law_is_the_limit_of_the_deterministic_equivalent(q, b):
     r, n = np.arange(1, 200_001.0), 500
-    signal, noise = alignment_ridge.interpolation_power_law(q, b, n)
+    signal, noise = alignment_laws.interpolation_power_law(q, b, n)
     clean = alignment_ridge.ridge_risk(r**-q, r**-b, 0.0, n, 0.0, 0.0).test
     assert clean == pytest.approx(signal, rel=0.02)
     assert alignment_ridge.ridge_risk(
         r**-q, r**-b, 0.0, n, 0.0, 1.0
     ).test - 1 - clean == pytest.approx(noise, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("q", "b", "ratio"), [(3.0, 1.3, 0.738), (2.0, 1.6, 0.939), (3.0, 2.7, 0.993)]
+)
+def test_interpolation_correction_is_the_gap_to_the_equivalent(q, b, ratio):
+    n, d = 200, 20_000
+    r = np.arange(1, d + 1.0)
+    law, level = alignment_laws.interpolation_power_law(q, b, n)
+    signal, noise = alignment_laws.interpolation_correction(q, b, n, d)
+    clean = alignment_ridge.ridge_risk(r**-q, r**-b, 0.0, n, 0.0, 0.0).test
+    noisy = alignment_ridge.ridge_risk(r**-q, r**-b, 0.0, n, 0.0, 1.0).test
+    assert clean / law == pytest.approx(ratio, abs=0.001)
+    assert 1 + signal == pytest.approx(clean / law, abs=signal**2)
+    assert 1 + noise == pytest.approx((noisy - 1 - clean) / level, abs=2e-4)
+
+
+def test_tuned_ridge_takes_the_lowest_of_several_minima():
+    """Nine strong directions without signal, one weak with: fitting nothing costs 11,
+    the other minimum 19.
+    """
+    lam, energy = [10.0] * 9 + [0.1], [0.0] * 9 + [1.0]
+    best = alignment_ridge.tuned_ridge(lam, energy, 2.0, 20, 10.0)
+    assert best.test == pytest.approx(11.0, rel=1e-4)
+
+
+@pytest.mark.parametrize(("noise", "n"), [(1e5, 100), (1e-4, 3000)])
+def test_best_exponent_is_the_matched_one_at_extreme_noise(noise, n):
+    r = np.arange(1, 1001.0)
+    best = alignment_ridge.best_exponent(r**-1.0, r**-1.5, n, noise)
+    assert best == pytest.approx(0.5, abs=1e-3)
+
+
+def test_best_exponent_outside_its_ends_is_found_with_wider_ones():
+    r = np.arange(1, 301.0)
+    law = (r**-0.3, r**-2.0, 50, 0.1)
+    with pytest.raises(ValueError, match="ends = .* must enclose the best exponent"):
+        alignment_ridge.best_exponent(*law)
+    best = alignment_ridge.best_exponent(*law, ends=(0.0, 9.0))
+    assert best == pytest.approx(2 / 0.3 - 1, abs=1e-3)
+
+
+def test_student_risks_are_those_of_the_ridge_weights():
+    run = alignment_student.student_risks(1.0, 1.5, 0.2, 30, 10, [0.0, 0.5], seed=3)
+    risk = np.array(run["risk"][1])
+    assert risk.shape == (2, len(run["factor"][1])) and (risk > 0).all()
+    again = alignment_student.student_risks(1.0, 1.5, 0.2, 30, 10, [0.5], seed=3)
+    np.testing.assert_allclose(again["risk"][1][0], risk[1])
 
 
 def test_flow_risk_at_p_minus_one_is_exponential_and_its_power_law_is_the_sum():
@@ -269,7 +333,7 @@ def test_flow_risk_at_p_minus_one_is_exponential_and_its_power_law_is_the_sum():
     r = np.arange(1, 50_001.0)
     np.testing.assert_allclose(
         alignment_ridge.flow_risk(r**-2.5, r**-3, 0.0, [1e3]),
-        alignment_ridge.flow_power_law(2.5, 3.0, [1e3]),
+        alignment_laws.flow_power_law(2.5, 3.0, [1e3]),
         1e-3,
     )
 
@@ -307,6 +371,10 @@ def test_ridge_errors_are_exact_for_a_fresh_sample():
         (
             lambda: early_alignment(simulate.extreme_task("high", 1.0), np.inf, 10),
             "p = inf",
+        ),
+        (
+            lambda: early_alignment(simulate.extreme_task("high", 1.0), 200.0, 10),
+            "p = 200: must leave the powers",
         ),
         (
             lambda: early_alignment(simulate.extreme_task("high", 1.0), 0.0, 1),
@@ -356,8 +424,8 @@ def test_ridge_errors_are_exact_for_a_fresh_sample():
             lambda: alignment_ridge.ridge_risk(LAM, ENERGY, 0.0, 9, np.nan, 0.1),
             "penalty = nan",
         ),
-        (lambda: alignment_ridge.interpolation_power_law(0.9, 2.0, 9), "q = 0.9"),
-        (lambda: alignment_ridge.interpolation_power_law(1.5, 4.1, 9), "saturates"),
+        (lambda: alignment_laws.interpolation_power_law(0.9, 2.0, 9), "q = 0.9"),
+        (lambda: alignment_laws.interpolation_power_law(1.5, 4.1, 9), "saturates"),
     ],
 )
 def test_errors_name_argument_value_and_what_is_allowed(call, message):
@@ -394,7 +462,7 @@ def test_the_studies_of_cells_label_every_cell():
         assert run.attrs["cells"] == cells
         for i, cell in enumerate(cells):
             assert {name: run[name][i].item() for name in cell} == cell
-    assert best.attrs["seed"] not in study.best_exponent("smoke").attrs.values()
+    assert best.attrs["seed"] != study.best_exponent("smoke").attrs["seed"]
     direct = alignment_student.population_descent(
         **study.FLOWS[1], d=20_000, eta=0.25, times=[100.0, 200.0, 400.0]
     )

@@ -218,6 +218,13 @@ def test_whitened_risk_is_the_mean_over_draws():
     )
 
 
+def test_noise_brings_the_whitened_risk_to_chance_before_all_dimensions_are_seen():
+    d, noise = 100, 0.4
+    chance = round(d * (1 - noise)) - 1
+    assert theory_linear.whitened_risk(chance, d, noise) == pytest.approx(1)
+    assert min(theory_linear.whitened_risk(n, d, 1.0) for n in range(1, d - 1)) >= 1
+
+
 def test_train_only_whitening_has_a_trivial_gram_and_a_cross_gram_that_is_not():
     X, _, _, _, _ = network(d=12, N=4)
     P = simulate_linear.whitening(X)
@@ -332,6 +339,10 @@ RULE = Rule(steps=2, eta=0.1)
             "P has smallest eigenvalue",
         ),
         (lambda: theory.spectrum([1.0], np.inf), "p = inf: must be a finite number"),
+        (
+            lambda: theory_linear.linear_outputs(G, G, Y[0], 1e3, 5),
+            "eta = 1000: must be at most",
+        ),
         (
             lambda: theory_linear.whitened_risk(9, 10),
             "n = 9: must be at most d - 2 = 8",

@@ -11,6 +11,8 @@ from scipy.optimize import minimize
 
 from fl.tasks import Task, Teacher, power_law
 
+STUDENT = 1  # stream: what the second entry of a seed draws
+
 
 def power_law_task(d: int) -> Task:
     r"""Return a softplus teacher of SNR 1 with :math:`\tau=1` on ``d`` inputs:
@@ -143,8 +145,52 @@ def interpolation_errors(d: int, n: int, b: float, qs: list, seed: int) -> dict:
     }
 
 
+def student_risks(
+    a: float, b: float, noise: float, d: int, n: int, shifts: list, seed: int
+) -> dict:
+    r"""Fit one student by ridge regression with several exponents and penalties.
+
+    Args:
+        a: eigenvalues :math:`\lambda_r=r^{-a}`.
+        b: the teacher is drawn, :math:`w_{*r}\sim N(0,r^{-b}/\lambda_r)`.
+        noise: variance of the label noise.
+        d: number of inputs, more than ``n``.
+        n: number of training samples.
+        shifts: distances of the exponents from :math:`b/a-1`.
+        seed: draws inputs, teacher and noise.
+
+    Returns:
+        The excess ``risk`` (shift, factor); the penalty is ``factor`` times
+        :math:`\text{noise}/N`.
+    """
+    rng = np.random.default_rng([seed, STUDENT])
+    spectrum = power_law(d, a)
+    lam, energy = spectrum.eigenvalues, power_law(d, b).eigenvalues
+    X = spectrum.inputs(n, rng)
+    spread = np.sqrt(energy / lam)
+    teacher = spread * rng.standard_normal(d)
+    errors = np.sqrt(noise) * rng.standard_normal(n)
+    y = teacher @ X + errors
+    doubled = 2.0 ** np.arange(-4, 5)
+    factors = np.append(0.0, doubled)
+
+    def risk(shift, factor):
+        p = b / a - 1 + shift
+        penalty = factor * noise / n
+        w = ridge_weights(X, y, lam**p, penalty)
+        gap = w - teacher
+        return lam @ gap**2
+
+    table = [[risk(shift, factor) for factor in factors] for shift in shifts]
+    return {
+        "risk": (("shift", "factor"), table),
+        "shift": ("shift", list(shifts)),
+        "factor": ("factor", factors),
+    }
+
+
 def best_on_average(
-    a: float, b: float, noise: float, d: int, n: int, seed: int
+    a: float, b: float, noise: float, d: int, n: int, seed: int, tuned: bool = True
 ) -> dict:
     r"""Find the exponent and the penalty that serve one drawn set of inputs best, over
     Gaussian teachers and label noise.
@@ -159,9 +205,14 @@ def best_on_average(
         d: number of inputs.
         n: number of training samples.
         seed: draws the inputs.
+        tuned: whether the penalty is tuned with p; else there is none, which needs d >
+            N.
 
     Returns:
         ``p`` and ``penalty``.
+
+    Raises:
+        RuntimeError: if the search does not end.
     """
     spectrum = power_law(d, a)
     lam = spectrum.eigenvalues
@@ -169,7 +220,7 @@ def best_on_average(
     X = spectrum.inputs(n, np.random.default_rng(seed))
 
     def risk(point):
-        p, log_penalty = point
+        p, log_penalty = point if tuned else (*point, -np.inf)
         M = ridge_weights(X, np.eye(n), lam**p, np.exp(log_penalty))  # w = M y
         missed = np.eye(d) - M @ X.T
         signal = missed**2 @ (energy / lam)
@@ -178,8 +229,11 @@ def best_on_average(
 
     best = minimize(
         risk,
-        [0.0, np.log(noise / n)],
+        [0.0, np.log(noise / n)] if tuned else [0.0],
         method="Nelder-Mead",
         options={"xatol": 1e-4, "fatol": 1e-12},
     )
-    return {"p": best.x[0], "penalty": np.exp(best.x[1])}
+    if not best.success:
+        raise RuntimeError(f"best_on_average: {best.message}")
+    penalty = np.exp(best.x[1]) if tuned else 0.0
+    return {"p": best.x[0], "penalty": penalty}

@@ -15,6 +15,7 @@ from fl.simulate import gram
 from fl.simulate.gram_networks import STARTS, Sizes
 from fl.updates import Rule
 
+STEP_SIZES = {"tanh": 0.05, "relu": 0.01}  # of the networks
 # the inputs a whitening matrix can be made of, for each source of data
 WHITENED = {
     "power law": ["train", "train+test", "population"],
@@ -112,9 +113,11 @@ def linear_chance(
     return {"risk": (errors**2).sum() / signal}
 
 
-def network_chance(sizes: Sizes, start: str, steps: int, seed: int) -> dict:
-    r"""Return test outputs and labels of a whitened tanh network, whitening over
-    train+test, without biases.
+def network_chance(
+    sizes: Sizes, start: str, activation: str, steps: int, seed: int
+) -> dict:
+    r"""Return test outputs and labels of a whitened network, whitening over train+test,
+    without biases.
 
     Labels are a linear teacher of variance 1, stronger along directions of larger
     variance, plus 0.7.
@@ -123,6 +126,7 @@ def network_chance(sizes: Sizes, start: str, steps: int, seed: int) -> dict:
         sizes: of the data and the hidden layer.
         start: ``P-isotropic`` or ``isotropic``; both give pre-activations of mean
             square about 1 over the inputs.
+        activation: ``relu`` or ``tanh``.
         steps: number of updates.
         seed: of data and weights.
 
@@ -148,7 +152,13 @@ def network_chance(sizes: Sizes, start: str, steps: int, seed: int) -> dict:
         shape = np.eye(d) / lam.sum()
     W0 = gram.first_layer(rng, width, shape)
     theta0 = gram.later_layers(rng, [width, 1])
-    rule = Rule(steps=steps, eta=0.05, train_biases=False, every=steps)
+    rule = Rule(
+        steps=steps,
+        eta=STEP_SIZES[activation],
+        activation=activation,
+        train_biases=False,
+        every=steps,
+    )
     run = gram.train(X, y[:n], W0, theta0, P, rule)
     first, last = run.Z[..., n:]
     moved = np.abs(last - first)

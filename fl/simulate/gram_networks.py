@@ -170,8 +170,10 @@ def law(
         seed: of data, twin and weights.
 
     Returns:
-        ``moment`` (set, draw): mean of the squared entries of Z0; ``loss`` (set, run)
-        after ``steps``; the Gram matrix ``G`` (sample, other) that both sets share.
+        ``moment`` (set, draw): mean of the squared entries of Z0; ``squares`` (set,
+        run, sample): squared errors after ``steps``; the matrices ``G`` (sample, other)
+        that both sets share and ``K`` (set, sample, other) :math:`= sX^\top X` with the
+        isotropic start's variance ``s``.
 
     Raises:
         ValueError: for an unknown start.
@@ -181,13 +183,13 @@ def law(
     X, y = problem(sizes, seed)
     X = X[:, : len(y)]
     P = shape = sizes.spectrum.power(p)
+    level = np.trace(P) / sizes.d
     if start == "isotropic":
-        level = np.trace(P) / sizes.d
         shape = level * np.eye(sizes.d)
     no_layer = np.zeros((1, sizes.d))
     X2, _ = gram.twin(X, no_layer, P, rng)
-    rule = Rule(steps=steps, eta=0.05, activation="relu", every=steps)
-    moments, losses = [], []
+    rule = Rule(steps=steps, eta=0.02, activation="relu", every=steps)
+    moments, squares = [], []
     for inputs in (X, X2):
         W0 = gram.first_layer(rng, sizes.width, shape, (draws,))
         theta0 = gram.later_layers(rng, [sizes.width, 1], (runs,))
@@ -195,11 +197,15 @@ def law(
         Z0 = W0 @ inputs
         moment = (Z0**2).mean((1, 2))
         moments.append(moment)
-        losses.append(run.loss[-1])
+        errors = run.outputs[-1, :, 0] - y
+        squares.append(errors**2)
+    one = level * X.T @ X
+    two = level * X2.T @ X2
     return {
         "moment": (("set", "draw"), moments),
-        "loss": (("set", "run"), losses),
+        "squares": (("set", "run", "sample"), squares),
         "G": (("sample", "other"), X.T @ P @ X),
+        "K": (("set", "sample", "other"), [one, two]),
     }
 
 

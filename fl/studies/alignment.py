@@ -97,7 +97,7 @@ def ridge(scale: Scale, block: int = 0) -> xr.Dataset:
     ``scale``; ``block`` draws the training sets.
     """
     d = scales.at(scale, smoke=200, book=300, paper=600)
-    number = scales.at(scale, smoke=20, book=40, paper=200)
+    number = scales.at(scale, smoke=30, book=60, paper=400)
     return _sweep(
         alignment_student.ridge_errors,
         {"n": [d // 2, 2 * d]},
@@ -109,24 +109,37 @@ def ridge(scale: Scale, block: int = 0) -> xr.Dataset:
 
 
 def interpolation(scale: Scale, block: int = 0) -> xr.Dataset:
-    """Return the excess ``risk``, (seed, q, part), at ``scale``; ``block`` draws the
-    training sets.
+    """Return the excess ``risk``, (b, seed, q, part), at ``scale``; ``block`` draws the
+    training sets, the same for every b.
     """
-    number = scales.at(scale, smoke=12, book=20, paper=40)
+    number = scales.at(scale, smoke=24, book=24, paper=40)
     return _sweep(
         alignment_student.interpolation_errors,
-        {},
+        {"b": [1.6, 2.0, 2.7]},
         scales.seeds(number, block),
-        d=scales.at(scale, smoke=4000, book=20_000, paper=50_000),
+        d=scales.at(scale, smoke=2000, book=20_000, paper=50_000),
         n=scales.at(scale, smoke=100, book=200, paper=400),
-        b=2.0,
         qs=[2.0, 3.0],
     )
 
 
-def best_exponent(scale: Scale, block: int = 0) -> xr.Dataset:
+def students(scale: Scale, block: int = 0) -> xr.Dataset:
+    """Return the excess ``risk`` of drawn students for each of `LAWS`, (cell, seed,
+    shift, factor), at ``scale``; ``block`` draws them.
+    """
+    seeds = scales.seeds(scales.at(scale, smoke=60, book=120, paper=2000), block)
+    size = {"d": 100, "n": 50, "shifts": [-1.0, -0.5, 0.0, 0.5, 1.0]}
+    runs = [
+        sweep(alignment_student.student_risks, None, seeds, **law, **size)
+        for law in LAWS
+    ]
+    sizes = size | {"cells": LAWS, "seeds": list(seeds)}
+    return xr.concat(runs, "cell").assign_attrs(sizes)
+
+
+def best_exponent(scale: Scale, block: int = 0, tuned: bool = True) -> xr.Dataset:
     """Return the best ``p`` and ``penalty`` on drawn inputs for each of `LAWS`,
-    (cell,), at ``scale``; ``block`` draws the inputs.
+    (cell,), at ``scale``, with a ``tuned`` penalty or none; ``block`` draws the inputs.
     """
     d = scales.at(scale, smoke=60, book=100, paper=300)
     return _cells(
@@ -135,6 +148,7 @@ def best_exponent(scale: Scale, block: int = 0) -> xr.Dataset:
         d=d,
         n=d // 2,
         seed=scales.seeds(1, block)[0],
+        tuned=tuned,
     )
 
 

@@ -8,6 +8,7 @@ import itertools
 from dataclasses import asdict
 from typing import NamedTuple
 
+import numpy as np
 import xarray as xr
 
 from fl import scales
@@ -136,14 +137,14 @@ def twins(scale: Scale, block: int = 0, trained: float | None = None) -> xr.Data
 
 def isotropy(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dataset:
     """Return the law of training of a data set and its twin: ``moment`` (set, draw),
-    ``loss`` (set, run) and their Gram matrix ``G``, for one ``start``.
+    ``squares`` (set, run, sample) and their matrices ``G`` and ``K``, for one ``start``.
 
     ``scale`` sets the numbers of draws, runs and steps, ``block`` the seed.
     """
     sizes = {
         "draws": scales.at(scale, smoke=3000, book=3000, paper=30000),
-        "runs": scales.at(scale, smoke=50, book=400, paper=4000),
-        "steps": scales.at(scale, smoke=20, book=40, paper=200),
+        "runs": scales.at(scale, smoke=1000, book=1000, paper=4000),
+        "steps": 20,
         "p": 1.0,
     }
     seeds = [seed(3, block)]
@@ -152,12 +153,20 @@ def isotropy(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dat
 
 
 def twin_difference(values) -> float:
-    """Return the difference of the two rows' means of ``values`` (2, number) in
-    standard errors.
-    """
-    from scipy import stats
+    r"""Return :math:`\Delta^\top C^{-1}\Delta` for the difference :math:`\Delta` of the
+    two sets' means of ``values`` (2, number, k) and its covariance C.
 
-    return stats.ttest_ind(*values, equal_var=False).statistic
+    The square of a difference in standard errors, for k quantities at once: chi-square
+    with k degrees of freedom where the two laws have equal means.
+    """
+    one, two = (np.asarray(v) for v in values)
+    difference = one.mean(0) - two.mean(0)
+    covariance = np.cov(one.T) / len(one)
+    covariance = covariance + np.cov(two.T) / len(two)
+    if np.ndim(covariance) == 0:
+        covariance = covariance.reshape(1, 1)
+    solved = np.linalg.solve(covariance, difference)
+    return float(difference @ solved)
 
 
 def spectrum(scale: Scale, block: int = 0) -> Found:

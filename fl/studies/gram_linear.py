@@ -12,12 +12,12 @@ from fl import scales
 from fl.scales import Scale
 from fl.simulate import gram_linear
 from fl.simulate.gram_networks import Sizes
-from fl.studies.gram import EXPONENTS, seed
+from fl.studies.gram import ACTIVATIONS, EXPONENTS, seed
 from fl.sweep import sweep
 
 POWER_LAW = {"source": "power law", "n_test": 60, "d": 120}
 DIGITS = {"source": "digits", "n_test": 24, "d": 64}
-NETWORK = Sizes(d=100, n=30, n_test=50, width=300)
+NETWORK = Sizes(d=100, n=30, n_test=50, width=150)
 
 
 def linear(scale: Scale, block: int = 0, over: str = "train+test") -> xr.Dataset:
@@ -49,15 +49,15 @@ def risks(scale: Scale, block: int = 0) -> xr.Dataset:
 
 
 def networks(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dataset:
-    """Return ``outputs`` and ``labels`` (seed, test), ``loss`` and ``moved`` (seed,) of
-    networks whitened over train+test inputs, for one ``start``.
+    """Return ``outputs`` and ``labels`` (activation, seed, test), ``loss`` and ``moved``
+    (activation, seed) of networks whitened over train+test inputs, for one ``start``.
 
     ``scale`` and ``block`` set the number of networks and their seeds.
     """
-    number, steps = scales.at(scale, smoke=4, book=8, paper=32), 120
+    number, steps = scales.at(scale, smoke=8, book=12, paper=32), 120
     found = sweep(
         gram_linear.network_chance,
-        None,
+        {"activation": ACTIVATIONS},
         scales.seeds(number, block),
         sizes=NETWORK,
         start=start,

@@ -43,7 +43,8 @@ def early_alignment(task: Task, p: float, n: float) -> float:
             without sampling noise.
 
     Raises:
-        ValueError: for a multi-index task, a p that is not finite, or n < 2.
+        ValueError: for a multi-index task, a p that is not finite or so large that the
+            eigenvalues' powers overflow, or n < 2.
 
     >>> from fl.tasks import Teacher, two_level
     >>> task = Task(two_level(4.0, 1, 1.0, 1), Teacher([1.0, 0.0]), snr=1.0)
@@ -54,12 +55,18 @@ def early_alignment(task: Task, p: float, n: float) -> float:
     signal, sampling = gradient_weights(task, n)
     lam, beta = eigenbasis(task)
     (tau,) = task.tau
-    overlap = beta**2 @ lam ** (p + 2)
-    energy = beta**2 @ lam ** (2 * p + 3)
-    trace = np.sum(lam ** (2 * p + 2))
-    along = signal * overlap**2 + sampling * energy
-    total = signal * energy + sampling * trace
-    return float(along / (tau**2 * total))
+    with np.errstate(all="ignore"):
+        overlap = beta**2 @ lam ** (p + 2)
+        energy = beta**2 @ lam ** (2 * p + 3)
+        trace = np.sum(lam ** (2 * p + 2))
+        along = signal * overlap**2 + sampling * energy
+        total = signal * energy + sampling * trace
+        alignment = float(along / (tau**2 * total))
+    if not np.isfinite(alignment):
+        raise ValueError(
+            f"p = {p:g}: must leave the powers of the eigenvalues within floating point"
+        )
+    return alignment
 
 
 def gradient_weights(task: Task, n: float) -> tuple[float, float]:

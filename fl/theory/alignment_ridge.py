@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import gamma as gamma_function
 
 from fl import validate
 from fl.tasks import Task
@@ -57,22 +56,6 @@ def flow_risk(lam, energy, p: float, t) -> np.ndarray:
     speed, energy = _modes(lam, energy, p)
     t = validate.array("t", t, ("T",))
     return np.exp(-2 * np.outer(t, speed)) @ energy
-
-
-def flow_power_law(q: float, b: float, t) -> np.ndarray:
-    r"""Return :math:`\Gamma(s)(2t)^{-s}/q`, :math:`s=(b-1)/q`: the flow's risk on power
-    laws, at the times ``t`` (T,).
-
-    Speeds :math:`\lambda_r^{p+1}=r^{-q}`, energies :math:`e_r=r^{-b}`; valid for
-    :math:`1\ll(2t)^{1/q}\ll d`. With :math:`\lambda_r=r^{-a}` the exponent is
-    :math:`q=a(p+1)`.
-
-    Raises:
-        ValueError: unless ``q`` > 0 and ``b`` > 1.
-    """
-    q, s = _exponents(q, b, 0)
-    t = validate.array("t", t, ("T",))
-    return gamma_function(s) * (2 * t) ** -s / q
 
 
 class RidgeRisk(NamedTuple):
@@ -196,15 +179,18 @@ def tuned_ridge(lam, energy, p: float, n: int, noise: float) -> RidgeRisk:
     def risk(log_kappa):
         return _at_kappa(t, energy, n, np.exp(log_kappa), noise)
 
-    floor = t.min() * 1e-6
+    # beyond either end every mode is fitted, or none is
+    floor = t.min() * 1e-12
     if len(t) > n:
         floor = implicit_ridge(t, n, 0.0)
-    ends = np.log([floor, 100 * t.sum()])
+    ends = np.log([floor, 1e6 * t.sum()])
     return risk(_lowest(lambda v: risk(v).test, ends, 1e-9))
 
 
-def best_exponent(lam, energy, n: int, noise: float, *, tuned: bool = True) -> float:
-    r"""Return the p in [-2, 4] of smallest test error.
+def best_exponent(
+    lam, energy, n: int, noise: float, *, tuned: bool = True, ends=(-2.0, 4.0)
+) -> float:
+    r"""Return the p of smallest test error between the ``ends``.
 
     With :math:`e_r\propto\lambda_r^{p^*+1}` and noise > 0 the tuned optimum is
     :math:`p^*` for every N and noise.
@@ -213,8 +199,14 @@ def best_exponent(lam, energy, n: int, noise: float, *, tuned: bool = True) -> f
         lam: eigenvalues (d,).
         energy: signal energies (d,).
         n: number of training samples.
-        noise: variance of the rest.
+        noise: variance of the noise.
         tuned: take the best penalty for each p; else none, which needs d > N.
+        ends: of the search, two exponents.
+
+    Raises:
+        ValueError: for what `ridge_risk` refuses, or if the error is smallest at one of
+            the ``ends``: then the best exponent lies outside, or every exponent does
+            equally well.
     """
 
     def error(p):
@@ -222,30 +214,13 @@ def best_exponent(lam, energy, n: int, noise: float, *, tuned: bool = True) -> f
             return tuned_ridge(lam, energy, p, n, noise).test
         return ridge_risk(lam, energy, p, n, 0.0, noise).test
 
-    return _lowest(error, [-2.0, 4.0], 1e-5)
-
-
-def interpolation_power_law(q: float, b: float, n: int) -> tuple[float, float]:
-    r"""Return the excess risk of the interpolator of ``n`` samples for
-    :math:`t_r=r^{-q}`, :math:`e_r=r^{-b}`: signal part, noise part.
-
-    .. math:: C(q)\,N^{-(b-1)},\quad
-              C(q)=\Gamma(2-s)\,\Gamma(s)\Bigl[\frac{\pi/q}{\sin(\pi/q)}\Bigr]^{b-1},\quad
-              s=\frac{b-1}{q};\qquad q-1\ \text{per unit of label noise},
-
-    in the limit :math:`d/N\to\infty`, then :math:`N\to\infty`.
-
-    Raises:
-        ValueError: unless ``q`` > 1 and 1 < ``b`` < 2q + 1.
-    """
-    q, s = _exponents(q, b, 1)
-    if s >= 2:
+    low, high = validate.array("ends", ends, (2,))
+    best = _lowest(error, (low, high), 1e-5, points=13)
+    if min(best - low, high - best) < 1e-3 * (high - low):
         raise ValueError(
-            f"b = {b!r}: must be < 2q + 1 = {2 * q + 1:g}, beyond it the rate saturates"
+            f"ends = {ends}: must enclose the best exponent, found {best:.4g}"
         )
-    n, angle = validate.count("n", n), np.pi / q
-    constant = gamma_function(2 - s) * gamma_function(s)
-    return float(constant * (angle / np.sin(angle) / n) ** (b - 1)), q - 1
+    return best
 
 
 def _at_kappa(t, energy, n, kappa, noise):
@@ -258,9 +233,20 @@ def _at_kappa(t, energy, n, kappa, noise):
     return RidgeRisk(*map(float, [test, train, kappa * share, gamma]))
 
 
-def _lowest(loss, ends, accuracy):
+def _lowest(loss, ends, accuracy, points=121):
+    """Return where ``loss`` is lowest: the best of evenly spaced points, refined between
+    its neighbours, so that of several minima the lowest is taken.
+    """
+    grid = np.linspace(*ends, points)
+    values = [loss(v) for v in grid]
+    k = int(np.argmin(values))
+    bounds = grid[max(k - 1, 0)], grid[min(k + 1, points - 1)]
     options = {"xatol": accuracy}
-    best = minimize_scalar(loss, bounds=ends, method="bounded", options=options)
+    best = minimize_scalar(loss, bounds=bounds, method="bounded", options=options)
+    if not best.success:
+        raise RuntimeError(
+            f"the minimum between {bounds} was not found: {best.message}"
+        )
     return float(best.x)
 
 
@@ -273,9 +259,3 @@ def _modes(lam, energy, p):
             f"must be {len(lam)}, none negative"
         )
     return lam ** (validate.number("p", p) + 1), energy
-
-
-def _exponents(q, b, above):
-    q = validate.number("q", q, above, open_low=True)
-    b = validate.number("b", b, 1, open_low=True)
-    return q, (b - 1) / q

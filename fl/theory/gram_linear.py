@@ -24,7 +24,8 @@ def linear_outputs(
     ``steps`` the step size ``eta`` is needed. Derived in chapter gram.
 
     Raises:
-        ValueError: for an argument of the wrong shape, or out of range.
+        ValueError: for an argument of the wrong shape, or out of range, an ``eta``
+            above :math:`N/\lambda_{\max}(G)` among them.
     """
     G = validate.psd("G", G)
     N = len(G)
@@ -38,6 +39,11 @@ def linear_outputs(
     if steps is not None:
         eta = validate.number("eta", eta, 0, open_low=True)
         steps = validate.count("steps", steps, minimum=0)
+        largest = N / values[-1]
+        if eta > largest:
+            raise ValueError(
+                f"eta = {eta:g}: must be at most {largest:g}, beyond it descent diverges"
+            )
         factors = 1 - 2 * eta * values / N
         filled = 1 - factors**steps
     coordinates = V.T @ y
