@@ -10,8 +10,8 @@ export MKL_NUM_THREADS ?= 1
 export JUPYTER_PREFER_ENV_PATH := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 # a reader's own settings of IPython and matplotlib would change what a page shows
-export IPYTHONDIR := $(CURDIR)/_build/ipython
-export MPLCONFIGDIR := $(CURDIR)/_build/matplotlib
+export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
+export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 unexport MPLBACKEND MATPLOTLIBRC
 # MNIST where the checkout has it beside itself; without it the digits of scikit-learn serve alone
 ifneq ($(wildcard ../shared/data/mnist/*.gz),)

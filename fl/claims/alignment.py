@@ -263,7 +263,7 @@ def optimal_p(scale, broken, block):
     statement="On average over drawn teachers no exponent with its tuned ridge gives a "
     "linear student a smaller error than p* = b/a - 1: p* - 1 to p* + 1, three pairs of "
     "power laws, d = 100, N = 50.",
-    source="proved",
+    source="derived",
     control="no ridge: smaller exponents win",
 )
 def matched_student(scale, broken, block):

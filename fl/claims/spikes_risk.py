@@ -103,7 +103,7 @@ def risk_monotone(scale, broken, block):
     _, (_, measured, error) = worst_cell(
         abs(decrease - 1), decrease, standard_error(ratio)
     )
-    reason = "ratio of decreases, worst of two steps: a quarter, fixed beforehand"
+    reason = "ratio of decreases, worst of two steps: a quarter"
     sizes = runs.attrs | {"penalty": 0.1, "eta": cells.eta.values}
     found = {"sizes": sizes, "expected": 0.0 if broken else None, "within": 0.25}
     return Evidence(1, measured, 0.25, reason, error, **found)

@@ -83,7 +83,7 @@ def with_ones(X):
 @_jit
 def forward(dims, X, net, Z, f):
     """Write relu(W X + b) of ``net`` to ``Z`` (h, n) and its outputs on ``X`` (d, n),
-    ``d = len(dims)``, to ``f`` (n,).
+    d the length of ``dims``, to ``f`` (n,).
     """
     W, b, a, c = net
     zero = X.dtype.type(0)
@@ -206,7 +206,7 @@ def curvature_step(gradient, scale, slopes, step, update):
 
 @_jit
 def mean_square(dims, X, Y, net, Z, f, errors):
-    """Write the mean squared error of ``net`` on ``X`` (d, M), ``d = len(dims)``,
+    """Write the mean squared error of ``net`` on ``X`` (d, M), d that of ``dims``,
     against each row of ``Y`` (K, M) to ``errors`` (K,), in blocks of the size of the
     buffers ``Z`` (h, n) and ``f`` (n,), which fit in cache.
     """
@@ -245,7 +245,7 @@ def descend(eta, G, update, net):
 @_jit
 def train(dims, rows, rule, net, record):
     """Train one configuration in place, ``net`` on ``rows`` by ``rule``, and fill the
-    ``record``, the last of whose steps ends it; ``d = len(dims)``.
+    ``record``, the last of whose steps ends it; ``dims`` is that of the inputs.
     """
     W = net.W
     a, c = net.a, net.c

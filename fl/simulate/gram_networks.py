@@ -90,7 +90,8 @@ def small(
     if moving:
         A = rng.standard_normal((steps, d, d))
         size = np.trace(P) / d**2
-        P = size * A @ A.mT
+        squares = A @ A.mT
+        P = size * squares
     if batch is not None:
         chosen = [rng.choice(n, batch, replace=False) for _ in range(steps)]
         rule["batches"] = np.array(chosen)

@@ -199,6 +199,9 @@ def recorded(steps: int) -> np.ndarray:
     ``steps``, and ``steps`` itself.
 
     A short run therefore records at the same steps as the beginning of a long one.
+
+    Raises:
+        ValueError: if ``steps`` is not a whole number >= 1.
     """
     grid = log_steps(LONGEST, 60)
     return np.append(grid[grid < steps], validate.count("steps", steps))

@@ -25,7 +25,8 @@ def flow_power_law(q: float, b: float, t) -> np.ndarray:
     """
     q, s = _exponents(q, b, 0)
     t = validate.array("t", t, ("T",))
-    return gamma_function(s) * (2 * t) ** -s / q
+    top = gamma_function(s) / q
+    return top * (2 * t) ** -s
 
 
 def interpolation_power_law(q: float, b: float, n: int) -> tuple[float, float]:
@@ -46,9 +47,11 @@ def interpolation_power_law(q: float, b: float, n: int) -> tuple[float, float]:
         raise ValueError(
             f"b = {b!r}: must be < 2q + 1 = {2 * q + 1:g}, beyond it the rate saturates"
         )
-    n, angle = validate.count("n", n), np.pi / q
+    n = validate.count("n", n)
     constant = gamma_function(2 - s) * gamma_function(s)
-    return float(constant * (angle / np.sin(angle) / n) ** (b - 1)), q - 1
+    ratio = _sinc(q) / n
+    signal = constant * ratio ** (b - 1)
+    return float(signal), q - 1
 
 
 def interpolation_correction(q: float, b: float, n: int, d: int) -> tuple[float, float]:
@@ -70,17 +73,19 @@ def interpolation_correction(q: float, b: float, n: int, d: int) -> tuple[float,
     """
     constant, _ = interpolation_power_law(q, b, 1)
     d = validate.count("d", d, minimum=n)
-    angle = np.pi / q
-    c = angle / np.sin(angle)
+    c = _sinc(q)
     ratio = n / d
     tail = ratio ** (q - 1) / c**q
     tail = tail / (q - 1)
     half = 1 / (2 * n)
     missing = ratio ** (b - 1) / (b - 1)
     beta = b - 2 * q
-    first_modes = zeta(beta) * c ** (2 * q) * n ** (beta - 1)
-    ends = q / constant * (first_modes - missing)
-    signal = (q - b) * tail - b * half + ends
+    scale = n ** (beta - 1)
+    first_modes = zeta(beta) * c ** (2 * q) * scale
+    ends = first_modes - missing
+    ends = ends * q / constant
+    bulk = (q - b) * tail
+    signal = bulk - b * half + ends
     noise = q * (tail - half / (q - 1))
     return float(signal), float(noise)
 
@@ -100,8 +105,14 @@ def flow_correction(q: float, b: float, t, d: int, eta: float) -> np.ndarray:
     t = validate.positive("t", t, ("T",))
     energy = float(d) ** (1 - b) / (b - 1)
     missing = energy / flow_power_law(q, b, t)
-    step = eta * s * (s + 1) / (4 * t)
+    curvature = s * (s + 1) / 4
+    step = eta * curvature / t
     return -missing - step
+
+
+def _sinc(q: float) -> float:
+    angle = np.pi / q
+    return angle / np.sin(angle)
 
 
 def _exponents(q, b, above):
