@@ -117,7 +117,7 @@ def law_points(scale: Scale) -> int:
 
 
 def _width(scale: Scale) -> int:
-    return scales.at(scale, smoke=400, book=1000, paper=4000)
+    return scales.at(scale, smoke=400, book=600, paper=4000)
 
 
 def bulks(scale: Scale, block: int = 0) -> list[Run]:
@@ -154,8 +154,8 @@ def populations(scale: Scale, block: int = 0) -> list[Run]:
 
 def outliers(scale: Scale, block: int = 0) -> Run:
     """Return the spectra of `OUTLIER` at ``scale``, with the draws of ``block``."""
-    width = scales.at(scale, smoke=400, book=800, paper=1600)
-    number = scales.at(scale, smoke=40, book=24, paper=24)
+    width = scales.at(scale, smoke=400, book=500, paper=1600)
+    number = scales.at(scale, smoke=40, book=32, paper=24)
     cases = [(OUTLIER, Setting(WAVE, width, 8.0, 8.0))]
     (run,) = measure(simulate.spectrum, scales.seeds(number, block), cases)
     return run
@@ -179,7 +179,7 @@ def noisy_steps(scale: Scale, block: int = 0) -> list[Run]:
     """Return the spikes of the trained networks of `STEPS` after a step on four samples
     per input, at ``scale``, with 16 draws of ``block``.
     """
-    width = scales.at(scale, smoke=200, book=500, paper=1500)
+    width = scales.at(scale, smoke=200, book=300, paper=1500)
     return _rows(rows.spike, width, 4.0, scales.seeds(16, block))
 
 
@@ -187,7 +187,7 @@ def row_terms(scale: Scale, block: int = 0) -> list[Run]:
     """Return the row terms of the trained networks of `STEPS` after a step on a batch
     with little noise, at ``scale``, with eight draws of ``block``.
     """
-    width = scales.at(scale, smoke=200, book=500, paper=1500)
+    width = scales.at(scale, smoke=200, book=300, paper=1500)
     return _rows(rows.row_terms, width, 100.0, scales.seeds(8, block))
 
 

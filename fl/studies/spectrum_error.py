@@ -23,7 +23,7 @@ def errors(scale: Scale, block: int = 0) -> list[Run]:
     """Return the errors of `ERRORS` with noisy labels at ``scale``, with the draws of
     ``block``.
     """
-    width = scales.at(scale, smoke=150, book=400, paper=1600)
+    width = scales.at(scale, smoke=150, book=250, paper=1600)
     seeds = scales.seeds(12, block)
     cases = []
     for link, activation, recipe in ERRORS:
@@ -37,7 +37,7 @@ def step_errors(scale: Scale, block: int = 0) -> list[Run]:
     neuron, then of the trained ReLU network with many, at ``scale``, with the draws of
     ``block``.
     """
-    width = scales.at(scale, smoke=150, book=400, paper=1500)
+    width = scales.at(scale, smoke=150, book=250, paper=1500)
     number = scales.at(scale, smoke=12, book=8, paper=8)
     seeds = scales.seeds(number, block)
     cases = []
@@ -73,7 +73,7 @@ def expressivity(scale: Scale, block: int = 0, activation: Link = RELU) -> list[
     """Return the errors of `BLOCKS` on a link with an odd and an even part, with an
     ``activation``, at ``scale``, with the draws of ``block``.
     """
-    width = scales.at(scale, smoke=200, book=600, paper=2000)
+    width = scales.at(scale, smoke=200, book=350, paper=2000)
     seeds = scales.seeds(12, block)
     setting = Setting(activation, width, 2.0, 2.0, SIN_COS)
     cases = [(Spiked(r), setting) for r in BLOCKS]
