@@ -308,7 +308,8 @@ def test_check_prints_one_stable_line(empty, capsys, monkeypatch):
         (
             1.2,
             2.0,
-            r"demo.good does not hold: measured 1.2, predicted equal 1, tolerance 0.1 \(equal; rounding\)",
+            "demo.good does not hold: measured 1.2, predicted equal 1, "
+            r"tolerance 0.1 \(equal; rounding\)",
         ),
         (
             1.0,

@@ -223,7 +223,8 @@ def test_a_damaged_entry_makes_no_error_output_in_a_notebook(counted):
         "from fl.numerics import log_steps\nfrom fl.sweep import cached, evaluate",
         "_ = cached(log_steps, last=9, number=3)",
         "from fl.sweep import cache_folder\n"
-        "entry = next(p for p in cache_folder().rglob('*') if p.is_file())\n_ = entry.write_bytes(b'')",
+        "entry = next(p for p in cache_folder().rglob('*') if p.is_file())\n"
+        "_ = entry.write_bytes(b'')",
         "_ = evaluate(log_steps, [dict(last=n, number=3) for n in (9, 10, 11)], jobs=2)",
     ]
     book.cells = [nbformat.v4.new_code_cell(text) for text in code]
