@@ -19,6 +19,7 @@ __all__ = [
     "show",
     "sweep",
     "table",
+    "verdicts",
 ]
 
 
