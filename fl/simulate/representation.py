@@ -163,7 +163,7 @@ def moments(
 def samples(
     problem: Problem, n: int, noise: float, rng: Generator, size: tuple = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return drawn batches of inputs (*size, n, dX) and labels (*size, n, dY).
+    r"""Return drawn batches of inputs (\*size, n, dX) and labels (\*size, n, dY).
 
     Args:
         problem: the law of the inputs and their labels.

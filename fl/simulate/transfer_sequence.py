@@ -52,11 +52,10 @@ def sequence(
         width: number of neurons.
 
     Returns:
-        errors of a ridge head: with dimensions p and task (2..5), on each task with the
-            features of those before it,
-        ``next`` at the penalty `PENALTY` and ``next_tuned`` on validation rows; with
-        dimensions p and after (1..5), on task 1 with the features after each task,
-        ``first``.
+        Errors of a ridge head. With dimensions p and task (2..5), on each task with the
+        features of those before it, ``next`` at the penalty `PENALTY` and
+        ``next_tuned`` on validation rows; with dimensions p and after (1..5), on task 1
+        with the features after each task, ``first``.
 
     Raises:
         ValueError: for an unknown name or a number out of range.
