@@ -1,0 +1,106 @@
+"""Evidence from labelled draws: every cell is judged in its own standard errors.
+
+A claim about many cells (sizes, exponents, settings) holds or fails in its worst cell. The
+quantiles are Student's, shared out over the cells (Bonferroni), so that sampling alone
+decides a whole claim wrongly with probability at most `CHANCE`.
+"""
+
+import xarray as xr
+
+from fl import validate
+from fl.evidence import Evidence
+from fl.numerics import standard_error, worst_cell
+
+CHANCE = 0.01
+
+
+def quantile(draws: int, cells: int = 1, sides: int = 2) -> float:
+    """Return how many standard errors the mean of ``draws`` may be off, so that noise alone
+    exceeds it in one of ``cells`` with probability `CHANCE`; ``sides`` is 1 for an order.
+
+    >>> round(quantile(10), 2), round(quantile(10, cells=20), 2)
+    (3.25, 5.29)
+
+    Raises:
+        ValueError: for less than two draws, or no cell.
+    """
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
+
+    freedom = validate.count("draws", draws, minimum=2) - 1
+    tail = CHANCE / (sides * validate.count("cells", cells))
+    return float(-stdtrit(freedom, tail))
+
+
+def agreement(
+    gaps: xr.DataArray, bias, reason: str, sizes: dict, rival=None, dim: str = "seed"
+) -> Evidence:
+    """Return the evidence that ``gaps``, measured minus predicted, have mean zero in every
+    cell, the worst in units of what it is allowed: ``bias`` and `quantile` standard errors.
+
+    Args:
+        gaps: with the dimension ``dim``; one mean over it is a cell.
+        bias: what a finite size or rounding may do to a mean, >= 0, one number or an array
+            over the cells.
+        reason: where the bias comes from.
+        sizes: what was run.
+        rival: the gaps that the hypothesis of a control predicts, over the cells.
+        dim: of the independent draws.
+
+    Returns:
+        Evidence that is 0 give or take 1; the worst cell, its gap and what it is allowed
+        stand among the sizes.
+    """
+    mean, error = gaps.mean(dim), standard_error(gaps, dim)
+    allowed = bias + quantile(gaps.sizes[dim], mean.size) * error
+    where, (measured, *own) = worst_cell(abs(mean) / allowed, mean, error, allowed)
+    expected = None
+    if rival is not None:
+        expected = float((abs(_mean(rival, dim)) / allowed).max())
+    words = (
+        f"worst cell, in units of the bias allowed ({reason}) and Student's quantile of "
+        f"the cell's own standard error, {CHANCE:.0%} for all cells"
+    )
+    found = {"sizes": sizes | _cell(where, own), "expected": expected, "within": 1.0}
+    return Evidence(0, measured, 1, words, own[1] / own[2], **found)
+
+
+def order(
+    leads: xr.DataArray, sizes: dict, rival=None, within=1.0, dim: str = "seed"
+) -> Evidence:
+    """Return the evidence that ``leads`` have a positive mean in every cell, the worst in
+    units of `quantile` of its own standard errors: noise alone passes with `CHANCE`.
+
+    Args:
+        leads: paired differences, positive where the order is the claimed one, with the
+            dimension ``dim``; one mean over it is a cell.
+        sizes: what was run.
+        rival: the leads that the hypothesis of a control predicts, over the cells.
+        within: by how much the control may miss that, in the same units.
+        dim: of the independent draws.
+
+    Returns:
+        Evidence that is at least 1; the worst cell and its lead stand among the sizes.
+    """
+    mean, error = leads.mean(dim), standard_error(leads, dim)
+    needed = quantile(leads.sizes[dim], mean.size, sides=1) * error
+    where, (measured, *own) = worst_cell(-mean / needed, mean, error, needed)
+    expected = None
+    if rival is not None:
+        expected = float((_mean(rival, dim) / needed).min())
+    words = (
+        f"worst cell, in units of the lead that noise alone reaches in {CHANCE:.0%} of "
+        "claims (Student's quantile of its own standard error, Bonferroni over the cells)"
+    )
+    found = {"sizes": sizes | _cell(where, own), "expected": expected, "within": within}
+    unit = own[1] / own[2]
+    return Evidence(1, -measured, 0, words, unit, "at least", **found)
+
+
+def _mean(values, dim: str):
+    return values.mean(dim) if dim in getattr(values, "dims", ()) else values
+
+
+def _cell(where: dict, own: list[float]) -> dict:
+    mean, error, allowed = own
+    numbers = {"gap": mean, "its standard error": error, "allowed": allowed}
+    return {"worst cell": where | numbers}

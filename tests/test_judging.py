@@ -1,0 +1,65 @@
+"""Judging of cells: each in its own errors, noise alone decides as often as it is said."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from fl import judging
+
+
+def draws(mean, spread, seeds=12, seed=0):
+    """Return draws (cell, seed) with a mean and a spread for each cell."""
+    noise = np.random.default_rng(seed).standard_normal((len(mean), seeds))
+    values = np.array(mean)[:, None] + np.array(spread)[:, None] * noise
+    return xr.DataArray(
+        values, dims=["cell", "seed"], coords={"cell": range(len(mean))}
+    )
+
+
+def test_a_quiet_cell_is_not_judged_by_a_loud_one():
+    gaps = draws([0.5, 0.0], [0.01, 10.0])
+    found = judging.agreement(gaps, 0.0, "none", {})
+    assert not found.holds
+    assert found.sizes["worst cell"]["cell"] == 0
+
+
+def test_bias_is_added_to_what_noise_may_do():
+    gaps = draws([0.5, 0.0], [0.01, 0.01])
+    assert judging.agreement(gaps, 0.5, "half", {}).holds
+    assert not judging.agreement(gaps, 0.4, "less", {}).holds
+
+
+def test_a_control_says_what_its_rival_predicts():
+    gaps = draws([0.5, 0.0], [0.1, 0.1])
+    rival = xr.DataArray([0.5, 0.0], dims="cell")
+    found = judging.agreement(gaps, 0.0, "none", {}, rival)
+    assert found.as_expected and not found.holds
+    assert not judging.agreement(gaps, 0.0, "none", {}, rival * 3).as_expected
+
+
+def test_one_wrong_cell_fails_an_order():
+    assert judging.order(draws([1.0, 1.0, 1.0], [0.1] * 3), {}).holds
+    found = judging.order(draws([1.0, -0.2, 1.0], [0.1] * 3), {})
+    assert not found.holds and found.sizes["worst cell"]["cell"] == 1
+
+
+@pytest.mark.parametrize("cells", [1, 7])
+def test_noise_alone_fails_an_agreement_as_often_as_said(cells):
+    fails = [
+        not judging.agreement(
+            draws([0.0] * cells, [1.0] * cells, 5, k), 0.0, "", {}
+        ).holds
+        for k in range(1000)
+    ]
+    # binomial: three standard errors of 1 % in 1000 draws
+    assert 0 < np.mean(fails) < 0.01 + 3 * np.sqrt(0.01 * 0.99 / 1000)
+
+
+def test_noise_alone_hardly_passes_an_order():
+    passes = [judging.order(draws([0.0], [1.0], 5, k), {}).holds for k in range(1000)]
+    assert np.mean(passes) < 0.01 + 3 * np.sqrt(0.01 * 0.99 / 1000)
+
+
+def test_too_few_draws_are_refused():
+    with pytest.raises(ValueError, match="draws = 1"):
+        judging.quantile(1)
