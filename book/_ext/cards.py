@@ -74,6 +74,20 @@ class ChapterCards(SphinxDirective):
         return [nodes.raw("", f'<div class="fl-cards">{"".join(made)}</div>', format="html")]
 
 
+def claim_role(name, rawtext, text, lineno, inliner, options=None, content=None):
+    """Link to a claim on the scoreboard, with how often it held on fresh seeds."""
+    from fl.audit import known
+    from fl.registry import listed
+
+    if text not in {id for id, _, _ in listed()}:
+        message = inliner.reporter.warning(f"no claim {text}", line=lineno)
+        return [inliner.problematic(rawtext, rawtext, message)], [message]
+    row = known().get(text)
+    audit = f" ({row['held']} of {row['blocks']} seed blocks)" if row else ""
+    shown = f'<a class="reference internal" href="scoreboard.html#row-{text}">{text}</a>{audit}'
+    return [nodes.raw("", shown, format="html")], []
+
+
 def head(app, doctree):
     """Put a line with minutes and prerequisites under the title of a chapter."""
     name = Path(app.env.docname).name
@@ -87,5 +101,6 @@ def head(app, doctree):
 
 def setup(app):
     app.add_directive("chapter-cards", ChapterCards)
+    app.add_role("claim", claim_role)
     app.connect("doctree-read", head)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
