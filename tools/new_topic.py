@@ -6,6 +6,7 @@ last) in ``fl/registry.py`` and ``_toc.yml``, and lists the module in ``book/api
 tests pass at once; what is left is to replace the theorem by yours.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -217,7 +218,7 @@ def main(topic: str, title: str, after: str | None = None) -> None:
     enter("fl/registry.py", f'"{after}",', f'"{topic}",')
     enter("_toc.yml", f"- file: book/{after}", f"- file: book/{topic}")
     with (ROOT / "book" / "cards.yml").open("a", encoding="utf-8") as cards:
-        cards.write(f"{topic}:\n  result: {title}\n  needs: probability\n")
+        cards.write(f"{topic}:\n  result: {json.dumps(title)}\n  needs: probability\n")
     subprocess.run([sys.executable, ROOT / "tools" / "api.py"], check=True)
     print(
         f"entered {topic} behind {after} in fl/registry.py, _toc.yml and book/api.md, and "
