@@ -42,6 +42,9 @@ class Setting:
 
     Attributes:
         steps: number of updates; the errors are recorded at the steps of `recorded`.
+        width: number of neurons.
+        n: number of training rows, the first of the 200.
+        n_test: number of test rows, the first of the 9,800.
         exponents: p, for ``exact`` of the population covariance, for ``adahessian`` of
             its diagonal curvature.
         teacher: ``distinguished``, ``other`` (a direction of the wrong variance),
@@ -53,14 +56,15 @@ class Setting:
         batch: size of mini-batches; None for the full batch.
         permuted: shuffle the training labels.
         dtype: ``float32`` or ``float64``.
-        last_only: record the last step alone; the evaluations of the 9,800 rows are a
-            quarter of the work.
 
     Raises:
-        ValueError: for an unknown name or a number of steps < 1.
+        ValueError: for an unknown name, a number < 1, or more rows than there are.
     """
 
     steps: int = LONGEST
+    width: int = WIDTH
+    n: int = TRAIN
+    n_test: int = ROWS - TRAIN
     exponents: Sequence[float] = EXPONENTS
     teacher: str = "distinguished"
     optimizer: str = "exact"
@@ -69,13 +73,16 @@ class Setting:
     batch: int | None = None
     permuted: bool = False
     dtype: str = "float32"
-    last_only: bool = False
 
     def __post_init__(self):
         validate.choice("teacher", self.teacher, CASES)
         validate.choice("optimizer", self.optimizer, ["exact", "adahessian"])
         validate.choice("init", self.init, ["kaiming", "isotropic"])
         validate.count("steps", self.steps)
+        for name, most in [("n", TRAIN), ("n_test", ROWS - TRAIN)]:
+            number = getattr(self, name)
+            if validate.count(name, number) > most:
+                raise ValueError(f"{name} = {number}: must be at most {most}")
 
 
 PROTOCOL = Setting()
@@ -86,9 +93,11 @@ def task(
     snr: float,
     coefficients: Sequence[float] = (1.0,),
     teacher: str = "distinguished",
+    link: str = "softplus10",
 ) -> Task:
     """Return the task of a ``case`` and a ``teacher`` (see `Setting`) at ``snr``;
-    ``coefficients`` are those of the teacher along its one or two directions.
+    ``coefficients`` are those of the teacher along its one or two directions, which it
+    sees through a ``link``.
 
     Raises:
         ValueError: for an unknown case or teacher, or another number of coefficients
@@ -100,7 +109,7 @@ def task(
     coefficients = validate.array("coefficients", coefficients, (len(axes),))
     directions[np.arange(len(axes)), axes] = coefficients
     spectrum = two_level(10, large, 0.1, D - large)
-    return Task(spectrum, Teacher(directions, "softplus10"), snr)
+    return Task(spectrum, Teacher(directions, link), snr)
 
 
 def sample(
@@ -155,7 +164,7 @@ def trajectories(
 
     Returns:
         ``train``, ``noisy`` and ``clean`` with dimensions p and step: mean squared
-        errors in units of the training labels' variance, on the training set, on 9,800
+        errors in units of the training labels' variance, on the training set, on the
         test rows with noisy labels, and on the same rows without noise.
 
     Raises:
@@ -167,20 +176,16 @@ def trajectories(
         spectrum = spectrum.rotated(rng)
         X = spectrum.rotation @ X
     P = np.array([spectrum.power(p) for p in setting.exponents])
-    weights = np.random.default_rng([seed, WEIGHTS])
-    if setting.init == "isotropic":
-        start = trainer.p_isotropic(P, WIDTH, weights)
-    else:
-        start = trainer.kaiming(len(P), WIDTH, D, weights)
     batches = None
     if setting.batch is not None:
-        batches = trainer.shuffled_batches(TRAIN, setting.batch, setting.steps, rng)
-    Y_test = np.stack([y[TRAIN:], clean[TRAIN:]])
+        batches = trainer.shuffled_batches(setting.n, setting.batch, setting.steps, rng)
+    test = slice(TRAIN, TRAIN + setting.n_test)
+    Y_test = np.stack([y[test], clean[test]])
     history = trainer.train(
-        trainer.Data(X[:, :TRAIN], y[:TRAIN], X[:, TRAIN:], Y_test),
+        trainer.Data(X[:, : setting.n], y[: setting.n], X[:, test], Y_test),
         P,
-        start,
-        [setting.steps] if setting.last_only else recorded(setting.steps),
+        _start(seed, P, setting),
+        recorded(setting.steps),
         eta=ETA,
         batches=batches,
         exponents=setting.exponents if setting.optimizer == "adahessian" else None,
@@ -192,6 +197,13 @@ def trajectories(
         {name: (("p", "step"), error) for name, error in errors.items()},
         coords={"p": list(setting.exponents), "step": history.steps},
     )
+
+
+def _start(seed: int, P: np.ndarray, setting: Setting) -> trainer.Network:
+    weights = np.random.default_rng([seed, WEIGHTS])
+    if setting.init == "isotropic":
+        return trainer.p_isotropic(P, setting.width, weights)
+    return trainer.kaiming(len(P), setting.width, D, weights)
 
 
 def recorded(steps: int) -> np.ndarray:

@@ -35,6 +35,7 @@ def sequence(
     exponents: Sequence[float] = (-2.0, -1.0, 0.0, 1.0),
     snr: float = 1.0,
     width: int = 200,
+    eta: float = noise.ETA,
 ) -> xr.Dataset:
     """Train one first layer on five tasks in a row; measure its features on the next
     task, and on the first.
@@ -50,6 +51,7 @@ def sequence(
         exponents: p of the population covariance.
         snr: of all tasks.
         width: number of neurons.
+        eta: step size.
 
     Returns:
         Errors of a ridge head. With dimensions p and task (2..5), on each task with the
@@ -78,7 +80,7 @@ def sequence(
             new = trainer.kaiming(len(P), width, noise.D, weights)
             if head == "fresh":
                 network = network._replace(a=new.a, c=new.c)
-        network = next(stages(network, batch, P, [steps]))
+        network = next(stages(network, batch, P, [steps], eta=eta))
         first.append(ridge_errors(network, tasks[:1])["test"].sel(penalty=PENALTY))
     following = xr.concat(following, "task")
     errors = {
