@@ -1,5 +1,7 @@
 """Claims of the chapter on label noise: the linear student's exact curve."""
 
+import itertools
+
 import numpy as np
 import xarray as xr
 
@@ -21,32 +23,46 @@ from fl.theory.noise import flow_risk
 def linear_student(scale, broken, block):
     """Every exponent, number of rows and time is a cell."""
     run = study.linear(scale, block)
-    cells = run["risk"].isel(draw=0, drop=True)
-    exact, rival = xr.zeros_like(cells), xr.zeros_like(cells)
-    for where in exact.stack(cell=exact.dims[:3])["cell"].values:
-        at = dict(zip(exact.dims[:3], where, strict=True))
-        exact.loc[at], rival.loc[at] = _curves(**at)
+    risks = run["risk"]
+    cells = risks.isel(draw=0, drop=True)
+    exact, rival = _curves(cells)
     predicted = rival if broken else exact
     # relative 1/(N - d - 1) in the variance; the sample variance of one direction moves
     # e^{-4x} by 16 x^2 e^{-4x}/N, at most 4 e^{-2}/N
-    d = len(study.task("high", 1.0).spectrum.eigenvalues)
-    bias = predicted / (predicted["n"] - d - 1) + 4 * np.exp(-2) / predicted["n"]
+    n = predicted["n"]
+    variance = predicted / (n - study.D - 1)
+    signal = 4 * np.exp(-2) / n
+    bias = variance + signal
+    gaps = risks - predicted
+    expected = exact - rival if broken else None
     words = "the next order in 1/N"
-    gaps = run["risk"] - predicted
-    return agreement(
-        gaps, bias, words, run.attrs, exact - rival if broken else None, "draw"
-    )
+    return agreement(gaps, bias, words, run.attrs, expected, "draw")
 
 
-def _curves(case: str, n: int, p: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the closed form at `study.MOMENTS`, and what is left of it when the sample
+def _curves(cells: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return the closed form in ``cells``, and what is left of it when the sample
     covariance is taken for the true one.
     """
-    lam, energy, noise = linear_part(study.task(case, 1.0, link="linear"))
-    rate = 2 * lam[energy > 0] ** (p + 1)
-    times = np.array(study.MOMENTS) / rate
-    written = (1 - np.exp(-2 * np.outer(times, lam ** (p + 1)))) ** 2
-    exact = flow_risk(lam, energy, p, n, noise, times)
-    rival = population_risk(lam, energy, p, 2 * times) + noise / n * written.sum(1)
-    total = energy.sum()
-    return exact / total, rival / total
+    exact = xr.zeros_like(cells)
+    rival = xr.zeros_like(cells)
+    rows = cells["n"].values
+    grid = itertools.product(study.CASES, rows, study.POWERS)
+    for case, n, p in grid:
+        task = study.task(case, 1.0, link="linear")
+        lam, energy, noise = linear_part(task)
+        total = energy.sum()
+        energy = energy / total
+        noise = noise / total
+        speed = lam ** (p + 1)
+        rate = 2 * speed[energy > 0]
+        moments = np.array(study.MOMENTS)
+        times = moments / rate
+        decay = np.outer(times, -2 * speed)
+        written = np.expm1(decay) ** 2
+        added = noise / n * written.sum(1)
+        twice = 2 * times
+        unlearned = population_risk(lam, energy, p, twice)
+        at = {"case": case, "n": n, "p": p}
+        rival.loc[at] = unlearned + added
+        exact.loc[at] = flow_risk(lam, energy, p, n, noise, times)
+    return exact, rival

@@ -20,12 +20,12 @@ def _over(errors: xr.DataArray, pairs) -> xr.DataArray:
     """Return the log of the errors of other exponents over that of p = -1 in the cells
     of ``pairs``, case and exponent.
     """
-    logs = np.log(errors)
-    leads = [
-        logs.sel(case=case, p=p, drop=True) - logs.sel(case=case, p=-1, drop=True)
-        for case, p in pairs
-    ]
-    names = [f"{case}, p = {p:g} over -1" for case, p in pairs]
+    logs, agnostic = np.log(errors), {"p": -1, "drop": True}
+    leads, names = [], []
+    for case, p in pairs:
+        here = logs.sel(case=case, drop=True)
+        leads.append(here.sel(p=p, drop=True) - here.sel(**agnostic))
+        names.append(f"{case}, p = {p:g} over -1")
     return xr.concat(leads, xr.IndexVariable("cell", names))
 
 
@@ -43,8 +43,11 @@ def fig3(scale, broken, block):
     """Powers of the covariance; the lead over p = -2 depends on width and case, as the
     chapter says, and is no part of this.
     """
-    run = (study.same if broken else study.main)(scale, block).sel(snr=1, time=LAST)
-    return order(_over(study.fixed_penalty(run), GRADIENT), run.attrs)
+    make = study.same if broken else study.main
+    run = make(scale, block)
+    run = run.sel(snr=1, time=LAST)
+    errors = study.fixed_penalty(run)
+    return order(_over(errors, GRADIENT), run.attrs)
 
 
 @claim(
@@ -56,9 +59,12 @@ def fig3(scale, broken, block):
 )
 def adahessian(scale, broken, block):
     """Powers of the diagonal; in case Low it does not hold, as the chapter says."""
-    run = study.adahessian(scale, block).sel(snr=1, time=LAST)
-    errors = study.fixed_penalty(run, 5.0 if broken else 1.0)
-    return order(_over(errors, [("high", -2.0), ("high", 0.0)]), run.attrs)
+    run = study.adahessian(scale, block)
+    run = run.sel(snr=1, time=LAST)
+    target = 5.0 if broken else 1.0
+    errors = study.fixed_penalty(run, target)
+    pairs = [("high", -2.0), ("high", 0.0)]
+    return order(_over(errors, pairs), run.attrs)
 
 
 @claim(
@@ -70,16 +76,20 @@ def adahessian(scale, broken, block):
 )
 def not_universal(scale, broken, block):
     """One change at a time from the cell of Fig 3; p = -2 after High, p = 0 after Low."""
-    run = study.main(scale, block)
-    at_1 = study.towards(study.fixed_penalty(run.sel(snr=1, drop=True)))
+    run = study.main(scale, block).sel(snr=1, drop=True)
+    at_1 = study.towards(study.fixed_penalty(run))
     if broken:
         return order(-at_1.sel(time=LAST), run.attrs)
-    clean = study.fixed_penalty(study.quiet(scale, block), np.inf).sel(time=LAST)
-    early = at_1.sel(time=EARLY).isel(seed=slice(clean.sizes["seed"]))
+    quiet = study.quiet(scale, block).sel(time=LAST)
+    clean = study.towards(study.fixed_penalty(quiet, np.inf))
+    early = at_1.sel(time=EARLY)
+    early = early.isel(seed=slice(clean.sizes["seed"]))
     # cells are judged one by one: their seeds need not be the same
-    clean = study.towards(clean).assign_coords(seed=early["seed"])
-    parts = [clean.reset_coords(drop=True), early.reset_coords(drop=True)]
-    gaps = xr.concat(parts, xr.IndexVariable("change", ["no noise", "early"]))
+    clean = clean.assign_coords(seed=early["seed"])
+    changes = xr.IndexVariable("change", ["no noise", "early"])
+    clean = clean.reset_coords(drop=True)
+    early = early.reset_coords(drop=True)
+    gaps = xr.concat([clean, early], changes)
     return order(-gaps, run.attrs)
 
 
@@ -95,10 +105,11 @@ def tuned_ridge(scale, broken, block):
     run = study.main(scale, block).sel(snr=1, time=LAST, drop=True)
     fixed = study.towards(study.fixed_penalty(run))
     if broken:
-        errors = run["test"].sel(penalty=1e-4, target=1, drop=True)
+        errors = run["test"].sel(penalty=1e-4, drop=True)
     else:
-        errors = study.tuned(run).sel(target=1).reset_coords(drop=True)
-    return order(fixed / 2 - study.towards(errors), run.attrs)
+        errors = study.tuned(run).reset_coords(drop=True)
+    lead = study.towards(errors.sel(target=1, drop=True))
+    return order(fixed / 2 - lead, run.attrs)
 
 
 @claim(
@@ -110,11 +121,11 @@ def tuned_ridge(scale, broken, block):
 )
 def mechanism(scale, broken, block):
     """Task 2 is held fixed at SNR 5."""
-    at = {"p": -1, "time": LAST, "drop": True}
-    quiet = study.fixed_penalty(study.quiet(scale, block), 5.0).sel(**at)
     run = study.noisy(scale, block, arrange=broken)
-    noisy = study.fixed_penalty(run, 5.0).sel(**at)
-    gains = np.log(quiet.reset_coords(drop=True) / noisy.reset_coords(drop=True))
+    noisy = _agnostic(run, LAST)
+    quiet = _agnostic(study.quiet(scale, block), LAST)
+    gains = np.log(study.fixed_penalty(quiet, 5.0))
+    gains = gains - np.log(study.fixed_penalty(noisy, 5.0))
     return order(gains - QUARTER, run.attrs)
 
 
@@ -129,16 +140,23 @@ def share(scale, broken, block):
     """The log-ratio of the mean share of the nine directions, minus that of the closed
     form.
     """
-    at = {"p": -1, "time": MIDDLE, "drop": True}
-    quiet = study.quiet(scale, block)["others"].sel(**at)
     run = study.noisy(scale, block, arrange=broken)
-    growth = np.log(run["others"].sel(**at).reset_coords(drop=True) / quiet)
+    noisy = _agnostic(run, MIDDLE)
+    quiet = _agnostic(study.quiet(scale, block), MIDDLE)
+    growth = np.log(noisy["others"] / quiet["others"])
     n, cases = run.attrs["n"], growth["case"]
-    early = [
-        np.log(_early_share(case, NOISY, n) / _early_share(case, np.inf, n))
-        for case in cases.values
-    ]
-    return order(growth - xr.DataArray(early, {"case": cases}), run.attrs)
+    early = []
+    for case in cases.values:
+        loud = _early_share(case, NOISY, n)
+        silent = _early_share(case, np.inf, n)
+        early.append(np.log(loud / silent))
+    early = xr.DataArray(early, {"case": cases})
+    return order(growth - early, run.attrs)
+
+
+def _agnostic(run: xr.Dataset, time: float) -> xr.Dataset:
+    at = run.sel(p=-1, time=time)
+    return at.reset_coords(drop=True)
 
 
 def _early_share(case: str, snr: float, n: int) -> float:
@@ -160,8 +178,10 @@ def sequence(scale, broken, block):
     """
     run = study.sequences(scale, block).isel(head=0, drop=True)
     errors = study.average(run["next"])
-    away = _over(errors.sel(order="staying"), study.TOWARDS.items())
+    staying = errors.sel(order="staying", drop=True)
     other = "staying" if broken else "wandering"
-    along = _over(errors.sel(order=other), study.ALONG.items())
-    leads = xr.concat([part.reset_coords(drop=True) for part in (away, along)], "cell")
+    moving = errors.sel(order=other, drop=True)
+    away = _over(staying, study.TOWARDS.items())
+    along = _over(moving, study.ALONG.items())
+    leads = xr.concat([away, along], "cell")
     return order(leads, run.attrs)

@@ -47,32 +47,40 @@ def linear_student(
         ValueError: for an unknown case, n <= 10, or a number out of range.
     """
     drawn = task(case, snr, link="linear")
-    lam, (beta,) = drawn.spectrum.eigenvalues, drawn.teacher.directions
+    lam = drawn.spectrum.eigenvalues
+    (beta,) = drawn.teacher.directions
     if validate.count("n", n) <= len(lam):
         raise ValueError(f"n = {n}: must be larger than {len(lam)}")
     rng = np.random.default_rng([seed, DATA])
+    second, slope = _moments(drawn, n, draws, rng)
     moments = np.asarray(moments)
-    second, slope = _moments(drawn, n, validate.count("draws", draws), rng)
     risks = []
     for p in exponents:
         half = lam ** (p / 2)
-        rate = 2 * lam[beta != 0] ** (p + 1)
+        speed = lam[beta != 0] ** (p + 1)
+        rate = 2 * speed
         turned = half[:, None] * second * half
-        weights = half * flow(turned, half * slope, moments / rate)
-        risks.append((weights - beta) ** 2 @ lam)
+        learned = flow(turned, half * slope, moments / rate)
+        weights = half * learned
+        error = weights - beta
+        risks.append(error**2 @ lam)
     values = np.array(risks) / drawn.signal_variance
     coords = {"p": list(exponents), "moment": moments}
-    return xr.Dataset({"risk": (("p", "moment", "draw"), values)}, coords)
+    dims = ("p", "moment", "draw")
+    return xr.Dataset({"risk": (dims, values)}, coords)
 
 
 def _moments(
     drawn: Task, n: int, draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return XX'/n (draws, d, d) and Xy/n (draws, d) of fresh training sets."""
+    draws = validate.count("draws", draws)
     X, y, _ = drawn.sample(draws * n, rng)
     X = X.reshape(-1, draws, n).swapaxes(0, 1)
-    slope = X @ y.reshape(draws, n, 1)
-    return X @ X.swapaxes(1, 2) / n, slope[..., 0] / n
+    y = y.reshape(draws, n, 1)
+    second = X @ X.swapaxes(1, 2)
+    slope = X @ y
+    return second / n, slope[..., 0] / n
 
 
 def flow(second, slope, times) -> np.ndarray:
@@ -85,5 +93,6 @@ def flow(second, slope, times) -> np.ndarray:
     """
     values, vectors = np.linalg.eigh(second)
     along = np.einsum("idk,id->ik", vectors, slope)
-    learned = -np.expm1(-2 * np.multiply.outer(times, values)) / values
+    decay = np.multiply.outer(times, -2 * values)
+    learned = -np.expm1(decay) / values
     return np.einsum("idk,tik->tid", vectors, learned * along)

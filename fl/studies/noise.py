@@ -16,6 +16,7 @@ from fl.stored import stored
 from fl.sweep import sweep
 
 CASES = ("high", "low")
+D = simulate.D
 SNRS = (0.5, 1.0, 2.0, 5.0)  # of the stored run
 OPTIMIZERS = ("exact", "adahessian")
 CLAIMED = (-2.0, -1.0, 0.0)
@@ -75,7 +76,7 @@ def linear(scale: Scale, block: int = 0) -> xr.Dataset:
     at a ``scale`` and a ``block``.
     """
     draws = scales.at(scale, smoke=1000, book=2000, paper=8000)
-    grid = {"case": CASES, "n": (4 * simulate.D, simulate.TRAIN)}
+    grid = {"case": CASES, "n": (4 * D, ALL)}
     sizes = {"exponents": POWERS, "moments": MOMENTS, "draws": draws}
     run = sweep(linear_student, grid, scales.seeds(1, block), **sizes)
     return run.isel(seed=0, drop=True).assign_attrs(draws=draws, snr=1.0)
@@ -125,11 +126,6 @@ def log_gaps(errors: xr.DataArray, upto: float = 0) -> xr.DataArray:
     """
     sign = xr.where(errors["case"] == "high", -1.0, 1.0)
     return (sign * np.log(errors)).sel(p=slice(-2, upto)).diff("p")
-
-
-def signal_share(snr: float) -> float:
-    """Return the part of the labels' variance that is signal, at an ``snr``."""
-    return 1 / (1 + snr**-2)
 
 
 def _run(

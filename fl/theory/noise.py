@@ -58,14 +58,17 @@ def flow_risk(lam, energy, p: float, n: int, noise: float, t) -> np.ndarray:
     >>> ends.round(6).tolist()  # nothing learned; least squares, d/(N - d)
     [1.0, 0.25]
     """
-    lam, times = validate.positive("lam", lam), validate.positive("t", t, ("T",))
+    lam = validate.positive("lam", lam)
+    times = validate.positive("t", t, ("T",))
     energy = validate.array("energy", energy, (len(lam),))
     noise = validate.number("noise", noise, 0)
     if validate.count("n", n) <= len(lam):
         raise ValueError(f"n = {n}: must be larger than the dimension, {len(lam)}")
     speed = lam ** (validate.number("p", p) + 1)
-    once, twice = (_written(speed, n, k * times) for k in (1, 2))
-    return _unlearned(speed, energy, n, times) + noise * (2 * once - twice)
+    unlearned = _unlearned(speed, energy, n, times)
+    once = _written(speed, n, times)
+    twice = _written(speed, n, 2 * times)
+    return unlearned + noise * (2 * once - twice)
 
 
 def least_flow_risk(lam, energy, p: float, n: int, noise: float) -> float:
@@ -77,8 +80,11 @@ def least_flow_risk(lam, energy, p: float, n: int, noise: float) -> float:
     """
     lam = validate.positive("lam", lam)
     rates = lam ** (validate.number("p", p) + 1)
-    times = np.geomspace(1e-3 / rates.max(), 10 / rates.min(), MOMENTS)
-    return float(flow_risk(lam, energy, p, n, noise, times).min())
+    first = 1e-3 / rates.max()
+    last = 10 / rates.min()
+    times = np.geomspace(first, last, MOMENTS)
+    risks = flow_risk(lam, energy, p, n, noise, times)
+    return float(risks.min())
 
 
 def least_share(task: Task, p: float, n: int) -> float:
@@ -91,18 +97,23 @@ def least_share(task: Task, p: float, n: int) -> float:
         ValueError: for a multi-index task, or what `flow_risk` refuses.
     """
     lam, energy, noise = linear_part(task)
-    return least_flow_risk(lam, energy, p, n, noise) / energy.sum()
+    least = least_flow_risk(lam, energy, p, n, noise)
+    return least / energy.sum()
 
 
 def _unlearned(speed, energy, n, t):
     """Return what is left of the signal, (T,)."""
     nodes, weights = _contour()
-    kappa = _implicit(speed, n, nodes / (2 * t[:, None]))[..., None]
+    penalties = nodes / (2 * t[:, None])
+    kappa = _implicit(speed, n, penalties)[..., None]
     h = kappa / (speed + kappa)
     pairs = (h * energy) @ h.swapaxes(1, 2)
-    shared = (1 - h) @ (1 - h).swapaxes(1, 2) / n
+    kept = 1 - h
+    shared = kept @ kept.swapaxes(1, 2)
+    inflated = pairs / (1 - shared / n)
     weights = weights / nodes
-    return np.real((pairs / (1 - shared)) @ weights @ weights)
+    left = inflated @ weights @ weights
+    return left.real
 
 
 def _written(speed, n, t):
@@ -110,17 +121,22 @@ def _written(speed, n, t):
     nodes, weights = _contour()
     penalties = nodes / (2 * t[:, None])
     kappa = _implicit(speed, n, penalties)
-    return np.real((kappa / penalties - 1) @ (weights / nodes))
+    excess = kappa / penalties - 1
+    trace = excess @ (weights / nodes)
+    return trace.real
 
 
 def _contour():
     """Return nodes and weights (K,): the sum of weight * f(node) is the integral of
     e^u f(u) du / (2 pi i) over a parabola around the negative axis.
     """
-    theta = np.pi * np.arange(1 - NODES, NODES, 2) / NODES
-    nodes = NODES * (0.1309 - 0.1194 * theta**2 + 0.25j * theta)
+    odd = np.arange(1 - NODES, NODES, 2)
+    theta = np.pi * odd / NODES
+    across = 0.1309 - 0.1194 * theta**2
+    nodes = NODES * (across + 0.25j * theta)
     slope = -0.2388 * theta + 0.25j
-    return nodes, np.exp(nodes) * slope / 1j
+    weights = np.exp(nodes) * slope
+    return nodes, weights / 1j
 
 
 def _implicit(speed, n, penalties):
@@ -128,6 +144,7 @@ def _implicit(speed, n, penalties):
     kappa = penalties
     levels, numbers = np.unique(speed, return_counts=True)
     for _ in range(ROUNDS):
-        used = levels / (levels + kappa[..., None]) @ numbers
-        kappa = penalties + kappa * used / n
+        used = levels / (levels + kappa[..., None])
+        share = used @ numbers / n
+        kappa = penalties + kappa * share
     return kappa
