@@ -107,7 +107,7 @@ def kernels(scale: Scale, block: int = 0) -> xr.Dataset:
     dims = at(scale, smoke=(100, 200), book=(200, 400), paper=(500, 1000))
     cells = KERNELS[: at(scale, smoke=1, book=2, paper=2)]
     runs = [
-        _run(kernel, {"psi1": [psi1], "eta": [eta], "d": dims}, 24, block, psi2=1.0)
+        _run(kernel, {"psi1": [psi1], "eta": [eta], "d": dims}, 36, block, psi2=1.0)
         for psi1, eta in cells
     ]
     runs = [run.squeeze(["psi1", "eta"]) for run in runs]
