@@ -92,7 +92,7 @@ CONTROLS: dict[str, Case] = {
     "K-FAC": Case("K-FAC", "overdamped", SOFTMAX, {"damping": 10.0}),
     NATURAL: Case(NATURAL, "overdamped", LARGE, {"damping": 100.0}),
     "Adam": CASES["Adam"][3],
-    "AdaHessian": replace(CASES["AdaHessian"][0], setting=replace(WHOLE, rotated=True)),
+    "AdaHessian": replace(CASES["AdaHessian"][1], setting=ROTATED),
     "Sophia-H": replace(CASES["Sophia-H"][0], setting=ROTATED),
     "Shampoo": CASES["Shampoo"][1],
     "SOAP": CASES["Adam"][3],
