@@ -113,35 +113,39 @@ def ridge_errors(d: int, n: int, exponents: list, penalties: list, seed: int) ->
     }
 
 
-def interpolation_errors(d: int, n: int, b: float, qs: list, seed: int) -> dict:
+def interpolation_errors(d: int, n: int, bs: list, qs: list, seed: int) -> dict:
     r"""Interpolate one drawn training set with :math:`t_r=r^{-q}` and signal energies
     :math:`r^{-b}`.
 
     Args:
         d: number of inputs, more than ``n``.
         n: number of training samples.
-        b: decay of the energies.
-        qs: decays q of the preconditioned spectrum, all on the same training set.
+        bs: decays b of the energies, all on the same training set.
+        qs: decays q of the preconditioned spectrum, likewise.
         seed: draws the training set.
 
     Returns:
-        ``risk`` (q, part): the part ``signal`` is the excess risk of noise-free labels,
-        the part ``noise`` what label noise of variance one adds, its expectation over
-        the noise.
+        ``risk`` (q, part, b): the part ``signal`` is the excess risk of noise-free
+        labels, the part ``noise`` what label noise of variance one adds, its expectation
+        over the noise.
     """
     Z = np.random.default_rng(seed).standard_normal((d, n))
-    amplitude = np.sqrt(power_law(d, b).eigenvalues)
+    columns = [power_law(d, b).eigenvalues for b in bs]
+    amplitudes = np.sqrt(np.transpose(columns))
 
     def parts(q):
         t = power_law(d, q).eigenvalues
         M = ridge_weights(Z, np.eye(n), t, 0.0)  # w = M y
-        gap = amplitude - M @ (Z.T @ amplitude)
-        return gap @ gap, np.sum(M**2)
+        gap = amplitudes - M @ (Z.T @ amplitudes)
+        signal = np.sum(gap**2, axis=0)
+        noise = np.sum(M**2)
+        return signal, np.full_like(signal, noise)
 
     return {
-        "risk": (("q", "part"), [parts(q) for q in qs]),
+        "risk": (("q", "part", "b"), [parts(q) for q in qs]),
         "q": ("q", list(qs)),
         "part": ("part", ["signal", "noise"]),
+        "b": ("b", list(bs)),
     }
 
 
