@@ -437,9 +437,7 @@ def test_errors_name_argument_value_and_what_is_allowed(call, message):
 # --- the studies ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", ["escape", "conservation", "ridge", "interpolation"]
-)
+@pytest.mark.parametrize("name", ["escape", "conservation", "ridge", "interpolation"])
 def test_a_study_names_its_sizes_and_its_blocks_share_no_seed(name, monkeypatch):
     """The sizes in the record are those the experiment got; nothing is run here."""
     calls = []

@@ -80,9 +80,12 @@ def interpolation_correction(q: float, b: float, n: int, d: int) -> np.ndarray:
     half = 1 / (2 * n)
     missing = ratio ** (b - 1) / (b - 1)
     beta = b - 2 * q
-    first_modes = zeta(beta) * c ** (2 * q) * float(n) ** (beta - 1)
-    ends = np.array([first_modes, -missing]) * q / constant
-    signal = [(q - b) * tail, -b * half, *ends]
+    scale = float(n) ** (beta - 1)
+    first_modes = zeta(beta) * c ** (2 * q) * scale
+    ends = np.array([first_modes, -missing])
+    ends *= q / constant
+    bulk = (q - b) * tail
+    signal = [bulk, -b * half, *ends]
     noise = [q * tail, -q * half / (q - 1), 0, 0]
     return np.array([signal, noise])
 
@@ -104,9 +107,12 @@ def flow_correction(q: float, b: float, t, d: int, eta: float) -> np.ndarray:
     energy = float(d) ** (1 - b) / (b - 1)
     missing = energy / flow_power_law(q, b, t)
     curvature = s * (s + 1) / 4
-    step = eta * curvature / t
-    again = (s + 2) * ((s + 3) / 8 - 1 / 3) * eta / t
-    return -missing - step * (1 - again)
+    size = eta / t
+    next_order = (s + 3) / 8 - 1 / 3
+    again = (s + 2) * next_order * size
+    step = curvature * size
+    step *= 1 - again
+    return -missing - step
 
 
 def _sinc(q: float) -> float:
