@@ -19,7 +19,7 @@ from fl.scales import SCALES, Scale
 from fl.store import evaluate
 
 CLAIMS: dict[str, "Claim"] = {}
-SHARP = 3.0  # tolerances between the prediction and what the control gives
+SHARP = 3.0  # tolerances between the prediction and what the control gives, at least
 # the paper states it, inside its hypotheses; a proof stands on the page; a calculation
 # stands there whose steps are not all proofs; two theoretical routes agree, nothing is
 # measured; seen at the sizes named
@@ -91,8 +91,9 @@ class Evidence:
             return bool(np.isfinite(self.measured))
         return bool(abs(self.measured - self.expected) <= self.within)
 
-    def sharpness(self, control: "Evidence") -> float:
-        """Return how far ``control`` lies on the wrong side of the prediction.
+    def distance(self, other: "Evidence") -> float:
+        """Return how far the measurement of ``other`` lies from this prediction, on the
+        wrong side of it for a bound: the sharpness, where ``other`` is the control.
 
         In tolerances; for a bound in units of the larger of tolerance and standard
         error. Infinite where there is neither.
@@ -100,8 +101,10 @@ class Evidence:
         unit = self.tolerance
         if self.relation != "equal":
             unit = max(unit, self.standard_error or 0.0)
-        excess = self.excess(control.measured)
-        return excess / unit if unit > 0 else float(np.copysign(np.inf, excess))
+        excess = self.excess(other.measured)
+        if unit > 0:
+            return excess / unit
+        return excess * np.inf if excess else 0.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim after its evaluation; the fields are the keys of the JSON record."""
+    """A claim after its evaluation; the fields are the keys of the JSON record.
+
+    ``sharpness`` is how far the control lies off the prediction, ``margin`` how far the
+    measurement does, both in tolerances (`Evidence.distance`).
+    """
 
     id: str
     topic: str
@@ -144,6 +151,7 @@ class Verdict:
     control_within: float
     control_fails: bool
     sharpness: float
+    margin: float
     blunt: str
     sizes: dict
     scale: str
@@ -152,13 +160,17 @@ class Verdict:
 
     @property
     def stands(self) -> bool:
-        """Whether the claim holds and its control fails as it must."""
-        return self.holds and self.control_fails
+        """Whether the claim holds, its control fails as it must, and it is `sharp`."""
+        return self.holds and self.control_fails and self.sharp
 
     @property
     def sharp(self) -> bool:
-        """Whether the control lies at least three tolerances off, or it is said why."""
-        return self.sharpness >= SHARP or bool(self.blunt)
+        """Whether the control lies at least three tolerances off, or it is said why.
+
+        The small sizes of the scale ``smoke`` are not asked for it.
+        """
+        free = bool(self.blunt) or self.scale == "smoke"
+        return free or self.sharpness >= SHARP
 
     def record(self) -> dict:
         """Return the verdict as plain numbers, strings and dictionaries, ready for
@@ -267,7 +279,8 @@ def verdict(claim: Claim, scale: Scale, block: int) -> Verdict:
         control_expected=broken.expected,
         control_within=broken.within,
         control_fails=broken.as_expected and not broken.holds,
-        sharpness=evidence.sharpness(broken),
+        sharpness=evidence.distance(broken),
+        margin=evidence.distance(evidence),
         scale=scale,
         block=block,
         seconds=round(time.perf_counter() - start, 3),

@@ -52,9 +52,16 @@ def make(name: str, scale: str, folder: Path = FOLDER) -> Path:
             f"the run {name!r} has no coordinate `seed`: a stored run must say which "
             "seeds made it"
         )
+    data.attrs["seeds"] = ", ".join(str(int(s)) for s in data["seed"].values)
+    return write(data, name, f"fl sweep {name} --scale {scale}", folder)
+
+
+def write(data: "xr.Dataset", name: str, command: str, folder: Path = FOLDER) -> Path:
+    """Store ``data`` as ``name`` in ``folder``, with the ``command`` and the versions that
+    made it and its checksum; return the file.
+    """
     data.attrs |= {
-        "command": f"fl sweep {name} --scale {scale}",
-        "seeds": ", ".join(str(int(s)) for s in data["seed"].values),
+        "command": command,
         "versions": ", ".join(
             f"{p} {version(p)}"
             for p in ["fl", "numpy", "scipy", "torch", "numba", "pytorch-optimizer"]

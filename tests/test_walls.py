@@ -14,7 +14,7 @@ TOPICS = ("fl.theory", "fl.simulate", "fl.studies", "fl.claims", "fl.instruments
 GROUND = ("validate", "numerics", "tasks", "links", "updates", "datasets", "scales")
 LAB = (
     *("closure", "freshness", "digests", "keys", "reads", "store", "sweep", "stored"),
-    *("evidence", "judging", "registry", "plotting", "book", "cli"),
+    *("evidence", "judging", "audit", "registry", "plotting", "book", "cli"),
 )
 EVERYONE = ("optimizers", "optimizers_drive", "preconditioners")
 # what runs and keeps experiments; one unit of an experiment knows nothing of it
@@ -244,7 +244,7 @@ def test_the_package_stays_small():
     from fl.closure import without_docstrings
 
     trees = [without_docstrings(ast.parse(m.read_text())) for m in MODULES]
-    assert sum(1 for tree in trees for _ in ast.walk(tree)) <= 118_000
+    assert sum(1 for tree in trees for _ in ast.walk(tree)) <= 119_000
 
 
 @everywhere
