@@ -212,24 +212,27 @@ def interpolation(scale, broken, block):
     control="no ridge: the best p moves below, to that of the deterministic equivalent",
 )
 def optimal_p(scale, broken, block):
-    """Distance of the best p from p*, three pairs of power laws, worst drawn inputs; of
-    the control the mean over inputs, nearest pair.
+    """Distance of the best p from p* and of the logarithm of the best penalty from that of
+    noise/N, three pairs of power laws, worst drawn inputs; of the control that of p in the
+    mean over inputs, nearest pair.
     """
     run = study.best_exponent(scale, block, tuned=not broken)
-    matched = run.b / run.a - 1
-    rival, measured = {}, abs(run.p - matched).max()
-    if broken:
-        r = np.arange(1, run.attrs["d"] + 1.0)
-
-        def best(a, b, noise):
-            size = run.attrs["n"], noise
-            return alignment_ridge.best_exponent(r**-a, r**-b, *size, tuned=False)
-
-        expected = matched - predictions(best, run.a, run.b, run.noise)
-        found = matched - run.p.mean("seed")
-        measured = found.min()
-        rival = {"expected": expected.min(), "within": 1 / run.attrs["n"] ** 0.5}
+    d, n = run.attrs["d"], run.attrs["n"]
+    off = run.p - (run.b / run.a - 1)
     reason = "accuracy of the numerical minimisation"
+    if not broken:
+        penalty = np.log(run.penalty * n / run.noise)
+        worst = max(abs(off).max(), abs(penalty).max())
+        return Evidence(0, worst, 0.001, reason, sizes=run.attrs)
+    r = np.arange(1, d + 1.0)
+
+    def below(a, b, noise):
+        best = alignment_ridge.best_exponent(r**-a, r**-b, n, noise, tuned=False)
+        return b / a - 1 - best
+
+    expected = predictions(below, run.a, run.b, run.noise).min()
+    measured = -off.mean("seed").max()
+    rival = {"expected": expected, "within": n**-0.5}
     return Evidence(0, measured, 0.001, reason, sizes=run.attrs, **rival)
 
 

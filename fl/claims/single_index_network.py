@@ -106,7 +106,7 @@ def unled(task, gamma, data):
     "update are equal, and the top right singular vector of the weights after a large "
     "step does not align with the teacher, while the gradient's does",
     source="derived",
-    control="nothing of the gradient either",
+    control="the gradient, which its polar factor replaces, expected to show nothing too",
 )
 def muon(scale, broken, block):
     """First updates of a tanh and a ReLU network."""

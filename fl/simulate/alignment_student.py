@@ -235,7 +235,7 @@ def best_on_average(
         risk,
         [0.0, np.log(noise / n)] if tuned else [0.0],
         method="Nelder-Mead",
-        options={"xatol": 1e-4, "fatol": 1e-10},
+        options={"xatol": 1e-4, "fatol": 1e-10, "maxfev": 2000},
     )
     if not best.success:
         raise RuntimeError(f"best_on_average: {best.message}")
