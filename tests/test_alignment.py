@@ -319,14 +319,6 @@ def test_best_exponent_outside_its_ends_is_found_with_wider_ones():
     assert best == pytest.approx(2 / 0.3 - 1, abs=1e-3)
 
 
-def test_student_risks_are_those_of_the_ridge_weights():
-    run = alignment_student.student_risks(1.0, 1.5, 0.2, 30, 10, [0.0, 0.5], seed=3)
-    risk = np.array(run["risk"][1])
-    assert risk.shape == (2, len(run["factor"][1])) and (risk > 0).all()
-    again = alignment_student.student_risks(1.0, 1.5, 0.2, 30, 10, [0.5], seed=3)
-    np.testing.assert_allclose(again["risk"][1][0], risk[1])
-
-
 def test_flow_risk_at_p_minus_one_is_exponential_and_its_power_law_is_the_sum():
     np.testing.assert_allclose(
         alignment_ridge.flow_risk(LAM, ENERGY, -1.0, [0.7]), ENERGY.sum() * np.exp(-1.4)

@@ -8,7 +8,6 @@ from scipy.special import lambertw
 
 from fl import judging
 from fl.evidence import Evidence, claim
-from fl.numerics import standard_error
 from fl.studies import alignment as study
 from fl.theory import alignment as theory
 from fl.theory import alignment_growth, alignment_laws, alignment_ridge
@@ -234,32 +233,3 @@ def optimal_p(scale, broken, block):
     measured = -off.mean("seed").max()
     rival = {"expected": expected, "within": n**-0.5}
     return Evidence(0, measured, 0.001, reason, sizes=run.attrs, **rival)
-
-
-@claim(
-    "alignment.matched_student",
-    statement="On average over drawn teachers no exponent with its tuned ridge gives a "
-    "linear student a smaller error than p* = b/a - 1: p* - 1 to p* + 1, three pairs of "
-    "power laws, d = 100, N = 50.",
-    source="derived",
-    control="no ridge: smaller exponents win",
-)
-def matched_student(scale, broken, block):
-    """Smallest difference of a mean error to that of p*, in paired standard errors."""
-    run = study.students(scale, block)
-    risk = run.risk.sel(factor=0.0)
-    if not broken:  # for each exponent the penalty that is best on average
-        factor = run.risk.mean("seed").idxmin("factor")
-        risk = run.risk.sel(factor=factor)
-    others = risk.drop_sel(shift=0.0)
-    gain = others - risk.sel(shift=0.0, drop=True)
-    score = gain.mean("seed") / standard_error(gain)
-    return Evidence(
-        0,
-        score.min(),
-        judging.quantile(run.sizes["seed"], score.size, sides=1),
-        "Student's quantile, in paired standard errors of the very cell, 1 % for all",
-        standard_error=1,
-        relation="at least",
-        sizes=run.attrs,
-    )

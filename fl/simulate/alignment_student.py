@@ -11,8 +11,6 @@ from scipy.optimize import minimize
 
 from fl.tasks import Task, Teacher, power_law
 
-STUDENT = 1  # stream: what the second entry of a seed draws
-
 
 def power_law_task(d: int) -> Task:
     r"""Return a softplus teacher of SNR 1 with :math:`\tau=1` on ``d`` inputs:
@@ -146,50 +144,6 @@ def interpolation_errors(d: int, n: int, bs: list, qs: list, seed: int) -> dict:
         "q": ("q", list(qs)),
         "part": ("part", ["signal", "noise"]),
         "b": ("b", list(bs)),
-    }
-
-
-def student_risks(
-    a: float, b: float, noise: float, d: int, n: int, shifts: list, seed: int
-) -> dict:
-    r"""Fit one student by ridge regression with several exponents and penalties.
-
-    Args:
-        a: eigenvalues :math:`\lambda_r=r^{-a}`.
-        b: the teacher is drawn, :math:`w_{*r}\sim N(0,r^{-b}/\lambda_r)`.
-        noise: variance of the label noise.
-        d: number of inputs, more than ``n``.
-        n: number of training samples.
-        shifts: distances of the exponents from :math:`b/a-1`.
-        seed: draws inputs, teacher and noise.
-
-    Returns:
-        The excess ``risk`` (shift, factor); the penalty is ``factor`` times
-        :math:`\text{noise}/N`.
-    """
-    rng = np.random.default_rng([seed, STUDENT])
-    spectrum = power_law(d, a)
-    lam, energy = spectrum.eigenvalues, power_law(d, b).eigenvalues
-    X = spectrum.inputs(n, rng)
-    spread = np.sqrt(energy / lam)
-    teacher = spread * rng.standard_normal(d)
-    errors = np.sqrt(noise) * rng.standard_normal(n)
-    y = teacher @ X + errors
-    doubled = 2.0 ** np.arange(-4, 5)
-    factors = np.append(0.0, doubled)
-
-    def risk(shift, factor):
-        p = b / a - 1 + shift
-        penalty = factor * noise / n
-        w = ridge_weights(X, y, lam**p, penalty)
-        gap = w - teacher
-        return lam @ gap**2
-
-    table = [[risk(shift, factor) for factor in factors] for shift in shifts]
-    return {
-        "risk": (("shift", "factor"), table),
-        "shift": ("shift", list(shifts)),
-        "factor": ("factor", factors),
     }
 
 

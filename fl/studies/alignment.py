@@ -129,15 +129,6 @@ def interpolation(scale: Scale, block: int = 0) -> xr.Dataset:
     )
 
 
-def students(scale: Scale, block: int = 0) -> xr.Dataset:
-    """Return the excess ``risk`` of drawn students for each of `LAWS`, (cell, seed,
-    shift, factor), at ``scale``; ``block`` draws them.
-    """
-    seeds = scales.seeds(scales.at(scale, smoke=60, book=120, paper=2000), block)
-    shifts = [-1.0, -0.5, 0.0, 0.5, 1.0]
-    return _laws(alignment_student.student_risks, seeds, d=100, n=50, shifts=shifts)
-
-
 def best_exponent(scale: Scale, block: int = 0, tuned: bool = True) -> xr.Dataset:
     """Return the best ``p`` and ``penalty`` on drawn inputs for each of `LAWS`,
     (cell, seed), at ``scale``, with a ``tuned`` penalty or none; ``block`` draws the
@@ -145,15 +136,13 @@ def best_exponent(scale: Scale, block: int = 0, tuned: bool = True) -> xr.Datase
     """
     seeds = scales.seeds(scales.at(scale, smoke=4, book=12, paper=12), block)
     d = scales.at(scale, smoke=60, book=100, paper=300)
-    return _laws(alignment_student.best_on_average, seeds, d=d, n=d // 2, tuned=tuned)
-
-
-def _laws(function, seeds: range, **size) -> xr.Dataset:
+    size = {"d": d, "n": d // 2, "tuned": tuned}
     runs = [
-        sweep(function, None, seeds, **law, **size).assign_coords(law) for law in LAWS
+        sweep(alignment_student.best_on_average, None, seeds, **law, **size)
+        for law in LAWS
     ]
-    sizes = size | {"cells": LAWS, "seeds": list(seeds)}
-    return xr.concat(runs, "cell").assign_attrs(sizes)
+    named = [run.assign_coords(law) for run, law in zip(runs, LAWS, strict=True)]
+    return xr.concat(named, "cell").assign_attrs(size, cells=LAWS, seeds=list(seeds))
 
 
 def _sweep(function, grid: dict, seeds: range, **size) -> xr.Dataset:
