@@ -16,7 +16,12 @@ LAB = (
     *("closure", "freshness", "digests", "keys", "reads", "store", "sweep", "stored"),
     *("evidence", "judging", "audit", "registry", "plotting", "book", "cli"),
 )
-EVERYONE = ("optimizers", "optimizers_drive", "preconditioners")
+EVERYONE = (
+    "optimizers",
+    "optimizers_drive",
+    "preconditioners",
+    "preconditioners_kfac",
+)
 # what runs and keeps experiments; one unit of an experiment knows nothing of it
 KEEPING = [f"fl.{name}" for name in LAB]
 
