@@ -26,7 +26,12 @@ LAB = (
     ),
     *("evidence", "judging", "audit", "registry", "plotting", "book", "cli"),
 )
-EVERYONE = ("optimizers", "optimizers_drive", "preconditioners")
+EVERYONE = (
+    "optimizers",
+    "optimizers_drive",
+    "preconditioners",
+    "preconditioners_kfac",
+)
 # what runs and keeps experiments; one unit of an experiment knows nothing of it
 KEEPING = [f"fl.{name}" for name in LAB]
 
