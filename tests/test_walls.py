@@ -16,7 +16,10 @@ LAB = (
     *("closure", "freshness", "digests", "keys", "reads", "store", "sweep", "stored"),
     *("evidence", "judging", "registry", "plotting", "book", "cli"),
 )
-EVERYONE = ("optimizers", "optimizers_drive", "preconditioners")
+EVERYONE = (
+    *("optimizers", "optimizers_drive", "preconditioners", "power_preconditioner"),
+    *("meter", "meter_layers", "meter_reading", "meter_bench", "meter_script"),
+)
 # what runs and keeps experiments; one unit of an experiment knows nothing of it
 KEEPING = [f"fl.{name}" for name in LAB]
 

@@ -33,6 +33,15 @@ GROUPS = [
         ["instruments/", "optimizers", "optimizers_drive", "preconditioners"],
     ),
     (
+        "The meter",
+        "The exponent of any torch optimizer, live or on the bench, and one to order.",
+        [
+            "meter",
+            *(f"meter_{part}" for part in ("reading", "layers", "bench", "script")),
+        ]
+        + ["power_preconditioner"],
+    ),
+    (
         "Studies",
         "The sizes at each scale, the sweeps at these sizes, and the stored runs.",
         ["studies/"],
