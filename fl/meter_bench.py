@@ -26,7 +26,8 @@ TOLERANCE, ROUNDS = 1e-9, 200
 class Bench(NamedTuple):
     """What the bench reads: the exponents ``left`` and ``right`` and their standard
     errors, ``kappa``, the cosine of the update with the fitted law, the ``gain`` (h, d)
-    and the eigenvalues ``mu`` (h,) and ``lam`` (d,).
+    and the eigenvalues ``mu`` (h,) and ``lam`` (d,), whose eigenvectors are the columns
+    of ``rows`` (h, h) and ``columns`` (d, d).
     """
 
     left: float
@@ -37,6 +38,8 @@ class Bench(NamedTuple):
     gain: np.ndarray
     mu: np.ndarray
     lam: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
 
     def __str__(self) -> str:
         left = f"left {self.left:+.3f} +- {self.left_error:.3f}"
@@ -65,7 +68,7 @@ def bench(
         rotated: turn both bases at random; diagonal methods lose their exponents.
         momentum: filter the gradients like the buffer of heavy-ball momentum.
         warm_up: steps before the first window, for running statistics.
-        windows: their number, a multiple of 4, and the steps in each.
+        windows: their number, 8 or a larger multiple of 4, and the steps in each.
         seed: of gradients and bases.
 
     Raises:
@@ -77,10 +80,8 @@ def bench(
     mu = np.geomspace(1, 1 / steep, h)
     lam = np.geomspace(1, 1 / steeper, d)
     number, length = (validate.count("windows entry", n) for n in windows)
-    if number % GROUPS:
-        raise ValueError(
-            f"windows = {windows}: their number must be a multiple of {GROUPS}"
-        )
+    if number % GROUPS or number == GROUPS:
+        raise ValueError(f"windows = {windows}: their number must be 8, 12, 16, ...")
     momentum = validate.number("momentum", momentum, 0, 1)
     rng = np.random.default_rng(validate.count("seed", seed, minimum=0))
     A, B = (_basis(n, rotated, rng) for n in (h, d))
@@ -102,7 +103,7 @@ def bench(
             sums[window] += filtered
     places.append(W.detach().numpy())
     D, S = (A.T @ part @ B for part in (np.diff(places, axis=0), sums))
-    return _report(D, S, mu, lam)
+    return _report(D, S, mu, lam, A, B)
 
 
 def assert_exponent(
@@ -166,7 +167,7 @@ def _step(optimizer) -> None:
         ) from error
 
 
-def _report(D, S, mu, lam) -> Bench:
+def _report(D, S, mu, lam, *bases) -> Bench:
     """Return the exponents from the windows D and S (window, h, d)."""
     rows, columns = np.log(mu)[:, None], np.log(lam)
     design = np.array(np.broadcast_arrays(rows, columns))
@@ -184,7 +185,7 @@ def _report(D, S, mu, lam) -> Bench:
     cosines = _inner(-D, fitted) / np.sqrt(_inner(D, D) * _inner(fitted, fitted))
     gain = along.sum(0) / size.sum(0)
     numbers = [*found, *errors, cosines.mean()]
-    return Bench(*map(float, numbers), gain, mu, lam)
+    return Bench(*map(float, numbers), gain, mu, lam, *bases)
 
 
 def _inner(A, B) -> np.ndarray:

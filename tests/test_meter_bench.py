@@ -11,7 +11,7 @@ from fl.cli import app
 from fl.meter_bench import _fit, assert_exponent, bench
 from fl.preconditioners import Shampoo
 
-SHORT = {"warm_up": 100, "windows": (4, 20)}
+SHORT = {"warm_up": 100, "windows": (8, 20)}
 
 
 class Fixed(torch.optim.Optimizer):
@@ -86,7 +86,7 @@ def test_an_assertion_passes_fails_and_says_when_it_cannot_tell():
     [
         ({"shape": (0, 3)}, "shape entry = 0"),
         ({"ratios": (0.5, 2)}, "ratios entry = 0.5"),
-        ({"windows": (6, 10)}, "multiple of 4"),
+        ({"windows": (4, 10)}, "must be 8, 12"),
         ({"warm_up": -1}, "warm_up = -1"),
         ({"momentum": 3}, "momentum = 3"),
         ({"seed": -1}, "seed = -1"),

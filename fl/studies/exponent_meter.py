@@ -1,0 +1,162 @@
+"""The meter and its bench at three sizes, and the stored run over published optimizers."""
+
+from itertools import product
+
+import numpy as np
+import xarray as xr
+
+from fl import scales
+from fl.scales import Scale
+from fl.simulate import exponent_meter as live
+from fl.simulate import exponent_meter_bench as bench
+from fl.simulate.exponent_meter import NETWORKS, Setting
+from fl.stored import stored
+from fl.sweep import sweep
+
+POWERS, DAMPING, OWN = (-1.0, -0.5, 0.5, 1.0), 0.03, (-1.0, -0.5)
+EXTRAS = ("momentum", "coupled", "decoupled")
+KINDS = ("bfloat16", "frozen", "shared", "whitened", "untouched")
+MEMORY, ROWS, COLUMNS = 0.99, np.geomspace(1, 1 / 10, 24), np.geomspace(1, 1 / 30, 12)
+SHORT = {"warm_up": 200, "windows": (8, 25)}
+# methods of the bench with the powers of their sides; Adam and SGD have no factors
+SIDES = {"-1/4, -1/4": (-0.25, -0.25), "-1/2, -1/2": (-0.5, -0.5), "0, -1": (0.0, -1.0)}
+TURNED = "Adam, turned"
+# a method that is right on its right side, and its faulty versions
+FAULTS = {
+    "-1/4, -1/4": ("-1/2, -1/2", "-1/3, -1/3"),
+    "0, -1, damped": ("0, -1",),
+    "one-sided": ("exchanged",),
+}
+TOLERANCE = 0.05
+
+
+def seeds(scale: Scale, block: int = 0) -> range:
+    """Return the seeds of runs on the digits at a ``scale``, in a ``block``."""
+    return scales.seeds(scales.at(scale, smoke=2, book=2, paper=12), block)
+
+
+def powers(chosen=POWERS, networks=NETWORKS, **changes) -> dict[str, Setting]:
+    """Return settings by label: the exponents ``chosen`` on some ``networks``, with
+    ``changes`` of `fl.simulate.exponent_meter.Setting`.
+    """
+    sizes = {"window": 10, "steps": 20} | changes
+    return {
+        f"{network} {p:g}": Setting(network=network, p=p, **sizes)
+        for network, p in product(networks, chosen)
+    }
+
+
+def readings(scale: Scale, block: int, settings: dict[str, Setting]) -> xr.Dataset:
+    """Return what the meter reads in ``settings``, each with its exponent as coordinate
+    ``p``, over the seeds of a ``scale`` and ``block``.
+    """
+    chosen = seeds(scale, block)
+    run = sweep(live.read, {"setting": settings}, chosen)
+    first = next(iter(settings.values()))
+    run = run.assign_coords(p=("setting", [s.p for s in settings.values()]))
+    return run.assign_attrs(batch=live.BATCH, steps=first.steps, seeds=list(chosen))
+
+
+def own(scale: Scale, block: int = 0, window: int = 20) -> xr.Dataset:
+    """Return what is read with running moments in windows of ``window`` steps; ``scale``
+    and ``block`` as in `readings`.
+    """
+    return readings(scale, block, powers(OWN, window=window, steps=40, shared=False))
+
+
+def windows(scale: Scale, lengths: list[int]) -> xr.Dataset:
+    """Return what is read of the inverse of a running moment on the MLP in windows of some
+    ``lengths``, at a ``scale``.
+    """
+    settings = {
+        f"window {length}": Setting(p=-1.0, window=length, steps=40, shared=False)
+        for length in lengths
+    }
+    return readings(scale, 0, settings)
+
+
+def corrections(scale: Scale, block: int = 0, corrected: bool = True) -> xr.Dataset:
+    """Return what is read of gradient descent with momentum or a decay, ``corrected`` or
+    not, on the MLP; ``scale`` and ``block`` as in `readings`.
+    """
+    settings = {extra: Setting(extra=extra, corrected=corrected) for extra in EXTRAS}
+    return readings(scale, block, settings)
+
+
+def refused(scale: Scale, block: int = 0, faulty: bool = True) -> xr.Dataset:
+    """Return ``wrong`` over kinds of layers that must not be read, or of layers beside
+    them that would be if not ``faulty``; ``scale`` and ``block`` as in `readings`.
+    """
+    chosen = seeds(scale, block)
+    run = sweep(live.refusals, {"kind": list(KINDS)}, chosen, faulty=faulty)
+    return run.assign_attrs(seeds=list(chosen))
+
+
+def benched(
+    scale: Scale, block: int = 0, methods=("SGD", "Adam", *SIDES)
+) -> xr.Dataset:
+    """Return the bench of some ``methods`` of `fl.simulate.exponent_meter_bench`, over the
+    seeds of a ``scale`` and ``block``.
+    """
+    chosen = scales.seeds(scales.at(scale, smoke=5, book=5, paper=20), block)
+    run = sweep(bench.benched, {"method": list(methods)}, chosen, **SHORT)
+    return run.assign_attrs(SHORT, memory=MEMORY, seeds=list(chosen))
+
+
+def plane(scale: Scale) -> xr.Dataset:
+    """Return the bench of all versions of `FAULTS` at a ``scale``; those of the one-sided
+    method on a square matrix.
+    """
+    chosen = scales.seeds(scales.at(scale, smoke=2, book=3, paper=12))
+    parts = []
+    for right, faulty in FAULTS.items():
+        grid = {"method": [right, *faulty]}
+        run = sweep(bench.benched, grid, chosen, shape=_shape(right), **SHORT)
+        parts.append(run[["exponent"]])
+    return xr.concat(parts, "method")
+
+
+def _shape(right: str) -> tuple[int, int]:
+    return (16, 16) if right == "one-sided" else (24, 12)
+
+
+def verdicts(
+    scale: Scale, targets: dict[str, float], block: int = 0, flat: bool = False
+) -> xr.DataArray:
+    """Return whether the assertion was right about a version of a method.
+
+    Args:
+        scale: ``smoke``, ``book`` or ``paper``.
+        targets: the exponent of the right side, by the right version's name.
+        block: of seeds.
+        flat: gradients of one size in every direction.
+
+    Returns:
+        1 where the right version passes and where a faulty one fails, 0 elsewhere, over
+        ``version`` and ``seed``.
+    """
+    chosen = scales.seeds(scales.at(scale, smoke=2, book=3, paper=12), block)
+    options = SHORT | {"tol": TOLERANCE} | ({"ratios": (1.0, 1.0)} if flat else {})
+    parts = []
+    for right, faulty in FAULTS.items():
+        fixed = options | {"shape": _shape(right), "right": targets[right]}
+        grid = {"method": [right, *faulty]}
+        run = sweep(bench.asserted, grid, chosen, **fixed)
+        parts.append(abs(run["passed"] - (run["method"] != right)))
+    return xr.concat(parts, "method")
+
+
+@stored("exponent_meter")
+def published(scale: Scale) -> xr.Dataset:
+    """Return the bench of published optimizers with their defaults at a ``scale``, with the
+    eigenvectors on the axes and turned.
+    """
+    names = list(bench.PUBLISHED)[:: scales.at(scale, smoke=8, book=2, paper=1)]
+    grid = {"name": names, "rotated": [False, True]}
+    chosen = scales.seeds(scales.at(scale, smoke=2, book=2, paper=4))
+    run = sweep(bench.published, grid, chosen)
+    run["exponent"].attrs = {"description": "of the two sides", "units": "none"}
+    run["error"].attrs = {"description": "standard error within a run", "units": "none"}
+    words = "cosine of the update and the fitted law"
+    run["kappa"].attrs = {"description": words, "units": "none"}
+    return run
