@@ -119,20 +119,18 @@ class Meter:
         groups = {id(w): g for g in optimizer.param_groups for w in g["params"]}
         for layer in self.layers.values():
             layer.before = layer.weight.detach().clone()
-        closure = arguments[1] if len(arguments) > 1 else named.get("closure")
+        closure = named.pop("closure", None) if len(arguments) < 2 else arguments[1]
         if closure is None:
             return self._gradients(groups)
         waiting = [groups]
 
-        def watched(*given, **options):
-            loss = closure(*given, **options)
+        def watched():
+            loss = closure()
             if waiting:
                 self._gradients(waiting.pop())
             return loss
 
-        if len(arguments) > 1:
-            return (arguments[0], watched, *arguments[2:]), named
-        return arguments, named | {"closure": watched}
+        return (optimizer, watched, *arguments[2:]), named
 
     @torch.no_grad()
     def _gradients(self, groups: dict) -> None:
@@ -163,7 +161,7 @@ class _Layer:
     def __init__(self, module, centred: bool, momentum: float, decay: str | None):
         self.module, self.weight = module, module.weight
         self.centred, self.momentum, self.decay = centred, momentum, decay
-        self.windows, self.broken, self.filtered, self.undecided = [], 0, None, 0.0
+        self.windows, self.broken, self.filtered, self.undecided = [], 0, 0.0, 0.0
         self.clear()
 
     def matrix(self, W: Tensor) -> Tensor:
@@ -196,8 +194,7 @@ class _Layer:
         if self.decay == "coupled":
             g = g + shrink * W
         if self.momentum:
-            old = self.filtered
-            g = self.filtered = g if old is None else self.momentum * old + g
+            g = self.filtered = self.momentum * self.filtered + g
         if self.decay == "decoupled":
             self.shift = self.shift + float(group["lr"]) * shrink * W
         if self.decay is None:
@@ -227,15 +224,10 @@ class _Layer:
 
     def read(self, moment: str) -> Reading:
         """Return what the windows show."""
-        reason = ""
-        if not self.windows:
-            reason = "no complete window in which it saw training inputs and a gradient"
-        if self.broken:
-            reason = f"{self.broken} windows with numbers that are not finite"
+        reason = f"{self.broken} windows with numbers that are not finite"
+        reason = reason if self.broken else ""
         if self.undecided:
-            reason = (
-                f"weight_decay = {self.undecided:g} in its group: say whether decay is "
-                "coupled or decoupled"
-            )
+            shrink = f"weight_decay = {self.undecided:g} in its group"
+            reason = f"{shrink}: say whether decay is coupled or decoupled"
         moment = moment or ("centred" if self.centred else "uncentred")
         return read(self.windows, moment, reason)

@@ -76,9 +76,7 @@ class Reading(NamedTuple):
             return f"refused: {self.refusal}"
         error = SHARED if self.moment == "given" else OWN
         text = f"p = {self.slope:+.2f} +- {error:g} ({self.moment} moment; {spread}; "
-        few = self.rows < 10 * len(self.lam) and self.moment != "given"
-        scarce = f"; only {self.rows} rows a window" if few else ""
-        return f"{text}kappa {self.kappa:.2f}{scarce})"
+        return f"{text}kappa {self.kappa:.2f}; {self.rows} rows a window)"
 
 
 def read(windows: list[Window], moment: str, reason: str = "") -> Reading:
@@ -88,7 +86,8 @@ def read(windows: list[Window], moment: str, reason: str = "") -> Reading:
     """
     K = min((len(w.lam) for w in windows), default=0)
     if not K:
-        reason = reason or "no window was completed"
+        nothing = "no complete window in which it saw training inputs and a gradient"
+        reason = reason or nothing
         empty = np.full(0, np.nan)
         return Reading(np.nan, reason, *[np.nan] * 4, moment, 0, 0, empty, empty)
     lam, along, size, length = (np.array([w[i][:K] for w in windows]) for i in range(4))
@@ -106,8 +105,8 @@ def read(windows: list[Window], moment: str, reason: str = "") -> Reading:
         law = relative**p
         squares = length.sum(1) * (size * law**2).sum(1)
         cosines = (along * law).sum(1) / np.sqrt(squares)
-    several = len(slopes) > 1
-    spread = slopes.std(ddof=1) / np.sqrt(len(slopes)) if several else np.nan
+    number = len(slopes)
+    spread = slopes.std() / np.sqrt(number - 1) if number > 1 else np.nan
     found = Reading(
         slope=p,
         refusal=reason,
@@ -116,7 +115,7 @@ def read(windows: list[Window], moment: str, reason: str = "") -> Reading:
         still=min(w.still for w in windows),
         spread=float(spread),
         moment=moment,
-        windows=len(windows),
+        windows=number,
         rows=min(w.rows for w in windows),
         lam=mean,
         gain=gain,

@@ -63,7 +63,7 @@ def exact(scale, broken, block):
 )
 def own_moment(scale, broken, block):
     """The worst layer of two networks, powers and seeds."""
-    run = study.own(scale, block, window=1 if broken else 20)
+    run = study.own(scale, block, 1, ["mlp"]) if broken else study.own(scale, block)
     worst = abs(run["slope"] - run["p"]).max()
     reason = "the error that the meter prints for moments of its own"
     return Evidence(0, worst, OWN, reason, relation="at most", sizes=run.attrs)
@@ -107,13 +107,10 @@ def damped(scale, broken, block):
 )
 def refusals(scale, broken, block):
     """The number of kinds and seeds for which it goes wrong."""
-    run = study.refused(scale, block, faulty=not broken)
-    number = run["wrong"].size
-    expected = number if broken else None
-    reason = "a count"
-    return Evidence(
-        0, run["wrong"].sum(), 0, reason, sizes=run.attrs, expected=expected
-    )
+    wrong = study.refused(scale, block, faulty=not broken)
+    sizes = {"seeds": wrong["seed"].values, "kinds": wrong["kind"].values}
+    expected = wrong.size if broken else None
+    return Evidence(0, wrong.sum(), 0, "a count", sizes=sizes, expected=expected)
 
 
 def _derived(method: str, run: xr.Dataset) -> tuple[np.ndarray, float]:

@@ -1,6 +1,7 @@
 """The meter on networks whose optimizer has a known exponent: one run on the digits."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,8 +16,17 @@ from fl.power_preconditioner import PowerPreconditioner
 
 BATCH, CLASSES, LARGEST = 64, 10, 144
 NETWORKS = ("mlp", "cnn")
-DECAYS = {"none": None, "coupled": torch.optim.SGD, "decoupled": library}
-MOMENTUM, DECAY = 0.9, 0.1
+SGD = torch.optim.SGD
+# what stands beside the power, and what the meter is told of it
+EXTRAS = {
+    "none": (SGD, {}),
+    "momentum": (partial(SGD, momentum=0.9), {"momentum": 0.9}),
+    "coupled": (partial(SGD, weight_decay=0.1), {"decay": "coupled"}),
+    "decoupled": (
+        lambda w, lr: library("SGDW")(w, lr=lr, weight_decay=0.1),
+        {"decay": "decoupled"},
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -32,8 +42,7 @@ class Setting:
         centred: the meter uses its own covariances, whatever the optimizer has.
         window: steps per window.
         steps: of the run.
-        extra: ``none``, ``momentum``, ``coupled`` or ``decoupled`` decay, which the meter
-            is told of if ``corrected``.
+        extra: one of `EXTRAS`; the meter is told of it if ``corrected``.
         corrected: see ``extra``.
 
     Raises:
@@ -52,7 +61,7 @@ class Setting:
 
     def __post_init__(self):
         validate.choice("network", self.network, NETWORKS)
-        validate.choice("extra", self.extra, [*DECAYS, "momentum"])
+        validate.choice("extra", self.extra, EXTRAS)
         validate.number("p", self.p, -2, 2)
         validate.count("steps", self.steps)
 
@@ -123,16 +132,19 @@ def read(seed: int, setting: Setting) -> xr.Dataset:
     """
     model, digits = network(setting.network, seed), Digits(seed)
     moments = digits.moments(model) if setting.shared else None
-    optimizer = _optimizer(model, setting, moments)
-    seen = {"window": setting.window, "centred": setting.centred}
-    if not setting.centred:
-        seen["moments"] = moments
-    if setting.corrected and setting.extra == "momentum":
-        seen["momentum"] = MOMENTUM
-    if setting.corrected and setting.extra in ("coupled", "decoupled"):
-        seen["decay"] = setting.extra
-    with Meter(model, optimizer, **seen) as meter:
-        digits.train(model, optimizer, setting.steps)
+    make, told = EXTRAS[setting.extra]
+    optimizer = make(model.parameters(), lr=0.05 * 100.0 ** min(setting.p, 0))
+    if setting.p:
+        optimizer = PowerPreconditioner(
+            optimizer, model, setting.p, setting.damping, "all", moments=moments
+        )
+    options = told if setting.corrected else {}
+    given = None if setting.centred else moments
+    meter = Meter(
+        model, optimizer, setting.window, setting.centred, moments=given, **options
+    )
+    digits.train(model, optimizer, setting.steps)
+    meter.close()
     found = list(meter.result().values())
     curves = {
         name: (("layer", "direction"), [_padded(getattr(r, name)) for r in found])
@@ -150,71 +162,60 @@ def _padded(curve) -> np.ndarray:
     return np.pad(curve, (0, LARGEST - len(curve)), constant_values=np.nan)
 
 
-def _optimizer(model, setting: Setting, moments) -> torch.optim.Optimizer:
-    w, eta = model.parameters(), 0.05 * 100.0 ** min(setting.p, 0)
-    if setting.extra == "decoupled":
-        return library("SGDW")(w, lr=eta, weight_decay=DECAY)
-    decay = DECAY if setting.extra == "coupled" else 0.0
-    momentum = MOMENTUM if setting.extra == "momentum" else 0.0
-    descent = torch.optim.SGD(w, lr=eta, momentum=momentum, weight_decay=decay)
-    if setting.p == 0:
-        return descent
-    return PowerPreconditioner(
-        descent, model, setting.p, setting.damping, "all", moments=moments
-    )
+def _twin(model, digits) -> None:
+    model[0].twin = nn.Linear(64, 48)
+    model[0].twin.weight = model[0].weight
+
+
+def _whiten(model, digits) -> None:
+    U, s, _ = torch.linalg.svd(digits.X, full_matrices=False)
+    whole = s > 0.1 * s[0]
+    digits.X = U * whole * len(U) ** 0.5
+
+
+SPOILED = {
+    "bfloat16": lambda model, digits: model.bfloat16(),
+    "frozen": lambda model, digits: model[0].requires_grad_(False),
+    "shared": _twin,
+    "whitened": _whiten,
+}
 
 
 def refusals(seed: int, kind: str, faulty: bool = True) -> dict[str, float]:
-    """Return 1 as ``wrong`` if a layer is read that must not be, or the other way round.
+    """Return 1 as ``wrong`` if the first layer is read, which it must not be.
 
     Args:
         seed: of weights and batches.
-        kind: ``bfloat16`` weights, ``frozen`` or ``shared`` ones, ``whitened`` inputs, or
-            an ``untouched`` run, which must end with the same bits as without a meter.
-        faulty: False for the case next to it, which would be read (and a run with other
-            batches).
+        kind: one of `SPOILED`, what is done to the network or its inputs.
+        faulty: False for doing nothing.
 
     Raises:
         ValueError: for an unknown kind.
     """
-    validate.choice(
-        "kind", kind, ["bfloat16", "frozen", "shared", "whitened", "untouched"]
-    )
+    spoil = SPOILED[validate.choice("kind", kind, SPOILED)]
     model, digits = network("mlp", seed), Digits(seed)
-    if kind == "untouched":
-        ends = [_end(seed, seed, False), _end(seed, seed + (not faulty), True)]
-        return {"wrong": float(not torch.equal(*ends))}
-    model.insert(0, nn.Linear(64, 64).double())
-    model.append(nn.Linear(CLASSES, CLASSES).double())
-    model.append(nn.Linear(CLASSES, CLASSES).double())
-    name = {"bfloat16": "1", "whitened": "0"}.get(kind, "6")
-    if kind == "whitened" and faulty:
-        digits.X = _white(digits.X)
-    if kind == "frozen" and faulty:
-        model[6].requires_grad_(False)
-    if kind == "shared" and faulty:
-        model[7].weight = model[6].weight
-    if kind == "bfloat16":
-        model = model.to(torch.bfloat16 if faulty else torch.float32)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    if faulty:
+        spoil(model, digits)
+    optimizer = SGD(model.parameters(), lr=1e-3)
     with Meter(model, optimizer) as meter:
         digits.train(model, optimizer, 20)
-    reading = meter.result().get(name)
+    reading = meter.result().get("0")
     return {"wrong": float(reading is not None and not reading.refusal)}
 
 
-def _white(X) -> torch.Tensor:
-    U, s, _ = torch.linalg.svd(X, full_matrices=False)
-    kept = U[:, s > 0.1 * s[0]] * len(X) ** 0.5
-    return nn.functional.pad(kept, (0, X.shape[1] - kept.shape[1]))
+def untouched(seed: int, same: bool = True) -> dict[str, float]:
+    """Return 1 as ``wrong`` if a run of Adam with a meter ends with other bits than without.
 
-
-def _end(seed: int, batches: int, metered: bool) -> torch.Tensor:
-    """Return all weights after a run of Adam."""
-    model, digits = network("cnn", seed).float(), Digits(batches)
-    optimizer = torch.optim.Adam(model.parameters())
-    meter = Meter(model, optimizer, window=5) if metered else None
-    digits.train(model, optimizer, 10)
-    if meter:
-        meter.close()
-    return nn.utils.parameters_to_vector(model.parameters()).detach()
+    ``seed`` is that of weights and batches; other batches if not ``same``.
+    """
+    ends = []
+    for metered in (False, True):
+        model = network("cnn", seed).float()
+        digits = Digits(seed + (metered and not same))
+        optimizer = torch.optim.Adam(model.parameters())
+        meter = Meter(model, optimizer, window=5) if metered else None
+        digits.train(model, optimizer, 10)
+        ends.append(nn.utils.parameters_to_vector(model.parameters()).detach())
+        if meter:
+            meter.close()
+    return {"wrong": float(not torch.equal(*ends))}

@@ -15,7 +15,6 @@ from fl.sweep import sweep
 
 POWERS, DAMPING, OWN = (-1.0, -0.5, 0.5, 1.0), 0.03, (-1.0, -0.5)
 EXTRAS = ("momentum", "coupled", "decoupled")
-KINDS = ("bfloat16", "frozen", "shared", "whitened", "untouched")
 MEMORY, ROWS, COLUMNS = 0.99, np.geomspace(1, 1 / 10, 24), np.geomspace(1, 1 / 30, 12)
 SHORT = {"warm_up": 200, "windows": (8, 25)}
 # methods of the bench with the powers of their sides; Adam and SGD have no factors
@@ -57,11 +56,14 @@ def readings(scale: Scale, block: int, settings: dict[str, Setting]) -> xr.Datas
     return run.assign_attrs(batch=live.BATCH, steps=first.steps, seeds=list(chosen))
 
 
-def own(scale: Scale, block: int = 0, window: int = 20) -> xr.Dataset:
-    """Return what is read with running moments in windows of ``window`` steps; ``scale``
-    and ``block`` as in `readings`.
+def own(
+    scale: Scale, block: int = 0, window: int = 20, networks=NETWORKS
+) -> xr.Dataset:
+    """Return what is read of ``networks`` with running moments in windows of ``window``
+    steps; ``scale`` and ``block`` as in `readings`.
     """
-    return readings(scale, block, powers(OWN, window=window, steps=40, shared=False))
+    changes = {"window": window, "steps": 40, "shared": False}
+    return readings(scale, block, powers(OWN, networks, **changes))
 
 
 def windows(scale: Scale, lengths: list[int]) -> xr.Dataset:
@@ -83,13 +85,15 @@ def corrections(scale: Scale, block: int = 0, corrected: bool = True) -> xr.Data
     return readings(scale, block, settings)
 
 
-def refused(scale: Scale, block: int = 0, faulty: bool = True) -> xr.Dataset:
-    """Return ``wrong`` over kinds of layers that must not be read, or of layers beside
-    them that would be if not ``faulty``; ``scale`` and ``block`` as in `readings`.
+def refused(scale: Scale, block: int = 0, faulty: bool = True) -> xr.DataArray:
+    """Return ``wrong`` over kinds of layers that must not be read and a run that must not
+    change, or of layers that may and another run if not ``faulty``; ``scale`` and
+    ``block`` as in `readings`.
     """
     chosen = seeds(scale, block)
-    run = sweep(live.refusals, {"kind": list(KINDS)}, chosen, faulty=faulty)
-    return run.assign_attrs(seeds=list(chosen))
+    run = sweep(live.refusals, {"kind": list(live.SPOILED)}, chosen, faulty=faulty)
+    bits = sweep(live.untouched, {}, chosen, same=faulty)["wrong"]
+    return xr.concat([run["wrong"], bits.assign_coords(kind="untouched")], "kind")
 
 
 def benched(
@@ -101,23 +105,6 @@ def benched(
     chosen = scales.seeds(scales.at(scale, smoke=5, book=5, paper=20), block)
     run = sweep(bench.benched, {"method": list(methods)}, chosen, **SHORT)
     return run.assign_attrs(SHORT, memory=MEMORY, seeds=list(chosen))
-
-
-def plane(scale: Scale) -> xr.Dataset:
-    """Return the bench of all versions of `FAULTS` at a ``scale``; those of the one-sided
-    method on a square matrix.
-    """
-    chosen = scales.seeds(scales.at(scale, smoke=2, book=3, paper=12))
-    parts = []
-    for right, faulty in FAULTS.items():
-        grid = {"method": [right, *faulty]}
-        run = sweep(bench.benched, grid, chosen, shape=_shape(right), **SHORT)
-        parts.append(run[["exponent"]])
-    return xr.concat(parts, "method")
-
-
-def _shape(right: str) -> tuple[int, int]:
-    return (16, 16) if right == "one-sided" else (24, 12)
 
 
 def verdicts(
@@ -133,16 +120,34 @@ def verdicts(
 
     Returns:
         1 where the right version passes and where a faulty one fails, 0 elsewhere, over
-        ``version`` and ``seed``.
+        ``method`` and ``seed``.
+    """
+    ratios = (1.0, 1.0) if flat else (10.0, 30.0)
+    options = {"tol": TOLERANCE, "ratios": ratios}
+    run = _versions(bench.asserted, scale, block, targets, **options)["passed"]
+    return abs(run - ~run["method"].isin(list(FAULTS)))
+
+
+def plane(scale: Scale) -> xr.Dataset:
+    """Return the ``exponent`` of all versions of `FAULTS` on the bench at a ``scale``."""
+    return _versions(bench.benched, scale)[["exponent"]]
+
+
+def _versions(
+    unit, scale: Scale, block: int = 0, targets=None, **options
+) -> xr.Dataset:
+    """Return what a unit of the bench says of all versions, right and faulty; those of the
+    one-sided method on a square matrix.
     """
     chosen = scales.seeds(scales.at(scale, smoke=2, book=3, paper=12), block)
-    options = SHORT | {"tol": TOLERANCE} | ({"ratios": (1.0, 1.0)} if flat else {})
     parts = []
     for right, faulty in FAULTS.items():
-        fixed = options | {"shape": _shape(right), "right": targets[right]}
-        grid = {"method": [right, *faulty]}
-        run = sweep(bench.asserted, grid, chosen, **fixed)
-        parts.append(abs(run["passed"] - (run["method"] != right)))
+        square = right == "one-sided"
+        fixed = SHORT | options | {"shape": (16, 16) if square else (24, 12)}
+        if targets:
+            fixed["right"] = targets[right]
+        run = sweep(unit, {"method": [right, *faulty]}, chosen, **fixed)
+        parts.append(run.drop_dims(["row", "column"], errors="ignore"))
     return xr.concat(parts, "method")
 
 
