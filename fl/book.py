@@ -1,15 +1,22 @@
 """What a chapter calls: set-up, check lines, numbers for the prose, and the scoreboard."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable
+from html import escape
+from pathlib import Path
 
-from fl import validate
-from fl.evidence import CLAIMS, Verdict, verify_all
+import numpy as np
+
+from fl import audit, validate
+from fl.evidence import CLAIMS, SHARP, Verdict, verify_all
+from fl.keys import function_name
 from fl.registry import select
 from fl.scales import SCALES
 
-_SIGNS = {"equal": "= {} ± {}", "at most": "≤ {} + {}", "at least": "≥ {} − {}"}
+BOOK = Path(__file__).resolve().parent.parent / "book"
+_RELATIONS = {"equal": "", "at most": "at most ", "at least": "at least "}
 
 
 def scale() -> str:
@@ -34,33 +41,91 @@ def setup() -> None:
 
 
 def check(*ids: str) -> None:
-    """Evaluate the claims ``ids``, several at a time, and print a line for each.
+    """Evaluate the claims ``ids``, several at a time, and show a line for each.
 
-    A line names what does not change from machine to machine: the prediction and the
-    tolerance to two digits. Stored verdicts are read where nothing has changed.
+    A line gives every number to the digits that do not change from machine to machine,
+    and links to the scoreboard. Stored verdicts are read where nothing has changed.
 
     Raises:
-        AssertionError: if a claim does not hold or its control does not fail, with all
-            numbers.
+        AssertionError: if a claim does not stand, with all numbers.
         ValueError: for an unknown id.
     """
     known = [c.id for c in select({id.partition(".")[0] for id in ids})]
     for id in ids:
         validate.choice("claim", id, known)
-    for v in verify_all([CLAIMS[id] for id in ids], scale()):
-        if not v.holds:
-            raise AssertionError(
-                f"{v.id} does not hold: measured {v.measured:.4g}, predicted "
-                f"{v.relation} {v.predicted:.4g}, tolerance {v.tolerance:.2g} "
-                f"({v.relation}; {v.reason})"
-            )
-        if not v.control_fails:
-            raise AssertionError(
-                f"{v.id} is a broken claim: its control ({v.control}) passes the same "
-                "check"
-            )
-        expected = f"{v.relation} {v.predicted:.2g}, tolerance {v.tolerance:.1g}"
-        print(f"{v.id}: PASS ({expected}; control fails)")
+    found = verify_all([CLAIMS[id] for id in ids], scale())
+    for v in found:
+        if not v.stands:
+            raise AssertionError(_complaint(v))
+    from IPython.display import display
+
+    display(_Lines(found))
+
+
+def _complaint(v: Verdict) -> str:
+    numbers = (
+        f"measured {v.measured:.4g}, predicted {v.relation} {v.predicted:.4g}, tolerance "
+        f"{v.tolerance:.2g} ({v.reason})"
+    )
+    if not v.holds:
+        return f"{v.id} does not hold: {numbers}"
+    gave = f"its control ({v.control}) gave {v.control_measured:.4g}"
+    if not v.control_fails:
+        expected = v.control_expected
+        rival = "" if expected is None else f", where {expected:.4g} is expected"
+        return f"{v.id} is a broken claim: {gave}{rival}; {numbers}"
+    return (
+        f"{v.id} is blunt: {gave}, {v.sharpness:.2g} tolerances from the prediction where "
+        f"{SHARP:g} are asked for; {numbers}"
+    )
+
+
+class _Lines:
+    """The check lines of some verdicts, in a terminal and on a page."""
+
+    def __init__(self, found: list[Verdict]):
+        self.found = found
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{v.id}: {line(v)}" for v in self.found)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            f'<a id="claim-{v.id}" href="scoreboard.html#row-{v.id}">{v.id}</a>: '
+            f"{escape(line(v))}"
+            for v in self.found
+        ]
+        return f'<pre class="fl-check">{"<br>".join(rows)}</pre>'
+
+
+def line(v: Verdict) -> str:
+    """Return what the verdict ``v`` measured, what was predicted, what the control gave."""
+    predicted = f"{_RELATIONS[v.relation]}{v.predicted:.3g}"
+    control = (
+        f"control {v.control_measured:.2g} {'fails' if v.control_fails else 'PASSES'}"
+    )
+    numbers = (
+        f"measured {_measured(v)}, predicted {predicted}, tolerance {v.tolerance:.2g}"
+    )
+    return f"{'PASS' if v.stands else 'FAIL'} ({numbers}; {control}, sharpness {_sharp(v)})"
+
+
+def _measured(v: Verdict) -> str:
+    """Return the measurement and its standard error, to a tenth of the tolerance and no
+    more than three digits: what another machine may round differently is left out.
+    """
+    unit = v.tolerance or v.standard_error or 0.0
+    error = "" if v.standard_error is None else f" ± {v.standard_error:.1g}"
+    if unit == 0:
+        return f"{v.measured:.3g}{error}"
+    places = int(np.floor(np.log10(unit))) - 1
+    value = round(v.measured, -places)
+    shown = f"{value:.3g}" if value or not v.measured else f"below 1e{places}"
+    return f"{shown}{error}"
+
+
+def _sharp(v: Verdict) -> str:
+    return "over 1000" if v.sharpness > 1000 else f"{float(f'{v.sharpness:.2g}'):g}"
 
 
 def glue(name: str, value, spec: str = ".3g") -> None:
@@ -80,8 +145,16 @@ def rounded(value, spec: str = ".3g") -> str:
 
     >>> rounded(3.14159), rounded("pi")
     ('3.14', 'pi')
+
+    Raises:
+        ValueError: for anything else.
     """
-    return value if isinstance(value, str) else format(value, spec)
+    try:
+        return value if isinstance(value, str) else format(value, spec)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"value = {value!r}: must be a text, or a number that {spec!r} can format"
+        ) from None
 
 
 def table(head: list[str], rows: list[list]) -> None:
@@ -100,12 +173,40 @@ def verdicts(names: Iterable[str] = ()) -> list[Verdict]:
 
 
 def scoreboard(*names: str) -> None:
-    """Display the claims or topics ``names``, or all claims, with their verdicts."""
-    rows = []
-    for v in verdicts(names):
-        measured = _SIGNS[v.relation].format(f"{v.predicted:.2g}", f"{v.tolerance:.1g}")
-        row = [f"[{v.id}]({v.topic}.md)", v.statement, v.source.removeprefix("paper ")]
-        verdict = "stands" if v.stands else "**FAILS**"
-        rows.append([*row, measured, v.control, verdict])
-    titles = ["claim", "statement", "source", "measured"]
-    table([*titles, "control that must fail", "verdict"], rows)
+    """Display the claims or topics ``names``, or all claims, with their verdicts and the
+    stored audit.
+    """
+    audited, pages = audit.known(), _pages()
+    rows = [_row(v, audited.get(v.id), pages) for v in verdicts(names)]
+    table(["claim", "measurement", "control that must fail", "verdict"], rows)
+
+
+def _row(v: Verdict, audited: dict | None, pages: dict[str, str]) -> list[str]:
+    module, _, name = function_name(CLAIMS[v.id].function).rpartition(".")
+    code = f"../_modules/{module.replace('.', '/')}.html#{name}"
+    page = pages.get(v.id, v.topic)
+    predicted = f"predicted {_RELATIONS[v.relation]}{v.predicted:.3g}"
+    measured = f"measured {_measured(v)}", f"tolerance {v.tolerance:.2g}"
+    gave = f"gave {v.control_measured:.2g}"
+    if v.control_expected is not None:
+        gave += f", expected {v.control_expected:.2g} ± {v.control_within:.1g}"
+    links = f'<a href="{code}">code</a>'
+    title = f'<a id="row-{v.id}" href="{page}.html#claim-{v.id}">{v.id}</a>'
+    words = audit.words(audited, CLAIMS[v.id])
+    verdict = "stands" if v.stands else "**FAILS**"
+    return [
+        "<br>".join([title, v.statement, f"*{v.source}* · {links}"]),
+        "<br>".join([predicted, *measured, words]),
+        "<br>".join([v.control, gave, f"sharpness {_sharp(v)}"]),
+        verdict,
+    ]
+
+
+def _pages() -> dict[str, str]:
+    """Return on which page each claim is checked."""
+    found = {}
+    for page in sorted(BOOK.glob("*.md")):
+        for call in re.findall(r"fl\.check\(([^)]*)\)", page.read_text("utf-8")):
+            ids = re.findall(r'"([\w.]+)"', call)
+            found |= dict.fromkeys(ids, page.stem)
+    return found

@@ -7,7 +7,7 @@ if the check holds and the broken check does not.
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Literal
 
@@ -19,7 +19,7 @@ from fl.scales import SCALES, Scale
 from fl.store import evaluate
 
 CLAIMS: dict[str, "Claim"] = {}
-SHARP = 3.0  # tolerances between the prediction and what the control gives
+SHARP = 3.0  # tolerances between the prediction and what the control gives, at least
 # the paper states it, inside its hypotheses; a proof stands on the page; a calculation
 # stands there whose steps are not all proofs; two theoretical routes agree, nothing is
 # measured; seen at the sizes named
@@ -91,8 +91,9 @@ class Evidence:
             return bool(np.isfinite(self.measured))
         return bool(abs(self.measured - self.expected) <= self.within)
 
-    def sharpness(self, control: "Evidence") -> float:
-        """Return how far ``control`` lies on the wrong side of the prediction.
+    def distance(self, other: "Evidence") -> float:
+        """Return how far the measurement of ``other`` lies from this prediction, on the
+        wrong side of it for a bound: the sharpness, where ``other`` is the control.
 
         In tolerances; for a bound in units of the larger of tolerance and standard
         error. Infinite where there is neither.
@@ -100,8 +101,10 @@ class Evidence:
         unit = self.tolerance
         if self.relation != "equal":
             unit = max(unit, self.standard_error or 0.0)
-        excess = self.excess(control.measured)
-        return excess / unit if unit > 0 else float(np.copysign(np.inf, excess))
+        excess = self.excess(other.measured)
+        if unit > 0:
+            return excess / unit
+        return excess * np.inf if excess else 0.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim after its evaluation; the fields are the keys of the JSON record."""
+    """A claim after its evaluation; the fields are the keys of the JSON record.
+
+    ``sharpness`` and ``margin``: the `Evidence.distance` of control and measurement.
+    """
 
     id: str
     topic: str
@@ -144,6 +150,7 @@ class Verdict:
     control_within: float
     control_fails: bool
     sharpness: float
+    margin: float
     blunt: str
     sizes: dict
     scale: str
@@ -152,13 +159,17 @@ class Verdict:
 
     @property
     def stands(self) -> bool:
-        """Whether the claim holds and its control fails as it must."""
-        return self.holds and self.control_fails
+        """Whether the claim holds, its control fails as it must, and it is `sharp`."""
+        return self.holds and self.control_fails and self.sharp
 
     @property
     def sharp(self) -> bool:
-        """Whether the control lies at least three tolerances off, or it is said why."""
-        return self.sharpness >= SHARP or bool(self.blunt)
+        """Whether the control lies at least three tolerances off, or it is said why.
+
+        The small sizes of the scale ``smoke`` are not asked for it.
+        """
+        free = bool(self.blunt) or self.scale == "smoke"
+        return free or self.sharpness >= SHARP
 
     def record(self) -> dict:
         """Return the verdict as plain numbers, strings and dictionaries, ready for
@@ -229,7 +240,7 @@ def verify_all(
         tell: called as ``tell(verdict)`` whenever one has been evaluated.
 
     Returns:
-        A verdict a claim, stored ones where nothing that they depend on has changed.
+        A verdict a claim, read from the store where nothing has changed.
 
     Raises:
         ValueError: for an unknown scale or a block < 0.
@@ -237,7 +248,21 @@ def verify_all(
     validate.choice("scale", scale, SCALES)
     validate.count("block", block, minimum=0)
     units = [{"claim": c, "scale": scale, "block": block} for c in claims]
-    return evaluate(verdict, units, jobs, in_order=True, tell=tell)
+    return verdicts(units, jobs, tell)
+
+
+def verdicts(
+    units: Sequence[dict], jobs: int | None = None, tell: Callable | None = None
+) -> list[Verdict]:
+    """Return a `verdict` for each of ``units``; ``jobs``, ``tell`` as in `verify_all`."""
+    told = None if tell is None else lambda found: tell(Verdict(**found))
+    found = evaluate(record, units, jobs, in_order=True, tell=told)
+    return [Verdict(**fields) for fields in found]
+
+
+def record(claim: Claim, scale: Scale, block: int) -> dict:
+    """Return the fields of the `verdict` on ``claim`` at a ``scale``, a ``block``."""
+    return asdict(verdict(claim, scale, block))
 
 
 def verdict(claim: Claim, scale: Scale, block: int) -> Verdict:
@@ -267,7 +292,8 @@ def verdict(claim: Claim, scale: Scale, block: int) -> Verdict:
         control_expected=broken.expected,
         control_within=broken.within,
         control_fails=broken.as_expected and not broken.holds,
-        sharpness=evidence.sharpness(broken),
+        sharpness=evidence.distance(broken),
+        margin=evidence.distance(evidence),
         scale=scale,
         block=block,
         seconds=round(time.perf_counter() - start, 3),

@@ -63,7 +63,7 @@ class Meter:
             raise ValueError(f"model has no layer that can be metered ({reasons})")
         self.window = validate.count("window", window)
         self.every = validate.count("every", every)
-        momentum = validate.number("momentum", momentum, 0, 1)
+        self.momentum = momentum = validate.number("momentum", momentum, 0, 1)
         if decay is not None:
             validate.choice("decay", decay, DECAYS)
         self.moments = {} if moments is None else moments
@@ -115,6 +115,8 @@ class Meter:
         """
         self.depth += 1
         if self.depth > 1:
+            return None
+        if not (self.reading or self.momentum):
             return None
         groups = {id(w): g for g in optimizer.param_groups for w in g["params"]}
         for layer in self.layers.values():

@@ -85,24 +85,28 @@ def bench(
     momentum = validate.number("momentum", momentum, 0, 1)
     rng = np.random.default_rng(validate.count("seed", seed, minimum=0))
     A, B = (_basis(n, rotated, rng) for n in (h, d))
-    left, right = A * np.sqrt(mu), (B * np.sqrt(lam)).T
+    left = A * np.sqrt(mu)
+    right = np.sqrt(lam)[:, None] * B.T
     W = torch.nn.Parameter(torch.zeros(h, d, dtype=torch.float64))
     optimizer = make([W])
     if not callable(getattr(optimizer, "step", None)):
         raise ValueError(f"make(params) = {optimizer!r}: must be an optimizer")
     filtered, places, sums = 0.0, [], np.zeros((number, h, d))
-    for step in range(-validate.count("warm_up", warm_up, minimum=0), number * length):
+    start = validate.count("warm_up", warm_up, minimum=0)
+    for step in range(-start, number * length):
         window, begun = divmod(step, length)
         if window >= 0 and begun == 0:
             places.append(W.detach().numpy().copy())
-        G = left @ rng.standard_normal((h, d)) @ right
+        noise = rng.standard_normal((h, d))
+        G = left @ noise @ right
         filtered = momentum * filtered + G
         W.grad = torch.as_tensor(G)
         _step(optimizer)
         if window >= 0:
             sums[window] += filtered
     places.append(W.detach().numpy())
-    D, S = (A.T @ part @ B for part in (np.diff(places, axis=0), sums))
+    moves = np.diff(places, axis=0)
+    D, S = (A.T @ part @ B for part in (moves, sums))
     return _report(D, S, mu, lam, A, B)
 
 
@@ -152,7 +156,10 @@ def assert_exponent(
 
 
 def _basis(n: int, rotated: bool, rng) -> np.ndarray:
-    return np.linalg.qr(rng.standard_normal((n, n)))[0] if rotated else np.eye(n)
+    if not rotated:
+        return np.eye(n)
+    square = rng.standard_normal((n, n))
+    return np.linalg.qr(square).Q
 
 
 def _step(optimizer) -> None:
@@ -174,22 +181,25 @@ def _report(D, S, mu, lam, *bases) -> Bench:
     along, size = -D * S, S**2
 
     def law(some: slice) -> np.ndarray:
-        gain = along[some].sum(0) / size[some].sum(0)
-        return _fit(gain, design)
+        above = along[some].sum(0)
+        below = size[some].sum(0)
+        return _fit(above / below, design)
 
     found = law(slice(None))
     parts = [law(slice(g, None, GROUPS)) for g in range(GROUPS)]
     errors = np.std(parts, axis=0, ddof=1) / np.sqrt(GROUPS)
     weights = np.exp(np.tensordot(found, design, 1))
     fitted = S * weights
-    cosines = _inner(-D, fitted) / np.sqrt(_inner(D, D) * _inner(fitted, fitted))
+    squares = _inner(D, D) * _inner(fitted, fitted)
+    cosines = _inner(-D, fitted) / np.sqrt(squares)
     gain = along.sum(0) / size.sum(0)
     numbers = [*found, *errors, cosines.mean()]
     return Bench(*map(float, numbers), gain, mu, lam, *bases)
 
 
 def _inner(A, B) -> np.ndarray:
-    return np.sum(A * B, (1, 2))
+    products = A * B
+    return products.sum((1, 2))
 
 
 def _fit(gain, design) -> np.ndarray:

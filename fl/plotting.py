@@ -8,11 +8,13 @@ readers and on both grounds.
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from fl.numerics import standard_error
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+DIGITS = "application/x-theory-digits"  # the type of output that holds them
 WIDTH = 7.2  # inches, the text width of the page
 STYLE = {
     "figure.figsize": (WIDTH, 3.2),
@@ -43,6 +45,37 @@ def style() -> None:
 
     plt.rcParams.update(STYLE)
     set_matplotlib_formats("svg")
+    _leave_digits()
+
+
+def _leave_digits() -> None:
+    """Make each figure of a notebook leave the digits of its theory lines beside the
+    picture, as an output that is compared and not shown.
+    """
+    from IPython import get_ipython
+    from IPython.core.formatters import BaseFormatter
+
+    if shell := get_ipython():
+        every = shell.display_formatter
+        formatter = BaseFormatter(parent=every)
+        formatter.format_type, formatter.print_method = DIGITS, "_repr_digits_"
+        formatter.for_type(Figure, digits)
+        every.formatters[DIGITS] = formatter
+
+
+def digits(figure: Figure) -> str | None:
+    """Return three digits of five points of every line that `theory` drew on ``figure``,
+    or None if there is none; what is zero up to rounding counts as zero.
+    """
+    lines = [line for ax in figure.axes for line in ax.lines]
+    rows = []
+    for line in (line for line in lines if hasattr(line, "is_theory")):
+        y = np.asarray(line.get_ydata(), float)
+        points = np.linspace(0, len(y) - 1, 5).round().astype(int)
+        size = np.nanmax(np.abs(y), initial=0.0)
+        shown = np.where(np.abs(y) < 1e-9 * size, 0.0, y)[points]
+        rows.append(" ".join(f"{value:.3g}" for value in shown))
+    return "\n".join(rows) or None
 
 
 def panels(number: int = 1, *, height: float = 3.2, **subplots) -> list[Axes]:
@@ -63,7 +96,8 @@ def theory(ax: Axes, x, y, label: str | None = None, series: int = 0, **line) ->
     """
     colour = COLOURS[series % len(COLOURS)]
     look = {"color": colour, "zorder": 2} | line
-    ax.plot(x, y, label=label, **look)
+    for drawn in ax.plot(x, y, label=label, **look):
+        drawn.is_theory = True
 
 
 def measured(

@@ -4,7 +4,10 @@ chapters.
 
 import itertools
 import json
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -17,7 +20,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import fl
-from fl import registry
+from fl import cli, registry
+from fl.book import _Lines, line
 from fl.cli import app
 from fl.evidence import CLAIMS, Evidence, claim, verify_all
 from fl.registry import TOPICS, select, verify
@@ -26,8 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 KEYS = [
     *["id", "topic", "statement", "source", "predicted", "measured", "standard_error"],
     *["relation", "tolerance", "reason", "holds", "control", "control_measured"],
-    *["control_expected", "control_within", "control_fails", "sharpness", "blunt"],
-    *["sizes", "scale", "block", "seconds"],
+    *["control_expected", "control_within", "control_fails", "sharpness", "margin"],
+    *["blunt", "sizes", "scale", "block", "seconds"],
 ]
 
 
@@ -224,12 +228,14 @@ def test_sharpness_is_the_way_to_the_control(relation, control, error, sharpness
     sides = [
         Evidence(1.0, m, 0.1, "", error, relation=relation) for m in (1.0, control)
     ]
-    assert sides[0].sharpness(sides[1]) == pytest.approx(sharpness)
+    assert sides[0].distance(sides[1]) == pytest.approx(sharpness)
 
 
 def test_a_bound_without_tolerance_is_as_sharp_as_can_be():
     bound = Evidence(1.0, 0.5, 0.0, "", relation="at most")
-    assert bound.sharpness(Evidence(1.0, 2.0, 0.0, "", relation="at most")) == np.inf
+    other = Evidence(1.0, 2.0, 0.0, "", relation="at most")
+    assert bound.distance(other) == np.inf and other.distance(bound) == -np.inf
+    assert bound.distance(Evidence(1.0, 1.0, 0.0, "", relation="at most")) == 0
 
 
 def test_only_an_observation_may_be_blunt(empty):
@@ -288,7 +294,8 @@ def test_check_prints_one_stable_line(empty, capsys, monkeypatch):
     fl.check("demo.good")
     assert (
         capsys.readouterr().out
-        == "demo.good: PASS (equal 1, tolerance 0.1; control fails)\n"
+        == "demo.good: PASS (measured 1.01 ± 0.01, predicted 1, tolerance 0.1; control 2 "
+        "fails, sharpness 10)\n"
     )
     register("demo.other", 1.0)
     fl.check("demo.other", "demo.good")
@@ -309,12 +316,12 @@ def test_check_prints_one_stable_line(empty, capsys, monkeypatch):
             1.2,
             2.0,
             "demo.good does not hold: measured 1.2, predicted equal 1, "
-            r"tolerance 0.1 \(equal; rounding\)",
+            r"tolerance 0.1 \(rounding\)",
         ),
         (
             1.0,
             1.0,
-            r"demo.good is a broken claim: its control \(one is two\) passes the same check",
+            r"demo.good is a broken claim: its control \(one is two\) gave 1; measured 1",
         ),
     ],
 )
@@ -322,6 +329,56 @@ def test_check_raises_with_the_numbers(empty, measured, broken, message):
     register("demo.good", measured, broken)
     with pytest.raises(AssertionError, match=message):
         fl.check("demo.good")
+
+
+def test_a_blunt_claim_does_not_stand_in_the_book(empty):
+    register("demo.good", 1.0, 1.25)
+    assert (
+        verify("demo.good", "smoke").stands and not verify("demo.good", "book").stands
+    )
+    with pytest.raises(AssertionError, match="demo.good is blunt: .* 2.5 tolerances"):
+        fl.check("demo.good")
+    excused = claim("demo.seen", **(WORDS | {"source": "observed"}), blunt="few seeds")
+    excused(partial(one, 1.0, 1.25, dict(predicted=1.0, tolerance=0.1, reason="")))
+    assert verify("demo.seen", "book").stands
+
+
+@pytest.mark.parametrize(
+    ("measured", "tolerance", "error", "shown"),
+    [
+        (3e-16, 1e-12, None, "below 1e-13"),
+        (0.0, 1e-12, None, "0"),
+        (1.0123456, 0.1, 0.0123, "1.01 ± 0.01"),
+        (1234.56, 0.1, None, "1.23e+03"),
+        (-0.98765, 0.0, 0.1, "-0.99 ± 0.1"),
+        (7.0, 0.0, None, "7"),
+    ],
+)
+def test_a_measurement_is_shown_to_a_tenth_of_its_tolerance(
+    empty, measured, tolerance, error, shown
+):
+    register("demo.one", measured, tolerance=tolerance, standard_error=error)
+    assert f"(measured {shown}, " in line(verify("demo.one", "smoke"))
+
+
+def test_a_line_on_a_page_leads_to_the_scoreboard_and_back(empty, monkeypatch):
+    register()
+    html = _Lines([verify("demo.good", "smoke")])._repr_html_()
+    assert 'id="claim-demo.good" href="scoreboard.html#row-demo.good"' in html
+    shown = []
+    monkeypatch.setenv("FL_SCALE", "smoke")
+    monkeypatch.setattr(
+        "IPython.display.display", lambda table: shown.append(table.data)
+    )
+    fl.scoreboard()
+    assert 'id="row-demo.good" href="demo.html#claim-demo.good"' in shown[0]
+    assert "not audited" in shown[0] and "tolerance 0.1" in shown[0]
+
+
+@pytest.mark.parametrize("value", [None, np.ones(1), [1.0]])
+def test_what_has_no_digits_is_refused_by_its_value(value):
+    with pytest.raises(ValueError, match="value = .*: must be a text, or a number"):
+        fl.show("x", value)
 
 
 def test_tables_keep_bars_of_the_mathematics(empty, monkeypatch):
@@ -338,6 +395,49 @@ def test_tables_keep_bars_of_the_mathematics(empty, monkeypatch):
 
 def invoke(*arguments):
     return CliRunner().invoke(app, list(arguments))
+
+
+def test_the_list_is_read_from_the_files():
+    words = [(c.id, c.source, c.statement) for c in select()]
+    assert registry.listed() == words
+
+
+def test_an_error_is_one_line_and_its_traceback_comes_on_demand(tmp_path):
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    environment = os.environ | {"FL_CACHE": str(blocked / "results")}
+
+    def command(*settings):
+        code = "from fl import cli; cli.main()"
+        run = [sys.executable, "-c", code, *settings, "verify", "gram.twins"]
+        return subprocess.run(run, env=environment, capture_output=True, text=True)
+
+    short = command()
+    assert short.returncode == 3 and short.stderr.count("\n") == 1
+    assert (
+        short.stderr.startswith("fl: the results folder") and "--debug" in short.stderr
+    )
+    assert "Traceback" in command("--debug").stderr
+
+
+def test_a_statement_reaches_a_console_of_another_encoding():
+    run = [sys.executable, "-m", "fl.cli", "list"]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    code = "from fl.cli import main; import sys; sys.argv[1:] = ['list']; main()"
+    run = [sys.executable, "-c", code]
+    found = subprocess.run(run, capture_output=True, env=environment, check=True)
+    assert "gram.twins" in found.stdout.decode("utf-8")
+
+
+def test_names_are_completed(empty, monkeypatch):
+    monkeypatch.undo()
+    assert "gram.twins" in cli._complete("gram.t")
+    assert cli._complete("gra")[0] == "gram"
+
+
+def test_every_command_has_an_example():
+    for command in app.registered_commands:
+        assert "Example: `fl " in command.callback.__doc__
 
 
 def test_verify_writes_exactly_the_keys(empty, tmp_path):
@@ -399,8 +499,9 @@ def test_mistakes_at_the_command_line_exit_with_2(empty, arguments):
     assert result.exit_code == 2 and not isinstance(result.exception, ValueError)
 
 
-def test_list_shows_statements_as_they_are(empty):
-    register("demo.good")
+def test_list_shows_statements_as_they_are(monkeypatch):
+    known = [("demo.good", "derived", "one is [one] for |x| < 1")]
+    monkeypatch.setattr("fl.cli.listed", lambda: known)
     result = invoke("list")
     assert result.exit_code == 0 and "one is [one] for |x| < 1" in result.output
 

@@ -6,6 +6,8 @@ import xarray as xr
 
 from fl import judging
 
+DRAWS = 300
+
 
 def draws(mean, spread, seeds=12, seed=0):
     """Return draws (cell, seed) with a mean and a spread for each cell."""
@@ -43,21 +45,21 @@ def test_one_wrong_cell_fails_an_order():
     assert not found.holds and found.sizes["worst cell"]["cell"] == 1
 
 
-@pytest.mark.parametrize("cells", [1, 7])
+@pytest.mark.parametrize("cells", [1, 3])
 def test_noise_alone_fails_an_agreement_as_often_as_said(cells):
     fails = [
         not judging.agreement(
             draws([0.0] * cells, [1.0] * cells, 5, k), 0.0, "", {}
         ).holds
-        for k in range(1000)
+        for k in range(DRAWS)
     ]
-    # binomial: three standard errors of 1 % in 1000 draws
-    assert 0 < np.mean(fails) < 0.01 + 3 * np.sqrt(0.01 * 0.99 / 1000)
+    # binomial: three standard errors of 1 % in so many draws
+    assert np.mean(fails) < 0.01 + 3 * np.sqrt(0.01 * 0.99 / DRAWS)
 
 
 def test_noise_alone_hardly_passes_an_order():
-    passes = [judging.order(draws([0.0], [1.0], 5, k), {}).holds for k in range(1000)]
-    assert np.mean(passes) < 0.01 + 3 * np.sqrt(0.01 * 0.99 / 1000)
+    passes = [judging.order(draws([0.0], [1.0], 5, k), {}).holds for k in range(DRAWS)]
+    assert np.mean(passes) < 0.01 + 3 * np.sqrt(0.01 * 0.99 / DRAWS)
 
 
 def test_too_few_draws_are_refused():

@@ -49,6 +49,18 @@ def test_theory_and_measurement_of_a_series_share_a_colour():
     assert left.lines[0].get_color() == right.containers[0].lines[0].get_color()
 
 
+def test_a_figure_leaves_the_digits_of_its_theory_lines():
+    left, right = plotting.panels(2)
+    x = np.linspace(0, np.pi, 101)
+    plotting.theory(left, x, 2 * np.sin(x))
+    plotting.measured(left, x, x)
+    right.plot(x, x)
+    plotting.theory(right, [0, 1], [1.23456, np.nan])
+    assert plotting.digits(left.figure) == "0 1.41 2 1.41 0\n1.23 1.23 1.23 nan nan"
+    (bare,) = plotting.panels()
+    assert plotting.digits(bare.figure) is None
+
+
 def test_the_same_picture_has_the_same_bytes():
     def picture():
         (ax,) = plotting.panels()

@@ -46,13 +46,18 @@ GROUPS = [
         "The sizes at each scale, the sweeps at these sizes, and the stored runs.",
         ["studies/"],
     ),
-    ("Claims", "Study against theory.", ["claims/", "evidence", "judging", "registry"]),
+    (
+        "Claims",
+        "Study against theory.",
+        ["claims/", "evidence", "judging", "audit", "registry"],
+    ),
     (
         "Sweeps and stored runs",
         "How heavy results are computed once, and kept.",
         [
             "sweep",
             "store",
+            "entries",
             "stored",
             "keys",
             "closure",

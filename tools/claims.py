@@ -1,4 +1,4 @@
-"""Evaluate all claims on all cores: ``python tools/claims.py [SCALE]``.
+"""Evaluate all claims on all cores: ``python tools/claims.py [SCALE [BLOCK]]``.
 
 The longest go first, by the seconds that each took when ``tools/seconds.json`` was
 written; what is stored already costs nothing.
@@ -19,8 +19,10 @@ FILE = Path(__file__).with_name("seconds.json")
 SECONDS = json.loads(FILE.read_text())
 
 
-def evaluate(size: str) -> bool:
-    """Store the verdicts of all claims at a scale; tell whether all of them stand."""
+def evaluate(size: str, block: int = 0) -> bool:
+    """Store the verdicts of all claims at a scale, on a block of seeds; tell whether all
+    of them stand.
+    """
     start, known = time.perf_counter(), SECONDS["claims"]
     claims = sorted(select(), key=lambda c: -known.get(c.id, 1e9))
     computed = []
@@ -30,7 +32,7 @@ def evaluate(size: str) -> bool:
         if len(computed) % 10 == 0:
             say(f"claims at scale {size}: {len(computed)} evaluated", start)
 
-    verdicts = verify_all(claims, size, tell=tell)
+    verdicts = verify_all(claims, size, block=block, tell=tell)
     failed = [v.id for v in verdicts if not v.stands]
     stand = len(verdicts) - len(failed)
     say(f"claims at scale {size}: {stand} of {len(verdicts)} stand", start)
@@ -46,4 +48,5 @@ def say(text: str, start: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(not evaluate(sys.argv[1] if sys.argv[1:] else scale()))
+    size, block, *_ = [*sys.argv[1:], *[scale(), "0"][len(sys.argv) - 1 :]]
+    sys.exit(not evaluate(size, int(block)))

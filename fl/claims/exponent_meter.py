@@ -18,7 +18,8 @@ def _slopes(run: xr.Dataset, damping: float) -> xr.DataArray:
     """Return the slopes that the theory gives for the eigenvalues that were read."""
 
     def one(lam, p):
-        return theory.damped_slope(lam[np.isfinite(lam)], p, damping)
+        there = np.isfinite(lam)
+        return theory.damped_slope(lam[there], p, damping)
 
     core = [["direction"], []]
     return xr.apply_ufunc(
@@ -32,7 +33,8 @@ def _rounding(gaps: xr.DataArray, run: xr.Dataset, rival=None) -> Evidence:
     """
     expected = None if rival is None else float(abs(rival).max())
     sizes = run.attrs | {"cells": gaps.size}
-    worst = abs(gaps).max()
+    gaps = abs(gaps)
+    worst = gaps.max()
     found = {"sizes": sizes, "expected": expected, "within": ROUNDING}
     return Evidence(0, worst, ROUNDING, "rounding, nothing is sampled", **found)
 
@@ -49,8 +51,10 @@ def exact(scale, broken, block):
     in the basis of the centred inputs.
     """
     chosen = study.OWN if broken else study.POWERS
-    run = study.readings(scale, block, study.powers(chosen, centred=broken))
-    gaps = run["slope"] - (run["p"] if broken else _slopes(run, 1e-6))
+    settings = study.powers(chosen, centred=broken)
+    run = study.readings(scale, block, settings)
+    predicted = run["p"] if broken else _slopes(run, 1e-6)
+    gaps = run["slope"] - predicted
     return _rounding(gaps, run)
 
 
@@ -64,7 +68,8 @@ def exact(scale, broken, block):
 def own_moment(scale, broken, block):
     """The worst layer of two networks, powers and seeds."""
     run = study.own(scale, block, 1, ["mlp"]) if broken else study.own(scale, block)
-    worst = abs(run["slope"] - run["p"]).max()
+    errors = abs(run["slope"] - run["p"])
+    worst = errors.max()
     reason = "the error that the meter prints for moments of its own"
     return Evidence(0, worst, OWN, reason, relation="at most", sizes=run.attrs)
 
@@ -95,7 +100,8 @@ def damped(scale, broken, block):
     slopes = _slopes(run, study.DAMPING)
     predicted = run["p"] if broken else slopes
     rival = slopes - run["p"] if broken else None
-    return _rounding(run["slope"] - predicted, run, rival)
+    gaps = run["slope"] - predicted
+    return _rounding(gaps, run, rival)
 
 
 @claim(
@@ -121,14 +127,17 @@ def _derived(method: str, run: xr.Dataset) -> tuple[np.ndarray, float]:
     if method == study.TURNED:
         bases = zip(run["rows"].values, run["columns"].values, strict=True)
         gains = [theory.turned(mu, lam, *both) for both in bases]
-        return np.array([theory.exponents(mu, lam, gain) for gain in gains]), 0.0
+        found = [theory.exponents(mu, lam, gain) for gain in gains]
+        return np.array(found), 0.0
     if method not in study.SIDES:
-        return np.full(2, 0.0 if method == "SGD" else -0.5), 0.0
+        p = 0.0 if method == "SGD" else -0.5
+        return np.full(2, p), 0.0
     powers = study.SIDES[method]
     gain = theory.two_sided(mu, lam, *powers, study.MEMORY)
     plain = theory.two_sided(mu, lam, *powers, 1.0)
-    effect = abs(gain / plain - 1).max()
-    return np.array(theory.exponents(mu, lam, gain)), effect**2
+    effect = abs(gain / plain - 1)
+    found = theory.exponents(mu, lam, gain)
+    return np.array(found), effect.max() ** 2
 
 
 @claim(
@@ -142,17 +151,16 @@ def bench(scale, broken, block):
     """Both sides of five methods; the control has a derived reading of its own."""
     methods = [study.TURNED] if broken else ["SGD", "Adam", *study.SIDES]
     run = study.benched(scale, block, methods)
-    gaps, bias, rival = (
-        run["exponent"].copy(),
-        xr.full_like(run["method"], 0, float),
-        None,
-    )
+    gaps = run["exponent"].copy()
+    bias = xr.full_like(run["method"], 0, float)
+    rival = None
     for method in methods:
         here = {"method": method}
         derived, effect = _derived(method, run.sel(here))
         gaps.loc[here] -= -0.5 if broken else derived
         bias.loc[here] = ROUNDING + effect
-        rival = xr.full_like(gaps, 0.5) + derived if broken else None
+        if broken:
+            rival = xr.full_like(gaps, 0.5) + derived
     reason = "the square of the derived effect of memory, and rounding"
     return agreement(gaps, bias, reason, run.attrs, rival)
 

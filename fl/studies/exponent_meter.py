@@ -31,7 +31,8 @@ TOLERANCE = 0.05
 
 def seeds(scale: Scale, block: int = 0) -> range:
     """Return the seeds of runs on the digits at a ``scale``, in a ``block``."""
-    return scales.seeds(scales.at(scale, smoke=2, book=2, paper=12), block)
+    number = scales.at(scale, smoke=2, book=2, paper=12)
+    return scales.seeds(number, block)
 
 
 def powers(chosen=POWERS, networks=NETWORKS, **changes) -> dict[str, Setting]:
@@ -52,8 +53,10 @@ def readings(scale: Scale, block: int, settings: dict[str, Setting]) -> xr.Datas
     chosen = seeds(scale, block)
     run = sweep(live.read, {"setting": settings}, chosen)
     first = next(iter(settings.values()))
-    run = run.assign_coords(p=("setting", [s.p for s in settings.values()]))
-    return run.assign_attrs(batch=live.BATCH, steps=first.steps, seeds=list(chosen))
+    exponents = [setting.p for setting in settings.values()]
+    run = run.assign_coords(p=("setting", exponents))
+    sizes = {"batch": live.BATCH, "steps": first.steps}
+    return run.assign_attrs(sizes, seeds=list(chosen))
 
 
 def own(
@@ -91,9 +94,11 @@ def refused(scale: Scale, block: int = 0, faulty: bool = True) -> xr.DataArray:
     ``block`` as in `readings`.
     """
     chosen = seeds(scale, block)
-    run = sweep(live.refusals, {"kind": list(live.SPOILED)}, chosen, faulty=faulty)
+    kinds = {"kind": list(live.SPOILED)}
+    run = sweep(live.refusals, kinds, chosen, faulty=faulty)
     bits = sweep(live.untouched, {}, chosen, same=faulty)["wrong"]
-    return xr.concat([run["wrong"], bits.assign_coords(kind="untouched")], "kind")
+    bits = bits.assign_coords(kind="untouched")
+    return xr.concat([run["wrong"], bits], "kind")
 
 
 def benched(
@@ -102,9 +107,12 @@ def benched(
     """Return the bench of some ``methods`` of `fl.simulate.exponent_meter_bench`, over the
     seeds of a ``scale`` and ``block``.
     """
-    chosen = scales.seeds(scales.at(scale, smoke=5, book=5, paper=20), block)
-    run = sweep(bench.benched, {"method": list(methods)}, chosen, **SHORT)
-    return run.assign_attrs(SHORT, memory=MEMORY, seeds=list(chosen))
+    number = scales.at(scale, smoke=5, book=5, paper=20)
+    chosen = scales.seeds(number, block)
+    grid = {"method": list(methods)}
+    run = sweep(bench.benched, grid, chosen, **SHORT)
+    sizes = SHORT | {"memory": MEMORY}
+    return run.assign_attrs(sizes, seeds=list(chosen))
 
 
 def verdicts(
@@ -125,7 +133,8 @@ def verdicts(
     ratios = (1.0, 1.0) if flat else (10.0, 30.0)
     options = {"tol": TOLERANCE, "ratios": ratios}
     run = _versions(bench.asserted, scale, block, targets, **options)["passed"]
-    return abs(run - ~run["method"].isin(list(FAULTS)))
+    right = run["method"].isin(list(FAULTS))
+    return abs(run - ~right)
 
 
 def plane(scale: Scale) -> xr.Dataset:
@@ -139,7 +148,8 @@ def _versions(
     """Return what a unit of the bench says of all versions, right and faulty; those of the
     one-sided method on a square matrix.
     """
-    chosen = scales.seeds(scales.at(scale, smoke=2, book=3, paper=12), block)
+    number = scales.at(scale, smoke=2, book=3, paper=12)
+    chosen = scales.seeds(number, block)
     parts = []
     for right, faulty in FAULTS.items():
         square = right == "one-sided"

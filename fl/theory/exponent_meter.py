@@ -26,7 +26,8 @@ def damped_slope(lam, p: float, damping: float) -> float:
         ValueError: for eigenvalues that are not > 0 or all equal, or a damping < 0.
     """
     lam = validate.positive("lam", lam)
-    raised = lam + validate.number("damping", damping, 0) * lam[0]
+    damping = validate.number("damping", damping, 0)
+    raised = lam + damping * lam[0]
     return p * slope(lam, raised)
 
 
@@ -37,8 +38,12 @@ def exponents(mu, lam, gain) -> tuple[float, float]:
     Raises:
         ValueError: for an entry that is not > 0, or equal eigenvalues.
     """
-    logs = np.log(validate.positive("gain", gain, (len(mu), len(lam))))
-    return tuple(slope(x, np.exp(logs.mean(axis))) for x, axis in ((mu, 1), (lam, 0)))
+    shape = len(mu), len(lam)
+    gain = validate.positive("gain", gain, shape)
+    logs = np.log(gain)
+    rows = np.exp(logs.mean(1))
+    columns = np.exp(logs.mean(0))
+    return slope(mu, rows), slope(lam, columns)
 
 
 def two_sided(mu, lam, left: float, right: float, memory: float) -> np.ndarray:
@@ -60,9 +65,12 @@ def two_sided(mu, lam, left: float, right: float, memory: float) -> np.ndarray:
     Raises:
         ValueError: for eigenvalues that are not > 0, or a memory outside [0, 1].
     """
-    mu, lam = validate.positive("mu", mu), validate.positive("lam", lam, ("h",))
+    mu = validate.positive("mu", mu)
+    lam = validate.positive("lam", lam)
     beta = validate.number("memory", memory, 0, 1)
-    base = np.outer((mu * lam.sum()) ** left, (lam * mu.sum()) ** right)
+    first = (mu * lam.sum()) ** left
+    second = (lam * mu.sum()) ** right
+    base = np.outer(first, second)
     rows = _correction(mu, lam, left, beta)
     columns = _correction(lam, mu, right, beta)
     return base * (1 + rows + columns.T)
@@ -72,19 +80,25 @@ def _correction(mu, lam, q: float, beta: float) -> np.ndarray:
     """Return the relative correction (h, d) of the factor of the rows."""
     size = mu * lam.sum()
     value = size**q
-    first = q * size ** (q - 1)
-    second = (q - 1) * first / size / 2
+    first = q * value / size
+    second = (q - 1) / 2 * first
+    second = second / size
     gap = np.subtract.outer(size, size)
-    apart = np.where(gap == 0, 1.0, gap)
-    quotient = np.subtract.outer(value, value) / apart
-    differences = np.where(gap == 0, first, quotient)
+    same = gap == 0
+    apart = np.where(same, 1.0, gap)
+    rise = np.subtract.outer(value, value)
+    quotient = rise / apart
+    differences = np.where(same, first, quotient)
     rest = first[:, None] - differences
-    bends = np.where(gap == 0, second, rest / apart)
+    bends = np.where(same, second, rest / apart)
     twice = 1 + np.eye(len(mu))
-    own = (differences @ mu + first * mu) / value
-    spread = mu * ((bends * twice) @ mu) / value
-    share = (1 - beta) / (1 + beta) * np.sum(lam**2)
-    return (1 - beta) * np.outer(own, lam) + share * spread[:, None]
+    own = differences @ mu + first * mu
+    spread = mu * (bends * twice @ mu)
+    share = lam @ lam / (1 + beta)
+    present = np.outer(own, lam)
+    others = share * spread[:, None]
+    both = (present + others) / value[:, None]
+    return (1 - beta) * both
 
 
 def turned(mu, lam, rows, columns) -> np.ndarray:
@@ -103,8 +117,13 @@ def turned(mu, lam, rows, columns) -> np.ndarray:
     Raises:
         ValueError: for eigenvalues that are not > 0, or bases that do not fit.
     """
-    mu, lam = validate.positive("mu", mu), validate.positive("lam", lam)
-    A = validate.array("rows", rows, (len(mu), len(mu))) ** 2
-    B = validate.array("columns", columns, (len(lam), len(lam))) ** 2
-    moment = A @ np.outer(mu, lam) @ B.T
-    return A.T @ moment**-0.5 @ B
+    mu = validate.positive("mu", mu)
+    lam = validate.positive("lam", lam)
+    h, d = len(mu), len(lam)
+    A = validate.array("rows", rows, (h, h))
+    B = validate.array("columns", columns, (d, d))
+    A, B = A**2, B**2
+    along = np.outer(mu, lam)
+    moment = A @ along @ B.T
+    root = moment**-0.5
+    return A.T @ root @ B

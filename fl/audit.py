@@ -1,0 +1,141 @@
+"""The audit: every claim and its control asked again on fresh blocks of seeds.
+
+A claim is *sound* if it holds in at least 95 % of the blocks and its control fails in at
+least 95 % of them. Block 0, the book's own, is never among them. ``fl audit --keep`` stores
+the audit of the book; the scoreboard shows it, and says which claims have changed since.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fl import stored, validate
+from fl.closure import closure, read
+from fl.evidence import Claim, verdicts
+from fl.scales import SCALES, Scale
+from fl.stored import FOLDER
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SHARE = 0.95  # of the blocks
+BLOCKS = {"smoke": 20, "book": 10, "paper": 3}
+FRESH = (
+    101  # the block on which `make test` asks all claims; no tolerance was set there
+)
+# how a result is kept is not what it is
+_KEEPING = (
+    "closure digests entries freshness keys reads store stored sweep registry".split()
+)
+_DESCRIPTIONS = {
+    "holds": "whether the claim holds",
+    "control_fails": "whether its control fails as it must",
+    "margin": "distance of the measurement from the prediction, in tolerances (for a bound "
+    "on the wrong side, negative on the right one)",
+    "sharpness": "distance of the control from the prediction, in tolerances",
+}
+
+
+def audit(
+    claims: Iterable[Claim],
+    scale: Scale = "book",
+    blocks: int | None = None,
+    jobs: int | None = None,
+    tell: Callable | None = None,
+) -> "xr.Dataset":
+    """Evaluate claims and their controls on fresh blocks of seeds, stored as they finish.
+
+    Args:
+        claims: which.
+        scale: ``smoke``, ``book`` or ``paper``.
+        blocks: how many, from block 1 on; 20, 10 and 3 at the three scales if None.
+        jobs: worker processes; ``FL_JOBS`` or the number of cores if None.
+        tell: called as ``tell(verdict)`` whenever one has been evaluated.
+
+    Returns:
+        ``holds``, ``control_fails``, ``margin`` and ``sharpness``, each (claim, block), and
+        ``source`` (claim,), a digest of the code that the claim rests on.
+
+    Raises:
+        ValueError: for an unknown scale or less than one block.
+    """
+    import xarray as xr
+
+    validate.choice("scale", scale, SCALES)
+    number = validate.count("blocks", BLOCKS[scale] if blocks is None else blocks)
+    claims, fresh = list(claims), range(1, number + 1)
+    pairs = itertools.product(claims, fresh)
+    units = [{"claim": c, "scale": scale, "block": b} for c, b in pairs]
+    found = verdicts(units, jobs, tell)
+    ids = [c.id for c in claims]
+    data = xr.Dataset(coords={"claim": ids, "block": list(fresh)})
+    for name, words in _DESCRIPTIONS.items():
+        values = np.array([getattr(v, name) for v in found], float)
+        labels = {"description": words, "units": "1"}
+        table = values.reshape(len(ids), number)
+        data[name] = ("claim", "block"), table, labels
+    words = {"description": "digest of the code that was audited"}
+    data["source"] = "claim", list(map(digest, claims)), words
+    return data.assign_attrs(scale=scale)
+
+
+def digest(claim: Claim) -> str:
+    """Return a digest of all code of `fl` that ``claim`` rests on, apart from how results
+    are kept.
+    """
+    plain = getattr(claim.function, "func", claim.function)  # of a partial
+    whole = hashlib.sha256()
+    for module, path in closure([plain.__module__]).modules.items():
+        if module.rpartition(".")[2] not in _KEEPING:
+            source = read(path, module)
+            whole.update(f"{module} {source.digest}\n".encode())
+    return whole.hexdigest()[:16]
+
+
+def sound(data: "xr.Dataset") -> "xr.DataArray":
+    """Return which claims of an audit, ``data``, are sound, (claim,)."""
+    shares = data[["holds", "control_fails"]].mean("block")
+    return (shares.holds >= SHARE) & (shares.control_fails >= SHARE)
+
+
+def summaries(data: "xr.Dataset") -> dict[str, dict]:
+    """Return for each claim of an audit, ``data``, its counts, its median and worst margin,
+    its least sharpness, whether it is sound, and the digest of its code.
+    """
+    number, margin = data.sizes["block"], data.margin
+    columns = {
+        "held": data.holds.sum("block").astype(int),
+        "control_failed": data.control_fails.sum("block").astype(int),
+        "median_margin": margin.median("block"),
+        "worst_margin": margin.max("block"),
+        "least_sharpness": data.sharpness.min("block"),
+        "sound": sound(data),
+        "source": data.source.astype(str),
+    }
+    lists = [column.values.tolist() for column in columns.values()]
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True))
+    named = zip(data["claim"].values.astype(str), rows, strict=True)
+    return {str(id): {"blocks": number} | row for id, row in named}
+
+
+def known(folder: Path = FOLDER) -> dict[str, dict]:
+    """Return the `summaries` of the audit stored in ``folder``; none where there is none."""
+    try:
+        return summaries(stored.read("audit", folder))
+    except FileNotFoundError:
+        return {}
+
+
+def words(summary: dict | None, claim: Claim) -> str:
+    """Return what the scoreboard says of a ``claim`` with one of the `summaries` as its
+    ``summary``: the counts, and whether its code has changed since.
+    """
+    if summary is None:
+        return "not audited"
+    n = summary["blocks"]
+    text = f"held {summary['held']}/{n}, control failed {summary['control_failed']}/{n}"
+    return text if summary["source"] == digest(claim) else f"{text} (before an edit)"
