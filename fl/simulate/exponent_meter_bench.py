@@ -26,7 +26,7 @@ class TwoSided(torch.optim.Optimizer):
         exchanged: the fault: L and R change places.
     """
 
-    def __init__(self, params, left, right, memory=0.99, damping=0.0, exchanged=False):
+    def __init__(self, params, left, right, memory=0.98, damping=0.0, exchanged=False):
         super().__init__(params, {"lr": 1e-6})
         self.powers, self.memory, self.damping = (left, right), memory, damping
         self.exchanged, self.age = exchanged, 0

@@ -15,8 +15,8 @@ from fl.sweep import sweep
 
 POWERS, DAMPING, OWN = (-1.0, -0.5, 0.5, 1.0), 0.03, (-1.0, -0.5)
 EXTRAS = ("momentum", "coupled", "decoupled")
-MEMORY, ROWS, COLUMNS = 0.99, np.geomspace(1, 1 / 10, 24), np.geomspace(1, 1 / 30, 12)
-SHORT = {"warm_up": 200, "windows": (8, 25)}
+MEMORY, ROWS, COLUMNS = 0.98, np.geomspace(1, 1 / 10, 24), np.geomspace(1, 1 / 30, 12)
+SHORT = {"warm_up": 100, "windows": (8, 20)}
 # methods of the bench with the powers of their sides; Adam and SGD have no factors
 SIDES = {"-1/4, -1/4": (-0.25, -0.25), "-1/2, -1/2": (-0.5, -0.5), "0, -1": (0.0, -1.0)}
 TURNED = "Adam, turned"
@@ -31,7 +31,7 @@ TOLERANCE = 0.05
 
 def seeds(scale: Scale, block: int = 0) -> range:
     """Return the seeds of runs on the digits at a ``scale``, in a ``block``."""
-    number = scales.at(scale, smoke=2, book=2, paper=12)
+    number = scales.at(scale, smoke=1, book=2, paper=12)
     return scales.seeds(number, block)
 
 
