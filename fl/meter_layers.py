@@ -68,11 +68,11 @@ def _known(module) -> bool:
 
 def watch(layer: nn.Module, take: Callable[[Tensor], None]):
     """Have ``take`` called with the input of every pass of ``layer`` in training mode and
-    with gradients on; return the handle that ends it.
+    with gradients on, not of its copies; return the handle that ends it.
     """
 
     def hook(module, arguments, named) -> None:
-        if module.training and torch.is_grad_enabled():
+        if module is layer and module.training and torch.is_grad_enabled():
             take(arguments[0] if arguments else named["input"])
 
     return layer.register_forward_pre_hook(hook, with_kwargs=True)

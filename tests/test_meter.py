@@ -2,6 +2,7 @@
 optimizers against everything that a training loop may do.
 """
 
+import copy
 import gc
 import math
 
@@ -283,6 +284,13 @@ def test_the_run_is_the_same_bit_for_bit_and_the_hooks_go():
     before = meter.result()["1"].windows
     train(model, optimizer, dtype=torch.float32)
     assert meter.result()["1"].windows == before == 5
+
+
+def test_a_copy_of_the_model_is_not_counted():
+    model = mlp()
+    with Meter(model, torch.optim.SGD(model.parameters(), lr=0.1)) as meter:
+        copy.deepcopy(model)(data()[0])
+        assert meter.layers["0"].seen == 0
 
 
 def test_passes_outside_training_are_not_counted_and_no_graph_is_kept():
