@@ -10,9 +10,11 @@ import importlib
 from fl.freshness import refuse_stale as refuse_stale  # modules are noted as they load
 
 __all__ = [
+    "PowerPreconditioner",
     "cached",
     "check",
     "glue",
+    "meter",
     "scale",
     "scoreboard",
     "setup",
@@ -25,9 +27,10 @@ __all__ = [
 
 def __getattr__(name: str):
     # a part is loaded when it is first asked for: a process pays for what it uses
-    if name == "sweep":
-        return importlib.import_module("fl.sweep")  # a module that can be called
+    if name in ("sweep", "meter"):  # modules; the first can be called
+        return importlib.import_module(f"fl.{name}")
     if name in __all__:
-        module = "fl.store" if name == "cached" else "fl.book"
+        others = {"cached": "store", "PowerPreconditioner": "power_preconditioner"}
+        module = f"fl.{others.get(name, 'book')}"
         return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'fl' has no attribute {name!r}")

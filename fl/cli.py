@@ -105,8 +105,7 @@ def verify(
     Example: `fl verify gram ood.reversal --scale smoke --json verdicts.json`
     """
     chosen = _select(names)
-    if json_path is not None and not json_path.resolve().parent.is_dir():
-        raise typer.BadParameter(f"--json {json_path}: its folder must exist")
+    _check_folder(json_path)
     verdicts = verify_all(chosen, scale.value, jobs, block)
     names = "predicted measured tolerance s.e. holds control fails sharpness s".split()
     table = Table(Column("claim", no_wrap=True), *names)
@@ -203,11 +202,46 @@ def sweep(
     print(stored.make(name, scale.value, folder))
 
 
+@app.command()
+def meter(
+    target: Annotated[str, typer.Argument(metavar="SCRIPT.py:make")],
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write the numbers to this file.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of gradients and bases.")] = 0,
+) -> None:
+    """Read the two exponents of the optimizer that make(params) returns.
+
+    Example: `fl meter mine.py:make --json mine.json`
+    """
+    from fl.meter_script import benches, records  # torch is for those who need it
+
+    _check_folder(json_path)
+    try:
+        found = benches(target, seed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    table = Table("basis", *"left s.e. right s.e. kappa".split())
+    for row in records(target, found):
+        numbers = list(row.values())[2:]
+        table.add_row(
+            row["basis"], *("none" if x is None else f"{x:.3f}" for x in numbers)
+        )
+    _console().print(table)
+    if json_path is not None:
+        _write_json(json_path, records(target, found))
+
+
 def _select(names: list[str] | None) -> list[Claim]:
     try:
         return select(names or [])
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _check_folder(path: Path | None) -> None:
+    if path is not None and not path.resolve().parent.is_dir():
+        raise typer.BadParameter(f"--json {path}: its folder must exist")
 
 
 def _good(what: str, name: str, known: list[str]) -> None:

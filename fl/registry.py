@@ -26,6 +26,7 @@ TOPICS = (
     "representation",
     "single_index",
     "effective_exponent",
+    "exponent_meter",
 )
 _FOLDER = Path(__file__).parent
 

@@ -27,13 +27,13 @@ LAB = (
     *("evidence", "judging", "audit", "registry", "plotting", "book", "cli"),
 )
 EVERYONE = (
-    "optimizers",
-    "optimizers_drive",
-    "preconditioners",
-    "preconditioners_kfac",
+    *("optimizers", "optimizers_drive", "preconditioners", "preconditioners_kfac"),
+    "power_preconditioner",
+    *("meter", "meter_layers", "meter_reading", "meter_bench", "meter_script"),
 )
 # what runs and keeps experiments; one unit of an experiment knows nothing of it
 KEEPING = [f"fl.{name}" for name in LAB]
+JUDGES = ("fl.evidence", "fl.judging", "fl.registry")
 
 
 def imports(path: Path) -> set[str]:
@@ -115,8 +115,7 @@ def test_a_study_sees_no_claim(path):
 
 @room("claims/")
 def test_a_claim_makes_no_experiment(path):
-    used = ("fl.evidence", "fl.judging", "fl.registry")
-    lab = [name for name in KEEPING if name not in used]
+    lab = [name for name in KEEPING if name not in JUDGES]
     assert not touches(path, *lab, "fl.simulate", "torch", "numba", "numpy.random")
     assert not random_numbers(path)
 

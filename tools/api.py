@@ -39,6 +39,15 @@ GROUPS = [
         ],
     ),
     (
+        "The meter",
+        "The exponent of any torch optimizer, live or on the bench, and one to order.",
+        [
+            "meter",
+            *(f"meter_{part}" for part in ("reading", "layers", "bench", "script")),
+        ]
+        + ["power_preconditioner"],
+    ),
+    (
         "Studies",
         "The sizes at each scale, the sweeps at these sizes, and the stored runs.",
         ["studies/"],

@@ -1,0 +1,186 @@
+"""Claims of the chapter on the meter: what it reads of a known exponent, what it refuses,
+and which implementations the bench tells apart.
+"""
+
+import numpy as np
+import xarray as xr
+
+from fl.evidence import Evidence, claim
+from fl.judging import agreement
+from fl.meter_reading import OWN
+from fl.studies import exponent_meter as study
+from fl.theory import exponent_meter as theory
+
+ROUNDING = 1e-6
+
+
+def _slopes(run: xr.Dataset, damping: float) -> xr.DataArray:
+    """Return the slopes that the theory gives for the eigenvalues that were read."""
+
+    def one(lam, p):
+        there = np.isfinite(lam)
+        return theory.damped_slope(lam[there], p, damping)
+
+    core = [["direction"], []]
+    return xr.apply_ufunc(
+        one, run["lam"], run["p"], input_core_dims=core, vectorize=True
+    )
+
+
+def _rounding(gaps: xr.DataArray, run: xr.Dataset, rival=None) -> Evidence:
+    """Return the evidence that nothing but rounding stands between reading and theory, in
+    the worst layer and seed; a ``rival`` predicts the gaps of a control.
+    """
+    expected = None if rival is None else float(abs(rival).max())
+    sizes = run.attrs | {"cells": gaps.size}
+    gaps = abs(gaps)
+    worst = gaps.max()
+    found = {"sizes": sizes, "expected": expected, "within": ROUNDING}
+    return Evidence(0, worst, ROUNDING, "rounding, nothing is sampled", **found)
+
+
+@claim(
+    "exponent_meter.exact",
+    statement="The meter reads powers of a moment that it shares with the optimizer exactly, "
+    "in every layer of an MLP and a CNN",
+    source="proved",
+    control="the covariance in the place of the uncentred moment",
+)
+def exact(scale, broken, block):
+    """Four powers, both networks, mini-batches; the control reads the inverse and its root
+    in the basis of the centred inputs.
+    """
+    chosen = study.OWN if broken else study.POWERS
+    settings = study.powers(chosen, centred=broken)
+    run = study.readings(scale, block, settings)
+    predicted = run["p"] if broken else _slopes(run, 1e-6)
+    gaps = run["slope"] - predicted
+    return _rounding(gaps, run)
+
+
+@claim(
+    "exponent_meter.own_moment",
+    statement="With moments of its own the meter reads the inverse and the inverse root of a "
+    "running moment to 0.1, in windows of 20 steps, on the digits",
+    source="observed",
+    control="windows of one step",
+)
+def own_moment(scale, broken, block):
+    """The worst layer of two networks, powers and seeds."""
+    run = study.own(scale, block, 1, ["mlp"]) if broken else study.own(scale, block)
+    errors = abs(run["slope"] - run["p"])
+    worst = errors.max()
+    reason = "the error that the meter prints for moments of its own"
+    return Evidence(0, worst, OWN, reason, relation="at most", sizes=run.attrs)
+
+
+@claim(
+    "exponent_meter.corrections",
+    statement="With heavy-ball momentum filtered and either weight decay taken out, gradient "
+    "descent is read as 0",
+    source="proved",
+    control="the corrections left out",
+)
+def corrections(scale, broken, block):
+    """Momentum 0.9 and decay 0.1, coupled and decoupled, on the MLP."""
+    run = study.corrections(scale, block, corrected=not broken)
+    return _rounding(run["slope"], run)
+
+
+@claim(
+    "exponent_meter.damped",
+    statement="A damped inverse is read as the slope of -log(lambda + delta), not as -1",
+    source="proved",
+    control="the exponent -1 of the inverse without damping",
+)
+def damped(scale, broken, block):
+    """The damping is 0.03 of the largest eigenvalue; all layers of both networks."""
+    settings = study.powers([-1.0], damping=study.DAMPING)
+    run = study.readings(scale, block, settings)
+    slopes = _slopes(run, study.DAMPING)
+    predicted = run["p"] if broken else slopes
+    rival = slopes - run["p"] if broken else None
+    gaps = run["slope"] - predicted
+    return _rounding(gaps, run, rival)
+
+
+@claim(
+    "exponent_meter.refusals",
+    statement="The meter reads no layer in bfloat16, frozen, shared or with white inputs, and "
+    "leaves the run as it is, bit for bit",
+    source="observed",
+    control="float32, trained, single and coloured layers, which are read, and other batches",
+)
+def refusals(scale, broken, block):
+    """The number of kinds and seeds for which it goes wrong."""
+    wrong = study.refused(scale, block, faulty=not broken)
+    sizes = {"seeds": wrong["seed"].values, "kinds": wrong["kind"].values}
+    expected = wrong.size if broken else None
+    return Evidence(0, wrong.sum(), 0, "a count", sizes=sizes, expected=expected)
+
+
+def _derived(method: str, run: xr.Dataset) -> tuple[np.ndarray, float]:
+    """Return the derived exponents of a method, (side,) or (seed, side), and the square of
+    the largest effect of memory.
+    """
+    mu, lam = study.ROWS, study.COLUMNS
+    if method == study.TURNED:
+        bases = zip(run["rows"].values, run["columns"].values, strict=True)
+        gains = [theory.turned(mu, lam, *both) for both in bases]
+        found = [theory.exponents(mu, lam, gain) for gain in gains]
+        return np.array(found), 0.0
+    if method not in study.SIDES:
+        p = 0.0 if method == "SGD" else -0.5
+        return np.full(2, p), 0.0
+    powers = study.SIDES[method]
+    gain = theory.two_sided(mu, lam, *powers, study.MEMORY)
+    plain = theory.two_sided(mu, lam, *powers, 1.0)
+    effect = abs(gain / plain - 1)
+    found = theory.exponents(mu, lam, gain)
+    return np.array(found), effect.max() ** 2
+
+
+@claim(
+    "exponent_meter.bench",
+    statement="The bench reads 0 for gradient descent, -1/2 on both sides for Adam on the "
+    "axes, and both powers of L^r G R^p up to the derived effect of memory",
+    source="derived",
+    control="Adam on turned axes, for which -1/2 is not derived",
+)
+def bench(scale, broken, block):
+    """Both sides of five methods; the control has a derived reading of its own."""
+    methods = [study.TURNED] if broken else ["SGD", "Adam", *study.SIDES]
+    run = study.benched(scale, block, methods)
+    gaps = run["exponent"].copy()
+    bias = xr.full_like(run["method"], 0, float)
+    rival = None
+    for method in methods:
+        here = {"method": method}
+        derived, effect = _derived(method, run.sel(here))
+        gaps.loc[here] -= -0.5 if broken else derived
+        bias.loc[here] = ROUNDING + effect
+        if broken:
+            rival = xr.full_like(gaps, 0.5) + derived
+    reason = "the square of the derived effect of memory, and rounding"
+    return agreement(gaps, bias, reason, run.attrs, rival)
+
+
+@claim(
+    "exponent_meter.faults",
+    statement="The assertion passes right powers and fails a root of the wrong order, exchanged "
+    "factors and a lost damping",
+    source="observed",
+    control="gradients of one size in every direction, on which all versions read alike",
+)
+def faults(scale, broken, block):
+    """The share of right verdicts; the control is right only about the faulty versions."""
+    lam = study.COLUMNS
+    damped = theory.damped_slope(lam, -1.0, lam.mean() / lam[0])
+    targets = {"-1/4, -1/4": -0.25, "0, -1, damped": damped, "one-sided": -0.25}
+    right = study.verdicts(scale, targets, block, flat=broken)
+    sizes = study.SHORT | {"tol": study.TOLERANCE, "seeds": right["seed"].values}
+    faulty = 1 - len(study.FAULTS) / right.sizes["method"]
+    expected = faulty if broken else None
+    return Evidence(
+        1, right.mean(), 0, "a share", sizes=sizes, expected=expected, within=1e-9
+    )

@@ -1,0 +1,221 @@
+r"""Two exponents of an optimizer on gradients of known covariance: a test for a test suite.
+
+    assert_exponent(lambda params: MyShampoo(params, lr=1e-3), left=-0.25, right=-0.25)
+
+No model: one matrix W (h, d) is given :math:`G_t=A\mu^{1/2}\Xi_t\lambda^{1/2}B^\top`
+with fresh normal :math:`\Xi_t`, so that :math:`\mathbb EGG^\top` has the eigenvalues
+:math:`\mu\sum\lambda` and :math:`\mathbb EG^\top G` has :math:`\lambda\sum\mu`. In the
+coordinates :math:`A^\top\cdot B` the gain of each entry, a ratio of sums over windows, is
+fitted by :math:`c\,\mu_j^{\rm left}\lambda_k^{\rm right}`: exact for updates
+:math:`L^rGR^p`. A test of two numbers: common factors (the step size, a bias correction)
+and what depends on W (weight decay) are invisible.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from fl import validate
+
+GROUPS = 4  # of interleaved windows, for the standard errors
+TOLERANCE, ROUNDS = 1e-9, 200
+
+
+class Bench(NamedTuple):
+    """What the bench reads: the exponents ``left`` and ``right`` and their standard
+    errors, ``kappa``, the cosine of the update with the fitted law, the ``gain`` (h, d)
+    and the eigenvalues ``mu`` (h,) and ``lam`` (d,), whose eigenvectors are the columns
+    of ``rows`` (h, h) and ``columns`` (d, d).
+    """
+
+    left: float
+    right: float
+    left_error: float
+    right_error: float
+    kappa: float
+    gain: np.ndarray
+    mu: np.ndarray
+    lam: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+
+    def __str__(self) -> str:
+        left = f"left {self.left:+.3f} +- {self.left_error:.3f}"
+        right = f"right {self.right:+.3f} +- {self.right_error:.3f}"
+        return f"{left}, {right}, kappa {self.kappa:.2f}"
+
+
+def bench(
+    make: Callable,
+    shape: tuple[int, int] = (24, 12),
+    ratios: tuple[float, float] = (10.0, 30.0),
+    rotated: bool = True,
+    momentum: float = 0.0,
+    warm_up: int = 300,
+    windows: tuple[int, int] = (8, 50),
+    seed: int = 0,
+) -> Bench:
+    """Return the two exponents of an optimizer.
+
+    Args:
+        make: takes a list with one float64 parameter and returns a
+            `torch.optim.Optimizer` for it.
+        shape: h and d of the matrix.
+        ratios: largest over smallest eigenvalue, of mu and of lam; 1 is flat, and cannot
+            tell any exponent.
+        rotated: turn both bases at random; diagonal methods lose their exponents.
+        momentum: filter the gradients like the buffer of heavy-ball momentum.
+        warm_up: steps before the first window, for running statistics.
+        windows: their number, 8 or a larger multiple of 4, and the steps in each.
+        seed: of gradients and bases.
+
+    Raises:
+        ValueError: for sizes out of range, a ``make`` that returns no optimizer, or an
+            optimizer that wants a closure.
+    """
+    h, d = (validate.count("shape entry", n) for n in shape)
+    steep, steeper = (validate.number("ratios entry", r, 1) for r in ratios)
+    mu = np.geomspace(1, 1 / steep, h)
+    lam = np.geomspace(1, 1 / steeper, d)
+    number, length = (validate.count("windows entry", n) for n in windows)
+    if number % GROUPS or number == GROUPS:
+        raise ValueError(f"windows = {windows}: their number must be 8, 12, 16, ...")
+    momentum = validate.number("momentum", momentum, 0, 1)
+    rng = np.random.default_rng(validate.count("seed", seed, minimum=0))
+    A, B = (_basis(n, rotated, rng) for n in (h, d))
+    left = A * np.sqrt(mu)
+    right = np.sqrt(lam)[:, None] * B.T
+    W = torch.nn.Parameter(torch.zeros(h, d, dtype=torch.float64))
+    optimizer = make([W])
+    if not callable(getattr(optimizer, "step", None)):
+        raise ValueError(f"make(params) = {optimizer!r}: must be an optimizer")
+    filtered, places, sums = 0.0, [], np.zeros((number, h, d))
+    start = validate.count("warm_up", warm_up, minimum=0)
+    for step in range(-start, number * length):
+        window, begun = divmod(step, length)
+        if window >= 0 and begun == 0:
+            places.append(W.detach().numpy().copy())
+        noise = rng.standard_normal((h, d))
+        G = left @ noise @ right
+        filtered = momentum * filtered + G
+        W.grad = torch.as_tensor(G)
+        _step(optimizer)
+        if window >= 0:
+            sums[window] += filtered
+    places.append(W.detach().numpy())
+    moves = np.diff(places, axis=0)
+    D, S = (A.T @ part @ B for part in (moves, sums))
+    return _report(D, S, mu, lam, A, B)
+
+
+def assert_exponent(
+    make: Callable,
+    left: float | None = None,
+    right: float | None = None,
+    tol: float = 0.05,
+    **options,
+) -> Bench:
+    """Pass if both exponents of an optimizer are what they should be; return the bench.
+
+    An exponent passes if it is within ``tol`` and two standard errors are within ``tol``
+    too: they are large just where the gain is no power.
+
+    Args:
+        make: as in `bench`.
+        left: the exponent of the gradient's row side, not asked if None.
+        right: that of its input side.
+        tol: largest error.
+        options: of `bench`.
+
+    Raises:
+        AssertionError: if an exponent is another one, or cannot be told.
+        ValueError: if nothing is asked, or for an argument that `bench` refuses.
+    """
+    wanted = {"left": left, "right": right}
+    asked = {
+        side: validate.number(side, p) for side, p in wanted.items() if p is not None
+    }
+    tol = validate.number("tol", tol, 0, open_low=True)
+    if not asked:
+        raise ValueError("left = right = None: must ask for at least one exponent")
+    found = bench(make, **options)
+    for side, p in asked.items():
+        read, error = getattr(found, side), getattr(found, f"{side}_error")
+        if not 2 * error <= tol:
+            raise AssertionError(
+                f"{side}: cannot tell, {read:.3f} +- {error:.3f} (is the gain a power? "
+                f"kappa {found.kappa:.2f}); two standard errors must be within {tol:g}"
+            )
+        if not abs(read - p) <= tol:
+            raise AssertionError(
+                f"{side} = {read:.3f} +- {error:.3f}: must be {p:g} +- {tol:g}"
+            )
+    return found
+
+
+def _basis(n: int, rotated: bool, rng) -> np.ndarray:
+    if not rotated:
+        return np.eye(n)
+    square = rng.standard_normal((n, n))
+    return np.linalg.qr(square).Q
+
+
+def _step(optimizer) -> None:
+    try:
+        optimizer.step()
+    except TypeError as error:
+        if "closure" not in str(error):
+            raise
+        raise ValueError(
+            f"make(params) is a {type(optimizer).__name__}, whose step wants a closure: "
+            "methods that evaluate the loss cannot be benched"
+        ) from error
+
+
+def _report(D, S, mu, lam, *bases) -> Bench:
+    """Return the exponents from the windows D and S (window, h, d)."""
+    rows, columns = np.log(mu)[:, None], np.log(lam)
+    design = np.array(np.broadcast_arrays(rows, columns))
+    along, size = -D * S, S**2
+
+    def law(some: slice) -> np.ndarray:
+        above = along[some].sum(0)
+        below = size[some].sum(0)
+        return _fit(above / below, design)
+
+    found = law(slice(None))
+    parts = [law(slice(g, None, GROUPS)) for g in range(GROUPS)]
+    errors = np.std(parts, axis=0, ddof=1) / np.sqrt(GROUPS)
+    weights = np.exp(np.tensordot(found, design, 1))
+    fitted = S * weights
+    squares = _inner(D, D) * _inner(fitted, fitted)
+    cosines = _inner(-D, fitted) / np.sqrt(squares)
+    gain = along.sum(0) / size.sum(0)
+    numbers = [*found, *errors, cosines.mean()]
+    return Bench(*map(float, numbers), gain, mu, lam, *bases)
+
+
+def _inner(A, B) -> np.ndarray:
+    products = A * B
+    return products.sum((1, 2))
+
+
+def _fit(gain, design) -> np.ndarray:
+    """Return the exponents (2,) of a gain (h, d) by relative least squares: the residuals
+    gain / law - 1 are orthogonal to the design, so noise in the gain leaves no bias.
+    """
+    x = design.reshape(2, -1)
+    x = np.vstack([np.ones(x.shape[1]), x - x.mean(1, keepdims=True)])
+    level = gain.mean()
+    theta, y = np.zeros(3), gain.ravel() / level
+    inverse = np.linalg.pinv(x.T)
+    for _ in range(ROUNDS):
+        residual = y * np.exp(-theta @ x) - 1
+        move = inverse @ residual
+        size = abs(move).max()
+        theta = theta + move / max(1, size)
+        if size < TOLERANCE and level > 0:
+            return theta[1:]
+    return np.full(2, np.nan)

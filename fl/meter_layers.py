@@ -1,0 +1,96 @@
+"""Which layers of a model have inputs of their own, and what these inputs are.
+
+A layer can be metered or preconditioned by the moment of its inputs if one weight matrix
+meets one kind of input rows. Everything else is left out, with a reason.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+LARGEST = 2048  # inputs of a layer: the moment of more is slow to diagonalise
+
+
+def usable(model, optimizer) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """Return the layers that can be metered, by name, and why each other parameter of the
+    ``model`` cannot.
+
+    A layer is a `Linear` or an ungrouped `Conv2d` with at most `LARGEST` inputs whose
+    weight belongs to it alone, is trained, and is one of the ``optimizer``.
+
+    Raises:
+        ValueError: if the model is no module or the optimizer is not one of torch.
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model = {model!r}: must be a torch.nn.Module")
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ValueError(f"optimizer = {optimizer!r}: must be a torch.optim.Optimizer")
+    moved = {id(w) for group in optimizer.param_groups for w in group["params"]}
+    holders = defaultdict(list)
+    for name, module in model.named_modules():
+        for w in module.parameters(recurse=False):
+            holders[id(w)].append(name or "model")
+    layers, skipped = {}, {}
+    for name, module in model.named_modules():
+        for key, w in module.named_parameters(recurse=False):
+            why = _why_not(module, key, w, holders[id(w)], moved)
+            if why:
+                skipped[f"{name}.{key}".strip(".")] = why
+            else:
+                layers[name or "model"] = module
+    return layers, skipped
+
+
+def _why_not(module, key: str, w: Tensor, holders: list[str], moved: set[int]) -> str:
+    """Return why the parameter ``key`` of a module is left out, nothing if it is not."""
+    kind = type(module).__name__
+    groups = getattr(module, "groups", 1)
+    lazy = isinstance(w, nn.parameter.UninitializedParameter)
+    inputs = 0 if lazy else w.shape[1:].numel()
+    reasons = {
+        f"of {kind}, which is neither Linear nor Conv2d": not _known(module),
+        "a bias: no matrix": key != "weight",
+        "no shape yet: run the model once before": lazy,
+        f"shared by {', '.join(holders)}: two moments, one gradient": len(holders) > 1,
+        "frozen: requires_grad is False": not w.requires_grad,
+        "none of this optimizer's parameters": id(w) not in moved,
+        f"groups = {groups}: each sees a part of the inputs": groups > 1,
+        f"{inputs} inputs: more than {LARGEST}": inputs > LARGEST,
+    }
+    return next((why for why, holds in reasons.items() if holds), "")
+
+
+def _known(module) -> bool:
+    return isinstance(module, nn.Linear | nn.Conv2d)
+
+
+def watch(layer: nn.Module, take: Callable[[Tensor], None]):
+    """Have ``take`` called with the input of every pass of ``layer`` in training mode and
+    with gradients on, not of its copies; return the handle that ends it.
+    """
+
+    def hook(module, arguments, named) -> None:
+        if module is layer and module.training and torch.is_grad_enabled():
+            take(arguments[0] if arguments else named["input"])
+
+    return layer.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def rows(layer: nn.Module, x: Tensor) -> Tensor:
+    """Return the rows (n, d) that the weight of a ``layer`` meets in an input ``x``, in
+    double precision; those of a convolution are patches.
+    """
+    x = precise(x.detach())
+    if isinstance(layer, nn.Conv2d):
+        mode = layer.padding_mode.replace("zeros", "constant")
+        x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode)
+        size = {"dilation": layer.dilation, "stride": layer.stride}
+        x = nn.functional.unfold(x, layer.kernel_size, **size).transpose(-1, -2)
+    return x.reshape(-1, x.shape[-1])
+
+
+def precise(x: Tensor) -> Tensor:
+    """Return ``x`` in double precision, single where the device has no other."""
+    return x.to(torch.float32 if x.device.type == "mps" else torch.float64)

@@ -1,0 +1,195 @@
+r"""Any power of a layer's input moment before any torch optimizer.
+
+Each gradient :math:`G` (h, d) of a chosen layer is replaced by :math:`G\,(M+\delta
+\lambda_1I)^p` for the length of a step, M being the uncentred second moment of the
+inputs that the layer saw in training, :math:`\lambda_1` its largest eigenvalue.
+"""
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from fl import validate
+from fl.meter_layers import precise, rows, usable, watch
+
+RANK = 1e-12  # of the largest eigenvalue: what is smaller counts as zero
+
+
+class PowerPreconditioner(torch.optim.Optimizer):
+    r"""An optimizer that puts a power of the input moment before another one.
+
+    It has the parameter groups and the state of the optimizer it holds, so that
+    schedulers, `GradScaler` and `zero_grad` take it for that one. After a step ``.grad``
+    is what it was. Inputs of all passes between two steps count (accumulation); the
+    powers are taken in double precision.
+
+    Args:
+        optimizer: what makes the step.
+        model: whose layers see the inputs.
+        p: the exponent; 0 leaves the gradient as it is.
+        damping: :math:`\delta`, relative to the largest eigenvalue; at 0 directions
+            without variance stay at rest.
+        layers: ``first``, ``all``, or names; ``skipped`` says what cannot be one.
+        memory: of the moving average of the moment over steps, which begins as a mean.
+        every: steps between two computations of the power.
+        moments: by layer name, moments (d, d) to use in place of running ones.
+
+    Raises:
+        ValueError: for a number out of range, a layer that cannot be preconditioned, or a
+            moment of another shape.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        model: nn.Module,
+        p: float,
+        damping: float = 1e-3,
+        layers: str | Iterable[str] = "first",
+        memory: float = 0.95,
+        every: int = 1,
+        moments: dict[str, Tensor] | None = None,
+    ):
+        found, self.skipped = usable(model, optimizer)
+        super().__init__(optimizer.param_groups, optimizer.defaults)
+        self.inner = optimizer
+        self._share()
+        self.p = validate.number("p", p)
+        self.damping = validate.number("damping", damping, 0)
+        self.memory = validate.number("memory", memory, 0, 1)
+        self.every = validate.count("every", every)
+        self.layers = {
+            name: found[name] for name in _chosen(layers, found, self.skipped)
+        }
+        self.given = {}
+        for name, M in (moments or {}).items():
+            d = (
+                self.layers[validate.choice("moments entry", name, self.layers)]
+                .weight[0]
+                .numel()
+            )
+            self.given[name] = torch.as_tensor(validate.array(name, M, (d, d)))
+        self.age = 0
+        self.moments = {}
+        self.kept = {name: {"sum": 0.0, "seen": 0, "steps": 0} for name in self.layers}
+        self.handles = [
+            watch(layer, self._see(name)) for name, layer in self.layers.items()
+        ]
+
+    def step(self, closure: Callable | None = None):
+        """Make one step and return what the inner optimizer returns; with a ``closure``
+        each gradient that it computes is preconditioned.
+        """
+        plain = {}
+        if closure is None:
+            self._apply(plain)
+            found = self.inner.step()
+        else:
+
+            def preconditioned():
+                with torch.enable_grad():
+                    loss = closure()
+                self._apply(plain)
+                return loss
+
+            found = self.inner.step(preconditioned)
+        for w, g in plain.items():
+            w.grad = g
+        return found
+
+    def state_dict(self) -> dict:
+        """Return the state of the inner optimizer, and of the moments."""
+        own = {"age": self.age, "kept": self.kept, "moments": self.moments}
+        return {"optimizer": self.inner.state_dict()} | deepcopy(own)
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Take over a ``state_dict`` of the same layers.
+
+        Raises:
+            ValueError: if it is one of other layers.
+        """
+        kept = state_dict["kept"]
+        if list(kept) != list(self.kept):
+            raise ValueError(
+                f"state_dict holds the layers {list(kept)}: must be {list(self.kept)}"
+            )
+        self.inner.load_state_dict(state_dict["optimizer"])
+        self.age, self.kept = state_dict["age"], deepcopy(kept)
+        self.moments |= deepcopy(state_dict["moments"])
+        self._share()
+
+    def close(self) -> None:
+        """Stop watching the layers."""
+        while self.handles:
+            self.handles.pop().remove()
+
+    def _share(self) -> None:
+        self.param_groups, self.state = self.inner.param_groups, self.inner.state
+
+    def _see(self, name: str) -> Callable:
+        def see(x: Tensor) -> None:
+            if name not in self.given:
+                x, kept = rows(self.layers[name], x), self.kept[name]
+                kept["sum"] = kept["sum"] + x.T @ x
+                kept["seen"] += len(x)
+
+        return see
+
+    @torch.no_grad()
+    def _refresh(self) -> None:
+        """Move the running moments on, and take their powers when it is time."""
+        due = self.age % self.every == 0
+        self.age += 1
+        for name, kept in self.kept.items():
+            if name in self.given:
+                kept["moment"] = precise(self.given[name])
+            elif kept["seen"]:
+                M = kept["sum"] / kept["seen"]
+                share = max(1 - self.memory, 1 / (kept["steps"] + 1))
+                kept["moment"] = kept.get("moment", M).lerp(M, share)
+                kept |= {"sum": 0.0, "seen": 0, "steps": kept["steps"] + 1}
+            if "moment" in kept and (due or "power" not in kept):
+                self.moments[name] = kept["moment"]
+                kept["power"] = power_of(kept["moment"], self.p, self.damping)
+
+    @torch.no_grad()
+    def _apply(self, plain: dict) -> None:
+        """Precondition the gradients, which are kept as ``plain``; the first of a step
+        moves the moments on.
+        """
+        if not plain:
+            self._refresh()
+        for name, layer in self.layers.items():
+            w, P = layer.weight, self.kept[name].get("power")
+            if w.grad is not None and P is not None:
+                G = plain[w] = w.grad
+                P = P.to(w.device)
+                w.grad = (G.flatten(1).to(P.dtype) @ P).to(G.dtype).view_as(w)
+
+
+def _chosen(layers, found: dict, skipped: dict) -> list[str]:
+    if layers == "first":
+        layers = list(found)[:1]
+    names = list(found) if layers == "all" else list(layers)
+    for name in names:
+        why = skipped.get(f"{name}.weight", f"must be one of {', '.join(found)}")
+        if name not in found:
+            raise ValueError(f"layers entry = {name!r}: {why}")
+    if not names:
+        raise ValueError("layers is empty: the model has no layer to precondition")
+    return names
+
+
+def power_of(M: Tensor, p: float, damping: float) -> Tensor:
+    r"""Return :math:`(M+\delta\lambda_1I)^p` for the moment ``M`` (d, d), symmetric and
+    PSD, ``damping`` :math:`\delta` and any ``p``.
+
+    Eigenvalues that are zero up to rounding, damped, count as zero and stay zero.
+    """
+    lam, U = torch.linalg.eigh(M)
+    raised = lam.clamp_min(0) + damping * lam[-1]
+    real = raised > RANK * lam[-1]
+    powers = torch.where(real, raised.where(real, torch.ones_like(lam)) ** p, 0.0)
+    return (U * powers) @ U.T

@@ -1,0 +1,177 @@
+"""The meter and its bench at three sizes, and the stored run over published optimizers."""
+
+from itertools import product
+
+import numpy as np
+import xarray as xr
+
+from fl import scales
+from fl.scales import Scale
+from fl.simulate import exponent_meter as live
+from fl.simulate import exponent_meter_bench as bench
+from fl.simulate.exponent_meter import NETWORKS, Setting
+from fl.stored import stored
+from fl.sweep import sweep
+
+POWERS, DAMPING, OWN = (-1.0, -0.5, 0.5, 1.0), 0.03, (-1.0, -0.5)
+EXTRAS = ("momentum", "coupled", "decoupled")
+MEMORY, ROWS, COLUMNS = 0.98, np.geomspace(1, 1 / 10, 24), np.geomspace(1, 1 / 30, 12)
+SHORT = {"warm_up": 100, "windows": (8, 20)}
+# methods of the bench with the powers of their sides; Adam and SGD have no factors
+SIDES = {"-1/4, -1/4": (-0.25, -0.25), "-1/2, -1/2": (-0.5, -0.5), "0, -1": (0.0, -1.0)}
+TURNED = "Adam, turned"
+# a method that is right on its right side, and its faulty versions
+FAULTS = {
+    "-1/4, -1/4": ("-1/2, -1/2", "-1/3, -1/3"),
+    "0, -1, damped": ("0, -1",),
+    "one-sided": ("exchanged",),
+}
+TOLERANCE = 0.05
+
+
+def seeds(scale: Scale, block: int = 0) -> range:
+    """Return the seeds of runs on the digits at a ``scale``, in a ``block``."""
+    number = scales.at(scale, smoke=1, book=2, paper=12)
+    return scales.seeds(number, block)
+
+
+def powers(chosen=POWERS, networks=NETWORKS, **changes) -> dict[str, Setting]:
+    """Return settings by label: the exponents ``chosen`` on some ``networks``, with
+    ``changes`` of `fl.simulate.exponent_meter.Setting`.
+    """
+    sizes = {"window": 10, "steps": 20} | changes
+    return {
+        f"{network} {p:g}": Setting(network=network, p=p, **sizes)
+        for network, p in product(networks, chosen)
+    }
+
+
+def readings(scale: Scale, block: int, settings: dict[str, Setting]) -> xr.Dataset:
+    """Return what the meter reads in ``settings``, each with its exponent as coordinate
+    ``p``, over the seeds of a ``scale`` and ``block``.
+    """
+    chosen = seeds(scale, block)
+    run = sweep(live.read, {"setting": settings}, chosen)
+    first = next(iter(settings.values()))
+    exponents = [setting.p for setting in settings.values()]
+    run = run.assign_coords(p=("setting", exponents))
+    sizes = {"batch": live.BATCH, "steps": first.steps}
+    return run.assign_attrs(sizes, seeds=list(chosen))
+
+
+def own(
+    scale: Scale, block: int = 0, window: int = 20, networks=NETWORKS
+) -> xr.Dataset:
+    """Return what is read of ``networks`` with running moments in windows of ``window``
+    steps; ``scale`` and ``block`` as in `readings`.
+    """
+    changes = {"window": window, "steps": 40, "shared": False}
+    return readings(scale, block, powers(OWN, networks, **changes))
+
+
+def windows(scale: Scale, lengths: list[int]) -> xr.Dataset:
+    """Return what is read of the inverse of a running moment on the MLP in windows of some
+    ``lengths``, at a ``scale``.
+    """
+    settings = {
+        f"window {length}": Setting(p=-1.0, window=length, steps=40, shared=False)
+        for length in lengths
+    }
+    return readings(scale, 0, settings)
+
+
+def corrections(scale: Scale, block: int = 0, corrected: bool = True) -> xr.Dataset:
+    """Return what is read of gradient descent with momentum or a decay, ``corrected`` or
+    not, on the MLP; ``scale`` and ``block`` as in `readings`.
+    """
+    settings = {extra: Setting(extra=extra, corrected=corrected) for extra in EXTRAS}
+    return readings(scale, block, settings)
+
+
+def refused(scale: Scale, block: int = 0, faulty: bool = True) -> xr.DataArray:
+    """Return ``wrong`` over kinds of layers that must not be read and a run that must not
+    change, or of layers that may and another run if not ``faulty``; ``scale`` and
+    ``block`` as in `readings`.
+    """
+    chosen = seeds(scale, block)
+    kinds = {"kind": list(live.SPOILED)}
+    run = sweep(live.refusals, kinds, chosen, faulty=faulty)
+    bits = sweep(live.untouched, {}, chosen, same=faulty)["wrong"]
+    bits = bits.assign_coords(kind="untouched")
+    return xr.concat([run["wrong"], bits], "kind")
+
+
+def benched(
+    scale: Scale, block: int = 0, methods=("SGD", "Adam", *SIDES)
+) -> xr.Dataset:
+    """Return the bench of some ``methods`` of `fl.simulate.exponent_meter_bench`, over the
+    seeds of a ``scale`` and ``block``.
+    """
+    number = scales.at(scale, smoke=5, book=5, paper=20)
+    chosen = scales.seeds(number, block)
+    grid = {"method": list(methods)}
+    run = sweep(bench.benched, grid, chosen, **SHORT)
+    sizes = SHORT | {"memory": MEMORY}
+    return run.assign_attrs(sizes, seeds=list(chosen))
+
+
+def verdicts(
+    scale: Scale, targets: dict[str, float], block: int = 0, flat: bool = False
+) -> xr.DataArray:
+    """Return whether the assertion was right about a version of a method.
+
+    Args:
+        scale: ``smoke``, ``book`` or ``paper``.
+        targets: the exponent of the right side, by the right version's name.
+        block: of seeds.
+        flat: gradients of one size in every direction.
+
+    Returns:
+        1 where the right version passes and where a faulty one fails, 0 elsewhere, over
+        ``method`` and ``seed``.
+    """
+    ratios = (1.0, 1.0) if flat else (10.0, 30.0)
+    options = {"tol": TOLERANCE, "ratios": ratios}
+    run = _versions(bench.asserted, scale, block, targets, **options)["passed"]
+    right = run["method"].isin(list(FAULTS))
+    return abs(run - ~right)
+
+
+def plane(scale: Scale) -> xr.Dataset:
+    """Return the ``exponent`` of all versions of `FAULTS` on the bench at a ``scale``."""
+    return _versions(bench.benched, scale)[["exponent"]]
+
+
+def _versions(
+    unit, scale: Scale, block: int = 0, targets=None, **options
+) -> xr.Dataset:
+    """Return what a unit of the bench says of all versions, right and faulty; those of the
+    one-sided method on a square matrix.
+    """
+    number = scales.at(scale, smoke=2, book=3, paper=12)
+    chosen = scales.seeds(number, block)
+    parts = []
+    for right, faulty in FAULTS.items():
+        square = right == "one-sided"
+        fixed = SHORT | options | {"shape": (16, 16) if square else (24, 12)}
+        if targets:
+            fixed["right"] = targets[right]
+        run = sweep(unit, {"method": [right, *faulty]}, chosen, **fixed)
+        parts.append(run.drop_dims(["row", "column"], errors="ignore"))
+    return xr.concat(parts, "method")
+
+
+@stored("exponent_meter")
+def published(scale: Scale) -> xr.Dataset:
+    """Return the bench of published optimizers with their defaults at a ``scale``, with the
+    eigenvectors on the axes and turned.
+    """
+    names = list(bench.PUBLISHED)[:: scales.at(scale, smoke=8, book=2, paper=1)]
+    grid = {"name": names, "rotated": [False, True]}
+    chosen = scales.seeds(scales.at(scale, smoke=2, book=2, paper=4))
+    run = sweep(bench.published, grid, chosen)
+    run["exponent"].attrs = {"description": "of the two sides", "units": "none"}
+    run["error"].attrs = {"description": "standard error within a run", "units": "none"}
+    words = "cosine of the update and the fitted law"
+    run["kappa"].attrs = {"description": words, "units": "none"}
+    return run

@@ -1,0 +1,129 @@
+r"""What the meter and the bench should read.
+
+The bench's gradients are :math:`G=A\mu^{1/2}\Xi\lambda^{1/2}B^\top`; in the coordinates
+:math:`A^\top\cdot B` their entries are independent of variance :math:`\mu_j\lambda_k`,
+:math:`\mathbb EGG^\top` has the eigenvalues :math:`\mu_j\sum\lambda` and
+:math:`\mathbb EG^\top G` has :math:`\lambda_k\sum\mu`. All derived in chapter
+"exponent_meter".
+"""
+
+import numpy as np
+
+from fl import validate
+from fl.theory.effective_exponent import slope
+
+
+def damped_slope(lam, p: float, damping: float) -> float:
+    r"""Return the slope of :math:`p\log(\lambda+\delta\lambda_1)` on :math:`\log\lambda`:
+    what is read of a damped power.
+
+    Args:
+        lam: eigenvalues (d,), the largest first.
+        p: the exponent.
+        damping: :math:`\delta`, relative to the largest eigenvalue.
+
+    Raises:
+        ValueError: for eigenvalues that are not > 0 or all equal, or a damping < 0.
+    """
+    lam = validate.positive("lam", lam)
+    damping = validate.number("damping", damping, 0)
+    raised = lam + damping * lam[0]
+    return p * slope(lam, raised)
+
+
+def exponents(mu, lam, gain) -> tuple[float, float]:
+    """Return the exponents of rows and columns that describe a ``gain`` (h, d) best: the
+    least-squares slopes of its logarithm on those of ``mu`` (h,) and ``lam`` (d,).
+
+    Raises:
+        ValueError: for an entry that is not > 0, or equal eigenvalues.
+    """
+    shape = len(mu), len(lam)
+    gain = validate.positive("gain", gain, shape)
+    logs = np.log(gain)
+    rows = np.exp(logs.mean(1))
+    columns = np.exp(logs.mean(0))
+    return slope(mu, rows), slope(lam, columns)
+
+
+def two_sided(mu, lam, left: float, right: float, memory: float) -> np.ndarray:
+    r"""Return the gain (h, d) of :math:`L^{\rm left}GR^{\rm right}` with moving averages
+    L of :math:`GG^\top` and R of :math:`G^\top G`, to first order in one minus their
+    ``memory`` :math:`\beta`.
+
+    With :math:`f(x)=x^{\rm left}`, :math:`l_j=\mu_j\sum\lambda` and divided differences
+    :math:`f[\cdot]` the factor of the left side is :math:`f(l_j)` times
+
+    .. math:: 1+(1-\beta)\frac{\lambda_k}{f(l_j)}\Bigl[\sum_if[l_j,l_i]\mu_i
+              +f'(l_j)\mu_j\Bigr]+\frac{1-\beta}{1+\beta}\frac{\sum\lambda^2}{f(l_j)}
+              \sum_if[l_j,l_i,l_j]\mu_j\mu_i(1+\delta_{ij}) .
+
+    The first correction is the present gradient in its own factor, the second the
+    fluctuation of the factor; the right side is the same with rows and columns exchanged.
+    ``mu`` (h,) and ``lam`` (d,) are the eigenvalues, ``left`` and ``right`` the powers.
+
+    Raises:
+        ValueError: for eigenvalues that are not > 0, or a memory outside [0, 1].
+    """
+    mu = validate.positive("mu", mu)
+    lam = validate.positive("lam", lam)
+    beta = validate.number("memory", memory, 0, 1)
+    first = (mu * lam.sum()) ** left
+    second = (lam * mu.sum()) ** right
+    base = np.outer(first, second)
+    rows = _correction(mu, lam, left, beta)
+    columns = _correction(lam, mu, right, beta)
+    return base * (1 + rows + columns.T)
+
+
+def _correction(mu, lam, q: float, beta: float) -> np.ndarray:
+    """Return the relative correction (h, d) of the factor of the rows."""
+    size = mu * lam.sum()
+    value = size**q
+    first = q * value / size
+    second = (q - 1) / 2 * first
+    second = second / size
+    gap = np.subtract.outer(size, size)
+    same = gap == 0
+    apart = np.where(same, 1.0, gap)
+    rise = np.subtract.outer(value, value)
+    quotient = rise / apart
+    differences = np.where(same, first, quotient)
+    rest = first[:, None] - differences
+    bends = np.where(same, second, rest / apart)
+    twice = 1 + np.eye(len(mu))
+    own = differences @ mu + first * mu
+    spread = mu * (bends * twice @ mu)
+    share = lam @ lam / (1 + beta)
+    present = np.outer(own, lam)
+    others = share * spread[:, None]
+    both = (present + others) / value[:, None]
+    return (1 - beta) * both
+
+
+def turned(mu, lam, rows, columns) -> np.ndarray:
+    r"""Return the gain (h, d) of division by the root of each entry's second moment, off
+    the axes: Adam on turned gradients.
+
+    With :math:`v_{ab}=\sum_{jk}A_{aj}^2B_{bk}^2\mu_j\lambda_k` it is
+    :math:`\sum_{ab}A_{aj}^2B_{bk}^2v_{ab}^{-1/2}`.
+
+    Args:
+        mu: eigenvalues (h,).
+        lam: eigenvalues (d,).
+        rows: eigenvectors A (h, h), in columns.
+        columns: eigenvectors B (d, d), in columns.
+
+    Raises:
+        ValueError: for eigenvalues that are not > 0, or bases that do not fit.
+    """
+    mu = validate.positive("mu", mu)
+    lam = validate.positive("lam", lam)
+    h, d = len(mu), len(lam)
+    A = validate.array("rows", rows, (h, h))
+    B = validate.array("columns", columns, (d, d))
+    A, B = A**2, B**2
+    along = np.outer(mu, lam)
+    moment = A @ along @ B.T
+    root = moment**-0.5
+    return A.T @ root @ B
