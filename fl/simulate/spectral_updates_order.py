@@ -1,0 +1,84 @@
+"""Deep linear nets under steps that raise the singular values of each gradient."""
+
+from functools import reduce
+
+import numpy as np
+
+from fl import validate
+from fl.simulate.spectral_updates import svd_power
+
+LONGEST = 20  # units of time
+
+
+def descend(
+    seed: int,
+    modes: tuple,
+    depth: int,
+    q: float,
+    start: float,
+    steps: int,
+    tilt: float = 1.0,
+    aligned: bool = True,
+) -> dict[str, tuple]:
+    r"""Train a linear net until all modes are half learned; every layer makes the q-step
+    of its own gradient.
+
+    The loss is :math:`\tfrac12\operatorname{tr}(J-S)\Sigma(J-S)^\top` of the product J
+    of the layers.
+
+    Args:
+        seed: of the target's singular vectors and of the weights.
+        modes: (d, 2): singular values of the target S (d, d), and the variances of the
+            inputs along its right singular vectors.
+        depth: number of layers.
+        q: power of the singular values of each step.
+        start: singular value of all layers in all modes; or standard deviation.
+        steps: in a unit of time; no more than 20 units are made.
+        tilt: the first layer is larger by this factor at the start.
+        aligned: with the target; Gaussian layers if not.
+
+    Returns:
+        ``half`` (mode,), when :math:`u_k^\top Jv_k` reaches one half of the target,
+        between two steps; ``ends`` (side, mode), :math:`\lvert W_1v_k\rvert` of the
+        first layer and :math:`\lvert u_k^\top W_L\rvert` of the last in the end.
+
+    Raises:
+        ValueError: if ``steps`` or ``depth`` is not a whole number >= 1.
+    """
+    s, variances = np.transpose(modes)
+    rng = np.random.default_rng(seed)
+    shape = validate.count("depth", depth), len(s), len(s)
+    U, V = np.linalg.qr(rng.standard_normal((2, *shape[1:])))[0]
+    layers = start * (np.eye(len(s)) + np.zeros(shape))
+    layers[0] = tilt * layers[0] @ V.T
+    layers[-1] = U @ layers[-1]
+    if not aligned:
+        layers = start * rng.standard_normal(shape)
+    right = (V * variances) @ V.T
+    target = (U * s) @ V.T
+    learned, eta = [], 1 / validate.count("steps", steps)
+    for _ in range(LONGEST * steps):
+        J = _product(layers)
+        learned.append(np.sum(U * (J @ V), 0))
+        if (learned[-1] > s / 2).all():
+            break
+        error = (J - target) @ right
+        moves = [_gradient(layers, i, error) for i in range(depth)]
+        layers = layers - eta * svd_power(moves, q)
+    rising = np.maximum.accumulate(learned).T
+    clock = eta * np.arange(len(learned))
+    pairs = zip(s / 2, rising, strict=True)
+    half = [np.interp(goal, path, clock) for goal, path in pairs]
+    ends = np.linalg.norm([layers[0] @ V, layers[-1].T @ U], axis=1)
+    return {"half": ("mode", half), "ends": (("side", "mode"), ends)}
+
+
+def _gradient(layers, i: int, error) -> np.ndarray:
+    """Return what follows layer i, times the error, times what precedes it."""
+    after, before = _product(layers[i + 1 :]), _product(layers[:i])
+    return after.T @ error @ before.T
+
+
+def _product(layers) -> np.ndarray:
+    one = np.eye(layers.shape[-1])
+    return reduce(lambda J, W: W @ J, layers, one)
