@@ -204,7 +204,7 @@ def test_one_neuron_takes_the_path_of_the_gradient():
 
 
 def test_polar_steps_of_a_wide_student_grow_all_directions_alike():
-    grown = train(0, (1.0, 10.0, 0.1), "square", None, 1e-7, 10, 1e-6, width=4)
+    grown = train(0, "square", None, 1e-7, 10, 1e-6, width=12)
     assert np.allclose(grown["growth"][1][-1], 2)
 
 
@@ -224,9 +224,9 @@ def test_another_block_has_other_seeds(cache):
         (lambda: theory.guarantees([[0.0], [1.0]], [[1.0], [1.0]]), "inputs"),
         (lambda: theory.spiked_power(LAM, [1.0], 0.0), "spike"),
         (lambda: order.learning_time([0.1], 0.0, 2, 1.0), "start = "),
-        (lambda: order.speed(0.5, 0), "depth = "),
+        (lambda: order.learning_time([1.0], 0.5, 0, 0.1), "depth = "),
         (lambda: escape.contrast(LINKS["tanh"]), "link = "),
-        (lambda: train(0, (1.0,), "cube", 0.0, 0.1, 1, 1e-6), "link = "),
+        (lambda: train(0, "cube", 0.0, 0.1, 1, 1e-6), "link = "),
         (lambda: simulate.digits(0, "voxels", False, 0, 10), "features = "),
     ],
 )

@@ -22,28 +22,10 @@ START = "the size of the start, whose square is the student's own output"
 
 def _extrapolated(values):
     """Return values without Euler's first order, and what that order was."""
-    coarse, fine = values.isel(steps=0), values.isel(steps=1)
-    number = int(values["steps"][0])
-    return 2 * fine - coarse, abs(fine - coarse).max("seed") + 1 / number**2
-
-
-def _times(run) -> xr.DataArray:
-    """Return log times (depth, q, mode) to one half from aligned starts."""
-    s, variances = np.transpose(study.MODES)
-    times = [
-        [
-            theory.learning_time(s, q, depth, study.START, variances)
-            for q in run["q"].values
-        ]
-        for depth in run["depth"].values
-    ]
-    return xr.DataArray(np.log(times), dims=["depth", "q", "mode"])
-
-
-def _speeds(run, depths) -> xr.DataArray:
-    """Return the exponents of the targets in the times, as if of other depths."""
-    rows = [[theory.speed(q, depth) for q in run["q"].values] for depth in depths]
-    return xr.DataArray(rows, dims=["depth", "q"])
+    coarse = values.isel(steps=0)
+    change = values.isel(steps=1) - coarse
+    rest = values["steps"][0] ** -2.0
+    return coarse + 2 * change, abs(change).max("seed") + rest
 
 
 @claim(
@@ -55,18 +37,29 @@ def _speeds(run, depths) -> xr.DataArray:
 )
 def order_of_learning(scale, broken, block):
     """Depths 1, 2, 3 and four powers, with unequal input variances."""
-    run = study.trained(
-        scale, block, study.ORDERS, modes=study.MODES, start=study.START
+    grid = study.ORDERS
+    s, variances = np.transpose(study.MODES)
+    fixed = {"modes": study.MODES, "start": study.START}
+    half = study.trained(scale, block, grid, **fixed)["half"]
+    rows = [
+        theory.learning_time(s, q, depth, study.START, variances)
+        for depth in grid["depth"]
+        for q in grid["q"]
+    ]
+    one = half.isel(steps=0, seed=0)
+    right = one.copy(data=np.reshape(rows, one.shape))
+    measured, bias = _extrapolated(np.log(half / right))
+    depth = half["depth"]
+    believed = 2 if broken else depth
+    excess = theory.speed(half["q"], believed) - theory.speed(half["q"], depth)
+    wrong = excess * xr.DataArray(np.log(s), dims="mode")
+    return agreement(
+        measured - wrong,
+        bias,
+        EULER,
+        half.attrs,
+        -wrong,
     )
-    depths = run["depth"].values
-    excess = _speeds(run, [2] * len(depths) if broken else depths) - _speeds(
-        run, depths
-    )
-    target = xr.DataArray(np.log(np.transpose(study.MODES)[0]), dims="mode")
-    believed = _times(run) + excess * target
-    measured, bias = _extrapolated(np.log(run["half"]))
-    sizes = run["half"].attrs
-    return agreement(measured - believed, bias, EULER, sizes, -excess * target)
 
 
 @claim(
@@ -78,16 +71,23 @@ def order_of_learning(scale, broken, block):
 )
 def critical(scale, broken, block):
     """The sign of the lead, at powers on either side of 1/3 and 1/5."""
-    fixed = {"modes": study.WHITE, "start": study.START / 2, "aligned": False}
-    run = study.trained(scale, block, study.FLIPS, **fixed).isel(steps=0)
-    depths = run["depth"].values
-    side = np.sign(_speeds(run, [2] * len(depths) if broken else depths))
-    log_time = np.log(run["half"])
-    leads = side * (log_time.isel(mode=0) - log_time.isel(mode=-1))
-    aligned = (
-        side * _speeds(run, depths) * np.log(study.WHITE[0][0] / study.WHITE[-1][0])
+    fixed = {
+        "modes": study.WHITE,
+        "start": study.START / 2,
+        "aligned": False,
+    }
+    half = study.trained(scale, block, study.FLIPS, **fixed)["half"]
+    strong, *_, weak = np.transpose(study.MODES)[0]
+    lead = np.log(half.isel(mode=0, steps=0) / half.isel(mode=-1, steps=0))
+    depth = half["depth"]
+    believed = 2 if broken else depth
+    side = np.sign(theory.speed(half["q"], believed))
+    aligned = theory.speed(half["q"], depth) * np.log(strong / weak)
+    found = order(
+        side * lead,
+        half.attrs,
+        side * aligned,
     )
-    found = order(leads, run["half"].attrs, aligned)
     # random layers follow aligned ones to a third
     return replace(found, within=abs(found.expected) / 3)
 
@@ -102,19 +102,29 @@ def critical(scale, broken, block):
 def conserved(scale, broken, block):
     """Three modes at q = 0, 1/2 and 1: the first layer, from the product of both."""
     fixed = {"modes": study.NEAR, "depth": 2} | study.UNEQUAL
-    ends = study.trained(scale, block, {"q": [0.0, 0.5, 1.0]}, **fixed)["ends"]
-    right, believed = (_first(ends.prod("side"), 1 + q) for q in (ends["q"], 1))
-    shown = believed if broken else right
+    grid = {"q": [0.0, 0.5, 1.0]}
+    ends = study.trained(scale, block, grid, **fixed)["ends"]
+    product = ends.prod("side")
+    right = _first(product, 1 + ends["q"])
+    shown = _first(product, 2) if broken else right
+    rival = right - shown
     gaps, bias = _extrapolated(ends.isel(side=0) - shown)
-    rival = (right - shown).isel(steps=1)
-    return agreement(gaps, bias, EULER, ends.attrs, rival)
+    return agreement(
+        gaps,
+        bias,
+        EULER,
+        ends.attrs,
+        rival.isel(steps=1),
+    )
 
 
 def _first(product, k):
     """Return w from wa and the conserved w^k - a^k."""
     a = study.UNEQUAL["start"]
-    gap = (a * study.UNEQUAL["tilt"]) ** k - a**k
-    return ((gap + (gap**2 + 4 * product**k) ** 0.5) / 2) ** (1 / k)
+    w = study.UNEQUAL["tilt"] * a
+    gap = w**k - a**k
+    root = (gap**2 + 4 * product**k) ** 0.5
+    return (gap / 2 + root / 2) ** (1 / k)
 
 
 @claim(
@@ -131,23 +141,27 @@ def escape(scale, broken, block):
     """
     fixed = study.GENTLE | {"centred": broken}
     growth = study.grown(scale, block, study.TEACHERS, **fixed)
-    right, shown = _growth(False), _growth(broken)
-    gaps = growth / right - 1
-    return agreement(gaps, study.SMALL, START, growth.attrs, shown / right - 1)
+    right = _growth(growth, False)
+    shown = _growth(growth, broken)
+    return agreement(
+        growth / right - 1,
+        study.SMALL,
+        START,
+        growth.attrs,
+        shown / right - 1,
+    )
 
 
-def _growth(centred: bool) -> xr.DataArray:
+def _growth(run, centred: bool) -> xr.DataArray:
     """Return the mean growth (link, p, axis) of three directions after all steps."""
-    links, exponents = study.TEACHERS.values()
-    rates = [
-        [
-            escaping.escape_rates(study.SPECTRUM, LINKS[f], p, centred)[:3]
-            for p in exponents
-        ]
-        for f in links
+    speeds = [
+        escaping.escape_rates(study.SPECTRUM, LINKS[link], p, centred)[:3]
+        for link in study.TEACHERS["link"]
+        for p in study.TEACHERS["p"]
     ]
-    factor = 1 + study.GENTLE["eta"] * np.array(rates)
-    return xr.DataArray(factor ** study.GENTLE["steps"], dims=["link", "p", "axis"])
+    one = run.isel(seed=0)
+    factor = 1 + study.GENTLE["eta"] * np.reshape(speeds, one.shape)
+    return one.copy(data=factor ** study.GENTLE["steps"])
 
 
 @claim(
@@ -159,11 +173,18 @@ def _growth(centred: bool) -> xr.DataArray:
 )
 def polar_neutral(scale, broken, block):
     """Log growth of three directions against that of all."""
+    polar = study.POLAR
     widths = {"width": [1] if broken else [10, 40]}
-    growth = np.log(study.grown(scale, block, widths, **study.POLAR))
-    length = study.POLAR["eta"] * study.POLAR["steps"] / study.SMALL
+    growth = study.grown(scale, block, widths, **polar)
+    length = polar["eta"] * polar["steps"] / polar["start"]
+    speeds = escaping.escape_rates(study.SPECTRUM, LINKS[polar["link"]])
+    alone = escaping.one_neuron(speeds, length)[:3]
     alike = np.log(1 + length)
-    rates = escaping.escape_rates(study.SPECTRUM, LINKS[study.POLAR["link"]])
-    alone = np.log(escaping.one_neuron(rates, length))[:3] - alike
-    rival = xr.DataArray(alone, dims="axis")
-    return agreement(growth - alike, study.SMALL, START, growth.attrs, rival)
+    rival = xr.DataArray(np.log(alone) - alike, dims="axis")
+    return agreement(
+        np.log(growth) - alike,
+        study.SMALL,
+        START,
+        growth.attrs,
+        rival,
+    )

@@ -29,8 +29,9 @@ def svd_power(G, q: float) -> np.ndarray:
     q = validate.number("q", q)
     U, s, V = np.linalg.svd(G, full_matrices=False)
     kept = s > FLOOR * s[..., :1]
-    powers = np.where(kept, s, 1.0) ** q * kept
-    return (U * powers[..., None, :]) @ V
+    positive = np.where(kept, s, 1.0)
+    powers = positive**q * kept
+    return U * powers[..., None, :] @ V
 
 
 def one_step(A, R) -> dict[str, float]:
@@ -48,11 +49,19 @@ def one_step(A, R) -> dict[str, float]:
     """
     G = R @ A.T
     polar = svd_power(G, 0)
-    largest, whole = np.linalg.norm(A, 2), np.linalg.norm(A)
-    nuclear, size = np.sum(G * polar), np.linalg.norm(G)
-    norms = {"whole": whole, "largest": largest, "nuclear": nuclear, "size": size}
-    moves = {"gradient": G / largest**2, "spectral": nuclear / whole**2 * polar}
-    return norms | {name: decrease(A, R, move) for name, move in moves.items()}
+    largest = np.linalg.norm(A, 2)
+    whole = np.linalg.norm(A)
+    nuclear = np.sum(G * polar)
+    gradient = G / largest**2
+    spectral = nuclear / whole**2 * polar
+    return {
+        "whole": whole,
+        "largest": largest,
+        "nuclear": nuclear,
+        "size": np.linalg.norm(G),
+        "gradient": decrease(A, R, gradient),
+        "spectral": decrease(A, R, spectral),
+    }
 
 
 def decrease(A, R, move) -> float:
@@ -60,7 +69,8 @@ def decrease(A, R, move) -> float:
     change by minus ``move`` (h, d), for inputs ``A`` (d, N) and residuals ``R`` (h, N).
     """
     change = move @ A
-    return np.sum(R * change) - np.sum(change**2) / 2
+    gain = R - change / 2
+    return np.sum(gain * change)
 
 
 def layers(seed: int, number: int) -> dict[str, tuple]:
@@ -75,16 +85,23 @@ def layers(seed: int, number: int) -> dict[str, tuple]:
     rng = np.random.default_rng([seed, LAYERS])
     number = validate.count("number", number)
     found = [one_step(*_layer(rng)) for _ in range(number)]
-    return {name: ("layer", [one[name] for one in found]) for name in found[0]}
+    table = {}
+    for name in found[0]:
+        values = [one[name] for one in found]
+        table[name] = ("layer", values)
+    return table
 
 
 def _layer(rng) -> tuple[np.ndarray, np.ndarray]:
     d, h = rng.integers(2, [12, 16])
-    decays = rng.uniform(0, 5, (2, 1))
-    s, r = np.exp(-decays * np.arange(d) / d)
-    B = np.linalg.qr(rng.standard_normal((2 * d, d)))[0].T
-    C = rng.standard_normal((d, 2 * d))
-    return s[:, None] * B, rng.standard_normal((h, d)) * r @ C
+    fall = np.arange(d) / d
+    inputs = np.exp(-rng.uniform(0, 5) * fall)
+    errors = np.exp(-rng.uniform(0, 5) * fall)
+    tall = rng.standard_normal((2 * d, d))
+    Q = np.linalg.qr(tall)[0]
+    left = rng.standard_normal((h, d))
+    right = rng.standard_normal((d, 2 * d))
+    return (Q * inputs).T, left * errors @ right
 
 
 def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
@@ -106,17 +123,21 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
     validate.choice("features", features, ["pixels", "relu"])
     rng = np.random.default_rng([seed, IMAGES])
     images = datasets.load("digits")
-    chosen = rng.permutation(len(images.labels))[:n]
+    order = rng.permutation(len(images.labels))
+    chosen = order[:n]
     A = images.X[:, chosen]
     if features == "relu":
-        A = np.maximum(rng.standard_normal((NEURONS, len(A))) @ A, 0)
+        neurons = rng.standard_normal((NEURONS, len(A)))
+        A = np.maximum(neurons @ A, 0)
     mean = A.mean(1, keepdims=True)
     share = n * np.sum(mean**2) / np.sum(A**2)
     A = A - mean * centred
-    R = -np.eye(10)[:, images.labels[chosen]]
+    classes = np.eye(10)
+    R = -classes[:, images.labels[chosen]]
     eta = np.linalg.norm(A, 2) ** -2
     for _ in range(after):
-        R = R - eta * (R @ A.T) @ A
+        G = R @ A.T
+        R = R - eta * G @ A
     return one_step(A, R) | {"share": share}
 
 
@@ -151,14 +172,17 @@ def gains(
     """
     rng = np.random.default_rng([seed, GRADIENTS])
     left, right = roots
+    shape = 1 + others, width, len(lam)
     along, size = np.zeros((2, len(lam)))
     for _ in range(validate.count("draws", draws)):
-        noise = rng.standard_normal((1 + others, width, len(lam))) * np.sqrt(lam)
-        seen = noise + rng.standard_normal((1 + others, width, 1)) * spike
-        G, seen = seen[0], seen[-max(others, 1) :]
-        D = G @ psd_power(np.tensordot(seen, seen, ((0, 1), (0, 1))), -right)
+        noise = rng.standard_normal(shape) * np.sqrt(lam)
+        signal = rng.standard_normal((*shape[:2], 1)) * spike
+        G, *rest = noise + signal
+        rows = np.vstack(rest or [G])
+        D = G @ psd_power(rows.T @ rows, -right)
         if left:
-            D = psd_power(np.tensordot(seen, seen, ((0, 2), (0, 2))), -left) @ D
+            columns = np.hstack(rest or [G])
+            D = psd_power(columns @ columns.T, -left) @ D
         along = along + np.sum(D * G, 0)
         size = size + np.sum(G**2, 0)
     return {"gain": ("axis", along / size)}

@@ -1,7 +1,5 @@
 """Deep linear nets under steps that raise the singular values of each gradient."""
 
-from functools import reduce
-
 import numpy as np
 
 from fl import validate
@@ -48,37 +46,52 @@ def descend(
     s, variances = np.transpose(modes)
     rng = np.random.default_rng(seed)
     shape = validate.count("depth", depth), len(s), len(s)
-    U, V = np.linalg.qr(rng.standard_normal((2, *shape[1:])))[0]
-    layers = start * (np.eye(len(s)) + np.zeros(shape))
-    layers[0] = tilt * layers[0] @ V.T
-    layers[-1] = U @ layers[-1]
-    if not aligned:
+    U, V = (np.linalg.qr(M)[0] for M in rng.standard_normal((2, *shape[1:])))
+    if aligned:
+        layers = start * np.tile(np.eye(len(s)), (depth, 1, 1))
+        layers[0] = tilt * layers[0] @ V.T
+        layers[-1] = U @ layers[-1]
+    else:
         layers = start * rng.standard_normal(shape)
-    right = (V * variances) @ V.T
-    target = (U * s) @ V.T
-    learned, eta = [], 1 / validate.count("steps", steps)
+    right = V * variances @ V.T
+    target = U * s @ V.T
+    learned = []
+    eta = 1 / validate.count("steps", steps)
     for _ in range(LONGEST * steps):
         J = _product(layers)
         learned.append(np.sum(U * (J @ V), 0))
         if (learned[-1] > s / 2).all():
             break
-        error = (J - target) @ right
+        error = J @ right - target @ right
         moves = [_gradient(layers, i, error) for i in range(depth)]
         layers = layers - eta * svd_power(moves, q)
-    rising = np.maximum.accumulate(learned).T
-    clock = eta * np.arange(len(learned))
-    pairs = zip(s / 2, rising, strict=True)
-    half = [np.interp(goal, path, clock) for goal, path in pairs]
-    ends = np.linalg.norm([layers[0] @ V, layers[-1].T @ U], axis=1)
-    return {"half": ("mode", half), "ends": (("side", "mode"), ends)}
+    half = eta * _crossings(learned, s / 2)
+    sides = [layers[0] @ V, layers[-1].T @ U]
+    ends = np.linalg.norm(sides, axis=1)
+    return {
+        "half": ("mode", half),
+        "ends": (("side", "mode"), ends),
+    }
+
+
+def _crossings(paths, goals) -> np.ndarray:
+    """Return between which steps each column of the paths first reaches its goal."""
+    rising = np.maximum.accumulate(paths)
+    steps = np.arange(len(rising))
+    pairs = zip(goals, rising.T, strict=True)
+    found = [np.interp(goal, path, steps) for goal, path in pairs]
+    return np.array(found)
 
 
 def _gradient(layers, i: int, error) -> np.ndarray:
     """Return what follows layer i, times the error, times what precedes it."""
-    after, before = _product(layers[i + 1 :]), _product(layers[:i])
+    after = _product(layers[i + 1 :])
+    before = _product(layers[:i])
     return after.T @ error @ before.T
 
 
 def _product(layers) -> np.ndarray:
-    one = np.eye(layers.shape[-1])
-    return reduce(lambda J, W: W @ J, layers, one)
+    J = np.eye(layers.shape[-1])
+    for W in layers:
+        J = W @ J
+    return J

@@ -5,7 +5,7 @@ import xarray as xr
 
 from fl import scales
 from fl.simulate import spectral_updates as steps
-from fl.simulate.spectral_updates_escape import train
+from fl.simulate import spectral_updates_escape as escape
 from fl.simulate.spectral_updates_order import descend
 from fl.sweep import sweep
 
@@ -25,12 +25,12 @@ FLIPS = {"depth": [2, 3], "q": [0.1, 0.27, 0.47]}
 START = 0.02
 UNEQUAL = {"start": 0.2, "tilt": 2.5}
 
-SPECTRUM = (1.0, 10.0, *(1.0,) * 8)  # the signal, a strong direction, the rest
+SPECTRUM = escape.SPECTRUM
 # around the thresholds -.523 and -.699 of the two teachers
 TEACHERS = {"link": ["square", "abs"], "p": [0.0, -0.61, -1.0]}
 SMALL = 1e-6  # start; a student's output is its square
 GENTLE = {"eta": 0.004, "steps": 100, "start": SMALL}
-POLAR = GENTLE | {"link": "square", "p": None, "eta": 1e-7, "batch": 1000}
+POLAR = GENTLE | {"link": "square", "p": None, "eta": 1e-7}
 
 
 def layers(scale: scales.Scale, block: int = 0) -> xr.Dataset:
@@ -63,11 +63,19 @@ def gains(
         others: numbers of gradients in the factors.
         spike: of a part of rank one.
     """
-    seeds, draws = scales.at(scale, smoke=(8, 16), book=(12, 100), paper=(40, 1000))
-    grid = {"lam": dict(enumerate(lam)), "roots": dict(enumerate(roots))}
-    grid |= {"others": others}
-    sizes = {"spike": spike, "width": WIDTH, "draws": draws}
-    return _run(steps.gains, seeds, block, grid, **sizes)["gain"]
+    sizes = {"smoke": (8, 16), "book": (12, 60), "paper": (40, 400)}
+    seeds, draws = scales.at(scale, **sizes)
+    grid = {
+        "lam": dict(enumerate(lam)),
+        "roots": dict(enumerate(roots)),
+        "others": others,
+    }
+    fixed = {
+        "spike": spike,
+        "width": WIDTH,
+        "draws": draws,
+    }
+    return _run(steps.gains, seeds, block, grid, **fixed)["gain"]
 
 
 def one_sided() -> list[tuple]:
@@ -85,8 +93,10 @@ def trained(scale: scales.Scale, block: int, grid: dict, **fixed) -> xr.Dataset:
     number = scales.at(scale, smoke=25, book=100, paper=1000)
     seeds, numbers = 2, [number, 2 * number]
     if not fixed.get("aligned", True):
-        seeds, numbers = scales.at(scale, smoke=5, book=8, paper=40), numbers[1:]
-    return _run(descend, seeds, block, grid | {"steps": numbers}, **fixed)
+        seeds = scales.at(scale, smoke=5, book=8, paper=40)
+        numbers = numbers[1:]
+    grid = grid | {"steps": numbers}
+    return _run(descend, seeds, block, grid, **fixed)
 
 
 def grown(scale: scales.Scale, block: int, grid: dict, **fixed) -> xr.DataArray:
@@ -96,12 +106,13 @@ def grown(scale: scales.Scale, block: int, grid: dict, **fixed) -> xr.DataArray:
     `fl.simulate.spectral_updates_escape.train`.
     """
     seeds = scales.at(scale, smoke=5, book=12, paper=60)
-    found = _run(train, seeds, block, grid, lam=SPECTRUM, **fixed)["growth"]
-    return found.isel(step=-1, axis=[0, 1, 2])
+    growth = _run(escape.train, seeds, block, grid, **fixed)["growth"]
+    return growth.isel(step=-1, axis=[0, 1, 2])
 
 
 def _run(function, seeds: int, block: int, grid=None, **fixed) -> xr.Dataset:
-    found = sweep(function, grid, seeds=scales.seeds(seeds, block), **fixed)
+    own = scales.seeds(seeds, block)
+    found = sweep(function, grid, seeds=own, **fixed)
     sizes = fixed | {"seeds": seeds}
     for name in found:
         found[name].attrs = sizes

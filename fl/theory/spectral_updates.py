@@ -52,10 +52,16 @@ def guarantees(inputs, gradient) -> Guarantee:
     Raises:
         ValueError: for a norm that is not > 0.
     """
-    whole, largest = validate.positive("inputs", inputs, (2, "n")) ** 2
-    nuclear, square = validate.positive("gradient", gradient, (2, "n")) ** 2
-    sure = square / largest / 2, nuclear / whole / 2
-    return Guarantee(nuclear / square, whole / largest, *sure)
+    inputs = validate.positive("inputs", inputs, (2, "n"))
+    gradient = validate.positive("gradient", gradient, (2, "n"))
+    whole, largest = inputs**2
+    nuclear, square = gradient**2
+    return Guarantee(
+        nuclear / square,
+        whole / largest,
+        square / largest / 2,
+        nuclear / whole / 2,
+    )
 
 
 def singular_power(moment, q: float, fluctuation: float = 0.0) -> np.ndarray:
@@ -91,9 +97,10 @@ def singular_power(moment, q: float, fluctuation: float = 0.0) -> np.ndarray:
     a = (q + 1) / 2
     ratio = m / m[:, None]
     # phi is a divided difference; this form has no 0/0 where eigenvalues meet
-    bend = a * (a - 1) / 2 * special.hyp2f1(2 - a, 1, 3, 1 - ratio)
-    terms = (1 + np.eye(len(m))) * ratio * bend
-    reach = terms.sum(1)
+    bend = special.hyp2f1(2 - a, 1, 3, 1 - ratio)
+    twice = 1 + np.eye(len(m))
+    terms = twice * ratio * bend
+    reach = a * (a - 1) / 2 * terms.sum(1)
     largest = np.abs(reach).max()
     if epsilon * largest > 0.5:
         raise ValueError(
@@ -126,5 +133,6 @@ def spiked_power(lam, spike, q: float, fluctuation: float = 0.0) -> np.ndarray:
     b = validate.array("spike", spike, (len(lam),))
     gram = np.diag(lam) + np.outer(b, b)
     moment, axes = np.linalg.eigh(gram)
-    power = moment * singular_power(moment, q, fluctuation)
-    return axes**2 @ power / np.diag(gram)
+    gain = singular_power(moment, q, fluctuation)
+    seen = axes**2 @ (moment * gain)
+    return seen / np.diag(gram)

@@ -62,23 +62,22 @@ def escape_rates(lam, link: Link, p: float = 0.0, centred: bool = False) -> np.n
     return mean * weight * lam ** (1 + validate.number("p", p))
 
 
-def one_neuron(rates, length: float, steps: int = 10000) -> np.ndarray:
+def one_neuron(speeds, length: float, steps: int = 10000) -> np.ndarray:
     r"""Return the growth factors (d,) of one neuron under the polar step, which for one
     row is the normalised gradient: the gradient's path at unit speed.
 
     Args:
-        rates: growth rates (d,) under the gradient.
+        speeds: growth rates (d,) under the gradient.
         length: of the path, in units of the neuron's equal parts along all directions.
         steps: of the integration along the path.
 
     Raises:
-        ValueError: for a rate or length that is not > 0, or steps < 1.
+        ValueError: for a rate that is not > 0, or steps < 1.
     """
-    rates = validate.positive("rates", rates)
-    steps = validate.count("steps", steps)
-    short = validate.number("length", length, 0, open_low=True) / steps
-    grown = np.ones(len(rates))
+    speeds = validate.positive("speeds", speeds)
+    short = length / validate.count("steps", steps)
+    grown = np.ones(len(speeds))
     for _ in range(steps):
-        move = rates * grown
+        move = speeds * grown
         grown = grown + short * move / np.linalg.norm(move)
     return grown

@@ -50,18 +50,14 @@ def learning_time(s, q: float, depth: int, start: float, variance=1.0) -> np.nda
     return np.power(variance, -q) * s ** speed(q, L) * whole
 
 
-def speed(q: float, depth: int) -> float:
+def speed(q, depth):
     r"""Return the exponent of s in the learning time of a net of ``depth`` L under the
-    power ``q``: :math:`(1-q(2L-1))/L`.
+    power ``q``, numbers or labelled arrays: :math:`(1-q(2L-1))/L`.
 
     Below zero strong modes come first, above it weak ones; it is zero at the critical
     power :math:`q^*=1/(2L-1)`.
 
     >>> speed(1.0, 2), speed(0.0, 2)
     (-1.0, 0.5)
-
-    Raises:
-        ValueError: if the depth is not a whole number >= 1 or q is not finite.
     """
-    L = validate.count("depth", depth)
-    return (1 - validate.number("q", q) * (2 * L - 1)) / L
+    return (1 - q * (2 * depth - 1)) / depth
