@@ -18,6 +18,14 @@ ifneq ($(wildcard ../shared/data/mnist/*.gz),)
 export FL_DATA ?= $(CURDIR)/../shared/data/mnist
 endif
 
+# given as relative paths they would mean another folder to each chapter
+ifdef FL_CACHE
+export FL_CACHE := $(abspath $(FL_CACHE))
+endif
+ifdef FL_DATA
+export FL_DATA := $(abspath $(FL_DATA))
+endif
+
 .PHONY: book test setup lint unit claims chapters reference verify seconds clean clean-cache
 
 book: $(VENV)/.installed

@@ -15,9 +15,8 @@ import numpy as np
 
 from fl import stored, validate
 from fl.closure import closure, read
-from fl.evidence import Claim, verdict
+from fl.evidence import Claim, verdicts
 from fl.scales import SCALES, Scale
-from fl.store import evaluate
 from fl.stored import FOLDER
 
 if TYPE_CHECKING:
@@ -29,7 +28,9 @@ FRESH = (
     101  # the block on which `make test` asks all claims; no tolerance was set there
 )
 # how a result is kept is not what it is
-_KEEPING = "closure digests freshness keys reads store stored sweep registry".split()
+_KEEPING = (
+    "closure digests entries freshness keys reads store stored sweep registry".split()
+)
 _DESCRIPTIONS = {
     "holds": "whether the claim holds",
     "control_fails": "whether its control fails as it must",
@@ -69,7 +70,7 @@ def audit(
     claims, fresh = list(claims), range(1, number + 1)
     pairs = itertools.product(claims, fresh)
     units = [{"claim": c, "scale": scale, "block": b} for c, b in pairs]
-    found = evaluate(verdict, units, jobs, in_order=True, tell=tell)
+    found = verdicts(units, jobs, tell)
     ids = [c.id for c in claims]
     data = xr.Dataset(coords={"claim": ids, "block": list(fresh)})
     for name, words in _DESCRIPTIONS.items():

@@ -145,8 +145,16 @@ def rounded(value, spec: str = ".3g") -> str:
 
     >>> rounded(3.14159), rounded("pi")
     ('3.14', 'pi')
+
+    Raises:
+        ValueError: for anything else.
     """
-    return value if isinstance(value, str) else format(value, spec)
+    try:
+        return value if isinstance(value, str) else format(value, spec)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"value = {value!r}: must be a text, or a number that {spec!r} can format"
+        ) from None
 
 
 def table(head: list[str], rows: list[list]) -> None:

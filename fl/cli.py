@@ -1,8 +1,15 @@
-"""The command line: ``fl list``, ``fl verify``, ``fl audit``, ``fl sweep``."""
+"""Theorems on feature learning, predicted, simulated and held against each other.
+
+Exit codes: 0 all is well; 1 a claim does not stand or is not sound; 2 a bad argument;
+3 anything else. An error is one line; ``fl --debug COMMAND`` shows where it came from.
+"""
 
 import json
+import os
+import sys
 import tempfile
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -12,47 +19,90 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from fl import audit as audits
-from fl import stored
+from fl import stored, validate
 from fl.evidence import Claim, verify_all
-from fl.registry import runs, select
+from fl.registry import TOPICS, listed, runs, select
 from fl.scales import SCALES
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     help=__doc__,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 Scale = StrEnum("Scale", {s: s for s in SCALES})
-Names = Annotated[list[str] | None, typer.Argument(metavar="[IDS or TOPICS]...")]
+
+
+def _complete(begun: str) -> list[str]:
+    names = [*TOPICS, *(id for id, _, _ in listed())]
+    return [name for name in names if name.startswith(begun)]
+
+
+_SHAPE = {"metavar": "[IDS or TOPICS]...", "autocompletion": _complete}
+Names = Annotated[list[str] | None, typer.Argument(**_SHAPE)]
+Sizes = Annotated[
+    Scale, typer.Option(help="Sizes: seconds, the book's, or the papers'.")
+]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes; all cores if not given.")
+]
+
+
+def main() -> None:
+    """Run the command line: an error is one line, and its traceback comes on demand."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a statement may hold any letter
+            stream.reconfigure(encoding="utf-8")
+    try:
+        app()
+    except Exception as error:
+        if os.environ.get("FL_DEBUG"):
+            raise
+        said = " ".join(str(error).split()) or type(error).__name__
+        print(f"fl: {said} (fl --debug shows where)", file=sys.stderr)
+        sys.exit(3)
+
+
+@app.callback()
+def settings(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """What holds for every command: ``debug`` shows the traceback of an error."""
+    if debug:
+        os.environ["FL_DEBUG"] = "1"
 
 
 @app.command("list")
 def list_claims(names: Names = None) -> None:
-    """List the claims: id, source, statement."""
+    """List the claims: id, source, statement. Example: `fl list gram`"""
+    known, asked = listed(), set(names or [])
+    for name in asked:
+        near = [
+            id for id, _, _ in known if id.partition(".")[0] == name.partition(".")[0]
+        ]
+        _good("claim or topic", name, [*near, *TOPICS])
     table = Table(Column("claim", no_wrap=True), "source", "statement")
-    for c in _select(names):
-        table.add_row(c.id, c.source, escape(c.statement))
+    for id, source, statement in known:
+        if not asked or {id, id.partition(".")[0]} & asked:
+            table.add_row(id, source, escape(statement))
     _console().print(table)
 
 
 @app.command()
 def verify(
     names: Names = None,
-    scale: Annotated[
-        Scale, typer.Option(help="Sizes: seconds, the book's, or the papers'.")
-    ] = Scale.book,
+    scale: Sizes = Scale.book,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write the verdicts to this file.")
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Worker processes; all cores if not given."),
-    ] = None,
+    jobs: Jobs = None,
     block: Annotated[int, typer.Option(min=0, help="Of seeds; 0 is the book's.")] = 0,
 ) -> None:
-    """Evaluate claims and their controls; exit code 1 if a claim fails or a control
-    passes.
+    """Evaluate claims and their controls; exit code 1 unless all of them stand.
+
+    Example: `fl verify gram ood.reversal --scale smoke --json verdicts.json`
     """
     chosen = _select(names)
     if json_path is not None and not json_path.resolve().parent.is_dir():
@@ -82,24 +132,21 @@ def verify(
 @app.command()
 def audit(
     names: Names = None,
-    scale: Annotated[
-        Scale, typer.Option(help="Sizes: seconds, the book's, or the papers'.")
-    ] = Scale.book,
+    scale: Sizes = Scale.book,
     blocks: Annotated[
         int | None,
         typer.Option(min=1, help="Of fresh seeds; 20, 10 and 3 at the three scales."),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Worker processes; all cores if not given."),
-    ] = None,
+    jobs: Jobs = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Store it for the scoreboard.")
     ] = False,
 ) -> None:
-    """Ask claims and controls again on fresh blocks of seeds, e.g. `fl audit gram --scale
-    smoke`; exit code 1 if a claim is not sound: it holds, and its control fails, in at
-    least 95 % of the blocks. What is finished when a run is killed is not lost.
+    """Ask claims and controls again on fresh blocks of seeds; exit code 1 unless all are
+    sound: a claim holds, and its control fails, in at least 95 % of the blocks. What is
+    finished when a run is killed is not lost.
+
+    Example: `fl audit gram --scale smoke --blocks 40`
     """
     chosen = _select(names)
     if keep and (names or scale is not Scale.book):
@@ -134,9 +181,7 @@ def audit(
 @app.command()
 def sweep(
     name: Annotated[str, typer.Argument(help="Name of a stored run.")],
-    scale: Annotated[
-        Scale, typer.Option(help="Sizes: seconds, the book's, or the papers'.")
-    ] = Scale.paper,
+    scale: Sizes = Scale.paper,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -147,20 +192,27 @@ def sweep(
     """Make a large run that the book shows and store it with its seeds and versions.
 
     Only the paper scale replaces the file that the book reads.
+
+    Example: `fl sweep noise --scale smoke --folder runs`
     """
     runs()
     if folder is None and scale is Scale.paper:
         folder = stored.FOLDER
     folder = folder or Path(tempfile.mkdtemp(prefix="fl-"))
-    try:
-        print(stored.make(name, scale.value, folder))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    _good("name", name, sorted(stored.RUNS))
+    print(stored.make(name, scale.value, folder))
 
 
 def _select(names: list[str] | None) -> list[Claim]:
     try:
         return select(names or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _good(what: str, name: str, known: list[str]) -> None:
+    try:
+        validate.choice(what, name, known)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -9,6 +9,7 @@ samples of a `Task`, and pixels lie in [0, 1].
 import gzip
 import hashlib
 import os
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,7 +133,7 @@ def read_idx(
     found = hashlib.sha256(packed).hexdigest()
     try:
         raw = gzip.decompress(packed)
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         raise ValueError(
             f"{path} is truncated or not a gzip file ({len(packed)} bytes): {cure}"
         ) from None

@@ -7,7 +7,7 @@ if the check holds and the broken check does not.
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Literal
 
@@ -130,8 +130,7 @@ class Claim:
 class Verdict:
     """A claim after its evaluation; the fields are the keys of the JSON record.
 
-    ``sharpness`` is how far the control lies off the prediction, ``margin`` how far the
-    measurement does, both in tolerances (`Evidence.distance`).
+    ``sharpness`` and ``margin``: the `Evidence.distance` of control and measurement.
     """
 
     id: str
@@ -241,7 +240,7 @@ def verify_all(
         tell: called as ``tell(verdict)`` whenever one has been evaluated.
 
     Returns:
-        A verdict a claim, stored ones where nothing that they depend on has changed.
+        A verdict a claim, read from the store where nothing has changed.
 
     Raises:
         ValueError: for an unknown scale or a block < 0.
@@ -249,7 +248,21 @@ def verify_all(
     validate.choice("scale", scale, SCALES)
     validate.count("block", block, minimum=0)
     units = [{"claim": c, "scale": scale, "block": block} for c in claims]
-    return evaluate(verdict, units, jobs, in_order=True, tell=tell)
+    return verdicts(units, jobs, tell)
+
+
+def verdicts(
+    units: Sequence[dict], jobs: int | None = None, tell: Callable | None = None
+) -> list[Verdict]:
+    """Return a `verdict` for each of ``units``; ``jobs``, ``tell`` as in `verify_all`."""
+    told = None if tell is None else lambda found: tell(Verdict(**found))
+    found = evaluate(record, units, jobs, in_order=True, tell=told)
+    return [Verdict(**fields) for fields in found]
+
+
+def record(claim: Claim, scale: Scale, block: int) -> dict:
+    """Return the fields of the `verdict` on ``claim`` at a ``scale``, a ``block``."""
+    return asdict(verdict(claim, scale, block))
 
 
 def verdict(claim: Claim, scale: Scale, block: int) -> Verdict:

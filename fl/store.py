@@ -13,11 +13,11 @@ import hashlib
 import itertools
 import multiprocessing
 import os
-import pickle
 import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from fl import validate
 from fl.closure import PACKAGE
+from fl.entries import packed, unpacked
 from fl.freshness import refuse_stale
 from fl.keys import Held, function_key, function_name
 from fl.reads import watched
@@ -83,6 +84,10 @@ def evaluate(
             entry = f"{unit.path.parent.name}/{unit.path.name}"
             tqdm.write(f"results cache: {entry} is damaged and is computed again")
     todo = [unit for unit in todo if not _is_there(results[unit.place])]
+    if todo:  # nothing is computed that could not be kept
+        with _named(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
     if not in_order:
         random.Random(os.getpid()).shuffle(todo)
     # disable=None: a bar in a terminal, silence in a notebook or a pipe
@@ -156,39 +161,56 @@ def _compute(unit: Unit) -> tuple:
         result = unit.function(**unit.arguments)
     if unit.accept is not None:
         unit.accept(unit.function, unit.arguments, result)
-    _save(unit.path, _pickled(function_name(unit.function), result))
+    _save(unit.path, _packed(function_name(unit.function), result))
     return unit.place, result
 
 
-def _pickled(name: str, result) -> bytes:
+def _packed(name: str, result) -> bytes:
     try:
-        return pickle.dumps(result, protocol=5)
-    except Exception as error:
+        return packed(result)
+    except TypeError as error:
         raise ValueError(
-            f"{name} returned {result!r}, which cannot be stored ({error}): must be "
-            "numbers, arrays, or collections of them"
+            f"{name} returned {result!r}, which holds {error}: must be numbers, texts, "
+            "arrays, or lists, tuples and mappings (with text keys) of them"
         ) from None
 
 
 def _save(path: Path, payload: bytes) -> None:
     # written aside and renamed: a reader sees the whole entry or none, whoever is killed
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = {"dir": path.parent, "prefix": ".part-", "delete": False}
-    with tempfile.NamedTemporaryFile(**aside) as part:
-        part.write(hashlib.sha256(payload).digest() + payload)
-    os.replace(part.name, path)
+    with _named(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+        try:
+            with open(handle, "wb") as file:
+                file.write(hashlib.sha256(payload).digest() + payload)
+            os.replace(part, path)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Let errors of writing to ``folder`` say what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"the results folder {folder} cannot be written ({error.strerror or error}): set "
+            "FL_CACHE to a folder that can, with space for the results"
+        ) from error
 
 
 def _load(path: Path):
     try:
         raw = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return _MISSING
     if hashlib.sha256(raw[32:]).digest() != raw[:32]:
         return _DAMAGED
     try:
-        return pickle.loads(raw[32:])
-    except Exception:  # a class that is no longer where it was
+        return unpacked(raw[32:])
+    except ValueError:  # made by something else
         return _DAMAGED
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fl import validate
 from fl.keys import version
 
@@ -71,11 +73,9 @@ def write(data: "xr.Dataset", name: str, command: str, folder: Path = FOLDER) ->
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.nc"
     # float32 holds three digits with room to spare and halves what every clone carries
-    encoding = {
-        k: {"dtype": "float32"}
-        for k, v in data.data_vars.items()
-        if v.dtype.kind == "f"
-    }
+    floats = {k: v for k, v in data.data_vars.items() if v.dtype.kind == "f"}
+    narrow = (k for k, v in floats.items() if _fits(v.values))
+    encoding = dict.fromkeys(narrow, {"dtype": "float32"})
     part = path.with_suffix(".part")
     data.to_netcdf(part, engine="scipy", encoding=encoding)
     part.replace(path)
@@ -84,6 +84,13 @@ def write(data: "xr.Dataset", name: str, command: str, folder: Path = FOLDER) ->
         "".join(f"{v}  {k}\n" for k, v in sorted(sums.items()))
     )
     return path
+
+
+def _fits(values: np.ndarray) -> bool:
+    """Return whether single precision holds ``values`` without overflow or loss."""
+    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+    limits = np.finfo(np.float32)
+    return bool(np.all((sizes > limits.tiny) & (sizes < limits.max)))
 
 
 def read(name: str, folder: Path = FOLDER) -> "xr.Dataset":
@@ -110,5 +117,8 @@ def read(name: str, folder: Path = FOLDER) -> "xr.Dataset":
 
 def _sums(folder: Path) -> dict[str, str]:
     sums = folder / "SHA256SUMS"
-    lines = sums.read_text().splitlines() if sums.is_file() else []
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    if not sums.is_file():
+        return {}
+    # either form of sha256sum: two spaces, or a space and a star
+    pairs = (line.split(maxsplit=1) for line in sums.read_text("utf-8").splitlines())
+    return {name.removeprefix("*"): digest for digest, name in filter(None, pairs)}

@@ -4,7 +4,10 @@ chapters.
 
 import itertools
 import json
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -17,7 +20,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import fl
-from fl import registry
+from fl import cli, registry
 from fl.book import _Lines, line
 from fl.cli import app
 from fl.evidence import CLAIMS, Evidence, claim, verify_all
@@ -372,6 +375,12 @@ def test_a_line_on_a_page_leads_to_the_scoreboard_and_back(empty, monkeypatch):
     assert "not audited" in shown[0] and "tolerance 0.1" in shown[0]
 
 
+@pytest.mark.parametrize("value", [None, np.ones(1), [1.0]])
+def test_what_has_no_digits_is_refused_by_its_value(value):
+    with pytest.raises(ValueError, match="value = .*: must be a text, or a number"):
+        fl.show("x", value)
+
+
 def test_tables_keep_bars_of_the_mathematics(empty, monkeypatch):
     shown = []
     monkeypatch.setattr(
@@ -386,6 +395,49 @@ def test_tables_keep_bars_of_the_mathematics(empty, monkeypatch):
 
 def invoke(*arguments):
     return CliRunner().invoke(app, list(arguments))
+
+
+def test_the_list_is_read_from_the_files():
+    words = [(c.id, c.source, c.statement) for c in select()]
+    assert registry.listed() == words
+
+
+def test_an_error_is_one_line_and_its_traceback_comes_on_demand(tmp_path):
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    environment = os.environ | {"FL_CACHE": str(blocked / "results")}
+
+    def command(*settings):
+        code = "from fl import cli; cli.main()"
+        run = [sys.executable, "-c", code, *settings, "verify", "gram.twins"]
+        return subprocess.run(run, env=environment, capture_output=True, text=True)
+
+    short = command()
+    assert short.returncode == 3 and short.stderr.count("\n") == 1
+    assert (
+        short.stderr.startswith("fl: the results folder") and "--debug" in short.stderr
+    )
+    assert "Traceback" in command("--debug").stderr
+
+
+def test_a_statement_reaches_a_console_of_another_encoding():
+    run = [sys.executable, "-m", "fl.cli", "list"]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    code = "from fl.cli import main; import sys; sys.argv[1:] = ['list']; main()"
+    run = [sys.executable, "-c", code]
+    found = subprocess.run(run, capture_output=True, env=environment, check=True)
+    assert "gram.twins" in found.stdout.decode("utf-8")
+
+
+def test_names_are_completed(empty, monkeypatch):
+    monkeypatch.undo()
+    assert "gram.twins" in cli._complete("gram.t")
+    assert cli._complete("gra")[0] == "gram"
+
+
+def test_every_command_has_an_example():
+    for command in app.registered_commands:
+        assert "Example: `fl " in command.callback.__doc__
 
 
 def test_verify_writes_exactly_the_keys(empty, tmp_path):
@@ -447,8 +499,9 @@ def test_mistakes_at_the_command_line_exit_with_2(empty, arguments):
     assert result.exit_code == 2 and not isinstance(result.exception, ValueError)
 
 
-def test_list_shows_statements_as_they_are(empty):
-    register("demo.good")
+def test_list_shows_statements_as_they_are(monkeypatch):
+    known = [("demo.good", "derived", "one is [one] for |x| < 1")]
+    monkeypatch.setattr("fl.cli.listed", lambda: known)
     result = invoke("list")
     assert result.exit_code == 0 and "one is [one] for |x| < 1" in result.output
 

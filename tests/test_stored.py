@@ -66,6 +66,24 @@ def test_an_edited_file_is_refused(folder):
         stored.read("small", folder)
 
 
+@pytest.mark.parametrize("mark", ["  ", " *"])
+def test_sums_of_either_form_are_read(folder, mark):
+    stored.make("small", "smoke", folder)
+    sums = folder / "SHA256SUMS"
+    sums.write_text(sums.read_text().replace("  ", mark) + "\n")
+    stored.read("small", folder)
+
+
+def test_what_single_precision_cannot_hold_keeps_double(folder):
+    values = np.array([1e-50, 1e39, 0.0, np.nan])
+    data = xr.Dataset({"loss": ("seed", values)}, {"seed": range(4)})
+    stored.write(data, "wide", "by hand", folder)
+    np.testing.assert_array_equal(stored.read("wide", folder).loss, values)
+    data = xr.Dataset({"loss": ("seed", values[2:] + 1)}, {"seed": range(2)})
+    stored.write(data, "narrow", "by hand", folder)
+    assert stored.read("narrow", folder).loss.dtype == np.float32
+
+
 def test_a_missing_file_says_how_to_make_it(folder):
     with pytest.raises(
         FileNotFoundError,

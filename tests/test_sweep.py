@@ -341,3 +341,44 @@ def test_an_error_in_one_unit_keeps_the_finished_ones(counted, monkeypatch):
 
 def fragile(seed):
     return {"value": 1 / seed}
+
+
+def never():
+    raise AssertionError("nothing may be computed that cannot be kept")
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_any_work(
+    tmp_path, monkeypatch
+):
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    monkeypatch.setenv("FL_CACHE", str(blocked / "results"))
+    with pytest.raises(OSError, match="results folder .* cannot be written .*FL_CACHE"):
+        cached(never)
+
+
+FULL = """
+import os, resource, signal, sys
+import numpy as np
+from fl import store
+
+def big():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # as a disk with little space
+    return {"x": np.zeros(10_000)}
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+try:
+    store.cached(big)
+except OSError as error:
+    print(error)
+print([p.name for p in store.cache_folder().rglob("*") if p.is_file()])
+"""
+
+
+def test_a_full_disk_is_named_and_leaves_no_part(tmp_path, cache):
+    script = tmp_path / "script.py"
+    script.write_text(FULL)
+    run = [sys.executable, str(script)]
+    out = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    assert "cannot be written (File too large): set FL_CACHE" in out
+    assert out.splitlines()[-1] == "[]"

@@ -184,3 +184,17 @@ def test_compiling_is_imported_by_training_alone():
     code = "import sys, fl.simulate.transfer; print('numba' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.stdout.strip() == "False", found.stderr
+
+
+def test_compiling_needs_no_folder_that_can_be_written(monkeypatch):
+    import numba
+
+    plain = numba.njit
+
+    def refusing(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return plain(**options)
+
+    monkeypatch.setattr(numba, "njit", refusing)
+    assert kernel._jit(lambda x: x + 1)(1) == 2

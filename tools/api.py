@@ -48,6 +48,7 @@ GROUPS = [
         [
             "sweep",
             "store",
+            "entries",
             "stored",
             "keys",
             "closure",

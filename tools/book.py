@@ -6,6 +6,7 @@ stored already; then jupyter-book makes the HTML from their outputs. Warnings ar
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -56,9 +57,13 @@ def build(everything: bool) -> int:
     quiet = {"JUPYTER_PREFER_ENV_PATH": "1", "PYTHONWARNINGS": "ignore"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, env=pages.environment() | quiet, **pipes) as builder:
-        for line in builder.stdout:
-            if NOISE not in line:
-                print(line, end="", flush=True)
+        try:
+            for line in builder.stdout:
+                if NOISE not in line:
+                    print(line, end="", flush=True)
+        except BaseException:  # whoever ends this ends the builder too
+            builder.terminate()
+            raise
     return builder.returncode
 
 
@@ -83,5 +88,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for name in {"FL_CACHE", "FL_DATA"} & os.environ.keys():
+        os.environ[name] = str(Path(os.environ[name]).absolute())
     os.chdir(ROOT)
     sys.exit(main())

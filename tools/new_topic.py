@@ -6,6 +6,7 @@ last) in ``fl/registry.py`` and ``_toc.yml``, and lists the module in ``book/api
 tests pass at once; what is left is to replace the theorem by yours.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -216,13 +217,17 @@ def main(topic: str, title: str, after: str | None = None) -> None:
         print(f"wrote {path.relative_to(ROOT)}")
     enter("fl/registry.py", f'"{after}",', f'"{topic}",')
     enter("_toc.yml", f"- file: book/{after}", f"- file: book/{topic}")
+    with (ROOT / "book" / "cards.yml").open("a", encoding="utf-8") as cards:
+        cards.write(f"{topic}:\n  result: {json.dumps(title)}\n  needs: probability\n")
     subprocess.run([sys.executable, ROOT / "tools" / "api.py"], check=True)
     print(
-        f"entered {topic} behind {after} in fl/registry.py, _toc.yml and book/api.md\n\n"
+        f"entered {topic} behind {after} in fl/registry.py, _toc.yml and book/api.md, and "
+        "in book/cards.yml\n\n"
         "Now replace the theorem by yours, file by file. Then\n"
         f"  fl verify {topic} --scale smoke     the claim and its control\n"
         f"  make reference CHAPTERS={topic}     the outputs that the tests compare\n"
         "  book/references.bib                 every paper you name\n"
+        "  book/cards.yml                      its result in one sentence, what it needs\n"
         "  make test                           says what is still missing"
     )
 

@@ -23,12 +23,16 @@ import numba
 import numpy as np
 
 # fast sums, but NaN and infinity stay what they are: a diverged run has to be seen
-_jit = numba.njit(
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-    fastmath={"reassoc", "contract", "nsz", "arcp"},
-)
+_FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+
+def _jit(function):
+    options = {"nogil": True, "error_model": "numpy", "fastmath": _FAST}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither the package nor the home can be written
+        return numba.njit(**options)(function)
+
 
 LOOK_EVERY = 10  # steps between two looks at the curvature
 # averaging: 0.9 a step and 0.999 a step, as in AdaHessian's defaults

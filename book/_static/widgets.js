@@ -1,0 +1,129 @@
+/* Moving figures: <div class="fl-figure" data-figure="NAME"></div> becomes a drawing with sliders.
+
+   A figure names its sliders, its axes and a function that returns its curves. All values come from
+   closed forms in this file; tests hold them against the package. No server and no network is needed.
+   Where scripts are off, and on paper, the picture that stands before the figure is what is seen. */
+"use strict";
+
+const flFigures = {};
+
+/* --- closed forms ------------------------------------------------------------------------------ */
+
+/* A(p): squared correlation of the first feature with a linear teacher, n samples, noise of ratio snr.
+   lam are the eigenvalues of the covariance, share the teacher's squared coordinates. */
+function flEarlyAlignment(lam, share, p, n, snr) {
+  const sum = (term) => lam.reduce((total, value, i) => total + term(value, share[i]), 0);
+  const power = sum((value, b) => b * value);
+  const signal = 1 - (n - 2) / (n * (n - 1)) + 2 / n;
+  const noise = (power * (1 + 1 / snr ** 2)) / (n - 1);
+  const overlap = sum((value, b) => b * value ** (p + 2));
+  const energy = sum((value, b) => b * value ** (2 * p + 3));
+  const trace = sum((value) => value ** (2 * p + 2));
+  return (signal * overlap ** 2 + noise * energy) / (power * (signal * energy + noise * trace));
+}
+
+/* --- figures ----------------------------------------------------------------------------------- */
+
+flFigures.alignment = {
+  label: "Squared correlation of the first feature with the teacher, against the exponent p",
+  sliders: [
+    { name: "strong", text: "teacher on the strong direction (share of its energy)", min: 0, max: 1, step: 0.05, value: 0.5 },
+    { name: "snr", text: "signal-to-noise ratio of the labels", min: 0.2, max: 5, step: 0.1, value: 1 },
+    { name: "n", text: "training samples", min: 10, max: 1000, step: 10, value: 200 },
+  ],
+  x: { from: -2, to: 2, text: "exponent p of the preconditioner Σ^p" },
+  y: { from: 0, to: 1, text: "A(p)" },
+  curves({ strong, snr, n }) {
+    const lam = [6, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25];
+    /* energy of a direction is its share times its eigenvalue */
+    const raw = [strong / lam[0], (1 - strong) / lam[1], 0, 0, 0, 0, 0];
+    return [{ text: "A(p)", at: (p) => flEarlyAlignment(lam, raw, p, n, snr) }];
+  },
+  say(curves) {
+    let best = -2;
+    for (let p = -2; p <= 2.001; p += 0.01) if (curves[0].at(p) > curves[0].at(best)) best = p;
+    return `best exponent p = ${best.toFixed(2)}: A = ${curves[0].at(best).toFixed(3)}; ` +
+      `plain descent (p = 0): A = ${curves[0].at(0).toFixed(3)}`;
+  },
+};
+
+/* --- the widget -------------------------------------------------------------------------------- */
+
+const flColours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"];
+const flDashes = ["", "7 3", "2 3", "9 3 2 3", "4 2"];
+
+function flElement(name, attributes, text) {
+  const svg = ["svg", "g", "path", "line", "text", "title"].includes(name);
+  const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes || {})) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function flDraw(figure, values) {
+  const [width, height, left, right, top, bottom] = [640, 300, 60, 12, 12, 46];
+  const scale = (axis, from, to) => (v) => from + ((v - axis.from) / (axis.to - axis.from)) * (to - from);
+  const x = scale(figure.x, left, width - right);
+  const y = scale(figure.y, height - bottom, top);
+  const svg = flElement("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": figure.label });
+  for (let k = 0; k <= 4; k++) {
+    const vx = figure.x.from + ((figure.x.to - figure.x.from) * k) / 4;
+    const vy = figure.y.from + ((figure.y.to - figure.y.from) * k) / 4;
+    svg.append(flElement("line", { x1: x(vx), x2: x(vx), y1: top, y2: height - bottom, class: "fl-grid" }));
+    svg.append(flElement("line", { x1: left, x2: width - right, y1: y(vy), y2: y(vy), class: "fl-grid" }));
+    svg.append(flElement("text", { x: x(vx), y: height - bottom + 18, "text-anchor": "middle" }, +vx.toFixed(2)));
+    svg.append(flElement("text", { x: left - 8, y: y(vy) + 4, "text-anchor": "end" }, +vy.toFixed(2)));
+  }
+  svg.append(flElement("text", { x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, figure.x.text));
+  svg.append(flElement("text", { x: 14, y: top + 4, class: "fl-axis" }, figure.y.text));
+  const curves = figure.curves(values);
+  curves.forEach((curve, i) => {
+    const points = [];
+    for (let k = 0; k <= 200; k++) {
+      const at = figure.x.from + ((figure.x.to - figure.x.from) * k) / 200;
+      const value = Math.min(Math.max(curve.at(at), figure.y.from), figure.y.to);
+      points.push(`${x(at).toFixed(1)} ${y(value).toFixed(1)}`);
+    }
+    const look = { d: "M" + points.join("L"), stroke: flColours[i], "stroke-dasharray": flDashes[i], class: "fl-curve" };
+    svg.append(flElement("path", look));
+    if (curves.length > 1) {
+      const end = curve.at(figure.x.to);
+      svg.append(flElement("text", { x: width - right - 4, y: y(end) - 5, "text-anchor": "end", fill: flColours[i] }, curve.text));
+    }
+  });
+  return [svg, figure.say ? figure.say(curves) : ""];
+}
+
+function flStart(place) {
+  const figure = flFigures[place.dataset.figure];
+  if (!figure) return;
+  const values = Object.fromEntries(figure.sliders.map((slider) => [slider.name, slider.value]));
+  const picture = flElement("div", { class: "fl-picture" });
+  const said = flElement("p", { class: "fl-said", "aria-live": "polite" });
+  const controls = flElement("div", { class: "fl-controls" });
+  const refresh = () => {
+    const [svg, words] = flDraw(figure, values);
+    picture.replaceChildren(svg);
+    said.textContent = words;
+  };
+  for (const slider of figure.sliders) {
+    const id = `fl-${place.dataset.figure}-${slider.name}`;
+    const { min, max, step, value } = slider;
+    const input = flElement("input", { type: "range", id, min, max, step, value });
+    const shown = flElement("output", { for: id }, value);
+    input.addEventListener("input", () => {
+      values[slider.name] = Number(input.value);
+      shown.textContent = input.value;
+      refresh();
+    });
+    const row = flElement("div", { class: "fl-slider" });
+    row.append(flElement("label", { for: id }, slider.text), input, shown);
+    controls.append(row);
+  }
+  place.replaceChildren(picture, controls, said);
+  place.classList.add("fl-live");
+  refresh();
+}
+
+if (typeof document !== "undefined")
+  document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".fl-figure").forEach(flStart));

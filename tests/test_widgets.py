@@ -1,0 +1,83 @@
+"""The formulas behind the moving figures are those of the package: asked in a real browser."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fl.tasks import Task, Teacher, two_level
+from fl.theory.alignment import early_alignment
+
+WIDGETS = Path(__file__).resolve().parent.parent / "book" / "_static" / "widgets.js"
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+
+
+def page(tmp_path, body: str) -> str:
+    """Return the page that a browser makes of ``body``, scripts run."""
+    file = tmp_path / "page.html"
+    script = f'<script src="{WIDGETS.as_uri()}"></script>'
+    file.write_text(f"<!doctype html><body>{script}{body}</body>", "utf-8")
+    run = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    run += ["--virtual-time-budget=2000", file.as_uri()]
+    return subprocess.run(run, capture_output=True, text=True, check=True).stdout
+
+
+def asked(tmp_path, expression: str):
+    """Return the value of a JavaScript expression."""
+    body = f'<pre id="x"></pre><script>x.textContent = JSON.stringify({expression})</script>'
+    found = re.search(r'<pre id="x">(.*?)</pre>', page(tmp_path, body), re.S)[1]
+    return json.loads(html.unescape(found))
+
+
+@browser
+def test_alignment_is_that_of_the_theory(tmp_path):
+    cases = [
+        (strong, snr, n, p)
+        for strong in (0.0, 0.35, 1.0)
+        for snr, n in ((0.2, 10), (5.0, 1000))
+        for p in (-2.0, -0.5, 0.0, 2.0)
+    ]
+    shown = asked(
+        tmp_path,
+        f"{json.dumps(cases)}.map(([strong, snr, n, p]) => "
+        "flFigures.alignment.curves({strong, snr, n})[0].at(p))",
+    )
+    spectrum = two_level(6.0, 1, 0.25, 6)
+    for (strong, snr, n, p), value in zip(cases, shown, strict=True):
+        beta = np.zeros(7)
+        beta[:2] = np.sqrt([strong / 6.0, (1 - strong) / 0.25])
+        task = Task(spectrum, Teacher(beta), snr=snr)
+        assert value == pytest.approx(early_alignment(task, p, n), rel=1e-9)
+
+
+@browser
+def test_every_figure_draws_moves_and_is_labelled(tmp_path):
+    body = """
+    <script>
+    addEventListener("load", () => {
+      for (const name of Object.keys(flFigures)) {
+        const place = document.createElement("div");
+        place.dataset.figure = name;
+        document.body.append(place);
+        flStart(place);
+        const before = place.querySelector("path").getAttribute("d");
+        for (const input of place.querySelectorAll("input")) {
+          input.value = input.max;
+          input.dispatchEvent(new Event("input"));
+          if (!place.querySelector(`label[for="${input.id}"]`)) place.append("NO LABEL");
+        }
+        if (place.querySelector("path").getAttribute("d") === before) place.append("STILL");
+        if (/NaN|Infinity|undefined/.test(place.innerHTML)) place.append("NOT A NUMBER");
+        place.append("DRAWN");
+      }
+    });
+    </script>"""
+    made = page(tmp_path, body).rpartition("</script>")[2]
+    assert "DRAWN" in made
+    assert not re.search("NO LABEL|STILL|NOT A NUMBER", made)
