@@ -165,6 +165,12 @@ def test_a_net_does_not_mind_the_frames_of_its_target():
     assert np.allclose(one["half"][1], two["half"][1])
 
 
+def test_a_mode_that_is_never_learned_has_no_time():
+    # twenty units of time are far too short for a gradient from so small a start
+    fixed = {"modes": ((1e-3, 1.0),), "depth": 2, "q": 1.0, "steps": 5}
+    assert np.isnan(descend(0, start=1e-3, **fixed)["half"][1][0])
+
+
 def test_balanced_layers_stay_balanced():
     fixed = {"modes": study.WHITE, "depth": 3, "q": 0.3, "start": 0.1, "steps": 20}
     first, last = descend(0, **fixed)["ends"][1]
@@ -226,6 +232,8 @@ def test_another_block_has_other_seeds(cache):
         (lambda: order.learning_time([0.1], 0.0, 2, 1.0), "start = "),
         (lambda: order.learning_time([1.0], 0.5, 0, 0.1), "depth = "),
         (lambda: escape.contrast(LINKS["tanh"]), "link = "),
+        (lambda: train(0, "abs", 0.0, 0.1, 1, 0.0), "start = "),
+        (lambda: descend(0, study.WHITE, 2, 0.0, -1.0, 5), "start = "),
         (lambda: train(0, "cube", 0.0, 0.1, 1, 1e-6), "link = "),
         (lambda: simulate.digits(0, "voxels", False, 0, 10), "features = "),
     ],

@@ -41,12 +41,13 @@ def train(
         W_0u_l\rvert^2`, after 0 to ``steps`` steps.
 
     Raises:
-        ValueError: for an unknown link, or ``steps`` < 1.
+        ValueError: for an unknown link, ``steps`` < 1, or a ``start`` that is not > 0.
     """
     f = LINKS[validate.choice("link", link, LINKS)]
     mean, *_ = f.moments(SPECTRUM[0] ** 0.5)
     lam = np.array(SPECTRUM)
     rng = np.random.default_rng(seed)
+    start = validate.number("start", start, 0, open_low=True)
     first = start * np.eye(width, len(lam))
     if width == 1:
         first[:] = start

@@ -37,12 +37,15 @@ def descend(
 
     Returns:
         ``half`` (mode,), when :math:`u_k^\top Jv_k` reaches one half of the target,
-        between two steps; ``ends`` (side, mode), :math:`\lvert W_1v_k\rvert` of the
-        first layer and :math:`\lvert u_k^\top W_L\rvert` of the last in the end.
+        between two steps, NaN if it never does; ``ends`` (side, mode),
+        :math:`\lvert W_1v_k\rvert` of the first layer and :math:`\lvert u_k^\top
+        W_L\rvert` of the last in the end.
 
     Raises:
-        ValueError: if ``steps`` or ``depth`` is not a whole number >= 1.
+        ValueError: if ``steps`` or ``depth`` is not a whole number >= 1, or ``start`` is
+            not > 0.
     """
+    start = validate.number("start", start, 0, open_low=True)
     s, variances = np.transpose(modes)
     rng = np.random.default_rng(seed)
     shape = validate.count("depth", depth), len(s), len(s)
@@ -75,11 +78,13 @@ def descend(
 
 
 def _crossings(paths, goals) -> np.ndarray:
-    """Return between which steps each column of the paths first reaches its goal."""
+    """Return between which steps each column of the paths first reaches its goal; NaN
+    for one that does not.
+    """
     rising = np.maximum.accumulate(paths)
     steps = np.arange(len(rising))
     pairs = zip(goals, rising.T, strict=True)
-    found = [np.interp(goal, path, steps) for goal, path in pairs]
+    found = [np.interp(goal, path, steps, right=np.nan) for goal, path in pairs]
     return np.array(found)
 
 
