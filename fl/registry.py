@@ -26,7 +26,11 @@ TOPICS = (
     "representation",
     "single_index",
     "effective_exponent",
+<<<<<<< HEAD
     "exponent_meter",
+=======
+    "spectral_updates",
+>>>>>>> su
 )
 _FOLDER = Path(__file__).parent
 

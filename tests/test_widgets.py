@@ -12,6 +12,7 @@ import pytest
 
 from fl.tasks import Task, Teacher, two_level
 from fl.theory.alignment import early_alignment
+from fl.theory.spectral_updates_order import learning_time
 
 WIDGETS = Path(__file__).resolve().parent.parent / "book" / "_static" / "widgets.js"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
@@ -54,6 +55,19 @@ def test_alignment_is_that_of_the_theory(tmp_path):
         beta[:2] = np.sqrt([strong / 6.0, (1 - strong) / 0.25])
         task = Task(spectrum, Teacher(beta), snr=snr)
         assert value == pytest.approx(early_alignment(task, p, n), rel=1e-9)
+
+
+@browser
+def test_the_order_of_learning_is_that_of_the_theory(tmp_path):
+    cases = [(q, depth) for q in (-0.33, 0.0, 0.33, 1.0) for depth in (1, 2, 3)]
+    shown = asked(
+        tmp_path,
+        f"{json.dumps(cases)}.map(([q, depth]) => "
+        "flFigures.flip.curves({q, depth}).map((curve) => curve.half))",
+    )
+    for case, values in zip(cases, shown, strict=True):
+        times = learning_time([8.0, 4.0, 2.0, 1.0, 0.5], *case, 0.02)
+        assert values == pytest.approx(times / times[2], rel=1e-4)
 
 
 @browser

@@ -22,6 +22,29 @@ function flEarlyAlignment(lam, share, p, n, snr) {
   return (signal * overlap ** 2 + noise * energy) / (power * (signal * energy + noise * trace));
 }
 
+/* When a mode of strength s has reached which share of itself, in a linear net of some depth whose
+   layers start at the singular value start: t is the integral of (w^(L-1) (s - w^L))^-q, by the
+   midpoint rule in log w. */
+function flLearning(s, q, depth, start) {
+  const path = { time: [0], share: [start ** depth / s] };
+  const [low, high, steps] = [Math.log(start), Math.log(0.995 * s) / depth, 600];
+  for (let k = 0, time = 0; k < steps; k++) {
+    const w = Math.exp(low + ((high - low) * (k + 0.5)) / steps);
+    const pull = w ** (depth - 1) * (s - w ** depth);
+    time += (pull ** -q * w * (high - low)) / steps;
+    path.time.push(time);
+    path.share.push(Math.exp(depth * (low + ((high - low) * (k + 1)) / steps)) / s);
+  }
+  return path;
+}
+
+/* y at a point of the curve through (x, y), x rising; constant beyond the ends. */
+function flBetween(x, y, at) {
+  const k = x.findIndex((value) => value >= at);
+  if (k <= 0) return y[k === 0 ? 0 : y.length - 1];
+  return y[k - 1] + ((y[k] - y[k - 1]) * (at - x[k - 1])) / (x[k] - x[k - 1]);
+}
+
 /* --- figures ----------------------------------------------------------------------------------- */
 
 flFigures.alignment = {
@@ -44,6 +67,31 @@ flFigures.alignment = {
     for (let p = -2; p <= 2.001; p += 0.01) if (curves[0].at(p) > curves[0].at(best)) best = p;
     return `best exponent p = ${best.toFixed(2)}: A = ${curves[0].at(best).toFixed(3)}; ` +
       `plain descent (p = 0): A = ${curves[0].at(0).toFixed(3)}`;
+  },
+};
+
+flFigures.flip = {
+  label: "Share of five modes that a deep linear net has learned, against time",
+  sliders: [
+    { name: "q", text: "power q of the singular values (1 gradient, 0 Muon)", min: -0.33, max: 1, step: 0.01, value: 0.33 },
+    { name: "depth", text: "layers L", min: 1, max: 3, step: 1, value: 2 },
+  ],
+  x: { from: 0, to: 3, text: "time, 1 when the middle mode is half learned" },
+  y: { from: 0, to: 1, text: "share" },
+  curves({ q, depth }) {
+    const modes = [8, 4, 2, 1, 0.5];
+    const paths = modes.map((s) => flLearning(s, q, depth, 0.02));
+    const half = paths.map(({ time, share }) => flBetween(share, time, 0.5));
+    return modes.map((s, i) => ({
+      text: `s = ${s}`,
+      half: half[i] / half[2],
+      at: (t) => flBetween(paths[i].time, paths[i].share, t * half[2]),
+    }));
+  },
+  say(curves) {
+    const lead = Math.log(curves[0].half / curves[4].half) / Math.log(16);
+    const words = Math.abs(lead) < 0.05 ? "all modes come at one time" : lead < 0 ? "strong modes come first" : "weak modes come first";
+    return `time to one half goes like s to the power ${lead.toFixed(2)}: ${words}`;
   },
 };
 

@@ -21,6 +21,7 @@ import numpy as np
 from scipy import special
 
 from fl import validate
+from fl.theory.spectral_updates import singular_power
 
 MUON = (3.4445, -4.7750, 2.0315)  # the quintic of the published Newton-Schulz iteration
 
@@ -196,17 +197,7 @@ def polar(lam, fluctuation: float = 0.0) -> np.ndarray:
             one for which the correction exceeds one half.
     """
     lam = validate.positive("lam", lam)
-    epsilon = validate.number("fluctuation", fluctuation, 0, 1)
-    root = np.sqrt(lam)
-    weights = 1 + np.eye(len(lam))
-    terms = lam * weights / np.add.outer(root, root) ** 2
-    reach = terms.sum(1)
-    if epsilon * reach.max() > 1:
-        raise ValueError(
-            f"fluctuation = {fluctuation!r}: must be at most {1 / reach.max():.3g} for "
-            "these eigenvalues, where the correction is one half"
-        )
-    return (1 - epsilon / 2 * reach) / root
+    return singular_power(lam, 0.0, fluctuation)
 
 
 def newton_schulz(moment) -> np.ndarray:

@@ -1,0 +1,73 @@
+"""A quadratic student and an even teacher, trained on fresh batches."""
+
+import numpy as np
+
+from fl import validate
+from fl.links import LINKS
+from fl.simulate.spectral_updates import svd_power
+
+# variances of the inputs along the axes: of the signal, a strong direction, the rest
+SPECTRUM = (1.0, 10.0, *(1.0,) * 8)
+BATCH = 400
+
+
+def train(
+    seed: int,
+    link: str,
+    p: float | None,
+    eta: float,
+    steps: int,
+    start: float,
+    centred: bool = False,
+    width: int = len(SPECTRUM),
+) -> dict[str, tuple]:
+    r"""Train the student :math:`\lvert Wx\rvert^2` from a small start, on inputs with the
+    variances `SPECTRUM`, of which the teacher reads the first.
+
+    Args:
+        seed: of the batches, `BATCH` fresh inputs a step.
+        link: name of the teacher's link f.
+        p: the gradient is multiplied by the p-th power of the covariance; None for the
+            polar step, all singular values one.
+        eta: step size.
+        steps: number of steps.
+        start: :math:`\epsilon`; W is it times the columns of the identity, or, with one
+            row, equal entries.
+        centred: whether labels and outputs have their (exact) means removed.
+        width: rows h of W.
+
+    Returns:
+        ``growth`` (step, axis), :math:`\langle W_tu_l,W_0u_l\rangle/\lvert
+        W_0u_l\rvert^2`, after 0 to ``steps`` steps.
+
+    Raises:
+        ValueError: for an unknown link, ``steps`` < 1, or a ``start`` that is not > 0.
+    """
+    f = LINKS[validate.choice("link", link, LINKS)]
+    mean, *_ = f.moments(SPECTRUM[0] ** 0.5)
+    lam = np.array(SPECTRUM)
+    rng = np.random.default_rng(seed)
+    start = validate.number("start", start, 0, open_low=True)
+    first = start * np.eye(width, len(lam))
+    if width == 1:
+        first[:] = start
+    W = first
+    growth = []
+    for _ in range(validate.count("steps", steps) + 1):
+        growth.append(np.sum(W * first, 0))
+        noise = rng.standard_normal((BATCH, len(lam)))
+        X = noise * np.sqrt(lam)
+        Z = X @ W.T
+        outputs = np.sum(Z**2, 1)
+        labels = f(X[:, 0])
+        if centred:
+            labels = labels - mean
+            outputs = outputs - np.sum(W**2, 0) @ lam
+        errors = outputs - labels
+        G = Z.T * errors @ X / BATCH
+        if p is None:
+            D = svd_power(G, 0)
+        else:
+            D = G * lam**p
+        W = W - eta * D
+    return {"growth": (("step", "axis"), growth / growth[0])}
