@@ -24,6 +24,7 @@ TOPICS = (
     "representation",
     "single_index",
     "effective_exponent",
+    "feature_matrix",
 )
 _FOLDER = Path(__file__).parent
 

@@ -100,7 +100,11 @@ def test_a_study_sees_no_claim(path):
 
 @room("claims/")
 def test_a_claim_makes_no_experiment(path):
-    lab = [name for name in KEEPING if name not in ("fl.evidence", "fl.registry")]
+    lab = [
+        name
+        for name in KEEPING
+        if name not in ("fl.evidence", "fl.judging", "fl.registry")
+    ]
     assert not touches(path, *lab, "fl.simulate", "torch", "numba", "numpy.random")
     assert not random_numbers(path)
 

@@ -1,0 +1,127 @@
+r"""Which power of the input moment did a first layer W (h, d) train in? Two readers of
+the weights.
+
+Both know the eigenvectors :math:`u_k` and eigenvalues :math:`\lambda_k` of the moment
+whose power the metric was, and nothing of the training. At rest under decoupled decay
+:math:`kW=-GP`, so :math:`|Wu_k|/|Gu_k|\propto\lambda_k^p`; where the layers of a ReLU
+network are balanced in the metric, :math:`w_j^\top P^{-1}w_j=|a_j|^2` for every neuron.
+Derived in chapter "feature_matrix".
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize, stats
+
+from fl import validate
+from fl.tasks import Spectrum
+
+SEEN, ALIVE = 1e-8, 0.01  # of the largest: directions with a gradient, neurons in use
+RANGE = np.linspace(-4, 4, 41)  # of exponents
+
+
+class Reading(NamedTuple):
+    """An exponent, its standard error, and how far the law is from holding at it: 0 is a
+    perfect fit.
+
+    ``misfit`` is the standard deviation of the log ratio's residual for
+    `read_gradient`, and :math:`1-R^2` of the logarithms of the readouts for
+    `read_balance`.
+    """
+
+    p: float
+    error: float
+    misfit: float
+
+
+def read_gradient(W, G, spectrum: Spectrum) -> Reading:
+    r"""Return the slope of :math:`\log(|Wu_k|/|Gu_k|)` on :math:`\log\lambda_k`.
+
+    Args:
+        W: weights (h, d), at rest under decoupled decay, or their average over time.
+        G: the plain gradient (h, d) there, or its average over the same time.
+        spectrum: eigenvalues and eigenvectors of the moment; a direction without
+            gradient is left out.
+
+    Raises:
+        ValueError: for shapes that do not fit, or fewer than three directions.
+    """
+    W = validate.array("W", W, ("h", spectrum.d))
+    G = validate.array("G", G, W.shape)
+    weights, slopes = (np.linalg.norm(A @ _basis(spectrum), axis=0) for A in (W, G))
+    seen = (slopes > SEEN * slopes.max()) & (weights > 0)
+    if seen.sum() < 3:
+        raise ValueError(f"G is seen in {seen.sum()} directions: must be three or more")
+    ratio = np.log(weights[seen] / slopes[seen])
+    x = np.log(spectrum.eigenvalues[seen])
+    line = stats.linregress(x, ratio)
+    left = ratio - line.intercept - line.slope * x
+    return Reading(float(line.slope), float(line.stderr), float(left.std()))
+
+
+def slack(W, left, spectrum: Spectrum) -> float:
+    r"""Return how far `read_gradient` can be off because :math:`kW+GP` is not zero.
+
+    Along :math:`u_k` the log ratio is off by at most :math:`-\log(1-r_k)`,
+    :math:`r_k=|\text{left}\,u_k|/|kWu_k|`.
+
+    Args:
+        W: the decay times the weights (h, d), or times their average.
+        left: :math:`kW+GP` (h, d), or its average, from how far the weights have moved.
+        spectrum: eigenvalues and eigenvectors of the moment.
+
+    Returns:
+        The bound on the slope, infinite where some :math:`r_k\ge1`.
+    """
+    weights, rest = (np.linalg.norm(A @ _basis(spectrum), axis=0) for A in (W, left))
+    seen = weights > SEEN * weights.max()
+    if not seen.any() or (rest[seen] >= weights[seen]).any():
+        return np.inf
+    x = np.log(spectrum.eigenvalues[seen])
+    x = x - x.mean()
+    off = -np.log1p(-rest[seen] / weights[seen])
+    return float(np.abs(x) @ off / (x @ x))
+
+
+def read_balance(W, squares, spectrum: Spectrum) -> Reading:
+    r"""Return the q at which :math:`\log w_j^\top\Sigma^{-q}w_j-\log|a_j|^2` varies least
+    over the neurons.
+
+    The error is that of Gauss and Newton, from the spread that is left.
+
+    Args:
+        W: weights (h, d), a neuron per row.
+        squares: (h,), the squared readout :math:`|a_j|^2` of each neuron, less its
+            squared bias; those below 1 % of the largest are left out.
+        spectrum: eigenvalues and eigenvectors of the moment, without null directions.
+
+    Raises:
+        ValueError: for shapes that do not fit, a zero eigenvalue, or fewer than four
+            neurons in use.
+    """
+    W = validate.array("W", W, ("h", spectrum.d))
+    squares = validate.array("squares", squares, (len(W),))
+    x = np.log(validate.positive("eigenvalues", spectrum.eigenvalues))
+    alive = squares > ALIVE * squares.max()
+    if alive.sum() < 4:
+        raise ValueError(
+            f"squares has {alive.sum()} neurons in use: must be four or more"
+        )
+    coordinates = (W[alive] @ _basis(spectrum)) ** 2
+    readout = np.log(squares[alive])
+
+    def spread(q: float) -> float:
+        return np.var(np.log(coordinates @ np.exp(-q * x)) - readout)
+
+    near = RANGE[np.argmin([spread(q) for q in RANGE])]
+    step = RANGE[1] - RANGE[0]
+    bounds = (near - step, near + step)
+    q = optimize.minimize_scalar(spread, bounds=bounds, options={"xatol": 1e-9}).x
+    shares = coordinates * np.exp(-q * x)
+    lean = shares @ x / shares.sum(1)
+    error = np.sqrt(spread(q) / (len(readout) - 2)) / lean.std()
+    return Reading(float(q), float(error), float(spread(q) / readout.var()))
+
+
+def _basis(spectrum: Spectrum) -> np.ndarray:
+    return np.eye(spectrum.d) if spectrum.rotation is None else spectrum.rotation
