@@ -55,39 +55,17 @@ def read_gradient(W, G, spectrum: Spectrum) -> Reading:
     ratio = np.log(weights[seen] / slopes[seen])
     x = np.log(spectrum.eigenvalues[seen])
     line = stats.linregress(x, ratio)
-    left = ratio - line.intercept - line.slope * x
-    return Reading(float(line.slope), float(line.stderr), float(left.std()))
-
-
-def slack(W, left, spectrum: Spectrum) -> float:
-    r"""Return how far `read_gradient` can be off because :math:`kW+GP` is not zero.
-
-    Along :math:`u_k` the log ratio is off by at most :math:`-\log(1-r_k)`,
-    :math:`r_k=|\text{left}\,u_k|/|kWu_k|`.
-
-    Args:
-        W: the decay times the weights (h, d), or times their average.
-        left: :math:`kW+GP` (h, d), or its average, from how far the weights have moved.
-        spectrum: eigenvalues and eigenvectors of the moment.
-
-    Returns:
-        The bound on the slope, infinite where some :math:`r_k\ge1`.
-    """
-    weights, rest = (np.linalg.norm(A @ _basis(spectrum), axis=0) for A in (W, left))
-    seen = weights > SEEN * weights.max()
-    if not seen.any() or (rest[seen] >= weights[seen]).any():
-        return np.inf
-    x = np.log(spectrum.eigenvalues[seen])
-    x = x - x.mean()
-    off = -np.log1p(-rest[seen] / weights[seen])
-    return float(np.abs(x) @ off / (x @ x))
+    residual = ratio - line.slope * x
+    return Reading(line.slope, line.stderr, residual.std())
 
 
 def read_balance(W, squares, spectrum: Spectrum) -> Reading:
     r"""Return the q at which :math:`\log w_j^\top\Sigma^{-q}w_j-\log|a_j|^2` varies least
     over the neurons.
 
-    The error is that of Gauss and Newton, from the spread that is left.
+    The error is that of Gauss and Newton, from the spread that is left. Where the spread
+    has no minimum between -4 and 4, or fewer than four neurons are in use, nothing can be
+    read: NaN.
 
     Args:
         W: weights (h, d), a neuron per row.
@@ -96,31 +74,29 @@ def read_balance(W, squares, spectrum: Spectrum) -> Reading:
         spectrum: eigenvalues and eigenvectors of the moment, without null directions.
 
     Raises:
-        ValueError: for shapes that do not fit, a zero eigenvalue, or fewer than four
-            neurons in use.
+        ValueError: for shapes that do not fit, or a zero eigenvalue.
     """
     W = validate.array("W", W, ("h", spectrum.d))
     squares = validate.array("squares", squares, (len(W),))
     x = np.log(validate.positive("eigenvalues", spectrum.eigenvalues))
-    alive = squares > ALIVE * squares.max()
-    if alive.sum() < 4:
-        raise ValueError(
-            f"squares has {alive.sum()} neurons in use: must be four or more"
-        )
+    alive = (squares > ALIVE * squares.max()) & (squares > 0)
     coordinates = (W[alive] @ _basis(spectrum)) ** 2
     readout = np.log(squares[alive])
 
     def spread(q: float) -> float:
         return np.var(np.log(coordinates @ np.exp(-q * x)) - readout)
 
-    near = RANGE[np.argmin([spread(q) for q in RANGE])]
-    step = RANGE[1] - RANGE[0]
-    bounds = (near - step, near + step)
+    if alive.sum() < 4:
+        return Reading(np.nan, np.nan, np.nan)
+    least = np.argmin([spread(q) for q in RANGE])
+    if least in (0, len(RANGE) - 1):
+        return Reading(np.nan, np.nan, spread(RANGE[least]) / readout.var())
+    bounds = RANGE[least - 1], RANGE[least + 1]
     q = optimize.minimize_scalar(spread, bounds=bounds, options={"xatol": 1e-9}).x
     shares = coordinates * np.exp(-q * x)
     lean = shares @ x / shares.sum(1)
     error = np.sqrt(spread(q) / (len(readout) - 2)) / lean.std()
-    return Reading(float(q), float(error), float(spread(q) / readout.var()))
+    return Reading(q, error, spread(q) / readout.var())
 
 
 def _basis(spectrum: Spectrum) -> np.ndarray:

@@ -5,6 +5,8 @@ Every study takes a ``scale`` and a ``block`` of seeds (`fl.scales`); its data s
 the sizes in ``attrs``.
 """
 
+from dataclasses import replace
+
 import xarray as xr
 
 from fl import scales
@@ -12,108 +14,83 @@ from fl.scales import Scale
 from fl.simulate import feature_matrix as toy
 from fl.simulate import feature_matrix_digits as digits
 from fl.simulate import feature_matrix_zoo as zoo
-from fl.simulate.feature_matrix import Rule, Start
+from fl.simulate.feature_matrix import Case, Rule
 from fl.sweep import sweep
 
-POWERS, DEPTHS, END_DECAY = (-1.0, -0.5, 0.5), (2, 3, 4), 0.05
-FLOW_DECAY = 0.3
-READ = (-1.0, -0.5, 0.5, 1.0)
-DIGITS = (-1.0, -0.5, 0.0, 0.5, 1.0)
-# sizes of the start over the root of the fan-in: small, and PyTorch's own for linear layers
+DEPTHS, FLOW_DECAY = (2, 3, 4), 0.3
+DEEP = {
+    "tanh, depth 3": Case("tanh", 3, (-0.5,), Rule(0.2, 0.2, 0.95), 3000),
+    "linear, depth 4": Case("linear", 4, (-0.5,), Rule(0.05, 0.05, 0.9), 1500),
+}
+TWO = {"two layers": Case("linear", 2, (-1.0, -0.5, 0.5), Rule(0.05, 0.05, 0.9), 3000)}
+POWERS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+READ = {"smoke": (-0.5, 0.5), "book": POWERS, "paper": POWERS}
+PLAIN, RESTING = Rule(2.0), Rule(2.0, 0.02)
+COUPLED = replace(RESTING, coupled=True)
+# sizes of a start over the root of the fan-in: a small one, and PyTorch's own
 SMALL, USUAL = 0.03, 3**-0.5
-EXACT = ("GD", "exact -1/2", "exact +1/2")
-ADAPTIVE = ("Adam", "K-FAC", "Shampoo", "Muon")
+# exact powers and adaptive methods whose certificates are compared
+FEW, MANY = (
+    (("exact +1/2",), ("Adam",)),
+    (("GD", "exact -1/2", "exact +1/2"), ("Adam", "K-FAC", "Muon")),
+)
+APART = {"smoke": FEW, "book": MANY, "paper": MANY}
 
 
-def rest(scale: Scale, block: int = 0) -> xr.Dataset:
-    """Return `toy.rest` over ``network`` and ``seed``, for a ``scale`` and ``block``."""
-    return _toys(toy.rest, scale, block, {"network": list(toy.NETWORKS)})
-
-
-def ends(scale: Scale, block: int = 0, coupled: bool = False) -> xr.Dataset:
-    """Return `toy.ends` over ``seed`` for every power, for a ``scale`` and ``block``, with
-    ``coupled`` decay or not.
+def toys(scale: Scale, block: int = 0, cases=TWO, coupled=False) -> xr.Dataset:
+    """Return `fl.simulate.feature_matrix.descend` over ``case`` in ``cases`` and ``seed``,
+    their decay ``coupled`` or not, at a ``scale``, on a ``block``.
     """
-    fixed = {"exponents": list(POWERS), "coupled": coupled, "decay": END_DECAY}
-    return _toys(toy.ends, scale, block, **fixed)
+    made = {
+        name: replace(case, rule=replace(case.rule, coupled=coupled))
+        for name, case in cases.items()
+    }
+    return _small(toy.descend, scale, block, {"case": made})
 
 
-def averages(scale: Scale, block: int = 0) -> xr.Dataset:
-    """Return `toy.averages` over ``batch`` and ``seed``, for a ``scale`` and ``block``."""
-    steps = scales.at(scale, smoke=1000, book=4000, paper=20_000)
-    grid = {"batch": [toy.N, 10]}
-    run = _toys(toy.averages, scale, block, grid, steps=steps)
-    return run.assign_attrs(averaged=steps // 2)
+def flows(scale: Scale, block: int = 0, rule=PLAIN, balanced=False) -> xr.Dataset:
+    """Return `fl.simulate.feature_matrix.flow` over ``depth`` and ``seed`` with the decay
+    of a ``rule``, from a ``balanced`` start or not, at a ``scale``, on a ``block``.
+    """
+    fixed = {"rule": rule, "balanced": balanced}
+    return _small(toy.flow, scale, block, {"depth": list(DEPTHS)}, **fixed)
 
 
-def flow(
-    scale: Scale,
-    block: int = 0,
-    decay: float = 0.0,
-    coupled: bool = False,
-    balanced: bool = False,
+def digits_runs(
+    scale: Scale, block: int = 0, powers=POWERS, rule=RESTING, start=0.3, steps=600
 ) -> xr.Dataset:
-    """Return `toy.flow` over ``depth`` and ``seed``, for a ``scale`` and ``block``.
+    """Return `fl.simulate.feature_matrix_digits.course` over ``p`` and ``seed``.
 
-    ``decay`` is that of all layers, ``coupled`` its kind; ``balanced`` says whether the
-    start is, or Gaussian.
+    Args:
+        scale: says how many images and seeds.
+        block: of seeds.
+        powers: the exponents p.
+        rule: how the layers move.
+        start: its size.
+        steps: how many.
     """
-    fixed = {"start": Start(balanced=balanced), "decay": decay, "coupled": coupled}
-    return _toys(toy.flow, scale, block, {"depth": list(DEPTHS)}, **fixed)
+    own = {"start": start, "rule": rule, "steps": steps}
+    own["n"] = scales.at(scale, smoke=100, book=200, paper=600)
+    number = scales.at(scale, smoke=3, book=5, paper=20)
+    grid = {"course": {p: digits.Course(p, **own) for p in powers}}
+    run = sweep(digits.course, grid, scales.seeds(number, block))
+    sizes = {name: own[name] for name in ("n", "start", "steps")}
+    return run.rename(course="p").assign_attrs(sizes, seeds=number)
 
 
-def decayed(
-    scale: Scale, block: int = 0, exponents=DIGITS, coupled: bool = False
+def zoos(
+    scale: Scale, block: int = 0, names=tuple(zoo.METHODS), start=SMALL
 ) -> xr.Dataset:
-    """Return `digits.course` with weight decay, to rest, over ``p`` and ``seed``, for a
-    ``scale`` and ``block``.
-
-    ``exponents`` are those of the metric, ``coupled`` is the kind of decay.
+    """Return `fl.simulate.feature_matrix_zoo.left_by` over ``optimizer`` in ``names`` and
+    ``seed``, from a ``start`` of this size, at a ``scale``, on a ``block``.
     """
-    rule = Rule(0.1 if coupled else 0.2, 0.02, 0.9, coupled)
-    return _courses(scale, block, exponents, start=0.3, rule=rule, steps=600)
+    number = scales.at(scale, smoke=3, book=4, paper=10)
+    grid, seeds = {"optimizer": list(names)}, scales.seeds(number, block)
+    run = sweep(zoo.left_by, grid, seeds, start=start)
+    return run.assign_attrs(n=zoo.IMAGES, seeds=number)
 
 
-def trained(
-    scale: Scale,
-    block: int = 0,
-    exponents=DIGITS,
-    start: float = SMALL,
-    activation: str = "relu",
-) -> xr.Dataset:
-    """Return `digits.course` by plain steps without decay over ``p`` and ``seed``, for a
-    ``scale`` and ``block``.
-
-    ``exponents`` are those of the metric, ``start`` is the size of the first weights, and
-    ``activation`` that of the hidden layer.
-    """
-    own = {"start": start, "activation": activation, "rule": Rule(2.0), "steps": 400}
-    return _courses(scale, block, exponents, **own)
-
-
-def optimizers(
-    scale: Scale, block: int = 0, names=tuple(zoo.METHODS), start: float = SMALL
-) -> xr.Dataset:
-    """Return `zoo.left_by` over ``optimizer`` and ``seed``, for a ``scale`` and ``block``.
-
-    ``names`` are those of the optimizers, ``start`` is the size of the first weights.
-    """
-    number = scales.at(scale, smoke=3, book=3, paper=10)
-    seeds = scales.seeds(number, block)
-    run = sweep(zoo.left_by, {"optimizer": list(names)}, seeds, start=start)
-    return run.assign_attrs(seeds=number, n=zoo.IMAGES, start=start)
-
-
-def _toys(function, scale, block, grid=None, **fixed) -> xr.Dataset:
+def _small(function, scale, block, grid, **fixed) -> xr.Dataset:
     number = scales.at(scale, smoke=2, book=4, paper=20)
     run = sweep(function, grid, scales.seeds(number, block), **fixed)
-    return run.assign_attrs(d=toy.D, n=toy.N, outputs=toy.OUTPUTS, seeds=number)
-
-
-def _courses(scale, block, exponents, **own) -> xr.Dataset:
-    n = scales.at(scale, smoke=100, book=200, paper=600)
-    number = scales.at(scale, smoke=3, book=4, paper=10)
-    grid = {p: digits.Course(p, n=n, **own) for p in exponents}
-    run = sweep(digits.course, {"course": grid}, scales.seeds(number, block))
-    sizes = {"n": n, "hidden": digits.HIDDEN, "seeds": number}
-    return run.rename(course="p").assign_attrs(sizes | {"steps": own["steps"]})
+    return run.assign_attrs(d=toy.D, n=toy.N, seeds=number)

@@ -65,23 +65,6 @@ def geometric_mean(P, J, t: float = 0.5) -> np.ndarray:
     return half.T @ half
 
 
-def chain(M, P, depth: int) -> np.ndarray:
-    r"""Return :math:`M(P^{-1}M)^{L-1}` (d, d), which is :math:`J^\top J` if ``M`` (d, d)
-    is :math:`P\,\#_{1/L}\,J^\top J`, for ``P`` (d, d) and L = ``depth``.
-
-    >>> chain(np.diag([2.0, 1.5]), np.diag([4.0, 0.25]), 2).tolist()
-    [[1.0, 0.0], [0.0, 9.0]]
-
-    Raises:
-        ValueError: unless P is symmetric positive definite, M fits and depth >= 1.
-    """
-    P = _metric(P)
-    M = validate.psd("M", M)
-    depth = validate.count("depth", depth)
-    steps = np.linalg.solve(P, M)
-    return M @ np.linalg.matrix_power(steps, depth - 1)
-
-
 def nuclear_fit(X, Y, P, decay: float) -> Fit:
     r"""Return the network that decoupled decay ends at, two linear layers, from a convex
     programme that knows neither.
@@ -151,35 +134,6 @@ def recursive_step(X, Y, M, P, decay: float) -> Fit:
     return Fit(J, geometric_mean(P, J))
 
 
-def soft_whitened(X, Y, decay: float) -> np.ndarray:
-    r"""Return `nuclear_fit`'s J (C, d) in closed form where P is the inverse of the
-    second moment of the inputs.
-
-    The singular values of :math:`\frac1NYX^\top\hat\Sigma^{-1/2}` are lowered by k =
-    ``decay``, those below it to zero, and the result is unwhitened; ``X`` (d, N) and
-    ``Y`` (C, N).
-
-    Raises:
-        ValueError: if the samples do not match, or decay <= 0.
-    """
-    X, Y, _, decay = _problem(X, Y, np.eye(len(X)), decay)
-    root = psd_power(X @ X.T / len(X.T), -0.5)
-    return _shrink(Y @ X.T / len(X.T) @ root, decay) @ root
-
-
-def imbalance(start, decay: float, times) -> np.ndarray:
-    r"""Return :math:`C_0e^{-2kt}` (T, h, h): the imbalance in the metric of P under
-    decoupled decay k = ``decay``, from its ``start`` :math:`C_0` (h, h), at ``times`` (T,).
-
-    Raises:
-        ValueError: for an imbalance that is not square, or decay < 0.
-    """
-    start = validate.array("start", start, ("h", "h"))
-    decay = validate.number("decay", decay, 0)
-    shrunk = np.exp(-2 * decay * validate.array("times", times, ("T",)))
-    return shrunk[:, None, None] * start
-
-
 def coupled_imbalance(start, plain, decay: float, times) -> np.ndarray:
     r"""Return the imbalance in the metric of P under *coupled* decay, :math:`C_0-2k\int
     C_I\,dt` (T, h, h), where :math:`C_I` is the imbalance without P.
@@ -189,14 +143,7 @@ def coupled_imbalance(start, plain, decay: float, times) -> np.ndarray:
         plain: :math:`C_I` (T, h, h) along the way.
         decay: k >= 0.
         times: (T,), where ``plain`` is known; Simpson's rule in between.
-
-    Raises:
-        ValueError: for shapes that do not fit, or decay < 0.
     """
-    start = validate.array("start", start, ("h", "h"))
-    times = validate.array("times", times, ("T",))
-    plain = validate.array("plain", plain, (len(times), *start.shape))
-    decay = validate.number("decay", decay, 0)
     whole = integrate.cumulative_simpson(plain, x=times, axis=0, initial=0)
     return start - 2 * decay * whole
 
