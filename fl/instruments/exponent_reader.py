@@ -64,8 +64,8 @@ def read_balance(W, squares, spectrum: Spectrum) -> Reading:
     over the neurons.
 
     The error is that of Gauss and Newton, from the spread that is left. Where the spread
-    has no minimum between -4 and 4, or fewer than four neurons are in use, nothing can be
-    read: NaN.
+    has no minimum between -4 and 4, fewer than four neurons are in use, or all readouts
+    are equal, nothing can be read: NaN.
 
     Args:
         W: weights (h, d), a neuron per row.
@@ -86,7 +86,7 @@ def read_balance(W, squares, spectrum: Spectrum) -> Reading:
     def spread(q: float) -> float:
         return np.var(np.log(coordinates @ np.exp(-q * x)) - readout)
 
-    if alive.sum() < 4:
+    if alive.sum() < 4 or np.ptp(readout) == 0:
         return Reading(np.nan, np.nan, np.nan)
     least = np.argmin([spread(q) for q in RANGE])
     if least in (0, len(RANGE) - 1):
