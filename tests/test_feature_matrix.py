@@ -288,7 +288,7 @@ def test_images_are_centred_and_their_moment_has_a_floor():
 
 
 def test_the_kept_imbalance_explains_a_reading():
-    run = digits.course(0, digits.Course(0.5, 0.6, Rule(0.5), 300, 60))
+    run = digits.course(0, 0.5, 0.6, Rule(0.5), 300, 60)
     assert abs(run["p_balance"] - 0.5) > 0.2
     assert run["p_law"] == pytest.approx(run["p_balance"], abs=0.05)
 

@@ -48,11 +48,15 @@ def read_gradient(W, G, spectrum: Spectrum) -> Reading:
     """
     W = validate.array("W", W, ("h", spectrum.d))
     G = validate.array("G", G, W.shape)
-    weights, slopes = (np.linalg.norm(A @ _basis(spectrum), axis=0) for A in (W, G))
-    seen = (slopes > SEEN * slopes.max()) & (weights > 0)
+    U = _basis(spectrum)
+    weights = np.linalg.norm(W @ U, axis=0)
+    slopes = np.linalg.norm(G @ U, axis=0)
+    seen = slopes > SEEN * slopes.max()
+    seen &= weights > 0
     if seen.sum() < 3:
         raise ValueError(f"G is seen in {seen.sum()} directions: must be three or more")
-    ratio = np.log(weights[seen] / slopes[seen])
+    ratio = weights[seen] / slopes[seen]
+    ratio = np.log(ratio)
     x = np.log(spectrum.eigenvalues[seen])
     line = stats.linregress(x, ratio)
     residual = ratio - line.slope * x
@@ -79,25 +83,37 @@ def read_balance(W, squares, spectrum: Spectrum) -> Reading:
     W = validate.array("W", W, ("h", spectrum.d))
     squares = validate.array("squares", squares, (len(W),))
     x = np.log(validate.positive("eigenvalues", spectrum.eigenvalues))
-    alive = (squares > ALIVE * squares.max()) & (squares > 0)
-    coordinates = (W[alive] @ _basis(spectrum)) ** 2
+    least = ALIVE * squares.max()
+    alive = squares > max(least, 0)
+    coordinates = W[alive] @ _basis(spectrum)
+    coordinates **= 2
     readout = np.log(squares[alive])
 
     def spread(q: float) -> float:
-        return np.var(np.log(coordinates @ np.exp(-q * x)) - readout)
+        size = coordinates @ np.exp(-q * x)
+        return np.var(np.log(size) - readout)
 
     if alive.sum() < 4 or np.ptp(readout) == 0:
         return Reading(np.nan, np.nan, np.nan)
-    least = np.argmin([spread(q) for q in RANGE])
-    if least in (0, len(RANGE) - 1):
-        return Reading(np.nan, np.nan, spread(RANGE[least]) / readout.var())
-    bounds = RANGE[least - 1], RANGE[least + 1]
-    q = optimize.minimize_scalar(spread, bounds=bounds, options={"xatol": 1e-9}).x
-    shares = coordinates * np.exp(-q * x)
+    spreads = [spread(q) for q in RANGE]
+    place = np.argmin(spreads)
+    whole = readout.var()
+    if place in (0, len(RANGE) - 1):
+        return Reading(np.nan, np.nan, spreads[place] / whole)
+    bounds = RANGE[place - 1], RANGE[place + 1]
+    exact = {"xatol": 1e-9}
+    q = optimize.minimize_scalar(spread, bounds=bounds, options=exact).x
+    scale = np.exp(-q * x)
+    shares = coordinates * scale
     lean = shares @ x / shares.sum(1)
-    error = np.sqrt(spread(q) / (len(readout) - 2)) / lean.std()
-    return Reading(q, error, spread(q) / readout.var())
+    left = spread(q)
+    freedom = len(readout) - 2
+    error = np.sqrt(left / freedom)
+    error /= lean.std()
+    return Reading(q, error, left / whole)
 
 
 def _basis(spectrum: Spectrum) -> np.ndarray:
-    return np.eye(spectrum.d) if spectrum.rotation is None else spectrum.rotation
+    if spectrum.rotation is None:
+        return np.eye(spectrum.d)
+    return spectrum.rotation

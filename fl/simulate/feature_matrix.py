@@ -45,10 +45,12 @@ class Rule:
         with the gradient in ``slopes`` moves in the metric ``P`` (..., d, d).
         """
         k = self.decay
-        first, *later = [G + k * W for W, G in zip(weights, slopes, strict=True)]
+        pairs = zip(weights, slopes, strict=True)
+        first, *later = [G + k * W for W, G in pairs]
         if self.coupled:
             return [first @ P, *later]
-        return [slopes[0] @ P + k * weights[0], *later]
+        first = slopes[0] @ P + k * weights[0]
+        return [first, *later]
 
 
 class End(NamedTuple):
@@ -91,7 +93,9 @@ def gradients(weights, X, Y, activation: str, classes: bool = False) -> list:
     for W in weights[:-1]:
         layers.append(act(W @ layers[-1]))
     output = weights[-1] @ layers[-1]
-    error = ((softmax(output, axis=-2) if classes else output) - Y) / len(X.T)
+    if classes:
+        output = softmax(output, axis=-2)
+    error = (output - Y) / len(X.T)
     found = [error @ layers[-1].mT]
     for W, above, below in zip(
         weights[:0:-1], layers[:0:-1], layers[-2::-1], strict=True
@@ -114,8 +118,10 @@ def train(weights, slopes, P, rule: Rule, steps: int) -> End:
         if step >= half:
             total = total + np.stack([weights[0], found[0]])
         plan = rule.moves(weights, found, P)
-        moves = [rule.momentum * m + new for m, new in zip(moves, plan, strict=True)]
-        weights = [W - rule.eta * m for W, m in zip(weights, moves, strict=True)]
+        pairs = zip(moves, plan, strict=True)
+        moves = [rule.momentum * m + new for m, new in pairs]
+        pairs = zip(weights, moves, strict=True)
+        weights = [W - rule.eta * m for W, m in pairs]
     return End(weights, *total / (steps - half), before)
 
 
@@ -124,9 +130,11 @@ def problem(seed: int) -> tuple[np.ndarray, np.ndarray]:
     noisy linear labels (6, 40) whose last three rows are zero, drawn by a ``seed``.
     """
     rng = np.random.default_rng([seed, DATA])
-    X = log_spaced(D, 16).rotated(rng).inputs(N, rng)
-    Y = rng.standard_normal((D, D)) @ X / np.sqrt(D)
-    Y += np.sqrt(NOISE) * rng.standard_normal((D, N))
+    spectrum = log_spaced(D, 16).rotated(rng)
+    X = spectrum.inputs(N, rng)
+    teacher = rng.standard_normal((D, D)) / np.sqrt(D)
+    noise = rng.standard_normal((D, N))
+    Y = teacher @ X + np.sqrt(NOISE) * noise
     Y[OUTPUTS:] = 0
     return X, Y
 
@@ -145,22 +153,30 @@ def descend(seed: int, case: Case) -> dict:
     """
     validate.choice("activation", case.activation, ACTIVATIONS)
     X, Y = problem(seed)
-    P = np.stack([from_data(X).power(p) for p in case.exponents])
+    moment = from_data(X)
+    P = np.stack([moment.power(p) for p in case.exponents])
 
     def slopes(weights) -> list:
         return gradients(weights, X, Y, case.activation)
 
-    end = train(_start(seed, case.depth), slopes, P, case.rule, case.steps).weights
-    J = reduce(lambda J, W: W @ J, end)
-    arrays = {"W": end[0], "G": slopes(end)[0], "metric": P, "J": J}
-    found = {name: (("p", *SQUARE), value) for name, value in arrays.items()}
-    found |= {"X": (("row", "sample"), X), "Y": (("row", "sample"), Y)}
-    return found | {"decay": case.rule.decay, "p": ("p", list(case.exponents))}
+    start = _start(seed, case.depth)
+    end = train(start, slopes, P, case.rule, case.steps).weights
+    square, data = ("p", *SQUARE), ("row", "sample")
+    return {
+        "W": (square, end[0]),
+        "G": (square, slopes(end)[0]),
+        "J": (square, reduce(lambda J, W: W @ J, end)),
+        "metric": (square, P),
+        "X": (data, X),
+        "Y": (data, Y),
+        "decay": case.rule.decay,
+        "p": ("p", list(case.exponents)),
+    }
 
 
 def _start(seed: int, depth: int) -> np.ndarray:
     rng = np.random.default_rng([seed, WEIGHTS])
-    return rng.standard_normal((depth, D, D)) / np.sqrt(D)
+    return 0.7 * rng.standard_normal((depth, D, D)) / np.sqrt(D)
 
 
 def flow(
@@ -178,8 +194,8 @@ def flow(
         seed: of the data and the start.
         depth: number of layers, at least 2.
         rule: decay, and its kind.
-        balanced: whether it starts at the identity in the coordinates of the metric, all
-            layers times 0.7, or at Gaussian layers.
+        balanced: whether it starts at the identity in the coordinates of the metric, or
+            at Gaussian layers, both times 0.7.
         p: exponent of the metric.
         times: moments at which the flow is read, up to time 4.
 
@@ -194,19 +210,26 @@ def flow(
     X, Y = problem(seed)
     moment = from_data(X)
     start = _start(seed, depth)
+    P, root = moment.power(p), moment.power(p / 2)
     if balanced:
-        start = 0.7 * np.stack([moment.power(p / 2), *[np.eye(D)] * (depth - 1)])
+        later = [np.eye(D)] * (depth - 1)
+        start = 0.7 * np.stack([root, *later])
 
     def speed(_, flat) -> np.ndarray:
         weights = flat.reshape(start.shape)
         slopes = gradients(weights, X, Y, "linear")
-        return -np.ravel(rule.moves(weights, slopes, moment.power(p)))
+        moves = rule.moves(weights, slopes, P)
+        return -np.ravel(moves)
 
     at = np.linspace(0, 4, times)
     solve = {"method": "DOP853", "t_eval": at, "rtol": 1e-10, "atol": 1e-12}
     path = integrate.solve_ivp(speed, (0, 4), start.ravel(), **solve).y.T
     layers = path.reshape(times, *start.shape).swapaxes(0, 1)
-    J = reduce(lambda J, W: W @ J, layers)
-    arrays = {"first": layers[0], "second": layers[1], "J": J}
-    found = {name: (("time", *SQUARE), value) for name, value in arrays.items()}
-    return xr.Dataset(found | {"metric": (SQUARE, moment.power(p))}, {"time": at})
+    square = ("time", *SQUARE)
+    found = {
+        "first": (square, layers[0]),
+        "second": (square, layers[1]),
+        "J": (square, reduce(lambda J, W: W @ J, layers)),
+        "metric": (SQUARE, P),
+    }
+    return xr.Dataset(found, {"time": at})

@@ -7,7 +7,6 @@ negative power. There are no biases. A start has the size of its weights over th
 the fan-in.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -30,24 +29,11 @@ class Images(NamedTuple):
     moment: Spectrum
 
 
-@dataclass(frozen=True)
-class Course:
-    """A training course: exponent ``p`` of the metric, size of the ``start``, how the
-    layers move, number of ``steps`` and of images, and the activation.
-    """
-
-    p: float
-    start: float
-    rule: Rule
-    steps: int
-    n: int
-    activation: str = "relu"
-
-
 def images(seed: int, n: int) -> Images:
     """Return ``n`` digits drawn by a ``seed``, with their classes and moment."""
     pixels, labels = datasets.load("digits")
-    chosen = np.random.default_rng([seed, DATA]).permutation(len(labels))[:n]
+    rng = np.random.default_rng([seed, DATA])
+    chosen = rng.permutation(len(labels))[:n]
     X = pixels[:, chosen]
     X = X - X.mean(1, keepdims=True)
     lam, U = np.linalg.eigh(X @ X.T / n)
@@ -64,48 +50,61 @@ def layers(seed: int, size: float) -> list[np.ndarray]:
     return [size * rng.standard_normal(s) / np.sqrt(s[1]) for s in shapes]
 
 
-def course(seed: int, course: Course) -> dict:
-    r"""Train one network and read its exponent in both ways.
+def course(seed: int, p: float, start: float, rule: Rule, steps: int, n: int) -> dict:
+    r"""Train one ReLU network and read its exponent in both ways.
 
     The metric is scaled so that the trace of its product with the moment is the
     moment's. Weights and gradients are averaged over the second half.
 
     Args:
         seed: of the images and the start.
-        course: how it is trained.
+        p: exponent of the metric.
+        start: its size.
+        rule: how both layers move.
+        steps: number of updates.
+        n: number of images.
 
     Returns:
         ``p_balance``, its ``error`` and its ``misfit``; ``p_law``, the same reader's
         answer if every neuron had kept the imbalance of its start; with decay also what
-        the other reads from the averages, ``p_mean``, from them and the way that the
-        weights went meanwhile, ``p_moved``, and from the end alone, ``p_last``;
-        ``squares`` (neuron, lam) of the weights along the eigenvectors and squared
-        ``readout`` (neuron,), for the pictures.
+        the other reads from the averages, ``p_mean``, and from them and the way that the
+        weights went meanwhile, ``p_moved``; ``squares`` (neuron, lam) of the weights
+        along the eigenvectors and squared ``readout`` (neuron,), for the pictures.
     """
-    X, Y, moment = images(seed, course.n)
-    P = moment.power(course.p)
-    P *= moment.eigenvalues.sum() / np.sum(moment.power(1) * P)
-    start = layers(seed, course.start)
+    X, Y, moment = images(seed, n)
+    P = moment.power(p)
+    trace = np.sum(moment.power(1) * P)
+    P *= moment.eigenvalues.sum() / trace
+    inverse = np.linalg.inv(P)
+    first = layers(seed, start)
 
     def slopes(weights) -> list:
-        return gradients(weights, X, Y, course.activation, classes=True)
+        return gradients(weights, X, Y, "relu", classes=True)
 
-    end = train(start, slopes, P, course.rule, course.steps)
-    W, readout = end.weights[0], np.sum(end.weights[1] ** 2, 0)
-    size = np.sum(W @ np.linalg.inv(P) * W, 1)
-    kept = np.sum(start[0] @ np.linalg.inv(P) * start[0], 1) - np.sum(start[1] ** 2, 0)
+    def squares(weights) -> tuple:
+        W, A = weights
+        size = np.sum(W @ inverse * W, 1)
+        return size, np.sum(A**2, 0)
+
+    end = train(first, slopes, P, rule, steps)
+    W = end.weights[0]
+    size, readout = squares(end.weights)
+    kept = np.subtract(*squares(first))
     balance = read_balance(W, readout, moment)
-    found = {"p_balance": balance.p, "error": balance.error, "misfit": balance.misfit}
-    found |= {"p_law": read_balance(W, size - kept, moment).p}
-    if course.rule.decay:
-        way = (end.before - W) / (course.rule.eta * (course.steps - course.steps // 2))
-        last = W, slopes(end.weights)[0]
-        moved = end.W - way / course.rule.decay
-        for name, pair in {
-            "mean": end[1:3],
-            "moved": (moved, end.G),
-            "last": last,
-        }.items():
-            found[f"p_{name}"] = read_gradient(*pair, moment).p
-    squares = ("neuron", "lam"), (W @ moment.rotation) ** 2
-    return found | {"squares": squares, "readout": ("neuron", readout)}
+    law = read_balance(W, size - kept, moment)
+    found = {
+        "p_balance": balance.p,
+        "error": balance.error,
+        "misfit": balance.misfit,
+        "p_law": law.p,
+    }
+    if rule.decay:
+        time = rule.eta * (steps - steps // 2)
+        way = (end.before - W) / time
+        moved = end.W - way / rule.decay
+        found["p_mean"] = read_gradient(end.W, end.G, moment).p
+        found["p_moved"] = read_gradient(moved, end.G, moment).p
+    along = W @ moment.rotation
+    found["squares"] = ("neuron", "lam"), along**2
+    found["readout"] = "neuron", readout
+    return found

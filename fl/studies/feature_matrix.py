@@ -19,8 +19,8 @@ from fl.sweep import sweep
 
 DEPTHS, FLOW_DECAY = (2, 3, 4), 0.3
 DEEP = {
-    "tanh, depth 3": Case("tanh", 3, (-0.5,), Rule(0.2, 0.2, 0.95), 3000),
-    "linear, depth 4": Case("linear", 4, (-0.5,), Rule(0.05, 0.05, 0.9), 1500),
+    "tanh, depth 3": Case("tanh", 3, (-0.5,), Rule(0.2, 0.2, 0.95), 2500),
+    "linear, depth 4": Case("linear", 4, (-0.5,), Rule(0.02, 0.05, 0.9), 2000),
 }
 TWO = {"two layers": Case("linear", 2, (-1.0, -0.5, 0.5), Rule(0.05, 0.05, 0.9), 3000)}
 POWERS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -29,12 +29,18 @@ PLAIN, RESTING = Rule(2.0), Rule(2.0, 0.02)
 COUPLED = replace(RESTING, coupled=True)
 # sizes of a start over the root of the fan-in: a small one, and PyTorch's own
 SMALL, USUAL = 0.03, 3**-0.5
-# exact powers and adaptive methods whose certificates are compared
-FEW, MANY = (
-    (("exact +1/2",), ("Adam",)),
-    (("GD", "exact -1/2", "exact +1/2"), ("Adam", "K-FAC", "Muon")),
+# exact powers and adaptive methods, of whose certificates so many are compared
+EXACT, ADAPTIVE = ("exact +0.5", "GD"), ("Adam", "K-FAC 1e-3")
+COMPARED = {"smoke": 1, "book": 2, "paper": 2}
+METHODS = (
+    *EXACT,
+    "exact -0.5",
+    "momentum",
+    "power-AdaHessian -0.5",
+    *ADAPTIVE,
+    "SOAP",
+    "Muon",
 )
-APART = {"smoke": FEW, "book": MANY, "paper": MANY}
 
 
 def toys(scale: Scale, block: int = 0, cases=TWO, coupled=False) -> xr.Dataset:
@@ -57,34 +63,31 @@ def flows(scale: Scale, block: int = 0, rule=PLAIN, balanced=False) -> xr.Datase
 
 
 def digits_runs(
-    scale: Scale, block: int = 0, powers=POWERS, rule=RESTING, start=0.3, steps=600
+    scale: Scale, block: int = 0, exponents=POWERS, rule=RESTING, start=0.3, steps=600
 ) -> xr.Dataset:
     """Return `fl.simulate.feature_matrix_digits.course` over ``p`` and ``seed``.
 
     Args:
         scale: says how many images and seeds.
         block: of seeds.
-        powers: the exponents p.
+        exponents: the values of p.
         rule: how the layers move.
         start: its size.
         steps: how many.
     """
-    own = {"start": start, "rule": rule, "steps": steps}
-    own["n"] = scales.at(scale, smoke=100, book=200, paper=600)
-    number = scales.at(scale, smoke=3, book=5, paper=20)
-    grid = {"course": {p: digits.Course(p, **own) for p in powers}}
-    run = sweep(digits.course, grid, scales.seeds(number, block))
-    sizes = {name: own[name] for name in ("n", "start", "steps")}
-    return run.rename(course="p").assign_attrs(sizes, seeds=number)
+    sizes = {"start": start, "steps": steps}
+    sizes["n"] = scales.at(scale, smoke=100, book=200, paper=600)
+    number = scales.at(scale, smoke=3, book=4, paper=20)
+    seeds, grid = scales.seeds(number, block), {"p": exponents}
+    run = sweep(digits.course, grid, seeds, rule=rule, **sizes)
+    return run.assign_attrs(sizes, seeds=number)
 
 
-def zoos(
-    scale: Scale, block: int = 0, names=tuple(zoo.METHODS), start=SMALL
-) -> xr.Dataset:
+def zoos(scale: Scale, block: int = 0, names=METHODS, start=SMALL) -> xr.Dataset:
     """Return `fl.simulate.feature_matrix_zoo.left_by` over ``optimizer`` in ``names`` and
     ``seed``, from a ``start`` of this size, at a ``scale``, on a ``block``.
     """
-    number = scales.at(scale, smoke=3, book=4, paper=10)
+    number = scales.at(scale, smoke=4, book=5, paper=10)
     grid, seeds = {"optimizer": list(names)}, scales.seeds(number, block)
     run = sweep(zoo.left_by, grid, seeds, start=start)
     return run.assign_attrs(n=zoo.IMAGES, seeds=number)
@@ -93,4 +96,8 @@ def zoos(
 def _small(function, scale, block, grid, **fixed) -> xr.Dataset:
     number = scales.at(scale, smoke=2, book=4, paper=20)
     run = sweep(function, grid, scales.seeds(number, block), **fixed)
-    return run.assign_attrs(d=toy.D, n=toy.N, seeds=number)
+    return run.assign_attrs(
+        d=toy.D,
+        n=toy.N,
+        seeds=number,
+    )

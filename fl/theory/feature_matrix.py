@@ -38,9 +38,8 @@ def relative_gap(A, B) -> np.ndarray:
     >>> float(relative_gap([[3.0, 0.0]], [[2.0, 0.0]]))
     0.5
     """
-    A, B = np.asarray(A), np.asarray(B)
-    axes = (-2, -1)
-    return np.linalg.norm(A - B, axis=axes) / np.linalg.norm(B, axis=axes)
+    off = np.subtract(A, B)
+    return np.linalg.norm(off, axis=(-2, -1)) / np.linalg.norm(B, axis=(-2, -1))
 
 
 def geometric_mean(P, J, t: float = 0.5) -> np.ndarray:
@@ -60,8 +59,10 @@ def geometric_mean(P, J, t: float = 0.5) -> np.ndarray:
     J = validate.array("J", J, ("C", len(P)))
     t = validate.number("t", t, 0, 1, open_low=True)
     root = psd_power(P, 0.5)
-    _, s, V = np.linalg.svd(J @ psd_power(P, -0.5), full_matrices=False)
-    half = (s**t)[:, None] * V @ root
+    seen = J @ psd_power(P, -0.5)
+    _, s, V = np.linalg.svd(seen, full_matrices=False)
+    weights = s**t
+    half = weights[:, None] * V @ root
     return half.T @ half
 
 
@@ -87,22 +88,27 @@ def nuclear_fit(X, Y, P, decay: float) -> Fit:
             singular, or decay <= 0.
     """
     X, Y, P, decay = _problem(X, Y, P, decay)
-    white = psd_power(P, 0.5) @ X
-    S = white @ white.T / len(X.T)
-    cross = Y @ white.T / len(X.T)
+    n, root = len(X.T), psd_power(P, 0.5)
+    white = root @ X
+    S = white @ white.T / n
+    cross = Y @ white.T / n
     low, *_, high = np.linalg.eigvalsh(S)
     if low <= 1e-12 * high:
         raise ValueError("X has a singular second moment: give more samples")
-    root = np.sqrt(low / high)
-    push = (1 - root) / (1 + root)
+    ratio = np.sqrt(low / high)
+    push = (1 - ratio) / (1 + ratio)
     J = ahead = np.zeros_like(cross)
     moved = np.inf
-    while moved > 1e-15 * max(np.abs(J).max(), decay):
+    size = decay
+    while moved > 1e-15 * size:
         before = J
-        J = _shrink(ahead - (ahead @ S - cross) / high, decay / high)
+        slope = ahead @ S - cross
+        there = ahead - slope / high
+        J = _shrink(there, decay / high)
         ahead = J + push * (J - before)
         moved = np.abs(J - before).max()
-    J = J @ psd_power(P, 0.5)
+        size = max(np.abs(J).max(), decay)
+    J = J @ root
     return Fit(J, geometric_mean(P, J))
 
 
@@ -129,8 +135,9 @@ def recursive_step(X, Y, M, P, decay: float) -> Fit:
     X, Y, P, decay = _problem(X, Y, P, decay)
     M = validate.psd("M", M)
     n = len(X.T)
-    inner = X @ X.T @ M / n + decay * np.eye(len(X))
-    J = np.linalg.solve(inner.T, M @ X @ Y.T / n).T
+    seen = M @ X / n
+    inner = seen @ X.T + decay * np.eye(len(X))
+    J = np.linalg.solve(inner, seen @ Y.T).T
     return Fit(J, geometric_mean(P, J))
 
 
@@ -151,7 +158,8 @@ def coupled_imbalance(start, plain, decay: float, times) -> np.ndarray:
 def _shrink(J: np.ndarray, by: float) -> np.ndarray:
     """Return J with its singular values lowered, none below zero."""
     U, s, V = np.linalg.svd(J, full_matrices=False)
-    return U * (s - by).clip(0) @ V
+    shrunk = (s - by).clip(0)
+    return U * shrunk @ V
 
 
 def _metric(P) -> np.ndarray:
@@ -164,5 +172,7 @@ def _metric(P) -> np.ndarray:
 def _problem(X, Y, P, decay):
     X = validate.array("X", X, ("d", "N"))
     Y = validate.array("Y", Y, ("C", X.shape[1]))
-    P = validate.array("P", _metric(P), (len(X), len(X)))
-    return X, Y, P, validate.number("decay", decay, 0, open_low=True)
+    d = len(X)
+    P = validate.array("P", _metric(P), (d, d))
+    decay = validate.number("decay", decay, 0, open_low=True)
+    return X, Y, P, decay
