@@ -38,7 +38,7 @@ METHODS = (
     "momentum",
     "power-AdaHessian -0.5",
     *ADAPTIVE,
-    "SOAP",
+    "Shampoo",
     "Muon",
 )
 
