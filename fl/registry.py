@@ -26,11 +26,9 @@ TOPICS = (
     "representation",
     "single_index",
     "effective_exponent",
-<<<<<<< HEAD
-    "exponent_meter",
-=======
     "spectral_updates",
->>>>>>> su
+    "feature_matrix",
+    "exponent_meter",
 )
 _FOLDER = Path(__file__).parent
 

@@ -1,0 +1,257 @@
+"""Claims of the chapter on the feature matrix: rest, balance, and reading an exponent.
+
+An identity is judged in the worst network by its relative error, against rounding or the
+accuracy of the integrator. The control says what its rival predicts in the same networks.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from fl.evidence import Evidence, claim
+from fl.judging import agreement, order
+from fl.studies import feature_matrix as study
+from fl.studies.feature_matrix import Rule
+from fl.theory import feature_matrix as theory
+from fl.theory.feature_matrix import relative_gap as gap
+
+REST = "rounding, and what still moves after thousands of steps"
+FLOW = "the integrator's tolerance of 1e-10 a step, over the whole flow"
+AXES = ("case", "depth", "p", "seed")
+
+
+def _worst(run, broken, errors, tolerance, reason) -> Evidence:
+    """Hold the largest relative error of all networks of a run against zero.
+
+    ``errors`` takes what is known of one network to the error of the claim, to that of
+    its control, and to what the control's rival predicts for it.
+    """
+    axes = [axis for axis in AXES if axis in run.dims]
+    flat = run.stack(cell=axes)
+    flat = flat.reset_index("cell").reset_coords()
+    found = []
+    for i in range(flat.sizes["cell"]):
+        net = flat.isel(cell=i).variables
+        known = {name: variable.values for name, variable in net.items()}
+        found.append(errors(SimpleNamespace(**known)))
+    holds, fails, rival = np.max(found, axis=0)
+    return Evidence(
+        predicted=0,
+        measured=fails if broken else holds,
+        tolerance=tolerance,
+        reason=reason,
+        sizes=run.attrs,
+        expected=rival if broken else None,
+        within=0.01,
+    )
+
+
+@claim(
+    "feature_matrix.fact",
+    statement="At rest under decoupled decay $W'W = FP$, for any depth",
+    source="proved",
+    control="P left out, the formula of plain descent",
+)
+def fact(scale, broken, block):
+    """A tanh network of depth 3 and a linear one of depth 4; if the law holds, F is the
+    feature matrix times the inverse of P.
+    """
+
+    def errors(net):
+        M = net.W.T @ net.W
+        F = -net.W.T @ net.G / net.decay
+        plain = M @ np.linalg.inv(net.metric)
+        return (
+            gap(F @ net.metric, M),
+            gap(F, M),
+            gap(plain, M),
+        )
+
+    run = study.toys(scale, block, study.DEEP)
+    return _worst(run, broken, errors, 1e-8, REST)
+
+
+@claim(
+    "feature_matrix.coupled",
+    statement="Two linear layers with coupled decay end at the feature matrix "
+    "$(J'J)^{1/2}$ of plain descent, whatever P",
+    source="derived",
+    control="decoupled decay",
+)
+def coupled(scale, broken, block):
+    """The convex programme without P against the end of training, for three powers; the
+    control ends where the programme with P says.
+    """
+
+    def errors(net):
+        one = np.eye(len(net.X))
+        plain = theory.nuclear_fit(net.X, net.Y, one, net.decay)
+        own = theory.nuclear_fit(net.X, net.Y, net.metric, net.decay)
+        M = net.W.T @ net.W
+        error = gap(M, plain.M)
+        return error, error, gap(own.M, plain.M)
+
+    run = study.toys(scale, block, coupled=not broken)
+    return _worst(run, broken, errors, 1e-8, REST)
+
+
+@claim(
+    "feature_matrix.forgets",
+    statement="Under the flow of a linear network with decoupled decay k the imbalance in "
+    "the metric of P shrinks as $e^{-2kt}$",
+    source="proved",
+    control="coupled decay",
+)
+def forgets(scale, broken, block):
+    """All times and depths, relative to the start; the control follows its own law."""
+    k = study.FLOW_DECAY
+
+    def errors(net):
+        gram = net.second.mT @ net.second
+        inverse = np.linalg.inv(net.metric)
+        own = net.first @ inverse @ net.first.mT - gram
+        plain = net.first @ net.first.mT - gram
+        start = own[0]
+        shrunk = np.exp(-2 * k * net.time)
+        law = shrunk[:, None, None] * start
+        coupled = theory.coupled_imbalance(start, plain, k, net.time)
+        error = gap(own - law + start, start)
+        rival = gap(coupled - law + start, start)
+        return error.max(), error.max(), rival.max()
+
+    rule = Rule(1.0, k, coupled=broken)
+    run = study.flows(scale, block, rule)
+    return _worst(run, broken, errors, 1e-6, FLOW)
+
+
+@claim(
+    "feature_matrix.geometric_mean",
+    statement="From a balanced start a linear network of depth L has throughout training "
+    "$W'W = P \\#_{1/L} J'J$",
+    source="proved",
+    control="the mean with the identity: the exponent 1/L of the ansatz without P",
+)
+def geometric_mean(scale, broken, block):
+    """Depths 2, 3 and 4 at all times; the control is off by what the law says."""
+
+    def errors(net):
+        t, one = 1 / net.depth, np.eye(len(net.metric))
+        law = [theory.geometric_mean(net.metric, J, t) for J in net.J]
+        plain = [theory.geometric_mean(one, J, t) for J in net.J]
+        M = net.first.mT @ net.first
+        return (
+            gap(law, M).max(),
+            gap(plain, M).max(),
+            gap(plain, law).max(),
+        )
+
+    run = study.flows(scale, block, balanced=True)
+    return _worst(run, broken, errors, 1e-6, FLOW)
+
+
+@claim(
+    "feature_matrix.recursive",
+    statement="Two linear layers with decoupled decay end at the minimum of the nuclear "
+    "norm in the metric, and this is a fixed point of the recursive feature machine "
+    "$M \\leftarrow P \\# J'J$",
+    source="derived",
+    control="the recursive feature machine without P, $M \\leftarrow (J'J)^{1/2}$",
+)
+def recursive(scale, broken, block):
+    """The function of network and programme, and the metric of the network after one
+    step of the machine.
+    """
+
+    def errors(net):
+        k, one = net.decay, np.eye(len(net.X))
+        M = net.W.T @ net.W
+        fit = theory.nuclear_fit(net.X, net.Y, net.metric, k)
+
+        def step(M, P):
+            after = theory.recursive_step(net.X, net.Y, M, P, k)
+            return gap(after.M, M)
+
+        function = gap(net.J, fit.J)
+        own = step(M, net.metric)
+        return (
+            max(function, own),
+            step(M, one),
+            step(fit.M, one),
+        )
+
+    run = study.toys(scale, block)
+    return _worst(run, broken, errors, 1e-8, REST)
+
+
+@claim(
+    "feature_matrix.average",
+    statement="$k\\bar W - (W_0 - W_T)/(\\eta T) = -\\bar GP$ over any stretch of training: "
+    "the exponent that it gives is exact long before rest",
+    source="proved",
+    control="the averages alone, as if the weights were at rest",
+)
+def average(scale, broken, block):
+    """The worst power and seed on the digits after a tenth of the steps to rest."""
+    run = study.digits_runs(scale, block, study.READ[scale], steps=60)
+    found = run["p_mean" if broken else "p_moved"]
+    reason = "rounding in directions of little gradient"
+    error = abs(found - run["p"]).max()
+    return Evidence(0, error, 1e-6, reason, sizes=run.attrs)
+
+
+@claim(
+    "feature_matrix.read_gradient",
+    statement="The exponent of a ReLU network on the digits, at rest under decoupled decay, "
+    "is read from averages of its weights and gradients",
+    source="derived",
+    control="coupled decay, which leaves the exponent 0 whatever P",
+)
+def read_gradient(scale, broken, block):
+    """Powers of both signs; the control has negative ones, and has to read 0."""
+    powers = study.POWERS[:2] if broken else study.READ[scale]
+    rule = study.COUPLED if broken else study.RESTING
+    run = study.digits_runs(scale, block, powers, rule)
+    rival = -run["p"] if broken else None
+    reason = "the weights still move during the average; fixed beforehand"
+    gaps = run["p_mean"] - run["p"]
+    return agreement(gaps, 0.005, reason, run.attrs, rival)
+
+
+@claim(
+    "feature_matrix.read_balance",
+    statement="The exponent of a ReLU network on the digits, trained by plain steps from a "
+    "small start, is read from its weights alone",
+    source="derived",
+    control="PyTorch's usual size of the start, whose imbalance training keeps",
+)
+def read_balance(scale, broken, block):
+    """Powers of both signs; the control has p = 1, and has to read what the kept imbalance
+    says.
+    """
+    powers = study.POWERS[4:] if broken else study.READ[scale]
+    start = study.USUAL if broken else study.SMALL
+    run = study.digits_runs(scale, block, powers, study.PLAIN, start, 400)
+    rival = run["p_law"] - run["p"] if broken else None
+    reason = "squares of the start and the first order of the steps, fixed beforehand"
+    gaps = run["p_balance"] - run["p"]
+    return agreement(gaps, 0.02, reason, run.attrs, rival)
+
+
+@claim(
+    "feature_matrix.scope",
+    statement="The certificate $1-R^2$ of Adam and K-FAC is more than a decade above "
+    "that of gradient descent and exact powers, from a small start",
+    source="observed",
+    control="the exact powers from PyTorch's usual size of the start",
+)
+def scope(scale, broken, block):
+    """Decades between each adaptive method and the worst exact power, less one, paired
+    over seeds.
+    """
+    number = study.COMPARED[scale]
+    start = study.USUAL if broken else study.SMALL
+    others = study.zoos(scale, block, study.ADAPTIVE[:number])
+    exact = study.zoos(scale, block, study.EXACT[:number], start)
+    worst = exact["misfit"].max("optimizer")
+    decades = np.log10(others["misfit"] / worst)
+    return order(decades - 1, exact.attrs)

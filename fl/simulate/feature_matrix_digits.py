@@ -1,0 +1,110 @@
+r"""Networks 64-48-10 on the digits whose first layer moves in a power of the inputs'
+moment, and what is read from their weights.
+
+Pixels are centred. The moment has 1 % of its largest eigenvalue added, for the metric
+and the readers alike: pixels that are almost always dark would otherwise lead every
+negative power. There are no biases. A start has the size of its weights over the root of
+the fan-in.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fl import datasets
+from fl.instruments.exponent_reader import read_balance, read_gradient
+from fl.simulate.feature_matrix import DATA, WEIGHTS, Rule, gradients, train
+from fl.tasks import Spectrum
+
+HIDDEN, CLASSES, FLOOR = 48, 10, 0.01
+
+
+class Images(NamedTuple):
+    """Centred pixels ``X`` (64, n), one-hot labels ``Y`` (10, n), and the ``moment`` with
+    its floor.
+    """
+
+    X: np.ndarray
+    Y: np.ndarray
+    moment: Spectrum
+
+
+def images(seed: int, n: int) -> Images:
+    """Return ``n`` digits drawn by a ``seed``, with their classes and moment."""
+    pixels, labels = datasets.load("digits")
+    rng = np.random.default_rng([seed, DATA])
+    chosen = rng.permutation(len(labels))[:n]
+    X = pixels[:, chosen]
+    X = X - X.mean(1, keepdims=True)
+    lam, U = np.linalg.eigh(X @ X.T / n)
+    moment = Spectrum(lam.clip(0) + FLOOR * lam[-1], U)
+    return Images(X, np.eye(CLASSES)[:, labels[chosen]], moment)
+
+
+def layers(seed: int, size: float) -> list[np.ndarray]:
+    """Return the two layers (48, 64) and (10, 48) of a start of this ``size``, drawn by a
+    ``seed``.
+    """
+    rng = np.random.default_rng([seed, WEIGHTS])
+    shapes = (HIDDEN, 64), (CLASSES, HIDDEN)
+    return [size * rng.standard_normal(s) / np.sqrt(s[1]) for s in shapes]
+
+
+def course(seed: int, p: float, start: float, rule: Rule, steps: int, n: int) -> dict:
+    r"""Train one ReLU network and read its exponent in both ways.
+
+    The metric is scaled so that the trace of its product with the moment is the
+    moment's. Weights and gradients are averaged over the second half.
+
+    Args:
+        seed: of the images and the start.
+        p: exponent of the metric.
+        start: its size.
+        rule: how both layers move.
+        steps: number of updates.
+        n: number of images.
+
+    Returns:
+        ``p_balance``, its ``error`` and its ``misfit``; ``p_law``, the same reader's
+        answer if every neuron had kept the imbalance of its start; with decay also what
+        the other reads from the averages, ``p_mean``, and from them and the way that the
+        weights went meanwhile, ``p_moved``; ``squares`` (neuron, lam) of the weights
+        along the eigenvectors and squared ``readout`` (neuron,), for the pictures.
+    """
+    X, Y, moment = images(seed, n)
+    P = moment.power(p)
+    trace = np.sum(moment.power(1) * P)
+    P *= moment.eigenvalues.sum() / trace
+    inverse = np.linalg.inv(P)
+    first = layers(seed, start)
+
+    def slopes(weights) -> list:
+        return gradients(weights, X, Y, "relu", classes=True)
+
+    def squares(weights) -> tuple:
+        W, A = weights
+        size = np.sum(W @ inverse * W, 1)
+        return size, np.sum(A**2, 0)
+
+    end = train(first, slopes, P, rule, steps)
+    W = end.weights[0]
+    size, readout = squares(end.weights)
+    kept = np.subtract(*squares(first))
+    balance = read_balance(W, readout, moment)
+    law = read_balance(W, size - kept, moment)
+    found = {
+        "p_balance": balance.p,
+        "error": balance.error,
+        "misfit": balance.misfit,
+        "p_law": law.p,
+    }
+    if rule.decay:
+        time = rule.eta * (steps - steps // 2)
+        way = (end.before - W) / time
+        moved = end.W - way / rule.decay
+        found["p_mean"] = read_gradient(end.W, end.G, moment).p
+        found["p_moved"] = read_gradient(moved, end.G, moment).p
+    along = W @ moment.rotation
+    found["squares"] = ("neuron", "lam"), along**2
+    found["readout"] = "neuron", readout
+    return found

@@ -1,0 +1,103 @@
+"""Studies of the chapter on the feature matrix: the sizes at each scale, and the runs at
+these sizes.
+
+Every study takes a ``scale`` and a ``block`` of seeds (`fl.scales`); its data set holds
+the sizes in ``attrs``.
+"""
+
+from dataclasses import replace
+
+import xarray as xr
+
+from fl import scales
+from fl.scales import Scale
+from fl.simulate import feature_matrix as toy
+from fl.simulate import feature_matrix_digits as digits
+from fl.simulate import feature_matrix_zoo as zoo
+from fl.simulate.feature_matrix import Case, Rule
+from fl.sweep import sweep
+
+DEPTHS, FLOW_DECAY = (2, 3, 4), 0.3
+DEEP = {
+    "tanh, depth 3": Case("tanh", 3, (-0.5,), Rule(0.2, 0.2, 0.95), 2500),
+    "linear, depth 4": Case("linear", 4, (-0.5,), Rule(0.02, 0.05, 0.9), 2000),
+}
+TWO = {"two layers": Case("linear", 2, (-1.0, -0.5, 0.5), Rule(0.05, 0.05, 0.9), 3000)}
+POWERS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+READ = {"smoke": (-0.5, 0.5), "book": POWERS, "paper": POWERS}
+PLAIN, RESTING = Rule(2.0), Rule(2.0, 0.02)
+COUPLED = replace(RESTING, coupled=True)
+# sizes of a start over the root of the fan-in: a small one, and PyTorch's own
+SMALL, USUAL = 0.03, 3**-0.5
+# exact powers and adaptive methods, of whose certificates so many are compared
+EXACT, ADAPTIVE = ("exact +0.5", "GD"), ("Adam", "K-FAC 1e-3")
+COMPARED = {"smoke": 1, "book": 2, "paper": 2}
+METHODS = (
+    *EXACT,
+    "exact -0.5",
+    "momentum",
+    "power-AdaHessian -0.5",
+    *ADAPTIVE,
+    "Shampoo",
+    "Muon",
+)
+
+
+def toys(scale: Scale, block: int = 0, cases=TWO, coupled=False) -> xr.Dataset:
+    """Return `fl.simulate.feature_matrix.descend` over ``case`` in ``cases`` and ``seed``,
+    their decay ``coupled`` or not, at a ``scale``, on a ``block``.
+    """
+    made = {
+        name: replace(case, rule=replace(case.rule, coupled=coupled))
+        for name, case in cases.items()
+    }
+    return _small(toy.descend, scale, block, {"case": made})
+
+
+def flows(scale: Scale, block: int = 0, rule=PLAIN, balanced=False) -> xr.Dataset:
+    """Return `fl.simulate.feature_matrix.flow` over ``depth`` and ``seed`` with the decay
+    of a ``rule``, from a ``balanced`` start or not, at a ``scale``, on a ``block``.
+    """
+    fixed = {"rule": rule, "balanced": balanced}
+    return _small(toy.flow, scale, block, {"depth": list(DEPTHS)}, **fixed)
+
+
+def digits_runs(
+    scale: Scale, block: int = 0, exponents=POWERS, rule=RESTING, start=0.3, steps=600
+) -> xr.Dataset:
+    """Return `fl.simulate.feature_matrix_digits.course` over ``p`` and ``seed``.
+
+    Args:
+        scale: says how many images and seeds.
+        block: of seeds.
+        exponents: the values of p.
+        rule: how the layers move.
+        start: its size.
+        steps: how many.
+    """
+    sizes = {"start": start, "steps": steps}
+    sizes["n"] = scales.at(scale, smoke=100, book=200, paper=600)
+    number = scales.at(scale, smoke=3, book=4, paper=20)
+    seeds, grid = scales.seeds(number, block), {"p": exponents}
+    run = sweep(digits.course, grid, seeds, rule=rule, **sizes)
+    return run.assign_attrs(sizes, seeds=number)
+
+
+def zoos(scale: Scale, block: int = 0, names=METHODS, start=SMALL) -> xr.Dataset:
+    """Return `fl.simulate.feature_matrix_zoo.left_by` over ``optimizer`` in ``names`` and
+    ``seed``, from a ``start`` of this size, at a ``scale``, on a ``block``.
+    """
+    number = scales.at(scale, smoke=4, book=5, paper=10)
+    grid, seeds = {"optimizer": list(names)}, scales.seeds(number, block)
+    run = sweep(zoo.left_by, grid, seeds, start=start)
+    return run.assign_attrs(n=zoo.IMAGES, seeds=number)
+
+
+def _small(function, scale, block, grid, **fixed) -> xr.Dataset:
+    number = scales.at(scale, smoke=2, book=4, paper=20)
+    run = sweep(function, grid, scales.seeds(number, block), **fixed)
+    return run.assign_attrs(
+        d=toy.D,
+        n=toy.N,
+        seeds=number,
+    )

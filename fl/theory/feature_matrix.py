@@ -1,0 +1,178 @@
+r"""What weights at rest, or balanced ones, remember of the preconditioner.
+
+The first layer W (h, d) moves in the metric of a fixed symmetric positive definite P
+(d, d). With M = W'W, J the matrix (C, d) of a linear network and k the weight decay,
+
+.. math:: W^\top Q^{-1}W=FP,\qquad F=-\tfrac1kW^\top\frac{\partial L}{\partial W},
+
+holds at rest under decoupled decay (Q is the left factor), and
+
+.. math:: M=P\,\#_{1/L}\,J^\top J,\qquad
+          P\,\#_t\,B=P^{1/2}(P^{-1/2}BP^{-1/2})^tP^{1/2},
+
+holds for a linear network of depth L whose layers are balanced in that metric. Samples
+stand in columns, X is (d, N), Y is (C, N), the loss is :math:`|Y-f(X)|^2/2N`. All is
+derived in chapter "feature_matrix".
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import integrate
+
+from fl import validate
+from fl.numerics import psd_power
+
+
+class Fit(NamedTuple):
+    """A linear fit ``J`` (C, d) and the feature matrix ``M`` (d, d) that goes with it."""
+
+    J: np.ndarray
+    M: np.ndarray
+
+
+def relative_gap(A, B) -> np.ndarray:
+    r"""Return :math:`|A-B|/|B|` of the matrices ``A`` and ``B`` (..., m, n), Frobenius
+    norms over the last two dimensions.
+
+    >>> float(relative_gap([[3.0, 0.0]], [[2.0, 0.0]]))
+    0.5
+    """
+    off = np.subtract(A, B)
+    return np.linalg.norm(off, axis=(-2, -1)) / np.linalg.norm(B, axis=(-2, -1))
+
+
+def geometric_mean(P, J, t: float = 0.5) -> np.ndarray:
+    r"""Return :math:`P\,\#_t\,J^\top J` (d, d) for ``P`` (d, d) and ``J`` (C, d).
+
+    From the singular values s of :math:`JP^{-1/2}`, which go in to the power 2``t``: the
+    root of a square is never taken, so nothing is lost where C < d. The weight t in (0,
+    1] is that of :math:`J^\top J`.
+
+    >>> geometric_mean(np.diag([4.0, 0.25]), np.diag([1.0, 3.0])).round(9).tolist()
+    [[2.0, 0.0], [0.0, 1.5]]
+
+    Raises:
+        ValueError: unless P is symmetric positive definite, J fits and t is in (0, 1].
+    """
+    P = _metric(P)
+    J = validate.array("J", J, ("C", len(P)))
+    t = validate.number("t", t, 0, 1, open_low=True)
+    root = psd_power(P, 0.5)
+    seen = J @ psd_power(P, -0.5)
+    _, s, V = np.linalg.svd(seen, full_matrices=False)
+    weights = s**t
+    half = weights[:, None] * V @ root
+    return half.T @ half
+
+
+def nuclear_fit(X, Y, P, decay: float) -> Fit:
+    r"""Return the network that decoupled decay ends at, two linear layers, from a convex
+    programme that knows neither.
+
+    .. math:: \min_J\ \tfrac1{2N}|Y-JX|^2+k\,|JP^{-1/2}|_*
+
+    by the accelerated proximal gradient method in the coordinates :math:`P^{1/2}x`.
+
+    Args:
+        X: inputs (d, N) whose second moment is regular.
+        Y: labels (C, N).
+        P: metric (d, d).
+        decay: k > 0.
+
+    Returns:
+        The minimiser J and :math:`M=P\,\#\,J^\top J`.
+
+    Raises:
+        ValueError: if P is not symmetric positive definite, the second moment of X is
+            singular, or decay <= 0.
+    """
+    X, Y, P, decay = _problem(X, Y, P, decay)
+    n, root = len(X.T), psd_power(P, 0.5)
+    white = root @ X
+    S = white @ white.T / n
+    cross = Y @ white.T / n
+    low, *_, high = np.linalg.eigvalsh(S)
+    if low <= 1e-12 * high:
+        raise ValueError("X has a singular second moment: give more samples")
+    ratio = np.sqrt(low / high)
+    push = (1 - ratio) / (1 + ratio)
+    J = ahead = np.zeros_like(cross)
+    moved = np.inf
+    size = decay
+    while moved > 1e-15 * size:
+        before = J
+        slope = ahead @ S - cross
+        there = ahead - slope / high
+        J = _shrink(there, decay / high)
+        ahead = J + push * (J - before)
+        moved = np.abs(J - before).max()
+        size = max(np.abs(J).max(), decay)
+    J = J @ root
+    return Fit(J, geometric_mean(P, J))
+
+
+def recursive_step(X, Y, M, P, decay: float) -> Fit:
+    r"""Return one step of the recursive feature machine whose metric is pulled half-way
+    to P.
+
+    .. math:: J=\tfrac1NYX^\top M\,(\hat\Sigma M+kI)^{-1},\qquad
+              M\leftarrow P\,\#\,J^\top J
+
+    Kernel ridge regression with the kernel :math:`x^\top Mz` and the ridge k, then the
+    new metric. With P = I it is the linear recursive feature machine of exponent 1/2.
+
+    Args:
+        X: inputs (d, N).
+        Y: labels (C, N).
+        M: the present metric (d, d), PSD.
+        P: the metric (d, d) that pulls.
+        decay: k > 0.
+
+    Raises:
+        ValueError: if a matrix has the wrong shape or sign, or decay <= 0.
+    """
+    X, Y, P, decay = _problem(X, Y, P, decay)
+    M = validate.psd("M", M)
+    n = len(X.T)
+    seen = M @ X / n
+    inner = seen @ X.T + decay * np.eye(len(X))
+    J = np.linalg.solve(inner, seen @ Y.T).T
+    return Fit(J, geometric_mean(P, J))
+
+
+def coupled_imbalance(start, plain, decay: float, times) -> np.ndarray:
+    r"""Return the imbalance in the metric of P under *coupled* decay, :math:`C_0-2k\int
+    C_I\,dt` (T, h, h), where :math:`C_I` is the imbalance without P.
+
+    Args:
+        start: :math:`C_0` (h, h).
+        plain: :math:`C_I` (T, h, h) along the way.
+        decay: k >= 0.
+        times: (T,), where ``plain`` is known; Simpson's rule in between.
+    """
+    whole = integrate.cumulative_simpson(plain, x=times, axis=0, initial=0)
+    return start - 2 * decay * whole
+
+
+def _shrink(J: np.ndarray, by: float) -> np.ndarray:
+    """Return J with its singular values lowered, none below zero."""
+    U, s, V = np.linalg.svd(J, full_matrices=False)
+    shrunk = (s - by).clip(0)
+    return U * shrunk @ V
+
+
+def _metric(P) -> np.ndarray:
+    P = validate.psd("P", P)
+    if np.linalg.eigvalsh(P)[0] <= 0:
+        raise ValueError("P is singular: must be positive definite")
+    return P
+
+
+def _problem(X, Y, P, decay):
+    X = validate.array("X", X, ("d", "N"))
+    Y = validate.array("Y", Y, ("C", X.shape[1]))
+    d = len(X)
+    P = validate.array("P", _metric(P), (d, d))
+    decay = validate.number("decay", decay, 0, open_low=True)
+    return X, Y, P, decay
