@@ -577,6 +577,22 @@ def test_shampoo_of_the_contest_is_that_of_the_zoo():
         torch.testing.assert_close(old - W.detach(), 0.1 * U @ Vt, rtol=0, atol=1e-3)
 
 
+def test_batch_norm_of_a_feature_of_zeros_is_zero():
+    rng = np.random.default_rng(3)
+    F, G, X, Y = (
+        torch.tensor(rng.standard_normal(s)) for s in ((2, 3), (3, 4), (9, 4), (9, 2))
+    )
+    G[1] = 0
+    *slopes, Z = two_layer_optimizers.gradients(F, G, X, Y, normalise=True)
+    assert all(slope.isfinite().all() for slope in slopes) and not Z[:, 1].any()
+
+
+@pytest.mark.parametrize("damping", [-1.0, np.nan, "1"])
+def test_a_damping_of_the_contest_that_is_no_number_is_named(damping):
+    with pytest.raises(ValueError, match="damping = .*: must be a finite number in"):
+        two_layer_optimizers.updater("NGD", torch.eye(2), torch.eye(2), damping)
+
+
 # mistakes
 
 

@@ -47,6 +47,7 @@ def gradients(
     Z = X @ G.T
     if normalise:
         size = Z.pow(2).mean(0).sqrt()
+        size = torch.where(size > 0, size, 1.0)  # a feature of zeros stays one
         Z = Z / size
     residual = Z @ F.T - Y
     back = residual @ F
@@ -61,9 +62,10 @@ def updater(optimizer: str, F: Tensor, G: Tensor, damping: float = 0.0) -> Calla
     (k, dX) in place by one step of ``optimizer``; ``damping`` is for those that solve.
 
     Raises:
-        ValueError: for an unknown optimizer.
+        ValueError: for an unknown optimizer, or a damping that is no number >= 0.
     """
     validate.choice("optimizer", optimizer, OPTIMIZERS)
+    damping = validate.number("damping", damping, 0)
     if optimizer in PUBLISHED:
         return _published(PUBLISHED[optimizer], F, G)
     if optimizer == "Muon exact":
