@@ -197,4 +197,5 @@ def polar_neutral(scale, broken, block):
         growth.attrs,
         rival,
     )
-    return _exact(found)
+    # the noise of a batch shortens the mean of a unit step by some per cent
+    return replace(_exact(found), within=abs(found.expected) / 10)
