@@ -63,7 +63,7 @@ def gains(
         others: numbers of gradients in the factors.
         spike: of a part of rank one.
     """
-    sizes = {"smoke": (8, 16), "book": (12, 60), "paper": (40, 400)}
+    sizes = {"smoke": (8, 16), "book": (12, 40), "paper": (40, 400)}
     seeds, draws = scales.at(scale, **sizes)
     grid = {
         "lam": dict(enumerate(lam)),
@@ -90,7 +90,7 @@ def trained(scale: scales.Scale, block: int, grid: dict, **fixed) -> xr.Dataset:
     time, and for Gaussian layers how many seeds of ``block``; else a seed turns the
     frames. ``fixed`` are further arguments.
     """
-    number = scales.at(scale, smoke=25, book=100, paper=1000)
+    number = scales.at(scale, smoke=25, book=60, paper=1000)
     seeds, numbers = 2, [number, 2 * number]
     if not fixed.get("aligned", True):
         seeds = scales.at(scale, smoke=5, book=8, paper=40)
