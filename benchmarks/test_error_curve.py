@@ -141,10 +141,10 @@ def main(draws: int) -> None:
     times = []
     for _ in range(10):
         start = time.process_time()
-        curve = ReadOut(SIN, TANH, model).error(PENALTY, ALPHAS, DELTA).test
+        curve = ReadOut(SIN, TANH, model).error(PENALTY, ALPHAS, DELTA)
         times.append(time.process_time() - start)
     finest = ReadOut(SIN, TANH, model, grid=normal_grid(1281, 9.0))
-    refined = finest.error(PENALTY, ALPHAS, DELTA).test
+    refined = finest.error(PENALTY, ALPHAS, DELTA)
     accuracy = np.abs(curve / refined - 1).max()
     print(
         f"fl: first call {times[0]:.4f} s, best of ten {min(times):.4f} s CPU; "

@@ -5,6 +5,7 @@ quantiles are Student's, shared out over the cells (Bonferroni), so that samplin
 decides a whole claim wrongly with probability at most `CHANCE`.
 """
 
+import numpy as np
 import xarray as xr
 
 from fl import validate
@@ -12,6 +13,7 @@ from fl.evidence import Evidence
 from fl.numerics import standard_error, worst_cell
 
 CHANCE = 0.01
+SMALLEST = 1e-300  # allowed where nothing varies: a tie is a tie
 
 
 def quantile(draws: int, cells: int = 1, sides: int = 2) -> float:
@@ -52,6 +54,7 @@ def agreement(
     """
     mean, error = gaps.mean(dim), standard_error(gaps, dim)
     allowed = bias + quantile(gaps.sizes[dim], mean.size) * error
+    allowed = np.maximum(allowed, SMALLEST)
     where, (measured, *own) = worst_cell(abs(mean) / allowed, mean, error, allowed)
     expected = None
     if rival is not None:
@@ -83,6 +86,7 @@ def order(
     """
     mean, error = leads.mean(dim), standard_error(leads, dim)
     needed = quantile(leads.sizes[dim], mean.size, sides=1) * error
+    needed = np.maximum(needed, SMALLEST)
     where, (measured, *own) = worst_cell(-mean / needed, mean, error, needed)
     expected = None
     if rival is not None:

@@ -39,10 +39,11 @@ class Link:
         Raises:
             ValueError: if ``degree`` < 0 or ``tau`` is not a finite number > 0.
         """
-        tau, kinks = self._scaled(tau)
+        tau = validate.number("tau", tau, 0, open_low=True)
         if self.exact is not None:
             return self.exact(degree, tau)
-        return numerics.hermite_coefficients(lambda z: self.f(tau * z), degree, kinks)
+        scaled = lambda z: self.f(tau * z)  # noqa: E731
+        return numerics.hermite_coefficients(scaled, degree, self._cuts(tau))
 
     def moments(self, tau: float = 1.0) -> tuple[float, float, float]:
         r"""Return mean, variance and mean slope :math:`c_1 = \mathbb E f'(\tau z)`.
@@ -50,8 +51,8 @@ class Link:
         Raises:
             ValueError: if ``tau`` is not a finite number > 0.
         """
-        tau, kinks = self._scaled(tau)
-        nodes, weights = numerics.gaussian_rule(kinks)
+        tau = validate.number("tau", tau, 0, open_low=True)
+        nodes, weights = self._rule(tau, self.f, self.slope)
         mean, variance = _spread(weights, self.f(tau * nodes))
         slope = weights @ self.slope(tau * nodes)
         return mean, variance, float(slope)
@@ -62,8 +63,8 @@ class Link:
         Raises:
             ValueError: if ``tau`` is not a finite number > 0.
         """
-        tau, kinks = self._scaled(tau)
-        nodes, weights = numerics.gaussian_rule(kinks)
+        tau = validate.number("tau", tau, 0, open_low=True)
+        nodes, weights = self._rule(tau, lambda u: tau * self.slope(u))
         slopes = tau * self.slope(tau * nodes)
         _, variance = _spread(weights, slopes)
         return variance
@@ -74,10 +75,26 @@ class Link:
             return _named_link, (self.name,)
         return super().__reduce__()
 
-    def _scaled(self, tau: float) -> tuple[float, list[float]]:
-        """Return the scale, checked, and the kinks in units of it."""
-        tau = validate.number("tau", tau, 0, open_low=True)
-        return tau, [k / tau for k in self.kinks]
+    def _rule(self, tau: float, *functions: Callable) -> tuple:
+        """Return nodes and weights that resolve functions of tau z, and their squares."""
+
+        def outputs(z):
+            values = np.stack([f(tau * z) for f in functions])
+            return np.concatenate([values, values**2])
+
+        try:
+            return numerics.resolving_rule(outputs, self._cuts(tau))
+        except ValueError as error:
+            raise ValueError(
+                f"tau = {tau:g} of the link {self.name}: {error}"
+            ) from None
+
+    def _cuts(self, tau: float) -> list[float]:
+        """Return the kinks in units of the scale; at a large scale the link bends close to
+        the origin, where the pieces get shorter.
+        """
+        short = 2.0 ** np.arange(np.log2(tau)) / tau
+        return [*(k / tau for k in self.kinks), *short, *-short]
 
 
 def _spread(weights, values) -> tuple[float, float]:
@@ -100,7 +117,10 @@ def _step(u):
 
 def _erf_slope(u):
     top = 2 / np.sqrt(np.pi)
-    return top * np.exp(-(u**2))
+    near = np.minimum(
+        np.abs(u), 40.0
+    )  # beyond, the square overflows and the value is 0
+    return top * np.exp(-(near**2))
 
 
 def _softplus10(u):

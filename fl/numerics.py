@@ -7,19 +7,22 @@ normalised coefficients are :math:`c_k = \mathbb E[f(z)\,He_k(z)]/\sqrt{k!}` wit
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
-from scipy import linalg, special
+from scipy import linalg
 
 from fl import validate
 
 
-def psd_power(S, p: float, rcond: float = 1e-12) -> np.ndarray:
+def psd_power(S, p: float, rcond: float | None = None) -> np.ndarray:
     r"""Return :math:`S^p` for a symmetric PSD ``S`` of shape (d, d).
 
     Eigenvalues below ``rcond`` times the largest count as zero and stay zero for every
     ``p``, so ``p = -1`` is the pseudo-inverse and ``p = 0`` the projection on the
-    range.
+    range. By default ``rcond`` is 1e-12, or 4 d times the rounding unit of the type of
+    ``S`` if that is more: a covariance computed in single precision has no smaller
+    eigenvalues than that.
 
     >>> psd_power([[4.0, 0.0], [0.0, 0.0]], -0.5).tolist()
     [[0.5, 0.0], [0.0, 0.0]]
@@ -28,8 +31,10 @@ def psd_power(S, p: float, rcond: float = 1e-12) -> np.ndarray:
         ValueError: if ``S`` is not PSD or ``p`` is not finite.
     """
     p = validate.number("p", p)
-    S = validate.psd("S", S)
-    values, vectors = np.linalg.eigh(S)
+    values, vectors = np.linalg.eigh(validate.psd("S", S))
+    if rcond is None:
+        unit = validate.rounding(S)
+        rcond = max(1e-12, len(values) * unit)
     largest = max(values[-1], 0.0)
     kept = values > rcond * largest
     powers = np.zeros_like(values)
@@ -37,22 +42,30 @@ def psd_power(S, p: float, rcond: float = 1e-12) -> np.ndarray:
     return (vectors * powers) @ vectors.T
 
 
+TINY = np.finfo(float).tiny
+_legendre = cache(np.polynomial.legendre.leggauss)
+
+
 def gaussian_rule(
-    kinks: Sequence[float] = (), panels: int = 24, order: int = 40
+    kinks: Sequence[float] = (), panels: int = 24, order: int = 40, halvings: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Return nodes and weights, both (K,), of a quadrature for the normal law.
 
     :math:`\sum_k w_kf(x_k)=\mathbb E f(z)`, :math:`z\sim N(0,1)`: composite
-    Gauss-Legendre with ``panels`` pieces of [-12, 12], cut at ``kinks``, and ``order``
-    nodes in each. Each piece is smooth, so ReLU, the absolute value and the softplus of
-    slope 10 come out to rounding, which Gauss-Hermite nodes do not reach.
+    Gauss-Legendre with ``panels`` pieces of [-12, 12], cut at ``kinks``, then each cut in
+    two ``halvings`` times, and ``order`` nodes in each. Each piece is smooth, so ReLU, the
+    absolute value and the softplus of slope 10 come out to rounding, which Gauss-Hermite
+    nodes do not reach.
     """
     inner = [k for k in kinks if -12 < k < 12]
     even = np.linspace(-12, 12, panels + 1)
     cuts = np.unique(np.concatenate([even, inner]))
+    for _ in range(halvings):
+        middles = (cuts[1:] + cuts[:-1]) / 2
+        cuts = np.sort([*cuts, *middles])
     left = cuts[:-1, None]
     right = cuts[1:, None]
-    x, w = np.polynomial.legendre.leggauss(order)
+    x, w = _legendre(order)
     middle = (left + right) / 2
     half = (right - left) / 2
     nodes = middle + half * x
@@ -63,14 +76,43 @@ def gaussian_rule(
     return nodes.ravel(), weights.ravel()
 
 
+def resolving_rule(f: Callable, kinks: Sequence[float] = ()) -> tuple:
+    """Return the coarsest `gaussian_rule` cut at ``kinks`` that resolves ``f``, whose many
+    outputs are (..., K) on K nodes.
+
+    Raises:
+        ValueError: if finer and finer rules do not agree to 1e-9 of the mean of the
+            absolute value, or f is not finite.
+    """
+    before, mean = None, np.nan
+    for halvings in range(7):
+        rule = gaussian_rule(kinks, halvings=halvings)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = f(rule[0])
+            last, mean = mean, values @ rule[1]
+            size = abs(values) @ rule[1]
+            gap = abs(mean - last)
+            close = gap <= 1e-9 * size + TINY
+        if np.all(close):
+            return before
+        before = rule
+    raise ValueError(
+        f"f: its Gaussian mean is not resolved by {rule[0].size} nodes: it must be finite, "
+        "smooth between its kinks, and of a scale that they resolve"
+    )
+
+
 def gaussian_mean(f: Callable, kinks: Sequence[float] = ()) -> float:
     r"""Return :math:`\mathbb E f(z)` for a standard normal ``z``; ``kinks`` are the
     points where ``f`` is not smooth.
 
     >>> bool(abs(gaussian_mean(np.abs, kinks=[0.0]) - np.sqrt(2 / np.pi)) < 1e-14)
     True
+
+    Raises:
+        ValueError: as `resolving_rule`.
     """
-    nodes, weights = gaussian_rule(kinks)
+    nodes, weights = resolving_rule(f, kinks)
     mean = weights @ f(nodes)
     return float(mean)
 
@@ -87,15 +129,20 @@ def hermite_coefficients(
     [1.0, 0.0, 1.414214, 0.0]
 
     Raises:
-        ValueError: if ``degree`` is not a whole number >= 0.
+        ValueError: if ``degree`` is not a whole number >= 0, or as `resolving_rule`.
     """
     degree = validate.count("degree", degree, minimum=0)
-    nodes, weights = gaussian_rule(kinks)
-    values = weights * f(nodes)
-    degrees = np.arange(degree + 1)
-    table = special.eval_hermitenorm(degrees[:, None], nodes)
-    root = np.sqrt(special.factorial(degrees))
-    return table @ values / root
+
+    def table(z):
+        rows = [f(z), z * f(z)]
+        for k in range(1, degree):  # He_k / sqrt(k!), which does not overflow
+            before = np.sqrt(k) * rows[k - 1]
+            step = z * rows[k] - before
+            rows.append(step / np.sqrt(k + 1))
+        return np.stack(rows[: degree + 1])
+
+    nodes, weights = resolving_rule(table, kinks)
+    return table(nodes) @ weights
 
 
 def hermite_erf(degree: int, tau: float = 1.0) -> np.ndarray:
@@ -111,14 +158,13 @@ def hermite_erf(degree: int, tau: float = 1.0) -> np.ndarray:
         ValueError: if ``degree`` or ``tau`` is out of range.
     """
     c, tau = _no_coefficients(degree, tau)
-    m = np.arange((degree + 1) // 2)
-    square = 1 + 2 * tau**2
-    root = np.sqrt(np.pi * square)
-    lead = 2 * tau / root
-    ratio = 2 * tau**2 / square
-    factorials = special.factorial(2 * m + 1)
-    size = _odd_factorial(m) / np.sqrt(factorials)
-    c[1::2] = lead * (-ratio) ** m * size
+    sine = np.sin(np.arctan(np.sqrt(2) * tau))  # the root of 2 tau^2 / (1 + 2 tau^2)
+    k = 2.0 * np.arange(1, (degree + 1) // 2)
+    root = np.sqrt(k * (k + 1))
+    ratios = (1 - k) * sine**2 / root
+    first = sine * np.sqrt(2 / np.pi)
+    odd = np.cumprod([first, *ratios])
+    c[1::2] = odd[: len(c) // 2]
     return c
 
 
@@ -134,12 +180,11 @@ def hermite_abs(degree: int, tau: float = 1.0) -> np.ndarray:
         ValueError: if ``degree`` or ``tau`` is out of range.
     """
     c, tau = _no_coefficients(degree, tau)
-    m = np.arange(1, degree // 2 + 1)
-    c[0] = tau * np.sqrt(2 / np.pi)
-    factorials = special.factorial(2 * m)
-    size = _odd_factorial(m - 1) / np.sqrt(factorials)
-    sign = (-1.0) ** (m - 1)
-    c[2::2] = c[0] * sign * size
+    k = 2.0 * np.arange(1, degree // 2 + 1)
+    root = np.sqrt(k * (k - 1))
+    ratios = (3 - k) / root
+    first = tau * np.sqrt(2 / np.pi)
+    c[::2] = np.cumprod([first, *ratios])
     return c
 
 
@@ -160,13 +205,6 @@ def _no_coefficients(degree: int, tau: float) -> tuple[np.ndarray, float]:
     """Return zeros (degree + 1,) and tau, both arguments checked."""
     c = np.zeros(validate.count("degree", degree, minimum=0) + 1)
     return c, validate.number("tau", tau, 0, open_low=True)
-
-
-def _odd_factorial(m: np.ndarray) -> np.ndarray:
-    """Return (2m - 1)!! = 1 * 3 * ... * (2m - 1), with (-1)!! = 1."""
-    gamma = special.gamma(m + 0.5)
-    half = gamma / np.sqrt(np.pi)
-    return 2.0**m * half
 
 
 def subspace_distance(A, B) -> float:

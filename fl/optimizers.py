@@ -8,7 +8,10 @@ What a user's own loss sees of the call:
   a step (for L-BFGS: of the run) find torch's global generator in the same state, so a
   loss that draws its mini-batch from it sees one batch. A loss that draws from another
   generator (numpy's, or one of its own), or takes the next batch of a loader, sees
-  another batch each time: for these three, give it the whole sample.
+  another batch each time: for these three, give it the whole sample. Buffers of the
+  model (running statistics of batch normalisation) count one evaluation a step.
+- Frozen weights stay, and so does a weight that the loss does not use. What a method
+  cannot serve (a type, a shape, a loss) is refused by name before anything moves.
 - The memory of an optimizer (averages, curvature, the age of its factors) begins anew
   with every call. Two calls of 25 steps are one of 50 for GD, SAM and exact, which
   remember nothing; for no other method.
@@ -17,8 +20,7 @@ What a user's own loss sees of the call:
 what its paper says, it is used: `torch.optim` for GD, momentum, Adam, AdamW and Muon,
 `pytorch_optimizer` for SAM, Sophia-H, AdaHessian and SOAP, scipy for L-BFGS (torch's
 line search stops moving on these problems). K-FAC, power-AdaHessian and Shampoo are
-`fl.preconditioners`; the exact power of the input covariance is the definition of the
-papers' preconditioner.
+`fl.preconditioners*`; the exact power of the input covariance is the papers' definition.
 """
 
 from collections.abc import Callable
@@ -30,7 +32,8 @@ from torch import Tensor, nn
 
 from fl import validate
 from fl.optimizers_drive import Problem, by_lbfgs, by_steps, seeded
-from fl.preconditioners import KFAC, PowerAdaHessian, Shampoo
+from fl.preconditioners import PowerAdaHessian, Shampoo
+from fl.preconditioners_kfac import KFAC, linear_passes
 
 # of the largest eigenvalue, added to the covariance before its power is taken
 JITTER = 1e-6
@@ -60,12 +63,13 @@ class Hyper(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """How to make an update: ``make(model, problem, **hyper)`` returns a function
-    without arguments that moves once.
+    """How to make an update: ``make(model, problem, **hyper)`` returns a list of
+    optimizers, each of which moves its part of the weights.
 
     ``graph_every`` is the number of steps between two gradients that must carry a
     graph, 0 for never; a text names the hyper-parameter that says it. ``needs`` says
-    what has no default and must be given. ``drive`` runs what ``make`` returned.
+    what has no default and must be given. ``drive``, if given, runs what ``make``
+    returned. ``twice`` says that a step evaluates the loss once more.
     """
 
     make: Callable
@@ -73,6 +77,7 @@ class Recipe(NamedTuple):
     graph_every: int | str = 0
     needs: dict[str, str] = {}
     drive: Callable | None = None  # step by step if None
+    twice: bool = False
 
 
 def minimise(
@@ -89,8 +94,8 @@ def minimise(
 
     Args:
         name: one of `ZOO`.
-        model: changed in place. K-FAC and the exact power want linear layers, the first
-            of which sees the inputs.
+        model: changed in place. K-FAC wants linear layers alone; the exact power
+            preconditions the linear layer that runs first.
         loss: returns the scalar loss of the model with its graph, without arguments.
         steps: largest number of updates; for L-BFGS of iterations.
         watch: called as ``watch(step, value)`` after ``step`` updates with the loss
@@ -102,9 +107,10 @@ def minimise(
 
     Raises:
         ValueError: for an unknown name or hyper-parameter, a value out of range, a loss
-            that is no function, is not a finite scalar at the start, or has no graph;
-            for a loss without second derivatives where they are needed; for a model
-            with frozen weights, or without the layers that the optimizer wants.
+            that is no function, is no finite real scalar at the start, or has no graph;
+            for a loss without second derivatives where they are needed; for weights
+            that are not finite, or of a type that the optimizer cannot serve; for a
+            model without the layers that it wants.
         ImportError: if the optimizer comes from `pytorch_optimizer` and the extra
             ``zoo`` is not installed.
     """
@@ -112,30 +118,26 @@ def minimise(
     hyper = _checked(name, recipe, hyper)
     steps = validate.count("steps", steps)
     seed = validate.count("seed", seed, minimum=0)
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model = {model!r}: must be a torch.nn.Module")
-    if not callable(loss):
-        raise ValueError(
-            f"loss = {loss!r}: {name} needs a function without arguments "
-            "that returns the loss"
-        )
     problem = Problem(name, model, loss)
-    if not problem.params or not all(w.requires_grad for w in problem.params):
-        raise ValueError("model must have weights, and requires_grad on all of them")
     every = hyper.get(recipe.graph_every, recipe.graph_every)
     watch = watch or (lambda step, value: False)
     try:
-        problem.gradients(graph=every > 0)
-        if not np.isfinite(problem.value):
-            raise ValueError(f"loss() = {problem.value} at the start: must be finite")
+        problem.start(graph=every > 0)
         made = recipe.make(model, problem, **hyper)
         if recipe.drive is not None:
             return recipe.drive(problem, made, steps, watch)
-        update = seeded(made, seed) if every else made
+        for part in made:
+            problem.check_precision(part)
+        closure = [lambda: problem.gradients(problem.again)] * recipe.twice
+
+        def update() -> None:
+            for part in made:
+                part.step(*closure)
+
+        update = seeded(update, seed) if every else update
         return by_steps(problem, update, steps, watch, every)
     finally:
-        for w in problem.params:  # a gradient with a graph keeps the whole step alive
-            w.grad = None
+        model.zero_grad()  # a gradient with a graph keeps the whole step alive
 
 
 def defaults(name: str) -> dict[str, float]:
@@ -173,22 +175,21 @@ def exact_preconditioner(covariance, p: float) -> Tensor:
 
 
 def _checked(name: str, recipe: Recipe, given: dict) -> dict:
+    for key in given:
+        allowed = [*recipe.hyper, *recipe.needs]
+        validate.choice(f"hyper-parameter of {name}", key, allowed)
     for key, what in recipe.needs.items():
         if key not in given:
             raise ValueError(f"{key} of {name} is missing: give {what}")
-    result = defaults(name)
-    allowed = [*recipe.hyper, *recipe.needs]
-    for key, value in given.items():
-        validate.choice(f"hyper-parameter of {name}", key, allowed)
-        if key in recipe.hyper:
-            value = recipe.hyper[key].checked(f"{key} of {name}", value)
-        result[key] = value
-    return result
+    options = defaults(name) | given
+    for key, hyper in recipe.hyper.items():
+        options[key] = hyper.checked(f"{key} of {name}", options[key])
+    return options
 
 
 def _published(make: Callable) -> Callable:
-    """Turn ``make(params, **hyper) -> Optimizer`` into a maker of updates."""
-    return lambda model, problem, **hyper: make(problem.params, **hyper).step
+    """Turn ``make(params, **hyper) -> Optimizer`` into the ``make`` of a recipe."""
+    return lambda model, problem, **hyper: [make(problem.params, **hyper)]
 
 
 def library(name: str) -> type[torch.optim.Optimizer]:
@@ -212,43 +213,46 @@ def _from_library(name: str, **fixed) -> Callable:
     return _published(lambda params, **hyper: library(name)(params, **hyper, **fixed))
 
 
-def _sam(model, problem, lr, rho):
-    make = library("SAM")
-    sam = make(problem.params, base_optimizer=torch.optim.SGD, lr=lr, rho=rho)
-    return lambda: sam.step(lambda: problem.gradients(again=True))
+def _sam(params, **hyper):
+    return library("SAM")(params, base_optimizer=torch.optim.SGD, **hyper)
 
 
 def _kfac(model, problem, **hyper):
-    return KFAC(model, problem.again, **hyper).step
+    return [KFAC(model, problem.again, **hyper)]
 
 
 def _muon(model, problem, lr, bias_lr):
     matrices = [w for w in problem.params if w.ndim == 2]
+    if not matrices:
+        raise ValueError("model has no matrix among its weights: Muon moves matrices")
     # Muon is defined for matrices alone
     vectors = [w for w in problem.params if w.ndim != 2]
     parts = [torch.optim.Muon(matrices, lr=lr, weight_decay=0.0)]
     if vectors:
         parts.append(torch.optim.SGD(vectors, lr=bias_lr, momentum=0.9))
-    return lambda: [part.step() for part in parts]
+    return parts
 
 
 def _exact(model, problem, lr, p, covariance):
-    first = next((m for m in model.modules() if isinstance(m, nn.Linear)), None)
-    if first is None:
-        raise ValueError("model has no linear layer: exact preconditions the first one")
-    P = exact_preconditioner(covariance, p).to(first.weight.dtype)
-    if len(P) != first.in_features:
+    P = exact_preconditioner(covariance, p)
+    _, passes = linear_passes(model, problem.again)
+    weight = passes[0].layer.weight if passes else None
+    if weight is None or weight.grad is None:
+        raise ValueError("model has no linear layer that runs first and has a gradient")
+    inputs = weight.shape[1]
+    if len(P) != inputs:
         raise ValueError(
-            f"covariance has shape {tuple(P.shape)}: "
-            f"must be ({first.in_features}, {first.in_features})"
+            f"covariance has shape {tuple(P.shape)}: must be ({inputs}, {inputs})"
         )
+
+    P = P.to(weight.dtype)
+
+    def turn(*_) -> None:
+        weight.grad = weight.grad @ P
+
     descent = torch.optim.SGD(problem.params, lr=lr)
-
-    def update():
-        first.weight.grad = first.weight.grad @ P
-        descent.step()
-
-    return update
+    descent.register_step_pre_hook(turn)
+    return [descent]
 
 
 def _rate(default: float) -> Hyper:
@@ -261,7 +265,7 @@ ZOO: dict[str, Recipe] = {
         _published(torch.optim.SGD),
         {"lr": _rate(0.1), "momentum": Hyper(0.9, high=1.0)},
     ),
-    "SAM": Recipe(_sam, {"lr": _rate(1.0), "rho": Hyper(0.5)}),
+    "SAM": Recipe(_published(_sam), {"lr": _rate(1.0), "rho": Hyper(0.5)}, twice=True),
     "Adam": Recipe(_published(torch.optim.Adam), {"lr": _rate(1e-3)}),
     "AdamW": Recipe(
         _published(torch.optim.AdamW), {"lr": _rate(1e-3), "weight_decay": Hyper(1.0)}

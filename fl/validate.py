@@ -121,15 +121,26 @@ def positive(name: str, value, shape: tuple = ("d",)) -> np.ndarray:
     return result
 
 
+def rounding(value) -> float:
+    """Return four rounding units of the floating-point type of ``value``; those of double
+    precision for anything else.
+    """
+    dtype = np.asarray(value).dtype
+    kind = dtype if dtype.kind == "f" else float
+    return 4 * float(np.finfo(kind).eps)
+
+
 def psd(name: str, value, tolerance: float = 1e-10) -> np.ndarray:
     """Return ``value``, called ``name`` in the error, as a float64 matrix (d, d).
 
-    ``tolerance`` is relative to the largest absolute eigenvalue, to let rounding pass.
+    ``tolerance`` is relative to the largest absolute eigenvalue, to let rounding pass; it
+    is at least the `rounding` of the type in which the value came.
 
     Raises:
         ValueError: unless it is symmetric and has no negative eigenvalue.
     """
     result = array(name, value, ("d", "d"))
+    tolerance = max(tolerance, rounding(value))
     scale = max(np.abs(result).max(), np.finfo(float).tiny)
     wanted = "must be a symmetric positive semi-definite matrix"
     if np.abs(result - result.T).max() > tolerance * scale:

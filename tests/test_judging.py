@@ -65,3 +65,11 @@ def test_noise_alone_hardly_passes_an_order():
 def test_too_few_draws_are_refused():
     with pytest.raises(ValueError, match="draws = 1"):
         judging.quantile(1)
+
+
+def test_where_nothing_varies_a_tie_is_no_order():
+    still = draws([0.0, 1.0], [0.0, 0.0])
+    assert not judging.order(still, {}).holds
+    assert judging.order(still[1:], {}).holds
+    assert judging.agreement(still[:1], 0.0, "exact", {}).holds
+    assert not judging.agreement(still, 0.0, "exact", {}).holds

@@ -1,11 +1,16 @@
-"""The protocol of the label-noise experiment."""
+"""The protocol of the label-noise experiment, and the linear student."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from fl.simulate import alignment, noise
+from fl.instruments import trainer
+from fl.simulate import alignment, noise, noise_linear
 from fl.studies import noise as study
+from fl.theory import alignment_ridge
+from fl.theory import noise as theory
 
 
 @pytest.mark.parametrize("case", ["high", "low"])
@@ -65,11 +70,24 @@ def run(seed=0, case="high", snr=1.0, exponents=(-1.0, 1.0), **changes):
 def test_a_short_run_records_the_beginning_of_a_long_one():
     assert noise.recorded(3).tolist() == [1, 2, 3]
     assert set(noise.recorded(1000)[:-1]) <= set(noise.recorded(noise.LONGEST))
-    short, longer, last = (run(steps=20), run(steps=40), run(steps=40, last_only=True))
+    short, longer = run(steps=20), run(steps=40)
     common = np.intersect1d(short.step, longer.step)
     xr.testing.assert_equal(short.sel(step=common), longer.sel(step=common))
-    xr.testing.assert_equal(last, longer.isel(step=[-1]))
     assert run(steps=20, rotated=True).noisy.notnull().all()
+
+
+def test_fewer_rows_are_the_first_ones():
+    few, full = run(steps=20, n=20, n_test=100), run(steps=20)
+    assert few["train"][0, 0] != full["train"][0, 0]
+    assert abs(np.log(few["noisy"] / full["noisy"])).max() < 0.5
+    _, (X, y, _) = noise.sample(0, "high", 1.0)
+    start = trainer.kaiming(
+        1, noise.WIDTH, 10, np.random.default_rng([0, noise.WEIGHTS])
+    )
+    data = trainer.Data(X[:, :20], y[:20], X[:, 200:300], y[None, 200:300])
+    same = trainer.train(data, np.eye(10)[None], start, [20], eta=noise.ETA)
+    once = run(steps=20, n=20, n_test=100, exponents=(0.0,))
+    assert once["noisy"][0, -1] == pytest.approx(same.test[0, 0, 0], rel=1e-5)
 
 
 def test_exact_powers_do_not_care_about_the_basis_but_the_diagonal_does():
@@ -109,6 +127,8 @@ def test_read_outs():
         ({"optimizer": "adam"}, "optimizer = 'adam': must be one of exact, adahessian"),
         ({"init": "zero"}, "init"),
         ({"steps": 0}, "steps"),
+        ({"n": 201}, "n = 201: must be at most 200"),
+        ({"n_test": 9801}, "n_test = 9801: must be at most 9800"),
         ({"batch": 7}, "must divide"),
         ({"exponents": [np.inf]}, "p = inf"),
     ],
@@ -147,15 +167,16 @@ def test_sizes_are_stated_once_and_blocks_share_no_seed(asked, scale):
     (grid, seeds, setting), (_, others, _) = asked
     assert not set(seeds) & set(others) and fresh.attrs["seeds"] == others
     assert main.attrs["seeds"] == seeds == main["seed"].values.tolist()
-    assert main.attrs["snr"] == grid["snr"] and main.attrs["steps"] == setting.steps
-    assert main["step"].values[-1] == setting.steps == study.steps(scale)
+    assert main["snr"].values.tolist() == grid["snr"]
+    assert main.attrs["steps"] == setting.steps == main["step"].values[-1]
 
 
-def test_the_variants_end_where_the_main_sweep_records(asked):
+def test_variants_are_paired_with_the_main_sweep(asked):
     for scale in ("smoke", "book", "paper"):
-        assert study.unchanged(scale).sizes["step"] == 1
-        study.variants(scale)
-        assert asked[-1][2].steps == study.shorter(scale) and asked[-1][2].last_only
+        main, other = study.main(scale, 2), study.variants(scale, 2, batch=study.FEW)
+        assert main.attrs["seeds"] == other.attrs["seeds"] and 1.0 in main["snr"]
+        (_, _, plain), (_, _, changed) = asked[-2:]
+        assert dataclasses.replace(plain, batch=study.FEW) == changed
 
 
 def test_the_stored_run_is_the_main_sweep_of_both_optimizers(asked):
@@ -163,4 +184,84 @@ def test_the_stored_run_is_the_main_sweep_of_both_optimizers(asked):
     assert [setting.optimizer for _, _, setting in asked] == ["exact", "adahessian"]
     assert stored["noisy"].dims[:2] == ("optimizer", "case")
     assert asked[0][:2] == asked[1][:2] and stored.sizes["p"] == 5
+    assert asked[0][1] == [0, 1, 2, 3, 4] and asked[0][2] == noise.PROTOCOL
     assert all(v.attrs.keys() == {"description", "units"} for v in stored.values())
+
+
+# --- the linear student ---------------------------------------------------------------
+
+
+def test_flow_solves_its_differential_equation():
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((2, 3, 5))
+    second, slope = root @ root.swapaxes(1, 2), rng.standard_normal((2, 3))
+    steps = 2000
+    w = np.zeros((2, 3))
+    for _ in range(steps):
+        w += 2 * 0.3 / steps * (slope - np.einsum("ikd,id->ik", second, w))
+    (found,) = noise_linear.flow(second, slope, [0.3])
+    assert np.allclose(found, w, atol=5e-3 * abs(w).max())
+
+
+def test_the_linear_student_ends_at_least_squares():
+    sizes = {"exponents": [-2.0, 1.0], "moments": [1e6], "draws": 50}
+    risk = noise_linear.linear_student(0, "high", 30, **sizes)["risk"]
+    assert np.allclose(risk.sel(p=-2.0), risk.sel(p=1.0), rtol=1e-4)
+    with pytest.raises(ValueError, match="n = 10: must be larger than 10"):
+        noise_linear.linear_student(0, "high", 10, **sizes)
+
+
+LAM = np.array([3.0, 1.0, 0.2])
+
+
+def test_the_curve_starts_at_the_signal_and_ends_at_least_squares():
+    energy = np.array([0.5, 0.2, 0.3])
+    start, end = theory.flow_risk(LAM, energy, -0.5, 12, 2.0, [1e-8, 1e6])
+    assert start == pytest.approx(1.0) and end == pytest.approx(2.0 * 3 / 9)
+
+
+def test_many_samples_leave_the_flow_of_the_population():
+    energy, times = np.array([0.5, 0.2, 0.3]), np.array([0.05, 0.4, 2.0])
+    for p in (-2.0, 0.5):
+        ours = theory.flow_risk(LAM, energy, p, 10**9, 1.0, times)
+        theirs = alignment_ridge.flow_risk(LAM, energy, p, 2 * times)
+        assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-8)
+
+
+def test_the_exponent_is_a_change_of_coordinates():
+    """Only the speeds and the energies enter."""
+    energy, times = np.array([0.5, 0.2, 0.3]), [0.1, 1.0]
+    one = theory.flow_risk(LAM, energy, 1.0, 20, 1.0, times)
+    other = theory.flow_risk(LAM**2, energy, 0.0, 20, 1.0, times)
+    assert one == pytest.approx(other, rel=1e-12)
+
+
+def test_contour_gives_the_exponential():
+    nodes, weights = theory._contour()
+    for c in (0.0, 0.3, 5.0, 1e4):
+        assert weights @ (1 / (nodes + c)) == pytest.approx(np.exp(-c), abs=1e-11)
+
+
+def test_least_risk_lies_on_the_curve():
+    task = noise.task("low", 1.0)
+    share = theory.least_share(task, -2.0, 200)
+    lam, energy, rest = alignment_ridge.linear_part(task)
+    curve = theory.flow_risk(lam, energy, -2.0, 200, rest, np.geomspace(1e-4, 1, 200))
+    assert share == pytest.approx(curve.min() / energy.sum(), rel=0.02)
+    assert share < theory.least_share(task, -1.0, 200)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n": 3}, "n = 3: must be larger than the dimension, 3"),
+        ({"lam": [1.0, 0.0, 1.0]}, "lam"),
+        ({"t": [0.0]}, "t has"),
+        ({"noise": -1.0}, "noise"),
+        ({"energy": [1.0]}, "energy"),
+    ],
+)
+def test_bad_curves_are_named(change, message):
+    good = {"lam": LAM, "energy": LAM, "p": 0.0, "n": 9, "noise": 1.0, "t": [1.0]}
+    with pytest.raises(ValueError, match=message):
+        theory.flow_risk(**good | change)

@@ -11,6 +11,7 @@ from scipy import special
 from scipy.stats import ortho_group
 
 from fl import numerics
+from fl.links import LINKS
 
 well_conditioned = arrays(float, (4, 4), elements=st.floats(-1, 1)).map(
     lambda A: A @ A.T + 0.1 * np.eye(4)
@@ -137,3 +138,99 @@ def test_quadrature_sees_a_kink_wherever_it_is(kink):
     assert numerics.gaussian_mean(
         lambda x: np.maximum(x - kink, 0), [kink]
     ) == pytest.approx(want, abs=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_inverse_of_a_covariance_of_low_rank_in_its_own_precision(dtype):
+    """Rank 5 of 6: the sixth eigenvalue is rounding, and stays zero."""
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        mix = rng.standard_normal((6, 5)).astype(dtype)
+        X = mix @ rng.standard_normal((5, 300)).astype(dtype)
+        S = X @ X.T / dtype(300)
+        found = numerics.psd_power(S, -1)
+        exact = np.linalg.pinv(S.astype(float), rcond=1e-5, hermitian=True)
+        assert abs(found - exact).max() < 1e-6 * abs(exact).max()
+
+
+def test_power_of_repeated_and_zero_eigenvalues():
+    for dtype in (np.float64, np.float32, np.float16):
+        for spectrum in ([1, 1, 1], [1, 1, 0], [1, 0, 0], [0, 0, 0]):
+            S = np.diag(spectrum).astype(dtype)
+            np.testing.assert_allclose(numerics.psd_power(S, -2.0), S, rtol=1e-3)
+
+
+@pytest.mark.parametrize("tau", [1e-3, 1.0, 50.0])
+def test_closed_forms_agree_with_the_quadrature_up_to_degree_300(tau):
+    for closed, f, kinks in [
+        (numerics.hermite_relu, lambda z: np.maximum(tau * z, 0), [0.0]),
+        (numerics.hermite_abs, lambda z: abs(tau * z), [0.0]),
+        (numerics.hermite_erf, lambda z: special.erf(tau * z), [-1 / tau, 1 / tau]),
+    ]:
+        quadrature = numerics.hermite_coefficients(f, 300, kinks)
+        scale = abs(quadrature).max()
+        np.testing.assert_allclose(closed(300, tau), quadrature, atol=1e-11 * scale)
+
+
+def test_high_degrees_do_not_underflow():
+    assert numerics.hermite_relu(200)[172] == pytest.approx(-5.75024e-4, rel=1e-5)
+    # c_2m falls like m^(-5/4)
+    c = abs(numerics.hermite_abs(40_000)[::2])
+    assert c[20_000] / c[10_000] == pytest.approx(2**-1.25, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda z: np.sin(1e6 * z**2) > 0,
+        np.exp,
+        lambda z: z + np.nan,
+        lambda z: np.exp(z**4),
+    ],
+    ids=["fast", "sum of exp", "nan", "infinite"],
+)
+def test_a_mean_that_the_nodes_do_not_resolve_is_refused(f):
+    if f is np.exp:
+        assert numerics.gaussian_mean(f) == pytest.approx(np.exp(0.5))
+        return
+    with pytest.raises(ValueError, match="f: its Gaussian mean is not resolved by"):
+        numerics.gaussian_mean(f)
+    with pytest.raises(ValueError, match="f: its Gaussian mean is not resolved by"):
+        numerics.hermite_coefficients(f, 3)
+
+
+SCALES = [1e-150, 1e-8, 0.1, 1.0, 3.0, 100.0, 1e3, 1e6, 1e20]
+
+
+@pytest.mark.parametrize("tau", SCALES)
+def test_moments_at_any_scale(tau):
+    square = 1 + 2 * tau**2
+    slope = 2 / np.sqrt(np.pi * square)
+    mean, variance, found = LINKS["erf"].moments(tau)
+    assert found == pytest.approx(slope, rel=1e-9) and abs(mean) < 1e-12
+    energy = 2 / np.pi * np.arcsin(2 * tau**2 / square)
+    assert variance == pytest.approx(energy, rel=1e-9)
+    assert LINKS["erf"].hermite(1, tau)[1] == pytest.approx(tau * slope, rel=1e-9)
+    mean, variance, found = LINKS["relu"].moments(tau)
+    share = 0.5 - 0.5 / np.pi
+    assert [mean / tau, variance / tau**2, found] == pytest.approx(
+        [1 / np.sqrt(2 * np.pi), share, 0.5], rel=1e-9
+    )
+    c = LINKS["tanh"].hermite(1, tau)[1]
+    assert c == pytest.approx(tau * LINKS["tanh"].moments(tau)[2], rel=1e-8)
+
+
+@pytest.mark.parametrize("tau", [0.1, 1.0, 30.0, 1e3])
+def test_moments_of_a_wave(tau):
+    mean, variance, slope = LINKS["sin"].moments(tau)
+    exact = [0, (1 - np.exp(-2 * tau**2)) / 2, np.exp(-(tau**2) / 2)]
+    np.testing.assert_allclose([mean, variance, slope], exact, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "tau"), [("sin", 1e6), ("square", 1e160)])
+def test_scales_beyond_the_quadrature_are_named(name, tau):
+    for ask in (LINKS[name].moments, LINKS[name].slope_variance):
+        with pytest.raises(
+            ValueError, match=rf"tau = 1e\+.* of the link {name}: f: its"
+        ):
+            ask(tau)

@@ -279,7 +279,7 @@ def test_the_cap_ends_a_run_that_is_too_slow(monkeypatch):
 
 def test_a_long_run_goes_on_after_the_target(monkeypatch):
     monkeypatch.setattr(ood, "LONG", 40)
-    run = ood.run(0, "K-FAC 1e-6", long=True)
+    run = ood.run(0, "K-FAC 1e-6", until="long")
     assert run["epochs"] == 40 and run["loss"] < 0.005
 
 

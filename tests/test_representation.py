@@ -194,10 +194,25 @@ def test_kfac_step_ignores_covariance_and_batch(eta, seed):
 
 def test_sgd_variance_without_noise_is_left_over_from_the_inputs(p, rng):
     F, G = rng.standard_normal((6, 3)), rng.standard_normal((3, 10))
-    assert noise_theory.sgd_variance(*p, F, G, 0.1, 50, 0.0) > 0
-    perfect = noise_theory.sgd_variance(*p, p.F_star, p.G_star, 0.1, 50, 0.0)
+    assert noise_theory.sgd_variance(p, F, G, 0.1, 50, 0.0) > 0
+    perfect = noise_theory.sgd_variance(p, p.F_star, p.G_star, 0.1, 50, 0.0)
     assert perfect == pytest.approx(0, abs=1e-20)
     assert noise_theory.kfac_variance(p.S, F, 0.1, 50, 0.0) == 0
+
+
+def test_a_single_input_of_signs_has_no_multiplicative_noise():
+    one = sim.Problem(np.array([[2.0]]), np.ones((2, 1)), np.ones((1, 1)))
+    case = (one, 3 * one.F_star, one.G_star, 0.1, 20, 0.0)
+    assert noise_theory.sgd_variance(*case, -2.0) == pytest.approx(0, abs=1e-12)
+    assert noise_theory.sgd_variance(*case) > 0
+
+
+def test_batches_of_signs_have_the_covariance_of_the_problem(p, rng):
+    X, _ = sim.samples(p, 50, 0.0, rng, (400,), signs=True)
+    batch = sim.moments(p, 50, 0.0, rng, (400,), signs=True)
+    for S_hat in (X.mT @ X / 50, batch.S_hat):
+        np.testing.assert_allclose(S_hat.mean(0), p.S, atol=0.12)
+    np.testing.assert_allclose((X @ np.linalg.inv(p.S) * X).sum(-1), len(p.S))
 
 
 def test_noise_floor_grows_from_zero_to_its_limit(p):
@@ -465,7 +480,7 @@ def test_blocks_of_a_study_share_sizes_and_no_seed(study):
 def test_noise_floors_and_accumulation_see_one_problem():
     run = noise_study.floors("smoke")
     assert all(map(np.array_equal, run.problem, noise_study.chain_problem()))
-    assert [len(v) for v in run.found.values()] == list(run.attrs["chains"])
+    assert {len(v) for v in run.found.values()} == {run.attrs["chains"]}
 
 
 def test_descents_begin_at_one_start():

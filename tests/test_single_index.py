@@ -88,7 +88,7 @@ def test_population_isotropic_and_endless_data():
 def test_no_random_filter_beats_the_best(seed, gamma, nu):
     rng = np.random.default_rng(seed)
     s, b = rng.uniform(0.1, 3, 12), rng.dirichlet(np.ones(12))
-    best = theory.best_filter(s, b, gamma, nu)
+    best = b / (b * s + gamma * nu / 12)
     top = theory.population_filter(s, b, gamma, nu, best).cos2
     others = [
         theory.population_filter(
@@ -100,12 +100,6 @@ def test_no_random_filter_beats_the_best(seed, gamma, nu):
     ]
     assert max(others) <= top + 1e-12
     assert np.isclose(top, (b**2 * s / (b * s + gamma * nu / 12)).sum())
-
-
-def test_best_filter_of_an_even_teacher_is_damped_whitening():
-    s = log_spaced(20, 30).eigenvalues
-    phi = theory.best_filter(s, np.full(20, 1 / 20), 0.4, 2.0) * (s + 0.8)
-    assert np.allclose(phi, phi[0])
 
 
 def test_alignment_does_not_see_the_scale_of_the_covariance():
@@ -451,7 +445,7 @@ def test_weights_before_and_after_a_step():
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_sizes_are_those_of_the_scale(scale, monkeypatch):
-    """Without running anything: what a study asks of the sweep."""
+    """Without running anything: what a study asks of the sweep, in d and d/2."""
     asked = []
 
     def sweep(unit, **fixed):
@@ -460,13 +454,15 @@ def test_sizes_are_those_of_the_scale(scale, monkeypatch):
 
     monkeypatch.setattr(study, "sweep", sweep)
     for block in (0, 1):
-        cells = [*study.near_dampings(scale, block), *study.first_updates(scale, block)]
-        assert all(c.gamma == c.data.d / c.data.n for c in cells)
+        pairs = [*study.near_dampings(scale, block), *study.first_updates(scale, block)]
+        assert all(c.gamma == c.data.d / c.data.n for pair in pairs for c in pair)
+        assert all(big.data.d == 2 * small.data.d for big, small in pairs)
     d, number, draws = study.PAIRED[scale]
     assert {a["draws"] for a in asked if "draws" in a} == {draws}
-    assert [a["n"] for a in asked[:3]] == [2 * d, 2 * d, 3 * d // 4]
-    assert {a["width"] for a in asked if "width" in a} == {2 * study.NETWORK[scale][0]}
-    first, second = asked[:5], asked[5:]
+    assert [a["n"] for a in asked[:6:2]] == [2 * d, 2 * d, 3 * d // 4]
+    widths = {a["width"] for a in asked if "width" in a}
+    assert widths == {2 * study.NETWORK[scale][0], study.NETWORK[scale][0]}
+    first, second = asked[:10], asked[10:]
     assert len(first[0]["seeds"]) == number
     assert not any(
         set(a["seeds"]) & set(b["seeds"]) for a, b in zip(first, second, strict=True)
@@ -474,14 +470,14 @@ def test_sizes_are_those_of_the_scale(scale, monkeypatch):
 
 
 def test_a_block_of_seeds_is_disjoint_from_the_first():
-    (a, *_), (b, *_) = (study.near_exponents("smoke", block) for block in (0, 1))
+    (a, *_), (b, *_) = (study.near_exponents("smoke", block)[0] for block in (0, 1))
     assert not set(a.data.seed.values) & set(b.data.seed.values)
     assert not np.allclose(a.data.alignment, b.data.alignment)
 
 
 def test_what_needs_an_inverse_is_left_out():
     for family, number in (("population", 9), ("kfac", 9), ("sample", 6)):
-        cells = study.filters("smoke", family=family)
+        cells = [big for big, _ in study.filters("smoke", family=family)]
         assert len(cells) == number
         assert all(
             0 not in c.data.members for c in cells if family == "kfac" and c.gamma > 1
@@ -489,12 +485,16 @@ def test_what_needs_an_inverse_is_left_out():
 
 
 @pytest.mark.parametrize("top", [-0.4, 0.0, 0.7])
-def test_vertex_finds_the_top_of_a_parabola(top):
-    rng = np.random.default_rng(0)
+def test_turning_point_finds_the_top_of_a_parabola(top):
     exact = -((np.array([-1, 0, 1]) - top) ** 2)
-    assert np.isclose(study.vertex(exact + np.arange(4.0)[:, None])[0], top)
-    found, error = study.vertex(exact + 0.1 * rng.standard_normal((500, 3)))
-    assert abs(found - top) < 4 * error < 0.05
+    assert np.isclose(study.turning_point(exact), top)
+
+
+def test_signs_have_the_covariance_of_the_spectrum_and_squares_that_do_not_vary():
+    s = log_spaced(6, 4).eigenvalues
+    X = simulate.Signs(s).inputs(4000, np.random.default_rng(0))
+    assert np.allclose(X**2, s[:, None])
+    assert np.abs(X @ X.T / 4000 - np.diag(s)).max() < 0.12
 
 
 # --- what is refused ---

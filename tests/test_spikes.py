@@ -18,13 +18,14 @@ from fl.instruments.gaussian_products import population, product_mean
 from fl.links import LINKS
 from fl.simulate import spikes as simulate
 from fl.simulate import spikes_risk as stage
+from fl.simulate import spikes_shares
 from fl.studies import spikes as study
+from fl.studies import spikes_large as large
 from fl.theory import spikes, spikes_departure, spikes_risk
 from fl.theory.spikes_conditional import (
     _erf_moments,
     conditional_risk,
-    equivalents,
-    plain_risk,
+    predicted,
     resolvent_risk,
 )
 
@@ -196,10 +197,25 @@ def test_pole_is_found_near_the_threshold_and_for_weak_teachers(ratio, above, al
     assert pole == pytest.approx(-(spikes.location(theta2, psi2) ** 2), rel=1e-10)
 
 
-def test_output_shift_is_zero_below_the_threshold():
-    shift = spikes.output_shift(PAIR, 1.0, np.array([0.0, 0.5, 1.0, 3.0]), 1.0)
-    assert np.abs(shift[:3]).max() == 0 and shift[3] < -0.1
-    assert (spikes.output_shift(PAIR, 1.0, 0.5, [0.3, 3.0]) == 0).all()
+def test_felt_strength_is_that_of_a_matrix_with_the_output_taken_off():
+    rng, d, theta2, eta = np.random.default_rng(0), 400, 3.0, 20.0
+    W0, a, b = rng.standard_normal((d, d)) / d**0.5, np.ones(d) / d**0.5, np.eye(d)[0]
+    output = eta * PAIR.mu1**2 / d**0.5 * np.outer(W0 @ a, a)
+    strengths = theta2, spikes.felt(PAIR, eta, theta2, d)
+    measured, expected = [], []
+    for kept, felt in zip((0, 1), strengths, strict=True):
+        W1 = W0 - kept * output + theta2 * np.outer(b, a)
+        u, s, v = np.linalg.svd(W1)
+        form = b @ np.linalg.solve(W1 @ W1.T + 0.4 * np.eye(d), b)
+        measured.append([s[0], (u[:, 0] @ b) ** 2, (v[0] @ a) ** 2, form])
+        left = spikes.left_overlap(felt, 1.0) * (theta2 / felt) ** 2
+        right = spikes.right_overlap(felt, 1.0)
+        T, _ = spikes_risk.quadratic_form(0.4, 1.0, theta2, felt)
+        expected.append([spikes.location(felt, 1.0), left, right, T])
+    moved, predicted = np.diff(measured, axis=0), np.diff(expected, axis=0)
+    np.testing.assert_allclose(moved, predicted, atol=0.02)  # of 0.1 and 0.06
+    assert spikes.felt(PAIR, eta, theta2, np.inf) == theta2
+    assert spikes.felt(PAIR, 1.0, 0.1, 4.0) == 0
 
 
 def test_gain_is_zero_if_and_only_if_there_is_no_step_or_no_linear_part():
@@ -228,40 +244,48 @@ def test_frobenius_limit_of_labels_with_a_mean():
 # where steps stop being small
 
 
-def test_spectral_risk_is_the_resolvent_risk_of_one_group():
-    rng, n, penalty, noise = np.random.default_rng(0), 60, 0.3, 0.1
-    factor, h = rng.standard_normal((30, 40)) / 6, 0.1 * rng.standard_normal(30)
-    C = factor @ factor.T
-    values, vectors = np.linalg.eigh(C)
-    expected = resolvent_risk(C[None], h[None], [2.0], [1.0], n, penalty, noise)
-    found = spikes_departure.spectral_risk(
-        values, (vectors.T @ h) ** 2, 2.0 - noise, n, penalty, noise
-    )
-    assert found == pytest.approx(expected, rel=1e-8)
+def test_departure_has_its_power_and_vanishes_where_the_start_is_enough():
+    links, N = large.DEGREES[3], np.array([1e6, 8e6])
+    spread, eta = spikes_departure.departure(links, 3, N, 4.0, 2.0, 0.1, 0.03)
+    assert spread[1] / spread[0] == pytest.approx(8 ** (2 / 3))
+    assert eta[1] / eta[0] == pytest.approx(2, rel=1e-3)
+    assert spikes_departure.departure(links, 3, 100, 4.0, 2.0, 0.1, 1e-9)[1] == 0
 
 
-def test_departure_of_a_power_is_found_and_refused_outside():
-    steps = [0.0, 0.5, 0.7, 1.0]
-    eta = xr.DataArray(steps, dims="etabar", coords={"etabar": steps})
-    gap = (0.4 * eta**2).expand_dims(seed=2)
-    assert spikes_departure.departure(gap) == pytest.approx(0.5**0.5)
-    with pytest.raises(ValueError, match="level = 0.5"):
-        spikes_departure.departure(gap, 0.5)
+def test_shares_are_those_of_sampled_features():
+    sizes = {"d": 10, "psi1": 4.0, "psi2": 2.0, **large.RELUS}
+    run = spikes_shares.shares(0, 2, (3.0,), 0.1, **sizes)
+    step = simulate.first_step(simulate.Setting(**sizes), 0)
+    W, b = step.weights(3.0), step.signal / step.signal.norm()
+    X = streamed_ridge.normal((400_000, 10), 1)
+    S, u = torch_links.centred("relu").f(X @ W), X @ b
+    h = (u**2 - 1) / 2**0.5
+    v, C = S.T @ h / len(X), S.T @ S / len(X) + 0.1 * torch.eye(20, dtype=X.dtype)
+    q = float(v @ torch.linalg.solve(C, v))
+    assert run.together.item() == pytest.approx(q / (1 - q), rel=0.05)
+    alone = (v**2 / (C.diagonal() - 0.1)).mean()
+    assert run.alone.item() == pytest.approx(float(alone), rel=0.05)
+    assert run.spread.item() == pytest.approx(float((W.T @ b).square().sum()))
 
 
-def test_shortfall_compares_features_on_the_same_weights():
-    run = stage.spectrum(0, 0.0, **SMALL)
-    values, weights = run["values"][1], run["weights"][1]
-    student = stage.Student(small(), simulate.first_step(small(), 0).W0)
-    covariance, cross, energy = student.moments
-    assert np.sum(values[0]) == pytest.approx(float(covariance.trace()))
-    assert np.sum(weights[0]) == pytest.approx(float(cross @ cross))
-    assert run["energy"] == energy
-    data = xr.Dataset({"values": run["values"], "weights": run["weights"]})
-    data["energy"] = energy
-    data = xr.concat([data, data], "etabar").assign_coords(etabar=[0.0, 1.0])
-    data = data.assign_attrs(n=36, penalty=0.1, noise=0.01)
-    assert (spikes_departure.shortfall(data) == 0).all()
+def test_a_kernel_with_the_data_of_a_power_learns_and_a_huge_penalty_nothing():
+    sizes = {"d": 2, "psi1": 100.0, "psi2": 4.0}
+    run = spikes_shares.kernel_risks(0, (1e-4, 1e-2), **sizes)
+    assert run.risk.sel(kernel="smooth") < PAIR.floor / 3
+    none = spikes_shares.kernel_risks(0, (1e9,), **sizes).risk
+    assert none.values == pytest.approx(PAIR.energy - PAIR.noise, rel=0.15)
+
+
+def test_exponents_of_a_run_of_powers():
+    def run(d, seeds=3):
+        eta = xr.DataArray([1.0, 2.0, 4.0], dims="eta")
+        spread = eta**2 * xr.ones_like(xr.DataArray(np.zeros(seeds), dims="seed"))
+        held = (spread**2 / d).transpose("seed", "eta")
+        data = {"spread": spread.transpose("seed", "eta"), "together": held}
+        return xr.Dataset(data).assign_attrs(d=d)
+
+    slopes = large.spread_exponent([run(10), run(20, 2), run(40)], "together")
+    assert slopes.values == pytest.approx([0.5] * 3)
 
 
 def test_infinite_width_is_ridge_on_the_inputs():
@@ -330,16 +354,13 @@ def test_resolvent_risk_of_white_noise_and_of_equal_groups():
     assert double == pytest.approx(single, rel=1e-8)
 
 
-def test_conditional_and_plain_risk_meet_the_closed_form_without_a_step():
-    rng, d = np.random.default_rng(1), 150
-    W, axes = rng.standard_normal((d, d)) / d**0.5, np.eye(d)[:24]
-    plain = np.array([plain_risk(W, beta, 2 * d, 0.1, 0.01) for beta in axes])
+def test_conditional_risk_meets_the_closed_form_without_a_step():
+    rng, d = np.random.default_rng(1), 100
+    W, axes = rng.standard_normal((d, d)) / d**0.5, np.eye(d)[:12]
+    b = rng.standard_normal(d)
+    risks = [conditional_risk(W, b, x, 2 * d, 0.1, 0.01, points=15) for x in axes]
     closed = spikes_risk.small_step_risk(PAIR, 2.0, 1.0, 0.1, 0.0)
-    assert abs(plain.mean() - closed) < 3 * plain.std() / len(axes) ** 0.5 < 0.1
-    conditional = conditional_risk(
-        W, rng.standard_normal(d), axes[0], 2 * d, 0.1, 0.01, points=15
-    )
-    assert conditional == pytest.approx(plain[0], rel=0.01)
+    assert abs(np.mean(risks) - closed) < 4 * np.std(risks) / len(axes) ** 0.5 < 0.1
 
 
 # the simulation
@@ -402,8 +423,11 @@ def test_ridge_is_the_minimiser():
         streamed_ridge.normal_equations([], torch.erf)
 
 
-@pytest.mark.parametrize("f", [ERF, RELU, ("erf", 2.0)])
-@pytest.mark.parametrize("g", [ERF, RELU, ("relu", 0.5)])
+ABS = ("abs", 1.5)
+OTHERS = [(f, g) for f in (ERF, RELU, ("erf", 2.0)) for g in (ERF, RELU, ("relu", 0.5))]
+
+
+@pytest.mark.parametrize(("f", "g"), [*OTHERS, (ABS, ("abs", 0.7)), (ERF, ABS)])
 def test_gaussian_products_by_quadrature(f, g):
     u, v = (
         torch.tensor([[1.3], [0.0]], dtype=torch.float64),
@@ -435,18 +459,21 @@ def test_population_risk_is_the_test_error():
     assert abs(float(losses.mean()) - exact) < 4 * float(losses.std()) / len(X) ** 0.5
     with pytest.raises(ValueError, match="link = 'tanh'"):
         population(("tanh", 1.0), ERF, W, setting.beta)
+    with pytest.raises(ValueError, match="links = abs, relu"):
+        population(("abs", 1.0), RELU, W, setting.beta)
 
 
 def test_without_a_step_labels_of_the_first_stage_do_not_matter():
     true, other = (
-        [stage.risk(2, eta, (0.1,), labels=k, **SMALL).fresh.item() for eta in (0, 3)]
+        stage.risk(2, (0, 3), (0.1,), first={"labels": k}, **SMALL).risk.values.ravel()
         for k in ("true", "shuffled")
     )
     assert true[0] == other[0] and true[1] != other[1]
 
 
 def test_spike_variables():
-    still, giant = (simulate.spike(0, eta, **SMALL) for eta in (0.0, 1e6))
+    run = simulate.spike(0, (0.0, 1e6), **SMALL)
+    still, giant = (run.isel(eta=i) for i in (0, 1))
     assert still["theta2"] == 0
     assert giant["s1"] / giant["theta2"] == pytest.approx(1, abs=0.5)
     for name in ("u_beta", "v_a"):
@@ -486,10 +513,10 @@ def test_moments_of_a_student_are_those_of_its_features(kind):
 @pytest.mark.parametrize(
     ("run", "sizes"),
     [
-        (study.gradients, {"d": (32, 64, 128, 256), "seeds": 24, "psi1": 2.0}),
-        (study.spikes, {"d": 200, "ratios": study.RATIOS, "seeds": 16}),
-        (study.small_steps, {"d": 200, "eta": study.SMALL_STEPS, "seeds": 16}),
-        (study.layers, {"cells": study.LAYERS[:2], "draws": 96, "seeds": 3}),
+        (study.gradients, {"d": [32, 64, 128, 256], "seeds": 24, "psi1": 2.0}),
+        (study.spikes, {"d": [100, 200], "ratios": study.RATIOS, "seeds": 16}),
+        (study.small_steps, {"etas": study.SMALL_STEPS, "seeds": 24}),
+        (large.giant_steps, {"d": 50, "psi1": 10.0, "seeds": 2}),
     ],
 )
 def test_studies_name_their_sizes_and_blocks_share_no_draw(run, sizes):
@@ -497,12 +524,13 @@ def test_studies_name_their_sizes_and_blocks_share_no_draw(run, sizes):
     assert sizes.items() <= first.attrs.items() and first.attrs == second.attrs
     assert list(first.seed) == list(scales.seeds(sizes["seeds"]))
     assert not set(first.seed.values) & set(second.seed.values)
-    name = next(iter(first))
-    assert not np.isclose(first[name], second[name]).all()
+    if isinstance(first, xr.Dataset):
+        first, second = (run[next(iter(run))] for run in (first, second))
+    assert not np.isclose(first, second).all()
 
 
 def test_penalties_lie_in_the_window_of_the_theorem():
-    sizes = study.in_window("smoke").attrs
+    sizes = large.in_window("smoke").attrs
     for psi1, penalty in zip(sizes["psi1"], sizes["penalties"], strict=True):
         n, share = psi1 * sizes["d"], penalty / (2 * sizes["d"])
         assert n**-0.95 < share < n**-0.05  # eps = 0.05
@@ -514,15 +542,18 @@ def test_exponents_are_those_of_powers():
     np.testing.assert_allclose(study.exponents(values), [-0.5, 1.0])
 
 
-def test_equivalents_are_the_risks_of_each_first_layer():
-    run = study.layers("smoke").isel(cell=0)
-    risks = equivalents(run)
+def test_predictions_are_the_risks_of_each_first_layer():
+    run = large.layers("smoke")[0]
     at1 = run.isel(seed=1)
     arguments = at1.beta.values, int(run.n), 0.1, 0.01
     expected = conditional_risk(at1.W.values, at1.signal.values, *arguments)
-    assert risks.conditional[1].item() == pytest.approx(expected, rel=1e-12)
-    expected = plain_risk(at1.W.values, *arguments)
-    assert risks.plain[1].item() == pytest.approx(expected, rel=1e-12)
+    assert predicted(run)[1].item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_limit_takes_one_power_off():
+    d = xr.DataArray([10.0, 30.0], dims="d", coords={"d": [10.0, 30.0]})
+    assert study.limit(2 + 5 / d).item() == pytest.approx(2)
+    assert study.limit(2 + 5 * d ** (-2 / 3), 2 / 3).item() == pytest.approx(2)
 
 
 @pytest.mark.parametrize(
@@ -532,23 +563,15 @@ def test_equivalents_are_the_risks_of_each_first_layer():
         (lambda: spikes.pair(noise=-1), "noise = -1"),
         (lambda: spikes.location(2.0, 0.0), "psi2 = 0.0"),
         (lambda: spikes_departure.departure_exponent(1), "degree"),
-        (
-            lambda: spikes_departure.spectral_risk([1.0], [1.0], 1.0, 0, 0.1, 0.0),
-            "n = 0",
-        ),
         (lambda: spikes.stieltjes(-1.0, 1.0), "must be > 0 or < -4"),
         (lambda: spikes_risk.effective(PAIR, 2.0, 1.0, 0.0), "penalty = 0.0"),
         (
             lambda: conditional_risk(np.eye(3), np.zeros(3), np.eye(3)[0], 5, 0.1, 0.0),
             "direction is zero",
         ),
-        (
-            lambda: plain_risk(np.eye(3), np.ones(4), 5, 0.1, 0.0),
-            r"beta has shape \(4,\)",
-        ),
         (lambda: simulate.first_step(small(), 0, labels="other"), "labels = 'other'"),
         (
-            lambda: stage.risk(0, 1.0, (1.0,), features="x", **SMALL),
+            lambda: stage.risk(0, (1.0,), (1.0,), features="x", **SMALL),
             "features = 'x'",
         ),
         (lambda: torch_links.centred("gelu"), "name = 'gelu'"),

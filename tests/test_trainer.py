@@ -111,6 +111,29 @@ def test_exponent_zero_averages_gradients_and_all_keep_the_first_order_decrease(
         assert not np.allclose(one.network.W[i], plain.network.W[i])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("p", [-1.0, 0.5, 1.0])
+def test_a_head_at_zero_trains_at_any_exponent(p, dtype):
+    """No curvature and no gradient in the first step: its head moves alone, as always."""
+    start = START._replace(a=np.zeros_like(START.a))
+    exponents = np.full(len(START.a), p)
+    found = fit([1, 50], start=start, exponents=exponents, dtype=dtype)
+    one, plain = fit([1], start=start, exponents=exponents), fit([1], start=start)
+    assert np.array_equal(one.network.a, plain.network.a)
+    assert np.array_equal(one.network.W, start.W)
+    assert (
+        np.isfinite(found.test).all() and (found.train[:, 1] < found.train[:, 0]).all()
+    )
+
+
+def test_single_precision_preconditioners_of_low_rank_are_taken():
+    A = np.random.default_rng(0).standard_normal((D, D - 1)).astype(np.float32)
+    low = (A @ A.T)[None].repeat(len(P), 0)
+    assert np.isfinite(fit([5], P=low).test).all()
+    drawn = trainer.p_isotropic(low, 7, np.random.default_rng(1))
+    assert np.isfinite(drawn.W).all()
+
+
 def test_rotating_inputs_weights_and_preconditioner_changes_nothing():
     Q = ortho_group.rvs(D, random_state=5)
     turned = trainer.Network(START.W @ Q.T, *START[1:])

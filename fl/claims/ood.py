@@ -1,27 +1,25 @@
-"""Claims of the chapter on out-of-distribution accuracy, first part: what is measured.
+"""Claims of the chapter on out-of-distribution accuracy.
 
 D is the accuracy against the digit, N that against the pattern; both belong to the same
-trained network. All optimizers of a seed share data and initial weights, so gaps are
-taken seed by seed. [YN25] show in Fig. 2 what `reversal` and `id_near_ceiling` say, at
-sizes and hyper-parameters of their own: here it is observed on other images.
+trained network, and training stops at a loss of 0.1. All optimizers of a seed share
+data and initial weights, so gaps are taken seed by seed. [YN25] show in Fig. 2 what
+`reversal` and `id_near_ceiling` say, at sizes and hyper-parameters of their own: here it
+is observed on other images.
 """
 
+from functools import partial
+
 import numpy as np
-from scipy.special import stdtrit
-from scipy.stats import spearmanr
+import xarray as xr
 
 from fl.evidence import Evidence, claim
-from fl.numerics import standard_error, worst_cell
+from fl.judging import order
 from fl.studies import ood as study
-from fl.theory.ood import pattern_reading
+from fl.theory.ood import linear_rule, pattern_reading
 
-ORDER = (
-    "an order needs no tolerance: "
-    "the mean over seeds has the claimed sign in every step"
-)
 ROUNDING = 1e-9
-NOISE_ALONE = 0.01
-CEILING = {"digits": 0.985, "mnist": 0.95}
+CEILING = {"digits": 0.97, "mnist": 0.94}
+NO_CUE = "training patterns that say nothing about the class"
 
 
 @claim(
@@ -29,16 +27,19 @@ CEILING = {"digits": 0.985, "mnist": 0.95}
     statement="The ranking of the optimizers by the accuracy against the pattern is "
     "the reverse of that against the digit, up to neighbours",
     source="observed",
-    control="training patterns that say nothing about the class",
+    control=NO_CUE,
 )
 def reversal(scale, broken, block):
     """Spearman's rank correlation of D and N over the optimizers, the largest among the
     data sets.
 
     If all ranks shift by the share delta of the range, 1 + rho is 6 delta^2 for many
-    optimizers evenly spread.
+    optimizers evenly spread. Without a cue the two rankings are independent: rho is 0
+    give or take 1 / sqrt(optimizers - 1).
     """
-    run = study.without_cue(scale, block) if broken else study.runs(scale, block)
+    from scipy.stats import spearmanr
+
+    run = (study.without_cue if broken else study.runs)(scale, block)
     mean = run[["digit", "pattern"]].mean("seed").to_array()
     worst = max(spearmanr(*mean.sel(data=name)).statistic for name in run.data)
     error = study.sampling_error(number=run.sizes["seed"])
@@ -47,63 +48,53 @@ def reversal(scale, broken, block):
         "ranks shift by the 0.1 that D + N = 1 + 0.1 D - 0.9 nu leaves open, "
         "and by the sampling error"
     )
-    return Evidence(-1, worst, tolerance, reason, None, "at most", run.attrs)
+    rival = {"expected": 0.0 if broken else None, "within": 2.6 / 3}
+    return Evidence(-1, worst, tolerance, reason, None, "at most", run.attrs, **rival)
 
 
 @claim(
     "ood.exact_power",
-    statement="With the metric Sigma^p, D rises and N falls at each step of p = -1, "
-    "-1/2, 0, 1/2, 1, and D is 0 at -1",
+    statement="With the metric Sigma^p, D - N rises at each step of p = -1, -1/2, 0, 1: "
+    "the network reads the digit more and the pattern less",
     source="observed",
-    control="training patterns that say nothing about the class",
+    control=NO_CUE,
 )
 def exact_power(scale, broken, block):
-    """The smallest step in the claimed direction, or by how much D(-1) stays below two
-    sampling errors.
-    """
-    runs = study.without_cue if broken else study.runs
-    run = runs(scale, block, study.EXACT)
-    step = study.gaps(run, study.EXACT[::-1]).mean("seed").min()
-    lowest = run["digit"].sel({"optimizer": "exact -1"}).mean("seed").max()
-    margin = min(step, 2 * study.sampling_error() - lowest)
-    return Evidence(0, margin, 0, ORDER, None, "at least", run.attrs)
+    """The paired step in D - N that is the smallest in its own standard errors."""
+    names = study.powers(scale)
+    run = _runs(scale, broken, block, names)
+    return order(_reading(run), run.attrs)
 
 
 @claim(
     "ood.power_sweep",
-    statement="With powers of AdaHessian's diagonal, D, the exponent of the updates "
-    "and 1 - N rise from -1 to 0 to 1, by more than 0.01 at each step",
+    statement="From the power -1 to +1 of AdaHessian's diagonal the exponent of the "
+    "updates and D - N rise",
     source="observed",
-    control="training patterns that say nothing about the class",
+    control=NO_CUE,
 )
 def power_sweep(scale, broken, block):
-    """The smallest step of the three in the claimed direction; seeds alone move D by
-    less than what is asked of a step.
+    """The paired change in D - N or exponent that is the smallest in its own standard
+    errors.
     """
-    if broken:
-        run = study.without_cue(scale, block, study.DIAGONAL)
-    else:
-        run = study.runs(scale, block, study.DIAGONAL, study.SWEPT)
-    step = study.gaps(run, study.DIAGONAL[::-1]).mean("seed").min()
-    exponents = run["p_gain"].mean("seed").diff("optimizer")
-    smallest = min(step, exponents.min())
-    return Evidence(0.01, smallest, 0, ORDER, None, "at least", run.attrs)
+    run = _runs(scale, broken, block, study.ENDS)
+    rises = _reading(run), run["p_gain"].diff("optimizer")
+    return order(xr.concat(rises, "quantity"), run.attrs)
 
 
 @claim(
     "ood.id_near_ceiling",
-    statement="At equal training loss every optimizer is right about 0.985 of the "
-    "validation digits or more (MNIST: 0.95)",
+    statement="At equal training loss every optimizer is right about 0.97 of the "
+    "validation digits or more (MNIST: 0.94)",
     source="observed",
-    control="training patterns that say nothing about the class: digits alone are harder",
+    control=f"{NO_CUE}: digits alone are harder",
+    blunt="the control has one seed, which alone moves it by the tolerance",
 )
 def id_near_ceiling(scale, broken, block):
     """The lowest validation accuracy among the optimizers, less what is claimed."""
-    run = study.without_cue(scale, block) if broken else study.runs(scale, block)
+    run = (study.without_cue if broken else study.runs)(scale, block)
     lowest = run["id"].mean("seed").min("optimizer")
-    above = [
-        float(lowest.sel(data=name)) - CEILING[name] for name in run["data"].values
-    ]
+    above = [float(lowest.sel(data=name)) - CEILING[name] for name in run.data.values]
     images = study.PROTOCOLS["digits"].validation * study.SEEDS[scale]
     right = CEILING["digits"]
     tolerance = 2 * np.sqrt(right * (1 - right) / images)
@@ -113,28 +104,25 @@ def id_near_ceiling(scale, broken, block):
 
 @claim(
     "ood.gd_adam_kfac",
-    statement="GD reads the digit more than Adam, and Adam more than K-FAC (damping "
-    "1e-6); for the pattern the reverse",
+    statement="GD reads the digit more and the pattern less, D - N, than Adam, and Adam "
+    "than K-FAC (damping 1e-6)",
     source="observed",
-    control="training patterns that say nothing about the class",
+    control=NO_CUE,
 )
 def gd_adam_kfac(scale, broken, block):
-    """The worst of the four gaps in its own paired standard errors.
+    """The paired gap in D - N that is the smallest in its own standard errors."""
+    run = _runs(scale, broken, block, study.TRIO[::-1])
+    return order(_reading(run), run.attrs)
 
-    All four must pass, so noise alone lets no more through than one test does.
-    """
-    runs = study.without_cue if broken else study.runs
-    run = runs(scale, block, study.TRIO, study.PAIRED)
-    gap = study.gaps(run, study.TRIO)
-    error = standard_error(gap)
-    quantile = stdtrit(gap.sizes["seed"] - 1, 1 - NOISE_ALONE)
-    left = gap.mean("seed") - quantile * error
-    _, (_, low, spread) = worst_cell(-left, left, error)
-    reason = (
-        "the mean over seeds less as many paired standard errors as noise alone exceeds "
-        "once in a hundred cases (Student's t); what is left must be positive"
-    )
-    return Evidence(0, low, 0, reason, spread, "at least", run.attrs)
+
+def _reading(run) -> xr.DataArray:
+    return (run["digit"] - run["pattern"]).diff("optimizer")
+
+
+def _runs(scale, broken, block, names) -> xr.Dataset:
+    if broken:
+        return study.without_cue(scale, block, names, study.TURNED)
+    return study.runs(scale, block, names, study.PAIRED)
 
 
 @claim(
@@ -159,3 +147,50 @@ def cue_conflict(scale, broken, block):
     gap = abs(run["pattern"] - read).max()
     reason = "rounding: an identity of counts"
     return Evidence(0, gap, ROUNDING, reason, None, "at most", run.attrs)
+
+
+@claim(
+    "ood.rotation",
+    statement="With the eigenvectors of Sigma as coordinates Adam's exponent falls and "
+    "its N rises, each by more than GD's changes",
+    source="observed",
+    control="random coordinates",
+)
+def rotation(scale, broken, block):
+    """The lead of Adam's change, taken as claimed, over GD's of any sign that is the
+    smallest in its own standard errors.
+    """
+    settings = {}, {"basis": "random" if broken else "eigen"}
+    usual, run = (
+        study.runs(scale, block, ["GD", "Adam"], study.TURNED, **setting)
+        for setting in settings
+    )
+    change = (run - usual)[["pattern", "p_ratio"]].to_array("quantity")
+    change = change * xr.DataArray([1, -1], dims="quantity")
+    adam, gd = (change.sel(optimizer=name) for name in ("Adam", "GD"))
+    return order(adam - abs(gd), run.attrs)
+
+
+@claim(
+    "ood.discriminant",
+    statement="At p = -1 and training loss 0.01 the networks read the pattern only, as "
+    "the linear discriminant rule does, in every seed (patterns of the protocol's "
+    "amplitude)",
+    source="observed",
+    control="the linear rule at p = 0: nearest class means, which read digits",
+)
+def discriminant(scale, broken, block):
+    """The largest gap between rule and network among tests, data sets and seeds.
+
+    Rule and network are at D = 0 and N = 1: this is about which cue, not about how far.
+    """
+    run = study.runs(scale, block, ["exact -1"], until="target")
+    rule = partial(linear_rule, p=0.0 if broken else -1.0)
+    gaps = []
+    for data in run["data"].values:
+        read = study.read_by(rule, data, run["seed"].values)
+        found = run[["digit", "pattern"]].sel(data=data).to_array("test")
+        gaps.append(abs(found - read).max())
+    error = study.sampling_error()
+    reason = "two sampling errors of an accuracy on the test images"
+    return Evidence(0, max(gaps), 2 * error, reason, error, "at most", run.attrs)

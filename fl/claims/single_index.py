@@ -1,114 +1,107 @@
 """Claims of the chapter on one gradient step and a single-index teacher.
 
-Each compares the means of draws with predictions, cell by cell, and shows the cell that
-lies farthest off in its own tolerance: a quantile of Student's law times the cell's own
-standard error, so that noise alone fails a claim once in 100 times over all its cells,
-plus what finite sizes may do. A control puts a rival's prediction in the place of ours,
-and says how far off the rival must be if we are right.
+Each compares the means of draws with predictions, cell by cell, in d and in d/2
+dimensions: twice the first gap minus the second has lost what a finite d does to first
+order, and is judged in its own standard error. A control puts a rival's prediction in
+the place of ours, and is expected to be off by the difference of the two.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 
-from fl import numerics
+from fl import judging
 from fl.evidence import Evidence, claim
 from fl.studies import single_index as study
 from fl.theory import single_index as theory
 from fl.theory import single_index_batch as own
 
-LEVEL = 0.01  # at which noise alone fails a claim
 
-
-class Trial(NamedTuple):
-    """A mean of ``number`` draws, its standard error, and two predictions of it."""
-
-    mean: float
-    error: float
-    number: int
-    predicted: float
-    rival: float
-
-
-def trial(draws, predicted: float, rival: float) -> Trial:
-    """Return the mean of ``draws``, a labelled array, over all of it, with what is
-    ``predicted`` and what a ``rival`` has in its place.
-    """
-    flat = draws.stack(draw_=draws.dims)
-    error = numerics.standard_error(flat, "draw_")
-    return Trial(float(flat.mean()), float(error), flat.size, predicted, rival)
-
-
-def worst(
-    trials: list[Trial], cells: list, finite: float, why: str, broken: bool
-) -> Evidence:
-    """Return the trial that lies farthest off in its own tolerance.
+def limits(pairs: list, predict: Callable) -> list[tuple]:
+    """Return, for everything that ``predict`` yields, three values extrapolated from d/2
+    and d: the draws (draw,), the prediction, and the rival's.
 
     Args:
-        trials: of one claim.
-        cells: of the study, for the sizes.
-        finite: what the finite size may do to a mean.
-        why: says where ``finite`` comes from.
-        broken: holds the trials against the rival.
+        pairs: cells of a study, at d and at d/2.
+        predict: of task, gamma and data: yields draws, their prediction and the rival's.
     """
-    from scipy.stats import t
-
-    array = np.array(trials)
-    mean, error, number, predicted, rival = array.T
-    gaps = mean - rival if broken else mean - predicted
-    side = LEVEL / len(trials) / 2
-    quantiles = t.ppf(1 - side, number - 1)
-    tolerances = quantiles * error + finite
-    scores = np.abs(gaps) / tolerances
-    k = scores.argmax()
-    first = cells[0].data
-    sizes = first.attrs | {"cells": len(trials)}
-    sizes["n"] = [cell.data.n for cell in cells]
-    lead = predicted[k] - rival[k]
-    return Evidence(
-        predicted=0.0,
-        measured=gaps[k],
-        tolerance=tolerances[k],
-        reason=f"Student's quantile, {LEVEL:g} over all cells, times the standard error "
-        f"of the worst cell, and {why}",
-        standard_error=error[k],
-        sizes=sizes,
-        expected=lead if broken else None,
-        within=tolerances[k],
-    )
+    found = []
+    for big, small in pairs:
+        at_d = predict(*big)
+        at_half = predict(*small)
+        for both in zip(at_d, at_half, strict=True):
+            values = zip(*both, strict=True)
+            found.append([_extrapolated(*value) for value in values])
+    return found
 
 
-def compare(
-    cells: list, predict: Callable, broken: bool, constant: float = 2.0
-) -> Evidence:
-    """Return the evidence of `worst` for all draws of ``cells``.
+def _extrapolated(at_d, at_half):
+    # what a finite d does to a mean is lost to first order in 1/d
+    return 2 * np.ravel(at_d) - np.ravel(at_half)
+
+
+def judge(found: list, pairs: list, broken: bool, named: bool = True) -> Evidence:
+    """Return the evidence of all that `limits` has ``found`` in the cells ``pairs``.
+
+    The means are held against the rivals if ``broken``, and then expected to be off by
+    the difference of the two predictions, if what the rival predicts is ``named``.
+    """
+    lengths = [len(draws) for draws, _, _ in found]
+    number = min(lengths)
+    gaps, leads = [], []
+    for draws, right, wrong in found:
+        taken = wrong if broken else right
+        groups = (draws - taken).reshape(number, -1)
+        gaps.append(groups.mean(1))
+        leads.append((right - wrong).item())
+    rival = xr.DataArray(leads, dims="cell") if broken and named else None
+    sizes = pairs[0][0].data.attrs | {"cells": len(gaps)}
+    sizes["n"] = [big.data.n for big, _ in pairs]
+    labelled = xr.DataArray(gaps, dims=("cell", "seed"))
+    why = "none: d/2 and d, extrapolated"
+    return judging.agreement(labelled, 0.0, why, sizes, rival)
+
+
+def compare(pairs: list, predict: Callable, broken: bool) -> Evidence:
+    """Return the evidence of `judge` for all that ``predict`` yields in the cells
+    ``pairs``, held against the rival if ``broken``.
+    """
+    found = limits(pairs, predict)
+    return judge(found, pairs, broken)
+
+
+def filtered(formula: Callable, level: str, rival: Callable, other: str) -> Callable:
+    """Return what predicts the alignment of every member of a family of filters.
 
     Args:
-        cells: of the study.
-        predict: of task, gamma and data: yields draws, their prediction and the
-            rival's.
-        broken: holds the draws against the rival.
-        constant: of the finite-size rate 1/d.
+        formula: of s, b, gamma, ``level`` and the member.
+        level: names the moment of the label in the formula.
+        rival: another formula.
+        other: names its moment.
     """
-    trials = [trial(*three) for cell in cells for three in predict(*cell)]
-    d = cells[0].data.d
-    why = f"the finite-size rate {constant:g}/d"
-    return worst(trials, cells, constant / d, why, broken)
 
-
-def _filters(cells, formula, level, rival, other, broken) -> Evidence:
-    # a formula(s, b, gamma, rho or nu, label) for every member, and that of the rival
     def predict(task, gamma, data):
         s, b = theory.weights(task)
-        m = theory.moments(task)
-        right_level, rival_level = getattr(m, level), getattr(m, other)
-        for member, draws in zip(data.members, data.alignment.T, strict=True):
-            right = formula(s, b, gamma, right_level, member)
-            wrong = rival(s, b, gamma, rival_level, member)
-            yield draws, right.cos2, wrong.cos2
+        m = theory.moments(task)._asdict()
+        ours = m[level]
+        theirs = m[other]
+        for i, member in enumerate(data.members):
+            right = formula(s, b, gamma, ours, member)
+            wrong = rival(s, b, gamma, theirs, member)
+            yield data.alignment[..., i], right.cos2, wrong.cos2
 
-    return compare(cells, predict, broken)
+    return predict
+
+
+def _known_damped(s, b, gamma, nu, damping) -> theory.Direction:
+    return theory.population_filter(s, b, gamma, nu, 1 / (s + damping))
+
+
+_KNOWN = theory.population_power, "nu"
+POPULATION = filtered(*_KNOWN, *_KNOWN)
+KFAC = filtered(own.kfac, "rho", _known_damped, "nu")
+SAMPLE = filtered(own.sample_power, "rho", *_KNOWN)
 
 
 @claim(
@@ -121,12 +114,12 @@ def _filters(cells, formula, level, rival, other, broken) -> Evidence:
 )
 def population_power(scale, broken, block):
     """Three teachers, three sample sizes (the rival needs n > d), four powers."""
-    cells = study.filters(scale, block, "population")
+    pairs = study.filters(scale, block, "population")
+    predict = POPULATION
     if broken:
-        cells = [cell for cell in cells if cell.gamma < 1]
-    formula = theory.population_power, "nu"
-    rival = (own.sample_power, "rho") if broken else formula
-    return _filters(cells, *formula, *rival, broken)
+        pairs = [pair for pair in pairs if pair[0].gamma < 1]
+        predict = filtered(*_KNOWN, own.sample_power, "rho")
+    return compare(pairs, predict, broken)
 
 
 @claim(
@@ -139,12 +132,7 @@ def population_power(scale, broken, block):
 )
 def kfac(scale, broken, block):
     """Three teachers, three sample sizes, dampings 0 (where n > d), 0.1 and 1."""
-    cells = study.filters(scale, block, "kfac")
-    return _filters(cells, own.kfac, "rho", _known_damped, "nu", broken)
-
-
-def _known_damped(s, b, gamma, nu, damping) -> theory.Direction:
-    return theory.population_filter(s, b, gamma, nu, 1 / (s + damping))
+    return compare(study.filters(scale, block, "kfac"), KFAC, broken)
 
 
 @claim(
@@ -158,9 +146,7 @@ def sample_power(scale, broken, block):
     """Three teachers, two sample sizes n > d, the powers -1/2 and 1/2: at -1 and 0 the
     integral is a formula that another claim tests.
     """
-    cells = study.filters(scale, block, "sample")
-    rival = theory.population_power, "nu"
-    return _filters(cells, own.sample_power, "rho", *rival, broken)
+    return compare(study.filters(scale, block, "sample"), SAMPLE, broken)
 
 
 @claim(
@@ -174,14 +160,15 @@ def best_damping(scale, broken, block):
     """The top of a parabola through three dampings a factor 2 apart, on the same
     batches, in units of log2, against that of the formula's values.
     """
-    cells, trials = study.near_dampings(scale, block), []
-    for task, gamma, data in cells:
+
+    def predict(task, gamma, data):
         m = theory.moments(task)
         steps = [own.first_step(task, gamma, damping) for damping in data.members]
-        predicted = study.turning_point([step.cos2 for step in steps])
+        top = study.turning_point([step.cos2 for step in steps])
         rival = np.log2(m.nu / m.rho)
-        trials.append(_top(data, predicted, rival))
-    return _tops(trials, cells, broken, constant=4)
+        yield _tops(data.alignment, top), top, rival
+
+    return compare(study.near_dampings(scale, block), predict, broken)
 
 
 @claim(
@@ -196,27 +183,27 @@ def best_exponent(scale, broken, block):
     """The top of a parabola through three exponents `study.GAP` apart, on the same
     batches, relative to the middle one, against that of the formula's values.
     """
-    cells, trials = study.near_exponents(scale, block), []
-    for task, gamma, data in cells:
+
+    def predict(task, gamma, data):
         s, b = theory.weights(task)
         nu = theory.moments(task).nu
         powers = [theory.population_power(s, b, gamma, nu, p) for p in data.members]
-        predicted = study.turning_point([power.cos2 for power in powers])
+        top = study.turning_point([found.cos2 for found in powers])
         rival = study.SPECTRAL_WEIGHT - data.members[1]
-        trials.append(_top(data, study.GAP * predicted, rival, unit=study.GAP))
-    return _tops(trials, cells, broken, constant=3)
+        rival /= study.GAP
+        yield _tops(data.alignment, top), top, rival
+
+    return compare(study.near_exponents(scale, block), predict, broken)
 
 
-def _top(data, predicted, rival, unit=1.0) -> Trial:
-    found, error = study.vertex(data.alignment)
-    number = data.alignment[..., 0].size
-    return Trial(unit * found, unit * error, number, predicted, rival)
-
-
-def _tops(trials, cells, broken, constant) -> Evidence:
-    d = cells[0].data.d
-    why = f"the finite-size rate {constant}/d"
-    return worst(trials, cells, constant / d, why, broken)
+def _tops(curves, top: float) -> np.ndarray:
+    # draws whose mean is where the parabola through the mean of the curves (.., 3) at
+    # -1, 0, 1 turns: the ratio of two means, linear in both around its value ``top``
+    left, middle, right = np.moveaxis(curves.values, -1, 0)
+    bend = left - 2 * middle + right
+    slope = (left - right) / 2
+    off = slope - top * bend
+    return top + off / bend.mean()
 
 
 @claim(
@@ -231,19 +218,26 @@ def whitening_crossing(scale, broken, block):
     problems.
     """
     pairs = study.at_crossing(scale, block, "nu" if broken else "rho")
-    cells, trials = [batch for _, batch in pairs], []
-    for known, batch in pairs:
-        aligned = known.data.alignment[..., 0]
-        aligned_by_batch = batch.data.alignment[..., 0]
-        gap = aligned - aligned_by_batch
-        task, gamma, _ = batch
+    half = len(pairs) // 2
+    merged = [
+        [_beside(*both) for both in zip(known, batch, strict=True)]
+        for known, batch in zip(pairs[:half], pairs[half:], strict=True)
+    ]
+
+    def predict(task, gamma, data):
         s, b = theory.weights(task)
         m = theory.moments(task)
         by_known = theory.population_power(s, b, gamma, m.nu, -1)
         by_batch = own.kfac(s, b, gamma, m.rho, 0)
         lead = by_known.cos2 - by_batch.cos2
-        trials.append(trial(gap, lead, 0.0))
-    rests = [cell.data.n - cell.data.d - 1 for cell in cells]
-    finite = 0.25 / min(rests)
-    why = "a quarter of the finite-size factor 1/(n - d - 1)"
-    return worst(trials, cells, finite, why, broken)
+        yield data.gap, lead, 0.0
+
+    return compare(merged, predict, broken)
+
+
+def _beside(known, batch):
+    # the first cell with the paired difference to the second
+    aligned = known.data.alignment
+    other = batch.data.alignment
+    gap = aligned.copy(data=aligned.values - other.values)
+    return known._replace(data=known.data.assign(gap=gap))

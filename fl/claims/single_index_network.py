@@ -1,16 +1,28 @@
-"""Claims on what a network does with the direction: its spike, other optimizers, and
-even teachers.
+"""Claims on what a network does with the direction: its spike, other optimizers, even
+teachers, and inputs made of signs.
 """
 
 from dataclasses import replace
 
-from fl.claims.single_index import compare, trial, worst
+from fl.claims.single_index import KFAC, POPULATION, SAMPLE, compare, judge, limits
 from fl.evidence import claim
 from fl.studies import single_index as study
 from fl.theory import single_index as theory
 from fl.theory import single_index_batch as own
 from fl.theory import single_index_network as network
 from fl.theory import single_index_second as second
+
+
+def spiked(task, gamma, data):
+    """Yield singular value, in units of the predicted one, and alignment after a step,
+    their predictions and the rival's; ``task``, ``gamma`` and ``data`` are of a cell.
+    """
+    aspect = data.width / data.d
+    outlier, overlap = network.spike(study.THETA, aspect)
+    direction = own.first_step(task, gamma, data.damping)
+    largest = data["values"][..., 0]
+    yield largest / outlier, 1.0, 1.0
+    yield data.alignment, overlap * direction.cos2, direction.cos2
 
 
 @claim(
@@ -22,19 +34,21 @@ from fl.theory import single_index_second as second
     control="the weights before the step ignored: a singular vector along the direction",
 )
 def spike(scale, broken, block):
-    """Plain and preconditioned steps of a tanh network with N = 2d neurons; the
-    singular value in units of the predicted one.
+    """Plain and preconditioned steps of a tanh network with N = 2d neurons."""
+    return compare(study.steps(scale, block), spiked, broken)
+
+
+def hidden_damping(task, gamma, data):
+    """Yield the alignment of the natural gradient, its prediction and the rival's;
+    ``task``, ``gamma`` and ``data`` are of a cell.
     """
-
-    def predict(task, gamma, data):
-        aspect = data.width / data.d
-        outlier, overlap = network.spike(study.THETA, aspect)
-        direction = own.first_step(task, gamma, data.damping)
-        largest = data["values"][..., 0]
-        yield largest / outlier, 1.0, 1.0
-        yield data.alignment, overlap * direction.cos2, direction.cos2
-
-    return compare(study.steps(scale, block), predict, broken)
+    s, _ = theory.weights(task)
+    hidden = network.implicit_damping(data.activation, s, gamma)
+    right, rival = (
+        own.first_step(task, gamma, damping, centred=True).cos2
+        for damping in (hidden, 0)
+    )
+    yield data.ngd, right, rival
 
 
 @claim(
@@ -47,15 +61,19 @@ def spike(scale, broken, block):
 )
 def natural_gradient(scale, broken, block):
     """Gauss-Newton steps of a tanh and a ReLU network."""
+    return compare(study.first_updates(scale, block), hidden_damping, broken)
 
-    def predict(task, gamma, data):
-        s, _ = theory.weights(task)
-        hidden = network.implicit_damping(data.activation, s, gamma)
-        right = own.first_step(task, gamma, hidden, centred=True)
-        rival = own.first_step(task, gamma, 0, centred=True)
-        yield data.ngd, right.cos2, rival.cos2
 
-    return compare(study.first_updates(scale, block), predict, broken)
+def first_order(task, gamma, data):
+    """Yield the alignments of batch-norm, Muon by the head, and Adam, with their
+    predictions, twice; ``task``, ``gamma`` and ``data`` are of a cell.
+    """
+    plain = own.first_step(task, gamma, centred=True).cos2
+    nu = theory.moments(task, centred=True).nu
+    adam = network.adam(*theory.weights(task), gamma, nu, data.activation)
+    yield data.batchnorm, plain, plain
+    yield data.muon_head, plain, plain
+    yield data.adam, adam, adam
 
 
 @claim(
@@ -68,38 +86,48 @@ def natural_gradient(scale, broken, block):
 )
 def adam_batchnorm_muon(scale, broken, block):
     """First updates of a tanh and a ReLU network, three methods each."""
+    pairs = study.first_updates(scale, block, rotate=not broken)
+    return judge(limits(pairs, first_order), pairs, broken, named=False)
 
-    def predict(task, gamma, data):
-        plain = own.first_step(task, gamma, centred=True).cos2
-        nu = theory.moments(task, centred=True).nu
-        adam = network.adam(*theory.weights(task), gamma, nu, data.activation)
-        yield data.batchnorm, plain, plain
-        yield data.muon_head, plain, plain
-        yield data.adam, adam, adam
 
-    cells = study.first_updates(scale, block, rotate=not broken)
-    evidence = compare(cells, predict, broken, constant=5.0)
-    return replace(evidence, expected=None)
+def unled(task, gamma, data):
+    """Yield the alignment of Muon's update, scored like the others, and that of the
+    gradient, with their predictions and the rival's, chance; ``task``, ``gamma`` and
+    ``data`` are of a cell.
+    """
+    yield data.muon, 0.0, 0.0
+    plain = own.first_step(task, gamma, centred=True).cos2
+    yield data.sgd, plain, 0.0
 
 
 @claim(
     "single_index.muon",
     statement="scored like the others, Muon shows nothing: all singular values of its "
     "update are equal, and the top right singular vector of the weights after a large "
-    "step does not align with the teacher",
+    "step does not align with the teacher, while the gradient's does",
     source="derived",
-    control="the gradient in the place of its polar factor",
+    control="the gradient, which its polar factor replaces, expected to show nothing too",
 )
 def muon(scale, broken, block):
     """First updates of a tanh and a ReLU network."""
+    return compare(study.first_updates(scale, block), unled, broken)
 
-    def predict(task, gamma, data):
-        plain = own.first_step(task, gamma, centred=True).cos2
-        found = data.sgd if broken else data.muon
-        yield found, plain if broken else 0.0, 0.0
 
-    cells = study.first_updates(scale, block)
-    return compare(cells, predict, broken, constant=5.0)
+def by_chance(task, gamma, data):
+    """Yield the alignments of an even teacher over their chance level, or of another
+    teacher with what it leads to, and the rival's prediction, chance; ``task``,
+    ``gamma`` and ``data`` are of a cell.
+    """
+    for p in data.members:
+        level = network.chance(task, p)
+        seen = 1.0
+        if task.teacher.link.name != "abs":
+            s, b = theory.weights(task)
+            nu = theory.moments(task).nu
+            limit = theory.population_power(s, b, gamma, nu, p)
+            seen = limit.cos2 / level
+        draws = data.alignment.sel(p=p)
+        yield draws / level, seen, 1.0
 
 
 @claim(
@@ -113,20 +141,19 @@ def even_teacher(scale, broken, block):
     """Alignment over its chance level for the absolute value, two spectra, p = 0 and p
     = -1.
     """
-    cells = study.even_teachers(scale, block, link="relu" if broken else "abs")
-    trials = []
-    for task, gamma, data in cells:
-        s, b = theory.weights(task)
-        for p in data.members:
-            level, seen = network.chance(task, p), 1.0
-            if broken:
-                nu = theory.moments(task).nu
-                limit = theory.population_power(s, b, gamma, nu, p)
-                seen = limit.cos2 / level
-            ratio = data.alignment.sel(p=p) / level
-            trials.append(trial(ratio, seen, 1.0))
-    finite = 5 / cells[0].data.d
-    return worst(trials, cells, finite, "the finite-size rate 5/d", broken)
+    pairs = study.even_teachers(scale, block, link="relu" if broken else "abs")
+    return compare(pairs, by_chance, broken)
+
+
+def in_the_plane(task, gamma, data):
+    """Yield the alignment with the plane of the first two singular vectors, its
+    prediction and that of a network with E σ'' != 0; ``task``, ``gamma`` and ``data``
+    are of a cell.
+    """
+    aspect = data.width / data.d
+    law = second.second_spike(task, gamma, aspect, "relu").cos2
+    right = law if data.activation == "relu" else 0.0
+    yield data["first"] + data["second"], right, law
 
 
 @claim(
@@ -141,12 +168,54 @@ def second_spike(scale, broken, block):
     """Three even teachers; the plane of the first two vectors, of which the first is at
     chance.
     """
+    pairs = study.second_spikes(scale, block, "tanh" if broken else "relu")
+    found = compare(pairs, in_the_plane, broken)
+    # a vector at chance still shows a few of 1/d
+    return replace(found, within=found.expected / 5) if broken else found
 
-    def predict(task, gamma, data):
-        aspect = data.width / data.d
-        law = second.second_spike(task, gamma, aspect, "relu").cos2
-        plane = data["first"] + data["second"]
-        yield plane, 0.0 if broken else law, law
 
-    cells = study.second_spikes(scale, block, "tanh" if broken else "relu")
-    return compare(cells, predict, broken, constant=5.0)
+def of_a_sign(task, gamma, data):
+    """Yield the alignment for an odd teacher on one coordinate, a function of a sign and
+    therefore linear, its prediction and that of the Gaussian formula; ``task``,
+    ``gamma`` and ``data`` are of a cell.
+    """
+    (tau,) = task.tau
+    s, b = theory.weights(task)
+    slope = task.teacher.link(tau) / tau
+    rho = task.noise_variance / slope**2
+    other = theory.moments(task).rho
+    for damping, draws in zip(data.members, data.alignment.T, strict=True):
+        right = own.kfac(s, b, gamma, rho, damping)
+        rival = own.kfac(s, b, gamma, other, damping)
+        yield draws, right.cos2, rival.cos2
+
+
+@claim(
+    "single_index.signs",
+    statement="with inputs made of random signs, Σ^(1/2) u, every formula of the chapter "
+    "holds as it stands for teachers that are spread over the coordinates: filters, "
+    "spike, natural gradient, Adam, batch-norm, Muon, even teachers, second spike",
+    source="observed",
+    control="a tanh teacher on a single coordinate, which is linear in a sign",
+)
+def signs(scale, broken, block):
+    """The cells of all other claims, with signs."""
+    if broken:
+        pairs = study.on_one_axis(scale, block)
+        return compare(pairs, of_a_sign, broken)
+    fresh = {"scale": scale, "block": block, "signs": True}
+    updates = study.first_updates(**fresh)
+    cases = [
+        (study.filters(family="population", **fresh), POPULATION),
+        (study.filters(family="kfac", **fresh), KFAC),
+        (study.filters(family="sample", **fresh), SAMPLE),
+        (study.steps(**fresh), spiked),
+        *((updates, predict) for predict in (hidden_damping, first_order, unled)),
+        (study.even_teachers(**fresh), by_chance),
+        (study.second_spikes(**fresh), in_the_plane),
+    ]
+    found, cells = [], []
+    for pairs, predict in cases:
+        found += limits(pairs, predict)
+        cells += pairs
+    return judge(found, cells, broken)

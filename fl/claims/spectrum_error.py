@@ -7,16 +7,15 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from fl.claims.spectrum import RELATIVE, SHIFT, Cell, judged
+from fl.claims.spectrum import after, networks, of_the_limit
 from fl.evidence import Evidence, claim
-from fl.numerics import standard_error, worst_cell
+from fl.judging import order
 from fl.studies import spectrum_error as study
 from fl.studies.spectrum import ERF, SIN, TANH, Run, stretched
 from fl.theory.spectrum import averaged, gaussian_equivalent
 from fl.theory.spectrum_error import ReadOut, linear_floor
 from fl.theory.spectrum_features import (
     SpikedModel,
-    giant_step,
     normal_grid,
     spiked_model,
 )
@@ -31,7 +30,7 @@ def _predicted(run: Run, model: SpikedModel, width=None, change=None) -> float:
     """Return the error that theory predicts for ``run`` with this ``model``."""
     s = run.setting
     read_out = ReadOut(s.link, s.activation, model, s.noise, change=change)
-    return read_out.error(s.penalty, s.alpha, s.delta, width).test[0]
+    return read_out.error(s.penalty, s.alpha, s.delta, width)[0]
 
 
 def _made(run: Run, change=None) -> float:
@@ -51,14 +50,14 @@ def test_error(scale, broken, block):
     """Worst relative deviation over nine networks, with the penalty on the block sums
     kept.
     """
-    runs = study.errors(scale, block) + study.expressivity(scale, block)
+    runs, blocks = study.errors(scale, block), study.expressivity(scale, block)
+    runs = runs[:5] + blocks[:4] + runs[5:] + blocks[4:]
     cells = []
     for run in runs:
         truth = _made(run)
-        used = _made(run, averaged) if broken else truth
-        residual = (run.data.error - used) / truth
-        cells.append(Cell(residual, 1 - used / truth, SHIFT / run.setting.width))
-    return judged(cells, runs, broken, RELATIVE)
+        used = _made(run, averaged) / truth if broken else 1.0
+        cells.append((run.data.error / truth, 1.0, used))
+    return of_the_limit(cells, runs, broken)
 
 
 @claim(
@@ -75,24 +74,17 @@ def test_error_network(scale, broken, block):
     """
     runs, cells = study.step_errors(scale, block), []
     for run in runs:
-        models = [_measured_model(run, draw) for draw in run.draws()]
+        models = [
+            replace(after(run), r=draw.r.values, gamma=draw.gamma.item())
+            for draw in run.draws()
+        ]
         truth = np.array([_predicted(run, model) for model in models])
-        used = truth
+        size, used = truth.mean(), 1.0
         if broken:
             rival = [_predicted(run, m, change=gaussian_equivalent) for m in models]
-            used = np.array(rival)
-        size = truth.mean()
-        residual = (run.data.error - used) / size
-        gap = 1 - used.mean() / size
-        cells.append(Cell(residual, gap, SHIFT / run.setting.width))
-    return judged(cells, runs, broken, RELATIVE)
-
-
-def _measured_model(run: Run, draw) -> SpikedModel:
-    """Return the spiked model of a step with the spike and the alignment of a draw."""
-    step, s = run.recipe, run.setting
-    model = giant_step(s.link, s.activation, step.eta, step.alpha0, step.zeta)
-    return replace(model, r=draw.r.values, gamma=draw.gamma.item())
+            used = np.mean(rival) / size
+        cells.append((1 + (run.data.error - truth) / size, 1.0, used))
+    return of_the_limit(cells, runs, broken)
 
 
 @claim(
@@ -103,45 +95,38 @@ def _measured_model(run: Run, draw) -> SpikedModel:
     control="the same network without the step",
 )
 def below_the_floor(scale, broken, block):
-    """The larger of two errors, over the floor."""
-    trained = study.step_errors(scale, block)[:2]
+    """The lead of the floor, relative, for both sample sizes."""
+    trained = study.step_errors(scale, block)[3:5]
     untrained = study.untrained_errors(scale, block)
     floor = linear_floor(SIN)
     runs = untrained if broken else trained
-    ratio = xr.concat([run.data.error / floor for run in runs], "cell")
-    means = ratio.mean("seed")
-    _, (measured, error) = worst_cell(means, standard_error(ratio))
-    still = max(_predicted(run, spiked_model(0.0)) for run in untrained) / floor
-    return Evidence(
-        predicted=1.0,
-        measured=measured,
-        relation="at most",
-        tolerance=0.0,
-        standard_error=error,
-        expected=still if broken else None,
-        within=still / 5,
-        sizes={"networks": [run.data.attrs for run in runs]},
-        reason="a bound",
-    )
+    leads = xr.concat([1 - run.data.error / floor for run in runs], "cell")
+    rival = None
+    if broken:
+        still = [_predicted(run, spiked_model(0.0)) for run in untrained]
+        rival = 1 - xr.DataArray(still, dims="cell") / floor
+    return order(leads, networks(runs), rival)
 
 
 @claim(
     "spectrum.expressivity",
-    statement="more values in the second layer learn more of the link: four ReLU "
-    "blocks leave the predicted share of the error of one, about a sixth",
+    statement="more values in the second layer learn more of the link: with two neurons "
+    "per input, four ReLU blocks leave the predicted share of the error of one, about a "
+    "sixth",
     source="derived",
     control="an odd activation, which learns the odd part of the link alone",
 )
 def expressivity(scale, broken, block):
     """Error with four blocks over the error with one, draw by draw."""
-    runs = study.expressivity(scale, block)
-    odd = study.expressivity(scale, block, TANH)
-    shares = [_made(both[3]) / _made(both[1]) for both in (runs, odd)]
-    runs = odd if broken else runs
-    share = runs[3].data.error / runs[1].data.error
-    gap = shares[1] - shares[0] if broken else 0.0
-    cell = Cell(share - shares[0], gap, SHIFT / runs[0].setting.width)
-    return judged([cell], runs, broken, "5/p: corrections of that order")
+    both = study.expressivity(scale, block), study.expressivity(scale, block, TANH)
+    cells = []
+    for one in (1, 5):
+        four = one + 2
+        right, wrong = (_made(runs[four]) / _made(runs[one]) for runs in both)
+        tried = both[broken]
+        share = tried[four].data.error / tried[one].data.error
+        cells.append((share, wrong if broken else right, right))
+    return of_the_limit(cells, both[broken], broken)
 
 
 @claim(
@@ -162,7 +147,7 @@ def random_features_limit(scale, broken, block):
     for psi1, psi2, penalty in LIMITS:
         alpha = psi1 / psi2
         converted = penalty if broken else penalty * alpha
-        error = here.error(converted, alpha, psi2).test[0]
+        error = here.error(converted, alpha, psi2)[0]
         classical = small_step_risk(pair(), psi1, psi2, penalty, 0.0) + noise
         gaps.append(abs(error / classical - 1))
     return Evidence(

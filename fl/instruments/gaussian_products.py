@@ -2,8 +2,8 @@ r"""Exact population moments of features: :math:`\mathbb E[f(u^\top x)\,g(v^\top
 for x ~ N(0, I_d).
 
 With them the test risk of a network is a quadratic form and needs no test set. Closed
-forms exist for linear links, the error function (arcsine) and the ReLU (arc-cosine),
-centred as in `fl.instruments.torch_links`; other links are refused.
+forms exist for linear links, the error function (arcsine), the ReLU and the absolute
+value (arc-cosine), centred as in `fl.instruments.torch_links`; other links are refused.
 """
 
 import math
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from fl import validate
 
-CLOSED = ("linear", "erf", "relu")
+CLOSED = ("linear", "erf", "relu", "abs")
+TURNS = {"relu": (math.pi, 2 * math.pi), "abs": (math.pi / 2, math.pi / 2)}
 
 
 def product_mean(f: tuple, g: tuple, U: Tensor, V: Tensor) -> Tensor:
@@ -24,11 +25,15 @@ def product_mean(f: tuple, g: tuple, U: Tensor, V: Tensor) -> Tensor:
     odd or a linear part alone in common with the other: its linear part counts.
 
     Raises:
-        ValueError: for a link without closed form.
+        ValueError: for a link without closed form, or ReLU with the absolute value.
     """
     (f_name, f_tau), (g_name, g_tau) = f, g
     for name in (f_name, g_name):
         validate.choice("link", name, CLOSED)
+    if {f_name, g_name} == TURNS.keys():
+        raise ValueError(
+            f"links = {f_name}, {g_name}: must be the same, or one not even"
+        )
     dot = f_tau * g_tau * (U.T @ V)
     p = f_tau * U.norm(dim=0)[:, None]
     q = g_tau * V.norm(dim=0)
@@ -38,15 +43,16 @@ def product_mean(f: tuple, g: tuple, U: Tensor, V: Tensor) -> Tensor:
         lengths = torch.sqrt(left * right)
         angle = torch.asin(2 * dot / lengths)
         return angle * 2 / math.pi
-    if f_name == g_name == "relu":
+    if f_name == g_name and f_name in TURNS:
+        turn, share = TURNS[f_name]
         lengths = p * q
         cosine = dot / lengths
         angle = torch.acos(cosine.clamp(-1, 1))
-        raw = lengths * torch.sin(angle) + dot * (math.pi - angle)
-        # each link has its mean at a unit vector taken off: (relu - cf)(relu - cg)
+        raw = lengths * torch.sin(angle) + dot * (turn - angle)
+        # each link has its mean at a unit vector taken off: (f - cf)(g - cg)
         means = f_tau * q + g_tau * p
         means -= f_tau * g_tau
-        return (raw - means) / (2 * math.pi)
+        return (raw - means) / share
     slope = _mean_slope(f_name, p)
     return dot * slope * _mean_slope(g_name, q)
 
@@ -56,7 +62,7 @@ def _mean_slope(name: str, length: Tensor):
     if name == "erf":
         spread = 1 + 2 * length**2
         return 2 / torch.sqrt(math.pi * spread)
-    return {"linear": 1.0, "relu": 0.5}[name]
+    return {"linear": 1.0, "relu": 0.5, "abs": 0.0}[name]
 
 
 def population(student: tuple, teacher: tuple, W: Tensor, beta: Tensor) -> tuple:

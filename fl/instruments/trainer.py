@@ -194,7 +194,9 @@ def shuffled_batches(
 
 
 def _preconditioners(P) -> np.ndarray:
-    P = validate.array("P", P, ("B", "d", "d"))
+    """Return the matrices, checked, in the precision in which they came."""
+    validate.array("P", P, ("B", "d", "d"))
+    P = np.asarray(P)
     for i, metric in enumerate(P):
         validate.psd(f"P[{i}]", metric)
     return P

@@ -176,7 +176,12 @@ def look(Z, X1, a, squares, exponent, scale):
     # the correction for the short beginning of an average cancels in the ratio
     mean = scale.mean()
     floor = dtype.type(FLOOR)
-    scale[:] = (scale / mean + floor) ** exponent
+    # no curvature at all (a head at zero): no input stands out
+    if mean > 0:
+        scale /= mean
+    else:
+        scale[:] = one
+    scale[:] = (scale + floor) ** exponent
 
 
 @_jit
@@ -202,7 +207,10 @@ def curvature_step(gradient, scale, slopes, step, update):
             added = (one - keep) * slope
             slopes[j, r] = kept + added
     begun = 1 - KEEP_SLOPE**step
-    length = dtype.type(plain / scaled / begun)
+    # without a gradient nothing moves
+    length = dtype.type(0)
+    if scaled > 0:
+        length = dtype.type(plain / scaled / begun)
     for j in range(h):
         for r in range(d):
             update[j, r] = length * scale[j, r] * slopes[j, r]

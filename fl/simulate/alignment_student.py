@@ -11,8 +11,6 @@ from scipy.optimize import minimize
 
 from fl.tasks import Task, Teacher, power_law
 
-STUDENT = 1  # stream: what the second entry of a seed draws
-
 
 def power_law_task(d: int) -> Task:
     r"""Return a softplus teacher of SNR 1 with :math:`\tau=1` on ``d`` inputs:
@@ -113,79 +111,39 @@ def ridge_errors(d: int, n: int, exponents: list, penalties: list, seed: int) ->
     }
 
 
-def interpolation_errors(d: int, n: int, b: float, qs: list, seed: int) -> dict:
+def interpolation_errors(d: int, n: int, bs: list, qs: list, seed: int) -> dict:
     r"""Interpolate one drawn training set with :math:`t_r=r^{-q}` and signal energies
     :math:`r^{-b}`.
 
     Args:
         d: number of inputs, more than ``n``.
         n: number of training samples.
-        b: decay of the energies.
-        qs: decays q of the preconditioned spectrum, all on the same training set.
+        bs: decays b of the energies, all on the same training set.
+        qs: decays q of the preconditioned spectrum, likewise.
         seed: draws the training set.
 
     Returns:
-        ``risk`` (q, part): the part ``signal`` is the excess risk of noise-free labels,
-        the part ``noise`` what label noise of variance one adds, its expectation over
-        the noise.
+        ``risk`` (q, part, b): the part ``signal`` is the excess risk of noise-free
+        labels, the part ``noise`` what label noise of variance one adds, its expectation
+        over the noise.
     """
     Z = np.random.default_rng(seed).standard_normal((d, n))
-    amplitude = np.sqrt(power_law(d, b).eigenvalues)
+    columns = [power_law(d, b).eigenvalues for b in bs]
+    amplitudes = np.sqrt(np.transpose(columns))
 
     def parts(q):
         t = power_law(d, q).eigenvalues
         M = ridge_weights(Z, np.eye(n), t, 0.0)  # w = M y
-        gap = amplitude - M @ (Z.T @ amplitude)
-        return gap @ gap, np.sum(M**2)
+        gap = amplitudes - M @ (Z.T @ amplitudes)
+        signal = np.sum(gap**2, axis=0)
+        noise = np.sum(M**2)
+        return signal, np.full_like(signal, noise)
 
     return {
-        "risk": (("q", "part"), [parts(q) for q in qs]),
+        "risk": (("q", "part", "b"), [parts(q) for q in qs]),
         "q": ("q", list(qs)),
         "part": ("part", ["signal", "noise"]),
-    }
-
-
-def student_risks(
-    a: float, b: float, noise: float, d: int, n: int, shifts: list, seed: int
-) -> dict:
-    r"""Fit one student by ridge regression with several exponents and penalties.
-
-    Args:
-        a: eigenvalues :math:`\lambda_r=r^{-a}`.
-        b: the teacher is drawn, :math:`w_{*r}\sim N(0,r^{-b}/\lambda_r)`.
-        noise: variance of the label noise.
-        d: number of inputs, more than ``n``.
-        n: number of training samples.
-        shifts: distances of the exponents from :math:`b/a-1`.
-        seed: draws inputs, teacher and noise.
-
-    Returns:
-        The excess ``risk`` (shift, factor); the penalty is ``factor`` times
-        :math:`\text{noise}/N`.
-    """
-    rng = np.random.default_rng([seed, STUDENT])
-    spectrum = power_law(d, a)
-    lam, energy = spectrum.eigenvalues, power_law(d, b).eigenvalues
-    X = spectrum.inputs(n, rng)
-    spread = np.sqrt(energy / lam)
-    teacher = spread * rng.standard_normal(d)
-    errors = np.sqrt(noise) * rng.standard_normal(n)
-    y = teacher @ X + errors
-    doubled = 2.0 ** np.arange(-4, 5)
-    factors = np.append(0.0, doubled)
-
-    def risk(shift, factor):
-        p = b / a - 1 + shift
-        penalty = factor * noise / n
-        w = ridge_weights(X, y, lam**p, penalty)
-        gap = w - teacher
-        return lam @ gap**2
-
-    table = [[risk(shift, factor) for factor in factors] for shift in shifts]
-    return {
-        "risk": (("shift", "factor"), table),
-        "shift": ("shift", list(shifts)),
-        "factor": ("factor", factors),
+        "b": ("b", list(bs)),
     }
 
 
@@ -231,7 +189,7 @@ def best_on_average(
         risk,
         [0.0, np.log(noise / n)] if tuned else [0.0],
         method="Nelder-Mead",
-        options={"xatol": 1e-4, "fatol": 1e-12},
+        options={"xatol": 1e-4, "fatol": 1e-10, "maxfev": 2000},
     )
     if not best.success:
         raise RuntimeError(f"best_on_average: {best.message}")

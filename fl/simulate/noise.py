@@ -28,7 +28,6 @@ EXPONENTS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 # teacher -> case -> number of large variances, which come first, and the teacher's axes
 CASES = {
     "distinguished": {"high": (1, [0]), "low": (9, [9])},
-    "other": {"high": (1, [1]), "low": (9, [0])},
     "two": {"high": (2, [0, 1]), "low": (8, [8, 9])},
     "opposite": {"high": (2, [0, 2]), "low": (8, [0, 8])},
 }
@@ -42,25 +41,28 @@ class Setting:
 
     Attributes:
         steps: number of updates; the errors are recorded at the steps of `recorded`.
+        width: number of neurons.
+        n: number of training rows, the first of the 200.
+        n_test: number of test rows, the first of the 9,800.
         exponents: p, for ``exact`` of the population covariance, for ``adahessian`` of
             its diagonal curvature.
-        teacher: ``distinguished``, ``other`` (a direction of the wrong variance),
-            ``two`` (two distinguished directions) or ``opposite`` (one at each end of
-            the spectrum).
+        teacher: ``distinguished``, ``two`` (two distinguished directions) or
+            ``opposite`` (one at each end of the spectrum).
         optimizer: ``exact`` or ``adahessian``.
         rotated: turn the inputs by a random orthogonal matrix.
         init: ``kaiming`` or ``isotropic`` (P-isotropic).
         batch: size of mini-batches; None for the full batch.
         permuted: shuffle the training labels.
         dtype: ``float32`` or ``float64``.
-        last_only: record the last step alone; the evaluations of the 9,800 rows are a
-            quarter of the work.
 
     Raises:
-        ValueError: for an unknown name or a number of steps < 1.
+        ValueError: for an unknown name, a number < 1, or more rows than there are.
     """
 
     steps: int = LONGEST
+    width: int = WIDTH
+    n: int = TRAIN
+    n_test: int = ROWS - TRAIN
     exponents: Sequence[float] = EXPONENTS
     teacher: str = "distinguished"
     optimizer: str = "exact"
@@ -69,13 +71,16 @@ class Setting:
     batch: int | None = None
     permuted: bool = False
     dtype: str = "float32"
-    last_only: bool = False
 
     def __post_init__(self):
         validate.choice("teacher", self.teacher, CASES)
         validate.choice("optimizer", self.optimizer, ["exact", "adahessian"])
         validate.choice("init", self.init, ["kaiming", "isotropic"])
         validate.count("steps", self.steps)
+        for name, most in [("n", TRAIN), ("n_test", ROWS - TRAIN)]:
+            number = getattr(self, name)
+            if validate.count(name, number) > most:
+                raise ValueError(f"{name} = {number}: must be at most {most}")
 
 
 PROTOCOL = Setting()
@@ -86,9 +91,11 @@ def task(
     snr: float,
     coefficients: Sequence[float] = (1.0,),
     teacher: str = "distinguished",
+    link: str = "softplus10",
 ) -> Task:
     """Return the task of a ``case`` and a ``teacher`` (see `Setting`) at ``snr``;
-    ``coefficients`` are those of the teacher along its one or two directions.
+    ``coefficients`` are those of the teacher along its one or two directions, which it
+    sees through a ``link``.
 
     Raises:
         ValueError: for an unknown case or teacher, or another number of coefficients
@@ -100,7 +107,7 @@ def task(
     coefficients = validate.array("coefficients", coefficients, (len(axes),))
     directions[np.arange(len(axes)), axes] = coefficients
     spectrum = two_level(10, large, 0.1, D - large)
-    return Task(spectrum, Teacher(directions, "softplus10"), snr)
+    return Task(spectrum, Teacher(directions, link), snr)
 
 
 def sample(
@@ -155,7 +162,7 @@ def trajectories(
 
     Returns:
         ``train``, ``noisy`` and ``clean`` with dimensions p and step: mean squared
-        errors in units of the training labels' variance, on the training set, on 9,800
+        errors in units of the training labels' variance, on the training set, on the
         test rows with noisy labels, and on the same rows without noise.
 
     Raises:
@@ -167,23 +174,25 @@ def trajectories(
         spectrum = spectrum.rotated(rng)
         X = spectrum.rotation @ X
     P = np.array([spectrum.power(p) for p in setting.exponents])
-    weights = np.random.default_rng([seed, WEIGHTS])
-    if setting.init == "isotropic":
-        start = trainer.p_isotropic(P, WIDTH, weights)
-    else:
-        start = trainer.kaiming(len(P), WIDTH, D, weights)
     batches = None
     if setting.batch is not None:
-        batches = trainer.shuffled_batches(TRAIN, setting.batch, setting.steps, rng)
-    Y_test = np.stack([y[TRAIN:], clean[TRAIN:]])
+        size = setting.batch
+        batches = trainer.shuffled_batches(setting.n, size, setting.steps, rng)
+    test = slice(TRAIN, TRAIN + setting.n_test)
+    Y_test = np.stack([y[test], clean[test]])
+    n = setting.n
+    data = trainer.Data(X[:, :n], y[:n], X[:, test], Y_test)
+    exponents = None
+    if setting.optimizer == "adahessian":
+        exponents = setting.exponents
     history = trainer.train(
-        trainer.Data(X[:, :TRAIN], y[:TRAIN], X[:, TRAIN:], Y_test),
+        data,
         P,
-        start,
-        [setting.steps] if setting.last_only else recorded(setting.steps),
+        _start(seed, P, setting),
+        recorded(setting.steps),
         eta=ETA,
         batches=batches,
-        exponents=setting.exponents if setting.optimizer == "adahessian" else None,
+        exponents=exponents,
         dtype=setting.dtype,
     )
     noisy, noise_free = np.moveaxis(history.test, 2, 0)
@@ -192,6 +201,13 @@ def trajectories(
         {name: (("p", "step"), error) for name, error in errors.items()},
         coords={"p": list(setting.exponents), "step": history.steps},
     )
+
+
+def _start(seed: int, P: np.ndarray, setting: Setting) -> trainer.Network:
+    weights = np.random.default_rng([seed, WEIGHTS])
+    if setting.init == "isotropic":
+        return trainer.p_isotropic(P, setting.width, weights)
+    return trainer.kaiming(len(P), setting.width, D, weights)
 
 
 def recorded(steps: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from fl.simulate.ood_images import CLASSES, PROTOCOLS, TESTS, draw
 
 WIDTH, LONG = 256, 500
 EARLY = 0.1  # training loss of the first read-out
+UNTIL = ("early", "target", "long")
 EXACT = {f"exact {p:+g}": ("exact", {"p": p}) for p in (-1.0, -0.5, 0.5, 1.0)}
 ADAHESSIANS = {
     f"power-AdaHessian {p:+g}": ("power-AdaHessian", {"p": p})
@@ -143,7 +144,7 @@ def train(
     seed: int,
     optimizer: str,
     data: str = "digits",
-    long: bool = False,
+    until: str = "target",
     hyper: dict | None = None,
     **setting,
 ) -> tuple[Student, dict[str, float]]:
@@ -153,7 +154,8 @@ def train(
         seed: of data and initial weights.
         optimizer: one of `METHODS`.
         data: ``digits`` or ``mnist``.
-        long: train for 500 epochs instead of to the protocol's training loss.
+        until: when to stop: at the first read-out (``early``), at the protocol's
+            training loss (``target``), or after 500 epochs (``long``).
         hyper: further hyper-parameters of the optimizer.
         setting: of `fl.simulate.ood_images.draw`.
 
@@ -161,14 +163,14 @@ def train(
         The trained student and the numbers of `run`.
 
     Raises:
-        ValueError: for an unknown optimizer or hyper-parameter, or a setting out of
-            range.
+        ValueError: for an unknown optimizer, hyper-parameter or end, or a setting out
+            of range.
     """
+    validate.choice("until", until, UNTIL)
     student = Student(seed, optimizer, data, **setting)
     protocol = PROTOCOLS[data]
-    target, limit = protocol.target, protocol.cap
-    if long:
-        target, limit = -np.inf, LONG
+    target = {"early": EARLY, "target": protocol.target, "long": -np.inf}[until]
+    limit = LONG if until == "long" else protocol.cap
     found = dict.fromkeys(["digit_early", "pattern_early"], np.nan)
 
     def watch(epoch: int, loss: float) -> bool:

@@ -128,13 +128,13 @@ def start(problem: Problem, angle: float, rng: Generator) -> np.ndarray:
 
 
 def moments(
-    problem: Problem, n: int, noise: float, rng: Generator, size: tuple = ()
+    problem: Problem, n: int, noise: float, rng: Generator, size=(), signs=False
 ) -> Moments:
-    r"""Return drawn second moments of independent Gaussian batches.
+    r"""Return drawn second moments of independent batches.
 
-    Exact in law without drawing the samples (Bartlett): :math:`X^\top X = L A A^\top
-    L^\top` with :math:`S = LL^\top` and :math:`A` lower triangular, normal below, chi
-    on the diagonal; :math:`E^\top X = \sigma Z A^\top L^\top`.
+    Gaussian ones exact in law without drawing the samples (Bartlett): :math:`X^\top X =
+    L A A^\top L^\top` with :math:`S = LL^\top` and :math:`A` lower triangular, normal
+    below, chi on the diagonal; :math:`E^\top X = \sigma Z A^\top L^\top`.
 
     Args:
         problem: gives the covariance.
@@ -142,6 +142,7 @@ def moments(
         noise: variance :math:`\sigma^2` of the label noise.
         rng: source of the draws.
         size: shape of the independent batches; one batch if empty.
+        signs: whether the inputs are those of `samples` with random signs.
 
     Raises:
         ValueError: if n < dX (the law of the moments is then singular).
@@ -149,6 +150,10 @@ def moments(
     dY, d = problem.W.shape
     n = validate.count("n", n, minimum=d)
     noise = validate.number("noise", noise, 0)
+    if signs:
+        X, Y = samples(problem, n, noise, rng, size, signs)
+        E = Y - X @ problem.W.T
+        return Moments(X.mT @ X / n, E.mT @ X / n)
     diagonal = np.arange(d)
     A = rng.standard_normal((*size, d, d))
     A = np.tril(A, -1)
@@ -161,7 +166,7 @@ def moments(
 
 
 def samples(
-    problem: Problem, n: int, noise: float, rng: Generator, size: tuple = ()
+    problem: Problem, n: int, noise: float, rng: Generator, size=(), signs=False
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Return drawn batches of inputs (\*size, n, dX) and labels (\*size, n, dY).
 
@@ -171,11 +176,17 @@ def samples(
         noise: variance of the label noise.
         rng: source of the draws.
         size: shape of the independent batches; one batch if empty.
+        signs: whether inputs are :math:`S^{1/2}u` with :math:`u` uniform on
+            :math:`\{-1,1\}^{d_X}`, as in [ZM25], in place of Gaussian.
     """
     W = problem.W
     dY, d = W.shape
-    X = rng.standard_normal((*size, n, d))
-    X = X @ cholesky(problem.S).T
+    if signs:
+        u = rng.choice([-1.0, 1.0], (*size, n, d))
+        X = u @ numerics.psd_power(problem.S, 0.5)
+    else:
+        X = rng.standard_normal((*size, n, d))
+        X = X @ cholesky(problem.S).T
     E = rng.standard_normal((*size, n, dY))
     return X, X @ W.T + np.sqrt(noise) * E
 

@@ -25,12 +25,13 @@ from fl.simulate.representation import (
 
 class Setting(NamedTuple):
     """Step size ``eta``, samples ``n`` of a batch, variance ``noise`` of the label
-    noise.
+    noise, and whether inputs are made of ``signs``.
     """
 
     eta: float
     n: int
     noise: float
+    signs: bool = False
 
 
 def step_spread(
@@ -49,8 +50,9 @@ def step_spread(
         seed: of the batches.
     """
     rng = default_rng(seed)
-    batch = moments(problem, setting.n, setting.noise, rng, (batches,))
-    after = feature_step(problem, F, G, batch, setting.eta, METHODS[method])
+    eta, n, noise, signs = setting
+    batch = moments(problem, n, noise, rng, (batches,), signs)
+    after = feature_step(problem, F, G, batch, eta, METHODS[method])
     apart = after - after.mean(0)
     squares = np.sum(apart**2, axis=(1, 2))
     return squares * batches / (batches - 1)
@@ -80,8 +82,8 @@ def wander(
     validate.choice("method", method, [*METHODS, "sgd separate"])
     steps = validate.count("steps", steps)
     rng = default_rng(seed)
-    eta, n, noise = setting
-    law = (problem, n, noise, rng, (chains,))
+    eta, n, noise, signs = setting
+    law = (problem, n, noise, rng, (chains,), signs)
     G_star = problem.G_star
     G = np.broadcast_to(G_star, (chains, *G_star.shape))
     for _ in range(steps):
@@ -95,7 +97,7 @@ def wander(
 
 
 def transfer(
-    problem: Problem, G, n: int, noise: float, draws: int, seed: int
+    problem: Problem, G, n: int, noise: float, draws: int, seed: int, signs=False
 ) -> np.ndarray:
     """Return the excess risks of least-squares heads on frozen features, (draws,).
 
@@ -106,9 +108,10 @@ def transfer(
         noise: variance of the label noise.
         draws: number of independent draws.
         seed: of all samples.
+        signs: whether inputs are made of signs, see `samples`.
     """
     rng = default_rng(seed)
-    X, Y = samples(problem, n, noise, rng, (draws,))
+    X, Y = samples(problem, n, noise, rng, (draws,), signs)
     Z = X @ G.T
     F = solve(Z.mT @ Z, Z.mT @ Y).mT
     error = F @ G - problem.W

@@ -16,12 +16,25 @@ import xarray as xr
 
 from fl import validate
 from fl.links import LINKS
-from fl.tasks import Task
+from fl.tasks import Spectrum, Task
 
 HEAD = 1e-2
 MUON_STEP = 10.0  # what is added to a first layer of singular values about 1
 ACTIVATIONS = ("linear", "tanh", "relu")
 FAMILIES = ("population", "sample", "kfac")
+
+
+class Signs(Spectrum):
+    r"""A spectrum whose inputs are :math:`\Sigma^{1/2}u` with :math:`u` uniform on
+    :math:`\{-1,1\}^d`, as in [ZM25], in place of Gaussian.
+    """
+
+    def inputs(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return ``n`` samples as the columns of a (d, n) array, drawn by ``rng``."""
+        shape = (self.d, n)
+        u = rng.choice([-1.0, 1.0], shape)
+        root = self.power(0.5)
+        return root @ u
 
 
 def directions(

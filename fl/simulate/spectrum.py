@@ -28,7 +28,7 @@ from fl.instruments.streamed_ridge import (
 from fl.tasks import LINKS, Link
 
 INIT, STEP, TRAIN, TEST = range(4)  # streams of one seed
-TEST_POINTS = 4000
+TEST_POINTS = 10_000
 
 
 @dataclass(frozen=True)

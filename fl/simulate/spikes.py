@@ -11,8 +11,10 @@ under rotations, so ``beta*`` is the first axis.
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from scipy import linalg
+import xarray as xr
+from scipy.sparse import linalg
 from torch import Tensor
 
 from fl import validate
@@ -162,37 +164,40 @@ def rank_one_error(seed: int, **sizes) -> dict:
     return {"operator": operator, "frobenius": frobenius}
 
 
-def spike(seed: int, eta: float, output: bool = True, **sizes) -> dict:
-    """Return the leading singular triple of W1 after a step, and the strengths realised
-    in this draw.
+def spike(seed: int, etas: tuple, output: bool = True, **sizes) -> xr.Dataset:
+    """Return the leading singular triples of W1 after steps of several sizes, and the
+    strengths realised in this draw.
 
     Args:
-        seed: fixes weights and sample.
-        eta: step size.
+        seed: fixes weights and sample, the same for all steps.
+        etas: step sizes.
         output: see `first_step`.
         sizes: fields of `Setting`.
 
     Returns:
-        ``s1``, ``u_beta`` and ``v_a``, the squared cosines of u1 with beta* and of v1
-        with a, ``theta1`` and ``theta2``.
+        Over ``eta``: ``s1``, ``u_beta`` and ``v_a``, the squared cosines of u1 with
+        beta* and of v1 with a, ``theta1`` and ``theta2``.
     """
     step = first_step(Setting(**sizes), seed, output=output)
+    triples = [_triple(step, eta) for eta in etas]
+    return xr.Dataset(
+        {name: ("eta", [triple[name] for triple in triples]) for name in triples[0]},
+        {"eta": list(etas)},
+    )
+
+
+def _triple(step: FirstStep, eta: float) -> dict:
     W1 = step.weights(eta)
     s1, v1 = leading(W1)
     along = W1[0] @ v1 / s1  # u1 = W1 v1 / s1
     same = step.a @ v1 / step.a.norm()
-    triple = {
-        "s1": s1,
-        "u_beta": float(along**2),
-        "v_a": float(same**2),
-    }
+    triple = {"s1": s1, "u_beta": float(along**2), "v_a": float(same**2)}
     return triple | step.strengths(eta)
 
 
 def leading(W: Tensor) -> tuple:
     """Return the largest singular value of ``W`` (d, N) and its right vector (N,)."""
-    gram = (W.T @ W).numpy(force=True)
-    last = len(gram) - 1
-    (square,), vectors = linalg.eigh(gram, subset_by_index=[last, last])
-    vector = torch.from_numpy(vectors[:, 0])
-    return float(square**0.5), vector.to(W)
+    matrix = W.numpy(force=True)
+    start = np.ones(min(matrix.shape))
+    _, (s1,), vectors = linalg.svds(matrix, k=1, v0=start)
+    return float(s1), torch.from_numpy(vectors[0].copy()).to(W)

@@ -1,16 +1,18 @@
 """The second stage after the step of `fl.simulate.spikes`: ridge on the features of the
-stepped weights, its exact risk, and what the features see of the spike.
+stepped weights, its population risk, and what the features see of the spike.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
+import torch
 import xarray as xr
 from torch import Tensor
 
 from fl import validate
 from fl.instruments import streamed_ridge
-from fl.instruments.gaussian_products import population
+from fl.instruments.gaussian_products import CLOSED, population
 from fl.instruments.torch_links import centred
 from fl.simulate.spikes import (
     FIRST_SAMPLE,
@@ -21,28 +23,32 @@ from fl.simulate.spikes import (
 )
 
 FEATURES = ("network", "gaussian", "linear")
-FEATURE_NOISE = 1000  # stream, and those after it: the noise of Gaussian features
+NOISE = 1000  # last entry of a seed: the noise of Gaussian features
+TEST, TEST_POINTS = 2000, 4000  # stream and size of a sample for moments
 
 
 class Student:
-    """The features that ridge gets from a first layer, and their exact moments.
+    """The features that ridge gets from a first layer, and their population moments.
 
     Attributes:
         W: (d, N), the first layer.
         link: centred link ``(name, tau)`` that acts on W'x.
         rest: size of the independent noise z that is added to it.
-        moments: E[s s'] (N, N), E[s f*] (N,) and E f*^2.
+        moments: E[s s'] (N, N), E[s f*] (N,) and E f*^2: exact where both links have
+            closed moments, else over `TEST_POINTS` inputs without noise.
     """
 
-    def __init__(self, setting: Setting, W: Tensor, kind: str = "network"):
-        """Take the links of ``setting``, the first layer ``W`` (d, N), and the ``kind``
-        of features.
+    def __init__(
+        self, setting: Setting, W: Tensor, kind: str = "network", seed: int = 0
+    ):
+        """Take the links of ``setting``, the first layer ``W`` (d, N), the ``kind`` of
+        features, and the ``seed`` of the inputs for sampled moments.
 
         ``network``: sigma(W'x); ``gaussian``: mu1 W'x + mu_perp z with fresh z;
         ``linear``: z left out.
 
         Raises:
-            ValueError: for an unknown kind, or a link without closed moments.
+            ValueError: for an unknown kind.
         """
         exact = centred(*setting.student)
         equivalent = ("linear", exact.linear)
@@ -50,8 +56,19 @@ class Student:
         self.W = W
         self.link = setting.student if network else equivalent
         self.rest = exact.rest if kind == "gaussian" else 0.0
-        self.moments = population(self.link, setting.teacher, W, setting.beta)
+        if {self.link[0], setting.teacher[0]} <= set(CLOSED):
+            self.moments = population(self.link, setting.teacher, W, setting.beta)
+        else:
+            self.moments = self._sampled(setting, seed)
         self.moments[0].diagonal().add_(self.rest**2)
+
+    def _sampled(self, setting: Setting, seed: int) -> tuple:
+        clean = replace(setting, psi1=TEST_POINTS / setting.d, noise=0.0)
+        test = clean.sample(seed, TEST)
+        link = centred(*self.link)
+        equations = streamed_ridge.normal_equations(test, lambda X: link.f(X @ self.W))
+        energy = torch.cat([y for _, y in test]).square().mean()
+        return *equations, float(energy)
 
     def features(self, *seed: int) -> Callable:
         """Return the map (m, d) -> (m, N); ``seed`` draws its noise z."""
@@ -66,8 +83,8 @@ class Student:
         return of
 
     def risks(self, sample: Iterable, penalties: Iterable, *seed: int) -> list:
-        """Return the exact population risk of ridge on ``sample`` for each of
-        ``penalties``; ``seed`` as in `features`.
+        """Return the population risk of ridge on ``sample`` for each of ``penalties``;
+        ``seed`` as in `features`.
         """
         equations = streamed_ridge.normal_equations(sample, self.features(*seed))
         fits = [streamed_ridge.ridge(equations, penalty) for penalty in penalties]
@@ -76,66 +93,43 @@ class Student:
 
 def risk(
     seed: int,
-    eta: float,
+    etas: tuple,
     penalties: tuple,
     features: str = "network",
-    labels: str = "true",
-    output: bool = True,
+    reuse: bool = False,
     draws: int = 1,
+    first: dict | None = None,
     **sizes,
 ) -> xr.Dataset:
-    r"""Return the exact population risk of ridge on the features after one step.
+    r"""Return the population risk of ridge on the features after one step.
 
     Args:
         seed: fixes weights and all samples; the first stage is the same for all step
             sizes.
-        eta: step size.
+        etas: step sizes.
         penalties: ridge penalties lambda.
         features: the kind of `Student`.
-        labels: of the first stage, see `fl.simulate.spikes.first_step`.
-        output: see there.
-        draws: number of second samples.
+        reuse: whether the second stage has the sample of the first, not its own.
+        draws: number of second samples, 1 if the sample is reused.
+        first: ``labels`` and ``output`` of `fl.simulate.spikes.first_step`.
         sizes: fields of `fl.simulate.spikes.Setting`.
 
     Returns:
-        ``fresh`` (penalty, draw): the second stage has a sample of its own; ``reused``
-        (penalty): it has that of the first.
+        ``risk`` (eta, penalty, draw).
     """
     setting = Setting(**sizes)
-    step = first_step(setting, seed, labels, output)
-    student = Student(setting, step.weights(eta), features)
-    streams = [*range(SECOND_SAMPLE, SECOND_SAMPLE + draws), FIRST_SAMPLE]
-    *fresh, reused = [
-        student.risks(setting.sample(seed, stream), penalties, seed, FEATURE_NOISE + k)
-        for k, stream in enumerate(streams)
-    ]
+    step = first_step(setting, seed, **(first or {}))
+    start = FIRST_SAMPLE if reuse else SECOND_SAMPLE
+    found = []
+    for eta in etas:
+        student = Student(setting, step.weights(eta), features, seed)
+        samples = [setting.sample(seed, start + k) for k in range(draws)]
+        risks = [student.risks(s, penalties, *s.seed, NOISE) for s in samples]
+        found.append(risks)
     return xr.Dataset(
-        {
-            "fresh": (("penalty", "draw"), np.transpose(fresh)),
-            "reused": ("penalty", reused),
-        },
-        {"penalty": list(penalties)},
+        {"risk": (("eta", "draw", "penalty"), found)},
+        {"eta": list(etas), "penalty": list(penalties)},
     )
-
-
-def spectrum(seed: int, eta: float, **sizes) -> dict:
-    """Return what the risk of ridge depends on, of the network's features after a step
-    ``eta`` of the draw ``seed`` and of Gaussian features on the same weights; ``sizes``
-    are the fields of `fl.simulate.spikes.Setting`.
-
-    ``values`` (features, mode) are the eigenvalues of E[s s'], ``weights`` the squared
-    components of E[s f*] along its eigenvectors, ``energy`` = E f*^2.
-    """
-    setting = Setting(**sizes)
-    W1 = first_step(setting, seed).weights(eta)
-    values, weights = [], []
-    for kind in ("network", "gaussian"):
-        covariance, cross, energy = Student(setting, W1, kind).moments
-        eigenvalues, vectors = np.linalg.eigh(covariance.numpy(force=True))
-        values.append(np.maximum(eigenvalues, 0))  # rounding
-        weights.append((vectors.T @ cross.numpy(force=True)) ** 2)
-    dims = ("features", "mode")
-    return {"values": (dims, values), "weights": (dims, weights), "energy": energy}
 
 
 def first_layer(seed: int, eta: float, penalty: float, draws: int, **sizes) -> dict:
@@ -149,16 +143,16 @@ def first_layer(seed: int, eta: float, penalty: float, draws: int, **sizes) -> d
         sizes: fields of `fl.simulate.spikes.Setting`.
 
     Returns:
-        ``W`` (input, neuron), ``signal`` and ``beta`` (input), ``fresh`` (draw).
+        ``W`` (input, neuron), ``signal`` and ``beta`` (input), ``risk`` (draw).
     """
     setting = Setting(**sizes)
     step = first_step(setting, seed)
-    fresh = risk(seed, eta, (penalty,), draws=draws, **sizes).fresh
+    found = risk(seed, (eta,), (penalty,), draws=draws, **sizes).risk
     return {
         "W": (("input", "neuron"), step.weights(eta).numpy(force=True)),
         "signal": ("input", step.signal.numpy(force=True)),
         "beta": ("input", setting.beta.numpy(force=True)),
-        "fresh": ("draw", fresh.values[0]),
+        "risk": ("draw", found.values.ravel()),
     }
 
 

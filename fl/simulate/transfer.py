@@ -19,7 +19,7 @@ import xarray as xr
 from fl import validate
 from fl.instruments import trainer
 from fl.simulate import noise
-from fl.simulate.transfer_heads import ridge_errors
+from fl.simulate.transfer_heads import VALIDATION, ridge_errors
 from fl.tasks import Batch, Spectrum, Task, Teacher
 
 # case -> directions of tasks 1 and 2; argsort puts index 1 or 8 at the other end,
@@ -42,6 +42,8 @@ class Setting:
         optimizer: ``exact`` or ``adahessian``; the latter averages along the run, so it
             takes one number of steps.
         width: number of neurons.
+        eta: step size; a larger one takes fewer steps for the same flow.
+        n_test: number of rows of task 2 that measure, at most 4,600.
         same: put the teacher of task 2 on the direction of task 1.
         arrange: sort the noise of task 1 along the direction of its teacher
             (`arranged`).
@@ -56,6 +58,8 @@ class Setting:
     targets: Sequence[float] = (1.0,)
     optimizer: str = "exact"
     width: int = noise.WIDTH
+    eta: float = noise.ETA
+    n_test: int = ROWS - noise.TRAIN - VALIDATION
     same: bool = False
     arrange: bool = False
 
@@ -144,12 +148,16 @@ def reuse(seed: int, case: str, snr: float, setting: Setting = FIG_3) -> xr.Data
         batch = arranged(batch, first)
     direction = first if setting.same else second
     tasks = [draw(seed, case, target, direction, 2) for target in setting.targets]
+    rows = slice(noise.TRAIN + VALIDATION + setting.n_test)
+    tasks = [Batch(b.X[:, rows], b.y[rows], b.clean[rows]) for b in tasks]
     P = np.array([task.spectrum.power(p) for p in setting.exponents])
     weights = np.random.default_rng([seed, noise.WEIGHTS])
     start = trainer.kaiming(len(P), setting.width, noise.D, weights)
-    curvature = setting.exponents if setting.optimizer == "adahessian" else None
+    rule = {"eta": setting.eta}
+    if setting.optimizer == "adahessian":
+        rule["exponents"] = setting.exponents
     results = []
-    for network in stages(start, batch, P, setting.steps, curvature):
+    for network in stages(start, batch, P, setting.steps, **rule):
         gaps = network(batch.X[:, : noise.TRAIN]) - batch.y[: noise.TRAIN]
         shares = variance_shares(network, task.spectrum)
         others = (1 - shares[first]) / (noise.D - 1)
@@ -174,7 +182,7 @@ def stages(
     batch: Batch,
     P,
     steps: Sequence[int],
-    exponents: Sequence[float] | None = None,
+    **rule,
 ) -> Iterator[trainer.Network]:
     """Yield the B networks after each of the increasing numbers of ``steps``.
 
@@ -183,12 +191,11 @@ def stages(
         batch: the task; its first 200 rows are used.
         P: preconditioners (B, d, d).
         steps: numbers of updates, counted from the start; 0 for none.
-        exponents: of AdaHessian's curvature (B,), in place of ``P``.
+        rule: further arguments of `fl.instruments.trainer.train`.
     """
     X, y = batch.X[:, : noise.TRAIN], batch.y[: noise.TRAIN]
     data = trainer.Data(X, y, X, y[None])  # ridge heads measure errors on new rows
-    options = {"eta": noise.ETA, "exponents": exponents}
     for done, step in pairwise([0, *steps]):
         if step != done:
-            network = trainer.train(data, P, network, [step - done], **options).network
+            network = trainer.train(data, P, network, [step - done], **rule).network
         yield network

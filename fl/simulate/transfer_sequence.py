@@ -23,6 +23,7 @@ ORDERS = {
     "wandering": {"high": (0, 1, 2, 3, 4), "low": (9, 8, 7, 6, 5)},
 }
 ROWS = 2400  # of each task: 200 train, 200 choose the penalty, the rest measure
+SNR = 1.0  # of all tasks
 FIRST = 10  # number of the first task: another draw than those of two tasks
 
 
@@ -33,8 +34,8 @@ def sequence(
     head: str = "fresh",
     steps: int = 1000,
     exponents: Sequence[float] = (-2.0, -1.0, 0.0, 1.0),
-    snr: float = 1.0,
     width: int = 200,
+    eta: float = noise.ETA,
 ) -> xr.Dataset:
     """Train one first layer on five tasks in a row; measure its features on the next
     task, and on the first.
@@ -48,8 +49,8 @@ def sequence(
             that of the task before.
         steps: updates on each task.
         exponents: p of the population covariance.
-        snr: of all tasks.
         width: number of neurons.
+        eta: step size.
 
     Returns:
         Errors of a ridge head. With dimensions p and task (2..5), on each task with the
@@ -65,9 +66,9 @@ def sequence(
     directions = ORDERS[validate.choice("order", order, ORDERS)][case]
     steps = validate.count("steps", steps)
     tasks = [
-        draw(seed, case, snr, r, FIRST + i, ROWS) for i, r in enumerate(directions)
+        draw(seed, case, SNR, r, FIRST + i, ROWS) for i, r in enumerate(directions)
     ]
-    spectrum = noise.task(case, snr).spectrum
+    spectrum = noise.task(case, SNR).spectrum
     P = np.array([spectrum.power(p) for p in exponents])
     weights = np.random.default_rng([seed, noise.WEIGHTS])
     network = trainer.kaiming(len(P), width, noise.D, weights)
@@ -78,7 +79,7 @@ def sequence(
             new = trainer.kaiming(len(P), width, noise.D, weights)
             if head == "fresh":
                 network = network._replace(a=new.a, c=new.c)
-        network = next(stages(network, batch, P, [steps]))
+        network = next(stages(network, batch, P, [steps], eta=eta))
         first.append(ridge_errors(network, tasks[:1])["test"].sel(penalty=PENALTY))
     following = xr.concat(following, "task")
     errors = {

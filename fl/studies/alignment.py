@@ -8,6 +8,7 @@ the sizes in ``attrs``. A dimension ``cell`` stands for settings that fill no gr
 import xarray as xr
 
 from fl import scales
+from fl.numerics import standard_error
 from fl.scales import Scale
 from fl.simulate import alignment, alignment_student
 
@@ -20,32 +21,35 @@ from fl.sweep import evaluate, sweep
 CASES = ["high", "low"]
 # decays a of the eigenvalues and b of the energies, with an exponent or a noise
 FLOWS = [
-    {"a": 2.5, "b": 3.0, "p": 0.0},
-    {"a": 1.25, "b": 3.0, "p": 1.0},
+    {"a": 2.0, "b": 2.5, "p": 0.0},
+    {"a": 1.0, "b": 2.8, "p": 1.0},
     {"a": 1.0, "b": 2.0, "p": 0.5},
-    {"a": 3.0, "b": 2.0, "p": -0.5},
+    {"a": 3.0, "b": 1.8, "p": -0.5},
 ]
 LAWS = [
     {"a": 1.0, "b": 1.5, "noise": 0.5},
     {"a": 1.0, "b": 2.5, "noise": 0.1},
     {"a": 1.5, "b": 1.2, "noise": 1.0},
 ]
-# sizes at which the deterministic equivalent is evaluated
-EQUIVALENT = {"d": 1000, "n": [100, 300, 3000]}
 
 
 def early_feature(scale: Scale, block: int = 0) -> xr.Dataset:
-    """Return ``alignment`` and its standard ``error``, (case, snr, seed, p), at
-    ``scale``; ``block`` draws the training sets.
+    """Return ``along`` and ``total`` (case, snr, p, draw), at ``scale``, the
+    ``alignment`` that is the ratio of their means, and its standard ``error``;
+    ``block`` draws the training sets.
     """
-    return _sweep(
+    run = _sweep(
         alignment.early_feature,
         {"case": CASES, "snr": [0.5, 1.0, 5.0]},
         scales.seeds(1, block),
         exponents=[-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0],
         n=200,
-        draws=scales.at(scale, smoke=300, book=2000, paper=20_000),
-    )
+        draws=scales.at(scale, smoke=500, book=2000, paper=20_000),
+    ).isel(seed=0)
+    mean = run.total.mean("draw")
+    ratio = run.along.mean("draw") / mean
+    error = standard_error(run.along - ratio * run.total, "draw") / mean
+    return run.assign(alignment=ratio, error=error)
 
 
 def escape(scale: Scale, block: int = 0) -> xr.Dataset:
@@ -81,14 +85,15 @@ def conservation(scale: Scale, block: int = 0) -> xr.Dataset:
 
 def population_flow(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return the ``risk`` on the power laws `FLOWS`, (cell, time), at ``scale``;
-    nothing is drawn, so that every ``block`` is the same.
+    nothing is drawn, and a ``block`` has power laws of its own, up to a fifth steeper.
     """
+    steeper = 1 + block % 10 / 45
     return _cells(
         alignment_student.population_descent,
-        FLOWS,
-        d=scales.at(scale, smoke=20_000, book=50_000, paper=500_000),
+        [flow | {"a": flow["a"] * steeper} for flow in FLOWS],
+        d=scales.at(scale, smoke=10_000, book=20_000, paper=100_000),
         eta=0.25,
-        times=[100.0, 200.0, 400.0],
+        times=[400.0, 800.0, 1600.0],
     )
 
 
@@ -109,47 +114,35 @@ def ridge(scale: Scale, block: int = 0) -> xr.Dataset:
 
 
 def interpolation(scale: Scale, block: int = 0) -> xr.Dataset:
-    """Return the excess ``risk``, (b, seed, q, part), at ``scale``; ``block`` draws the
+    """Return the excess ``risk``, (seed, q, part, b), at ``scale``; ``block`` draws the
     training sets, the same for every b.
     """
-    number = scales.at(scale, smoke=24, book=24, paper=40)
+    number = scales.at(scale, smoke=24, book=40, paper=40)
     return _sweep(
         alignment_student.interpolation_errors,
-        {"b": [1.6, 2.0, 2.7]},
+        {},
         scales.seeds(number, block),
-        d=scales.at(scale, smoke=2000, book=20_000, paper=50_000),
-        n=scales.at(scale, smoke=100, book=200, paper=400),
+        d=scales.at(scale, smoke=2000, book=10_000, paper=50_000),
+        n=scales.at(scale, smoke=100, book=100, paper=400),
+        bs=[1.6, 2.0, 2.7],
         qs=[2.0, 3.0],
     )
 
 
-def students(scale: Scale, block: int = 0) -> xr.Dataset:
-    """Return the excess ``risk`` of drawn students for each of `LAWS`, (cell, seed,
-    shift, factor), at ``scale``; ``block`` draws them.
-    """
-    seeds = scales.seeds(scales.at(scale, smoke=60, book=120, paper=2000), block)
-    size = {"d": 100, "n": 50, "shifts": [-1.0, -0.5, 0.0, 0.5, 1.0]}
-    runs = [
-        sweep(alignment_student.student_risks, None, seeds, **law, **size)
-        for law in LAWS
-    ]
-    sizes = size | {"cells": LAWS, "seeds": list(seeds)}
-    return xr.concat(runs, "cell").assign_attrs(sizes)
-
-
 def best_exponent(scale: Scale, block: int = 0, tuned: bool = True) -> xr.Dataset:
     """Return the best ``p`` and ``penalty`` on drawn inputs for each of `LAWS`,
-    (cell,), at ``scale``, with a ``tuned`` penalty or none; ``block`` draws the inputs.
+    (cell, seed), at ``scale``, with a ``tuned`` penalty or none; ``block`` draws the
+    inputs.
     """
+    seeds = scales.seeds(scales.at(scale, smoke=4, book=12, paper=12), block)
     d = scales.at(scale, smoke=60, book=100, paper=300)
-    return _cells(
-        alignment_student.best_on_average,
-        LAWS,
-        d=d,
-        n=d // 2,
-        seed=scales.seeds(1, block)[0],
-        tuned=tuned,
-    )
+    size = {"d": d, "n": d // 2, "tuned": tuned}
+    runs = [
+        sweep(alignment_student.best_on_average, None, seeds, **law, **size)
+        for law in LAWS
+    ]
+    named = [run.assign_coords(law) for run, law in zip(runs, LAWS, strict=True)]
+    return xr.concat(named, "cell").assign_attrs(size, cells=LAWS, seeds=list(seeds))
 
 
 def _sweep(function, grid: dict, seeds: range, **size) -> xr.Dataset:

@@ -68,20 +68,22 @@ def recursion(scale: Scale, block: int = 0, coupled: bool = False) -> Found:
     Args:
         scale: longer runs, and at ``paper`` more networks.
         block: of seeds.
-        coupled: whether every decay of a run is a penalty in the loss, whatever its
-            cell says.
+        coupled: whether the decay of a run is a penalty in the loss, whatever its cell
+            says; only cells that decay are then trained.
 
     Returns:
         Pairs of a `gram_networks.Cell` and its run.
     """
     # the paper scale takes more networks, not more steps: some cells are unstable and
     # amplify rounding exponentially
-    steps = scales.at(scale, smoke=40, book=200, paper=300)
+    steps = scales.at(scale, smoke=40, book=80, paper=300)
     number = scales.at(scale, smoke=1, book=1, paper=4)
     seeds = [seed(1, block) + i for i in range(number)]
     rule = Rule(steps=steps, eta=0.03, activation="relu")
     digits = gram_networks.digits(DIGITS, -0.5, seed(0, block), rule)
     cells = [*small_cells(RULES, steps, seeds), digits]
+    if coupled:
+        cells = [cell for cell in cells if cell.rule.decay]
     sizes = {"digits": asdict(DIGITS), "steps": steps, "seeds": seeds}
     return trained(cells, coupled, **sizes)
 
@@ -92,7 +94,7 @@ def test_time(scale: Scale, block: int = 0) -> Found:
     Return pairs of a `gram_networks.Cell` and its run; ``scale`` sets the number of
     steps, ``block`` the seed.
     """
-    steps = scales.at(scale, smoke=40, book=200, paper=1000)
+    steps = scales.at(scale, smoke=40, book=80, paper=1000)
     seeds = [seed(4, block)]
     cells = small_cells(MOMENTUM, steps, seeds)
     return trained(cells, steps=steps, seeds=seeds)
@@ -126,10 +128,11 @@ def twins(scale: Scale, block: int = 0, trained: float | None = None) -> xr.Data
 
     ``scale`` sets the number of steps, ``block`` the seed.
     """
-    steps = scales.at(scale, smoke=60, book=300, paper=2000)
+    steps = scales.at(scale, smoke=60, book=100, paper=2000)
     grid = {"p": [-1.0, 1.0], "activation": ACTIVATIONS, "decay": [0.0, DECAY]}
-    fixed = {"sizes": SMALL, "steps": steps, "eta": ETA, "trained": trained}
-    found = sweep(gram_networks.twin_gap, grid, [seed(2, block)], **fixed)
+    fixed = {"sizes": SMALL, "steps": steps, "every": 10, "eta": ETA}
+    seeds = [seed(2, block)]
+    found = sweep(gram_networks.twin_gap, grid, seeds, trained=trained, **fixed)
     distance = found.distance.min().item()
     sizes = {"steps": steps, "seed": found.seed.values, "least distance": distance}
     return found.assign_attrs(asdict(SMALL) | sizes)
@@ -176,7 +179,7 @@ def spectrum(scale: Scale, block: int = 0) -> Found:
     ``scale`` sets their sizes, ``block`` the seed.
     """
     sizes = {
-        "number": scales.at(scale, smoke=40, book=200, paper=800),
+        "number": scales.at(scale, smoke=40, book=100, paper=400),
         "seed": seed(5, block),
     }
     sets = gram_networks.data_sets(**sizes)

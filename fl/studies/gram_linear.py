@@ -17,7 +17,7 @@ from fl.sweep import sweep
 
 POWER_LAW = {"source": "power law", "n_test": 60, "d": 120}
 DIGITS = {"source": "digits", "n_test": 24, "d": 64}
-NETWORK = Sizes(d=100, n=30, n_test=50, width=150)
+NETWORK = Sizes(d=60, n=15, n_test=45, width=100)
 
 
 def linear(scale: Scale, block: int = 0, over: str = "train+test") -> xr.Dataset:
@@ -54,7 +54,7 @@ def networks(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dat
 
     ``scale`` and ``block`` set the number of networks and their seeds.
     """
-    number, steps = scales.at(scale, smoke=8, book=12, paper=32), 120
+    number, steps = scales.at(scale, smoke=8, book=16, paper=32), 80
     found = sweep(
         gram_linear.network_chance,
         {"activation": ACTIVATIONS},

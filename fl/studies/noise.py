@@ -1,5 +1,5 @@
 """Label noise at three sizes: the main sweep, the changes of the protocol, the stored
-run, and the read-outs that chapter and claims share.
+run, the linear student, and the read-outs that chapter and claims share.
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,21 @@ from fl import scales
 from fl.scales import Scale
 from fl.simulate import noise as simulate
 from fl.simulate.noise import task as task
+from fl.simulate.noise_linear import linear_student
 from fl.stored import stored
 from fl.sweep import sweep
 
 CASES = ("high", "low")
-SNRS = (0.5, 1.0, 2.0, 5.0)
+D = simulate.D
+SNRS = (0.5, 1.0, 2.0, 5.0)  # of the stored run
 OPTIMIZERS = ("exact", "adahessian")
-# p = 2 is run in case High alone, for the fair comparison
-CLAIMED = simulate.EXPONENTS[:-1]
-# a teacher elsewhere: at SNR 5, where fitting noise matters least, so that what is left
-# is the alignment
-ELSEWHERE = {"snr": 5.0, "teacher": "other"}
+CLAIMED = (-2.0, -1.0, 0.0)
+# exponent that points away from the teacher
+AWAY = {"high": -2.0, "low": 0.0}
+# rows of a mini-batch and of a small training set, and all that there are
+FEW, ALL = 20, simulate.TRAIN
+# the linear student: exponents, and times in units of what the teacher takes
+POWERS, MOMENTS = (-2.0, -1.0, 0.0, 1.0), (0.1, 0.3, 1.0, 3.0, 10.0)
 ERRORS = {
     "train": "mean squared error on the training rows",
     "noisy": "mean squared error on test rows with noisy labels",
@@ -29,89 +33,69 @@ ERRORS = {
 }
 
 
-def steps(scale: Scale) -> int:
-    """Return the number of steps of the main sweep at a ``scale``."""
-    return scales.at(scale, smoke=3000, book=2500, paper=simulate.LONGEST)
-
-
-def shorter(scale: Scale) -> int:
-    """Return the number of steps of the variants at a ``scale``; the main sweep records
-    it too, and therefore serves as the run without a change.
+def main(scale: Scale, block: int = 0) -> xr.Dataset:
+    """Return the errors along training in both cases and every SNR of a ``scale``, on a
+    ``block`` of seeds.
     """
-    return scales.at(scale, smoke=2099, book=1796, paper=simulate.LONGEST)
+    snrs = scales.at(scale, smoke=(1.0,), book=(0.5, 1.0), paper=SNRS)
+    return _run(scale, block, snrs)
 
 
-def main(
-    scale: Scale, block: int = 0, case: Sequence[str] = CASES, **changes
-) -> xr.Dataset:
-    """Return the errors along training in every SNR of a ``scale``; claims and chapter
-    read the same runs.
+def variants(scale: Scale, block: int = 0, number: int = 10, **changes) -> xr.Dataset:
+    """Return the errors along training at SNR 1 with something changed.
 
     Args:
         scale: ``smoke``, ``book`` or ``paper``.
         block: of seeds.
-        case: ``high`` and ``low``, or one of them.
+        number: of seeds; with the default those of `main`.
         changes: fields of `fl.simulate.noise.Setting`; the exponents are `CLAIMED` if
             there are no others.
     """
-    snrs = scales.at(scale, smoke=(1.0,), book=SNRS, paper=SNRS)
-    return _run(scale, block, case, snrs, {"steps": steps(scale)} | changes)
+    return _run(scale, block, (1.0,), number=number, **changes)
 
 
-def variants(
-    scale: Scale,
-    block: int = 0,
-    case: Sequence[str] = CASES,
-    snr: float = 1.0,
-    **changes,
-) -> xr.Dataset:
-    """Return the last errors with something changed.
-
-    Args:
-        scale: ``smoke``, ``book`` or ``paper``.
-        block: of seeds.
-        case: ``high`` and ``low``, or one of them.
-        snr: the one signal-to-noise ratio.
-        changes: fields of `fl.simulate.noise.Setting`; the exponents are `CLAIMED` if
-            there are no others.
+def longer(scale: Scale, block: int = 0) -> xr.Dataset:
+    """Return the errors of p = 0 and 1 in case High, SNR 1, over so many steps that the
+    networks overfit; more seeds of a ``block``, at a ``scale``.
     """
-    fixed = {"steps": shorter(scale), "last_only": True}
-    return _run(scale, block, case, (snr,), fixed | changes)
-
-
-def unchanged(scale: Scale, block: int = 0) -> xr.Dataset:
-    """Return what `variants` without a change would give at a ``scale`` and a
-    ``block``, read from the main sweep.
-    """
-    return main(scale, block).sel(snr=[1.0], step=[shorter(scale)])
-
-
-def high_case(scale: Scale, block: int = 0) -> xr.Dataset:
-    """Return case High of the main sweep at a ``scale`` and a ``block``, with p = 2."""
-    claimed = main(scale, block).sel(case=["high"])
-    return xr.concat([claimed, main(scale, block, ["high"], exponents=(2.0,))], "p")
+    steps = scales.at(scale, smoke=2099, book=2454, paper=simulate.LONGEST)
+    changes = {"steps": steps, "exponents": (0.0, 1.0)}
+    return _run(scale, block, (1.0,), ("high",), number=24, **changes)
 
 
 def adahessian(scale: Scale, block: int = 0, rotated: bool = False) -> xr.Dataset:
-    """Return the last errors of AdaHessian's powers -2 and 1 at SNR 1, at a ``scale``
-    and a ``block``, the inputs on the axes or ``rotated``.
+    """Return the errors of AdaHessian's powers -2 and 1 at SNR 1, at a ``scale`` and a
+    ``block``, the inputs on the axes or ``rotated``.
     """
-    changes = {"exponents": (-2.0, 1.0), "optimizer": "adahessian"}
-    return variants(scale, block, rotated=rotated, **changes)
+    changes = {"exponents": (-2.0, 1.0), "optimizer": "adahessian", "rotated": rotated}
+    return _run(scale, block, (1.0,), number=6, **changes)
+
+
+def linear(scale: Scale, block: int = 0) -> xr.Dataset:
+    """Return the risks of linear students in both cases at two numbers of rows, SNR 1,
+    at a ``scale`` and a ``block``.
+    """
+    draws = scales.at(scale, smoke=1000, book=2000, paper=8000)
+    grid = {"case": CASES, "n": (4 * D, ALL)}
+    sizes = {"exponents": POWERS, "moments": MOMENTS, "draws": draws}
+    run = sweep(linear_student, grid, scales.seeds(1, block), **sizes)
+    return run.isel(seed=0, drop=True).assign_attrs(draws=draws, snr=1.0)
 
 
 @stored("noise")
 def published(scale: Scale) -> xr.Dataset:
-    """Return the main sweep at a ``scale`` with both optimizers and all exponents; at
-    ``paper``: Figs 1, 4 and 5 at full size.
+    """Return Figs 1, 4 and 5: both optimizers and all exponents, at a ``scale``; at
+    ``paper``: at full size.
     """
-    runs = [
-        main(scale, exponents=simulate.EXPONENTS, optimizer=optimizer)
-        for optimizer in OPTIMIZERS
-    ]
-    run = xr.concat(runs, xr.IndexVariable("optimizer", list(OPTIMIZERS)))
-    units = "variances of the training labels"
+    run = xr.concat(
+        [
+            _run(scale, 0, SNRS, number=5, exponents=simulate.EXPONENTS, optimizer=name)
+            for name in OPTIMIZERS
+        ],
+        xr.IndexVariable("optimizer", list(OPTIMIZERS)),
+    )
     for name, text in ERRORS.items():
+        units = "variances of the training labels"
         run[name].attrs = {"description": text, "units": units}
     return run
 
@@ -136,7 +120,7 @@ def at_equal_train_error(run: xr.Dataset) -> xr.Dataset:
     return run.isel(step=(run["train"] <= level).argmax("step"))
 
 
-def log_gaps(errors: xr.DataArray, upto: float = 1) -> xr.DataArray:
+def log_gaps(errors: xr.DataArray, upto: float = 0) -> xr.DataArray:
     """Return log-ratios of the ``errors`` of adjacent exponents, ``upto`` the last,
     positive where they move as claimed: down in case High, up in Low.
     """
@@ -145,18 +129,22 @@ def log_gaps(errors: xr.DataArray, upto: float = 1) -> xr.DataArray:
 
 
 def _run(
-    scale: Scale, block: int, case: Sequence[str], snrs: Sequence[float], changes: dict
+    scale: Scale,
+    block: int,
+    snrs: Sequence[float],
+    cases: Sequence[str] = CASES,
+    number: int = 10,
+    **changes,
 ) -> xr.Dataset:
-    setting = simulate.Setting(**({"exponents": CLAIMED} | changes))
-    seeds = scales.seeds(scales.at(scale, smoke=2, book=3, paper=5), block)
-    grid = {"case": list(case), "snr": list(snrs)}
+    sizes = {
+        "steps": scales.at(scale, smoke=962, book=1314, paper=simulate.LONGEST),
+        "width": scales.at(scale, smoke=100, book=200, paper=simulate.WIDTH),
+        "n_test": scales.at(scale, smoke=1000, book=1000, paper=9800),
+        "exponents": CLAIMED,
+    } | changes
+    setting = simulate.Setting(**sizes)
+    seeds = scales.seeds(number, block)
+    grid = {"case": list(cases), "snr": list(snrs)}
     run = sweep(simulate.trajectories, grid, seeds, setting=setting)
-    return run.assign_attrs(
-        n=simulate.TRAIN,
-        n_test=simulate.ROWS - simulate.TRAIN,
-        width=simulate.WIDTH,
-        steps=setting.steps,
-        seeds=list(seeds),
-        snr=list(snrs),
-        p=list(setting.exponents),
-    )
+    found = {name: getattr(setting, name) for name in ("n", "n_test", "width", "steps")}
+    return run.assign_attrs(found | {"seeds": list(seeds), "p": setting.exponents})

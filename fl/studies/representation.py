@@ -163,7 +163,7 @@ def step_sizes(scale, block=0, gauge: float = 0.0) -> dict[float, xr.Dataset]:
     at a larger ``scale``, on the problem of ``block``: share -> ``distance`` (step) down
     to 1e-10 and the asymptotic ``factor`` per step.
     """
-    many = [0.25, 0.5, 0.75, 0.9, 0.95, 1.0, 1.005, 1.01, 1.1, 1.3]
+    many = [0.5, 0.75, 0.9, 1.0, 1.005, 1.01]
     shares = scales.at(scale, smoke=[0.5, 1.0, 1.01], book=many, paper=many)
     m = theory.modes(*near_start(block)[0], gauge=gauge)
     best = theory.best_step(m)

@@ -10,7 +10,7 @@ from fl.simulate import representation_contest as simulate
 from fl.stored import stored
 from fl.sweep import sweep
 
-COMPACT = ("KFAC", "SGD", "momentum", "Adam", "Muon")
+COMPACT = ("KFAC", "SGD", "Adam", "Muon")
 CONDITIONS = ("isotropic", "moderate", "hard")
 FIRST_TUNING_SEED = 1000  # tuning seeds count up from here, fresh seeds from 0
 ABOUT = {  # description and units of what the stored run holds
@@ -54,12 +54,13 @@ def contest(conditions, optimizers, seeds, budget: tuple, block=0) -> xr.Dataset
     return data.assign_coords(progress=progress).assign_attrs(attrs)
 
 
-def compact_contest(scale, block=0) -> xr.Dataset:
-    """Return the contest of `COMPACT` on the isotropic and the moderate problem, with a
-    larger budget at a larger ``scale``; seeds of ``block``.
+def compact_contest(scale, block=0, condition: str = "moderate") -> xr.Dataset:
+    """Return the contest of `COMPACT` on the moderate problem, or of KFAC and SGD under
+    another ``condition``, with a larger budget at a larger ``scale``; seeds of
+    ``block``.
     """
-    seeds, budget = _compact(scale, block)
-    return contest(["isotropic", "moderate"], COMPACT, seeds, budget, block)
+    optimizers = COMPACT if condition == "moderate" else COMPACT[:2]
+    return contest([condition], optimizers, *_compact(scale, block), block)
 
 
 def equal_operations(scale, block=0) -> xr.Dataset:
@@ -67,18 +68,18 @@ def equal_operations(scale, block=0) -> xr.Dataset:
     at as many steps as the operations of KFAC buy, with a larger budget at a larger
     ``scale``; seeds of ``block``.
     """
-    dear = compact_contest(scale, block)
-    dear = dear.sel(condition=["moderate"], optimizer=["KFAC"])
-    seeds, budget = _compact(scale, block)
-    cheap = contest(["moderate, longer"], ["Adam"], seeds, budget, block)
+    dear = compact_contest(scale, block).sel(optimizer=["KFAC"])
+    cheap = contest(["moderate, longer"], ["Adam"], *_compact(scale, block), block)
     cheap = cheap.assign_coords(condition=["moderate"])
     return xr.concat([dear, cheap], "optimizer")
 
 
 def _compact(scale, block) -> tuple[range, tuple]:
-    """Return the fresh seeds and the budget of the compact contests."""
-    budget = scales.at(scale, smoke=(3, 2), book=(6, 3), paper=(18, 5))
-    number = scales.at(scale, smoke=3, book=5, paper=10)
+    """Return the fresh seeds and the budget of the compact contests: smoke reads what the
+    book ran, since a smaller budget tunes too badly to say anything.
+    """
+    budget = scales.at(scale, smoke=(6, 2), book=(6, 2), paper=(18, 5))
+    number = scales.at(scale, smoke=8, book=8, paper=10)
     return scales.seeds(number, block), budget
 
 

@@ -24,44 +24,48 @@ def chain_problem(block=0) -> Problem:
     return random_problem(**CHAIN, seed=scales.seeds(2, block)[0])
 
 
-def spreads(scale, block=0) -> Run:
+def spreads(scale, block=0, signs: bool = False) -> Run:
     """Return the squared distances of one step of each method from its mean at the
-    setting `SPREAD`, over more batches at a larger ``scale``; seeds of ``block``.
+    setting `SPREAD`, over more batches at a larger ``scale``; seeds of ``block``, inputs
+    Gaussian or made of ``signs``.
     """
-    batches = scales.at(scale, smoke=1000, book=4000, paper=20000)
+    batches = scales.at(scale, smoke=4000, book=12000, paper=40000)
     sizes = LARGE | {"kappa_S": 50, "kappa_F": 2}
     seeds = scales.seeds(2, block)
     problem = random_problem(**sizes, seed=seeds[0])
     rng = default_rng(seeds[0])
     F = rng.standard_normal(problem.F_star.shape)
     G = rng.standard_normal(problem.G_star.shape)
+    setting = SPREAD._replace(signs=signs)
     found = {}
     for method in METHODS:
         case = {"method": method, "batches": batches, "seed": seeds[1]}
         found[method] = cached(
-            step_spread, problem=problem, F=F, G=G, setting=SPREAD, **case
+            step_spread, problem=problem, F=F, G=G, setting=setting, **case
         )
-    attrs = SPREAD._asdict() | {"batches": batches, "seeds": seeds}
+    attrs = setting._asdict() | {"batches": batches, "seeds": seeds}
     return Run(problem, F, G, found, sizes | attrs)
 
 
-def floors(scale, block=0) -> Run:
+def floors(scale, block=0, signs: bool = False) -> Run:
     """Return the squared slopes of independent chains of each method after many steps
-    at its setting in `FLOORS`, more of both at a larger ``scale``; seeds of ``block``.
+    at its setting in `FLOORS`, more of both at a larger ``scale``; problem and seeds of
+    ``block``, inputs Gaussian or made of ``signs``: fewer of those, which have to be
+    drawn.
     """
     steps, chains = scales.at(
-        scale,
-        smoke=((150, 30), (600, 1200)),
-        book=((300, 60), (700, 2000)),
-        paper=((3000, 100), (500, 3000)),
+        scale, smoke=((150, 30), 400), book=((300, 60), 1000), paper=((3000, 100), 2000)
     )
+    if signs:
+        steps, chains = (60, 20), 400
     problem = chain_problem(block)
     seeds = scales.seeds(2, block)
     found = {}
-    for method, t, c in zip(FLOORS, steps, chains, strict=True):
-        case = {"method": method, "steps": t, "chains": c, "seed": seeds[1]}
-        found[method] = cached(wander, problem=problem, setting=FLOORS[method], **case)
-    attrs = {"steps": steps, "chains": chains, "seeds": seeds}
+    for method, t in zip(FLOORS, steps, strict=True):
+        setting = FLOORS[method]._replace(signs=signs)
+        case = {"method": method, "steps": t, "chains": chains, "seed": seeds[1]}
+        found[method] = cached(wander, problem=problem, setting=setting, **case)
+    attrs = {"steps": steps, "chains": chains, "signs": signs, "seeds": seeds}
     return Run(problem, problem.F_star, problem.G_star, found, CHAIN | attrs)
 
 
@@ -91,12 +95,12 @@ def trained_problem(block=0) -> Problem:
     )
 
 
-def transfers(scale, block=0) -> Run:
+def transfers(scale, block=0, signs: bool = False) -> Run:
     """Return the excess ``risk`` of new heads under a new covariance, on features half
     a radian from those of `trained_problem`, on more draws at a larger ``scale``; seeds
-    of ``block``.
+    of ``block``, inputs Gaussian or made of ``signs``.
     """
-    draws = scales.at(scale, smoke=3000, book=12000, paper=100000)
+    draws = scales.at(scale, smoke=4000, book=12000, paper=100000)
     seeds = scales.seeds(2, block)
     rng = default_rng(seeds[0])
     old = trained_problem(block)
@@ -104,6 +108,6 @@ def transfers(scale, block=0) -> Run:
     F = rng.standard_normal(new.F_star.shape)
     task = Problem(new.S, F, old.G_star)
     G = start(old, 0.5, rng)
-    sizes = TRANSFER | {"draws": draws}
+    sizes = TRANSFER | {"draws": draws, "signs": signs}
     risk = cached(transfer, problem=task, G=G, seed=seeds[1], **sizes)
     return Run(task, F, G, {"risk": risk}, LARGE | sizes | {"seeds": seeds})

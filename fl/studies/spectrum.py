@@ -27,15 +27,6 @@ def _sin_cos_slope(u):
     return np.cos(u) - 1.5 * np.sin(1.5 * u)
 
 
-def _wave(u):
-    return u * np.sin(2 * u) / np.sqrt(1 + u**2 / 16)
-
-
-def _wave_slope(u):
-    root = np.sqrt(1 + u**2 / 16)
-    return 2 * u * np.cos(2 * u) / root + np.sin(2 * u) / root**3
-
-
 def _at(link, tau, u):
     return link(tau * u)
 
@@ -56,7 +47,6 @@ def stretched(link: Link, tau: float, name: str = "") -> Link:
 
 # an odd and an even part, bounded, centred
 SIN_COS = Link("sin + cos", _sin_cos, _sin_cos_slope)
-WAVE = Link("tapered z sin 2z", _wave, _wave_slope)  # its slope is bounded
 ERF2 = stretched(ERF, 0.5**0.5, "erf(z / sqrt 2)")
 
 
@@ -104,11 +94,17 @@ BULKS = [
     (TANH, (2.0, -0.5), 2.0, 1.0),
     (RELU, (1.0, -1.0), 1.5, 2.0),
 ]
+MANY = 1e8  # samples per neuron: the population
 POPULATIONS = [(0.0,), (1.5,), (2.0, 0.5)]
-OUTLIER = Spiked((2.0,), 0.4)
 # link, activation, recipe
 STEPS = [(SIN, TANH, Step(3.0)), (SIN_COS, RELU, Step(1.5, (1.0, -1.0)))]
 BATCHES = [0.5, 1.0, 2.0, 4.0, 20.0]
+
+
+def tripled(cases: list[tuple]) -> list[tuple]:
+    """Return ``cases``, then the same at three times the width."""
+    wide = [(r, replace(s, width=3 * s.width)) for r, s in cases]
+    return cases + wide
 
 
 def law_points(scale: Scale) -> int:
@@ -147,18 +143,9 @@ def populations(scale: Scale, block: int = 0) -> list[Run]:
     """Return the population spectra of `POPULATIONS` with two inputs per neuron at
     ``scale``, one draw of ``block``.
     """
-    setting = Setting(ERF2, _width(scale), alpha=np.inf, delta=0.5)
+    setting = Setting(ERF2, _width(scale), alpha=MANY, delta=0.5)
     cases = [(Spiked(r), setting) for r in POPULATIONS]
     return measure(simulate.population_spectrum, scales.seeds(1, block), cases)
-
-
-def outliers(scale: Scale, block: int = 0) -> Run:
-    """Return the spectra of `OUTLIER` at ``scale``, with the draws of ``block``."""
-    width = scales.at(scale, smoke=400, book=500, paper=1600)
-    number = scales.at(scale, smoke=40, book=32, paper=24)
-    cases = [(OUTLIER, Setting(WAVE, width, 8.0, 8.0))]
-    (run,) = measure(simulate.spectrum, scales.seeds(number, block), cases)
-    return run
 
 
 def _step_settings(scale: Scale) -> list[Setting]:
@@ -177,18 +164,18 @@ def steps(scale: Scale, block: int = 0) -> list[Run]:
 
 def noisy_steps(scale: Scale, block: int = 0) -> list[Run]:
     """Return the spikes of the trained networks of `STEPS` after a step on four samples
-    per input, at ``scale``, with 16 draws of ``block``.
+    per input, at two widths of ``scale``, with 16 draws of ``block``.
     """
-    width = scales.at(scale, smoke=200, book=300, paper=1500)
+    width = scales.at(scale, smoke=60, book=100, paper=500)
     return _rows(rows.spike, width, 4.0, scales.seeds(16, block))
 
 
 def row_terms(scale: Scale, block: int = 0) -> list[Run]:
     """Return the row terms of the trained networks of `STEPS` after a step on a batch
-    with little noise, at ``scale``, with eight draws of ``block``.
+    with little noise, at two widths of ``scale``, with 16 draws of ``block``.
     """
-    width = scales.at(scale, smoke=200, book=300, paper=1500)
-    return _rows(rows.row_terms, width, 100.0, scales.seeds(8, block))
+    width = scales.at(scale, smoke=60, book=100, paper=500)
+    return _rows(rows.row_terms, width, 60.0, scales.seeds(16, block))
 
 
 def _rows(unit: Callable, width: int, alpha0: float, seeds: range) -> list[Run]:
@@ -196,7 +183,7 @@ def _rows(unit: Callable, width: int, alpha0: float, seeds: range) -> list[Run]:
     for link, activation, step in STEPS:
         setting = Setting(activation, width, 2.0, 2.0, link)
         cases.append((replace(step, alpha0=alpha0), setting))
-    return measure(unit, seeds, cases)
+    return measure(unit, seeds, tripled(cases))
 
 
 def before_the_step(scale: Scale, block: int = 0) -> list[Run]:

@@ -4,7 +4,7 @@ from fl import scales
 from fl.scales import Scale
 from fl.simulate import spectrum as simulate
 from fl.simulate.spectrum import Setting, Spiked, Step
-from fl.studies.spectrum import RELU, SIN, SIN_COS, STEPS, TANH, Run, measure
+from fl.studies.spectrum import RELU, SIN, SIN_COS, STEPS, TANH, Run, measure, tripled
 from fl.tasks import Link
 
 # link, activation, recipe
@@ -20,31 +20,30 @@ BLOCKS = [(0.0,), (1.0,), (1.0, -1.0), (-2.0, -0.7, 0.7, 2.0)]
 
 
 def errors(scale: Scale, block: int = 0) -> list[Run]:
-    """Return the errors of `ERRORS` with noisy labels at ``scale``, with the draws of
-    ``block``.
+    """Return the errors of `ERRORS` with noisy labels at two widths of ``scale``, with
+    the draws of ``block``.
     """
-    width = scales.at(scale, smoke=150, book=250, paper=1600)
+    width = scales.at(scale, smoke=60, book=80, paper=500)
     seeds = scales.seeds(12, block)
     cases = []
     for link, activation, recipe in ERRORS:
         setting = Setting(activation, width, 2.0, 1.0, link, noise=0.01)
         cases.append((recipe, setting))
-    return measure(simulate.error, seeds, cases)
+    return measure(simulate.error, seeds, tripled(cases))
 
 
 def step_errors(scale: Scale, block: int = 0) -> list[Run]:
     """Return the errors of the trained tanh network with few and with many samples per
-    neuron, then of the trained ReLU network with many, at ``scale``, with the draws of
-    ``block``.
+    neuron, then of the trained ReLU network with many, at a third of the width of
+    ``scale`` and at the full one, with the draws of ``block``.
     """
-    width = scales.at(scale, smoke=150, book=250, paper=1500)
-    number = scales.at(scale, smoke=12, book=8, paper=8)
-    seeds = scales.seeds(number, block)
+    width = scales.at(scale, smoke=60, book=80, paper=500)
+    seeds = scales.seeds(12, block)
     cases = []
     for i, alpha in [(0, 0.6), (0, 2.0), (1, 2.0)]:
         link, activation, step = STEPS[i]
         cases.append((step, Setting(activation, width, alpha, 1.0, link)))
-    return measure(simulate.error, seeds, cases)
+    return measure(simulate.error, seeds, tripled(cases))
 
 
 def untrained_errors(scale: Scale, block: int = 0) -> list[Run]:
@@ -71,10 +70,11 @@ def large_batch(scale: Scale, block: int = 0) -> Run:
 
 def expressivity(scale: Scale, block: int = 0, activation: Link = RELU) -> list[Run]:
     """Return the errors of `BLOCKS` on a link with an odd and an even part, with an
-    ``activation``, at ``scale``, with the draws of ``block``.
+    ``activation``, at a third of the width of ``scale`` and at the full one, with the draws of
+    ``block``.
     """
-    width = scales.at(scale, smoke=200, book=350, paper=2000)
+    width = scales.at(scale, smoke=60, book=80, paper=500)
     seeds = scales.seeds(12, block)
     setting = Setting(activation, width, 2.0, 2.0, SIN_COS)
     cases = [(Spiked(r), setting) for r in BLOCKS]
-    return measure(simulate.error, seeds, cases)
+    return measure(simulate.error, seeds, tripled(cases))

@@ -19,14 +19,18 @@ from fl.studies.noise import CASES
 from fl.studies.noise import task as task
 from fl.sweep import sweep
 
-STEPS = EARLY, MIDDLE, LAST = (1000, 3000, noise.LONGEST)
+# times of the flow: steps times the step size; and the steps of the stored run
+TIMES = EARLY, MIDDLE, LAST = (10.0, 30.0, 100.0)
+STEPS = (1000, 3000, noise.LONGEST)
 EXPONENTS = (-2.0, -1.0, 0.0)
 TARGETS = (1.0, 5.0, np.inf)  # SNRs of task 2
 NOISY = 0.5  # the SNR of a noisy task 1
 SNRS = (NOISY, *TARGETS)  # of both tasks in the stored run
 # the exponent that favours the direction of task 2
 TOWARDS = {"high": -2.0, "low": 0.0}
-CURVE = (30, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000)
+# and the one that favours the direction of task 1
+ALONG = {"high": 0.0, "low": -2.0}
+CURVE = (0.4, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0)
 # stored variable -> what it is, and its units
 ERROR = "variances of the training labels"
 DESCRIPTIONS = {
@@ -48,47 +52,69 @@ def main(
     scale: Scale,
     block: int = 0,
     case: Sequence[str] = CASES,
-    snr: Sequence[float] = (1.0, np.inf),
+    snr: Sequence[float] = (1.0,),
+    number: int = 14,
+    times: Sequence[float] = TIMES,
     **changes,
 ) -> xr.Dataset:
-    """Return what the features of task 1 are worth on task 2; claims and chapter read
-    the same runs.
+    """Return what the features of task 1 are worth on task 2, with a dimension ``time``;
+    claims and chapter read the same runs.
 
     Args:
-        scale: ``smoke``, ``book`` or ``paper``.
+        scale: ``smoke``, ``book`` or ``paper``; short of ``paper`` the step of powers of
+            the covariance is four times that of the paper, and the network smaller.
         block: of seeds.
         case: ``high`` and ``low``, or one of them.
         snr: of task 1, several.
+        number: of seeds.
+        times: of the flow, steps times the step size.
         changes: fields of `fl.simulate.transfer.Setting`.
     """
-    fixed = {"steps": STEPS, "exponents": EXPONENTS, "targets": TARGETS}
-    width = scales.at(scale, smoke=200, book=200, paper=noise.WIDTH)
-    setting = simulate.Setting(**({"width": width} | fixed | changes))
+    eta = _step_size(scale)
+    if changes.get("optimizer") == "adahessian":  # it diverges at a longer step
+        eta = noise.ETA
+    sizes = {
+        "width": scales.at(scale, smoke=200, book=200, paper=noise.WIDTH),
+        "n_test": scales.at(scale, smoke=1000, book=1000, paper=4600),
+        "steps": tuple(round(time / eta) for time in times),
+        "exponents": EXPONENTS,
+    } | changes
+    setting = simulate.Setting(eta=eta, **sizes)
     grid = {"case": case, "snr": snr}
-    run = _run(simulate.reuse, grid, scale, block, setting=setting)
-    return run.assign_attrs(width=width)
+    run = _run(simulate.reuse, grid, scale, block, number, setting=setting)
+    run = run.assign_coords(step=list(times)).rename(step="time")
+    return run.assign_attrs(width=setting.width, eta=eta, n_test=setting.n_test)
+
+
+def same(scale: Scale, block: int = 0) -> xr.Dataset:
+    """Return what the features are worth on another task of the *same* direction, at a
+    ``scale`` and a ``block``.
+    """
+    changes = {"exponents": (-1.0, 0.0), "targets": (1.0,), "same": True}
+    return main(scale, block, number=6, times=(LAST,), **changes)
+
+
+def quiet(scale: Scale, block: int = 0) -> xr.Dataset:
+    """Return the runs after a task 1 without noise, at a ``scale`` and a ``block``."""
+    return main(scale, block, snr=[np.inf], number=10, targets=(5.0, np.inf)).isel(
+        snr=0
+    )
 
 
 def noisy(scale: Scale, block: int = 0, arrange: bool = False) -> xr.Dataset:
     """Return the runs of p = -1 on a noisy task 1 at a ``scale`` and a ``block``, the
     noise as drawn or, with ``arrange``, sorted along the direction of task 1.
     """
-    changes = {"exponents": (-1.0,), "arrange": arrange}
-    run = main(scale, block, snr=[NOISY], **changes)
-    return run.isel(snr=0)
+    changes = {"exponents": (-1.0,), "targets": (5.0,), "arrange": arrange}
+    return main(scale, block, snr=[NOISY], number=10, **changes).isel(snr=0)
 
 
-def adahessian(
-    scale: Scale,
-    block: int = 0,
-    case: Sequence[str] = ("high",),
-    exponents: Sequence[float] = EXPONENTS,
-) -> xr.Dataset:
-    """Return the runs of the ``exponents`` of AdaHessian's diagonal where Fig 3 looks,
-    at a ``scale``, a ``block`` and each ``case``.
+def adahessian(scale: Scale, block: int = 0) -> xr.Dataset:
+    """Return the runs of powers of AdaHessian's diagonal where Fig 3 looks, case High,
+    at a ``scale`` and a ``block``.
     """
-    changes = {"exponents": tuple(exponents), "optimizer": "adahessian"}
-    return main(scale, block, case, [1.0], steps=(LAST,), **changes)
+    changes = {"targets": (1.0, 5.0), "optimizer": "adahessian"}
+    return main(scale, block, ["high"], number=8, times=(LAST,), **changes)
 
 
 def share_curves(scale: Scale, block: int = 0) -> xr.DataArray:
@@ -96,8 +122,8 @@ def share_curves(scale: Scale, block: int = 0) -> xr.DataArray:
     -1 along training, after a noisy and a noise-free task 1, at a ``scale`` and a
     ``block``.
     """
-    changes = {"steps": CURVE, "exponents": (-1.0,), "targets": (1.0,)}
-    run = main(scale, block, snr=(NOISY, np.inf), **changes)
+    snrs, changes = (NOISY, np.inf), {"exponents": (-1.0,)}
+    run = main(scale, block, snr=snrs, number=3, times=CURVE, **changes)
     return run["others"].isel(p=0)
 
 
@@ -105,40 +131,32 @@ def untrained(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return the errors on task 2 with features that were never trained, at a ``scale``
     and a ``block``.
     """
-    changes = {"steps": (0,), "exponents": (0.0,), "targets": (1.0, 5.0)}
-    run = main(scale, block, snr=[1.0], **changes)
-    return run.isel(snr=0, p=0, step=0)
+    changes = {"exponents": (0.0,), "targets": (1.0, 5.0)}
+    run = main(scale, block, number=5, times=(0.0,), **changes)
+    return run.isel(snr=0, p=0, time=0)
 
 
-def sequences(
-    scale: Scale,
-    block: int = 0,
-    heads: Sequence[str] = ("fresh",),
-    exponents: Sequence[float] = EXPONENTS,
-) -> xr.Dataset:
-    """Return the sequences of five tasks in all orders at a ``scale`` and a ``block``,
-    with each of the ``heads`` and the ``exponents``.
+def sequences(scale: Scale, block: int = 0) -> xr.Dataset:
+    """Return the sequences of five tasks in the two extreme orders at a ``scale`` and a
+    ``block``.
     """
-    steps = scales.at(scale, smoke=1000, book=1000, paper=3000)
-    grid = {"case": CASES, "order": list(transfer_sequence.ORDERS), "head": heads}
-    fixed = {"exponents": tuple(exponents), "steps": steps, "width": 200}
-    run = _run(transfer_sequence.sequence, grid, scale, block, **fixed)
-    return run.assign_attrs(fixed | {"tasks": run.sizes["after"]})
+    eta = _step_size(scale)
+    orders = ("staying", "wandering")
+    return _sequences(scale, block, orders, round(EARLY / eta), 6, eta=eta)
 
 
 @stored("transfer")
 def published(scale: Scale) -> xr.Dataset:
     """Return Fig 3 and its sweep, the arranged noise, AdaHessian's powers, and the
-    sequences, at a ``scale``; ``paper`` is full size.
+    sequences, at full size whatever the ``scale``.
     """
-    snrs = scales.at(scale, smoke=(1.0, 5.0), book=SNRS, paper=SNRS)
-    run = main(scale, snr=snrs, targets=snrs, exponents=noise.EXPONENTS)
+    run = _full(SNRS, targets=SNRS, exponents=noise.EXPONENTS)
     best = tuned(run)
     four = noise.EXPONENTS[:-1]
-    diagonal = adahessian(scale, case=CASES, exponents=four).isel(snr=0)
-    diagonal = fixed_penalty(diagonal).sel(step=LAST, drop=True)
-    where = {"step": LAST, "p": -1, "drop": True}
-    along = noisy(scale, arrange=True)
+    diagonal = {"optimizer": "adahessian", "steps": STEPS[-1:], "exponents": four}
+    diagonal = fixed_penalty(_full([1.0], **diagonal).isel(snr=0, step=0, drop=True))
+    along = _full([NOISY], targets=TARGETS, exponents=(-1.0,), arrange=True).isel(snr=0)
+    where = {"step": STEPS[-1], "p": -1, "drop": True}
     variables = {
         "adahessian": diagonal,
         "arranged_test": fixed_penalty(along, 5.0).sel(**where),
@@ -149,7 +167,9 @@ def published(scale: Scale) -> xr.Dataset:
         best.drop_vars("penalty").rename("tuned"),
         best["penalty"].rename("chosen"),
         *(v.reset_coords(drop=True).rename(k) for k, v in variables.items()),
-        sequences(scale, heads=("fresh", "kept"), exponents=four),
+        _sequences(
+            scale, 0, list(transfer_sequence.ORDERS), 3000, 5, four, ("fresh", "kept")
+        ),
     ]
     merged = xr.merge(parts, join="outer", compat="no_conflicts")
     for name, (text, units) in DESCRIPTIONS.items():
@@ -176,8 +196,36 @@ def towards(errors: xr.DataArray) -> xr.DataArray:
     return np.log(xr.concat(pointing, cases) / agnostic)
 
 
-def _run(unit, grid: dict, scale: Scale, block: int, **fixed) -> xr.Dataset:
-    number = scales.at(scale, smoke=2, book=3, paper=5)
+def _step_size(scale: Scale) -> float:
+    return scales.at(scale, smoke=4 * noise.ETA, book=4 * noise.ETA, paper=noise.ETA)
+
+
+def _full(snrs: Sequence[float], **changes) -> xr.Dataset:
+    """Return runs at full size, by steps."""
+    setting = simulate.Setting(**({"steps": STEPS} | changes))
+    grid = {"case": CASES, "snr": snrs}
+    return _run(simulate.reuse, grid, "paper", 0, 5, setting=setting)
+
+
+def _sequences(
+    scale: Scale,
+    block: int,
+    orders: Sequence[str],
+    steps: int,
+    number: int,
+    exponents: Sequence[float] = EXPONENTS,
+    heads: Sequence[str] = ("fresh",),
+    **rule,
+) -> xr.Dataset:
+    grid = {"case": CASES, "order": orders, "head": heads}
+    fixed = {"exponents": tuple(exponents), "steps": steps, "width": 200} | rule
+    run = _run(transfer_sequence.sequence, grid, scale, block, number, **fixed)
+    return run.assign_attrs(fixed | {"tasks": run.sizes["after"]})
+
+
+def _run(
+    unit, grid: dict, scale: Scale, block: int, number: int, **fixed
+) -> xr.Dataset:
     seeds = scales.seeds(number, block)
     run = sweep(unit, {k: list(v) for k, v in grid.items()}, seeds, **fixed)
     return run.assign_attrs(n=noise.TRAIN, seeds=list(seeds))

@@ -54,9 +54,9 @@ def interpolation_power_law(q: float, b: float, n: int) -> tuple[float, float]:
     return float(signal), q - 1
 
 
-def interpolation_correction(q: float, b: float, n: int, d: int) -> tuple[float, float]:
-    r"""Return the first relative corrections of `interpolation_power_law`, of the signal
-    part and of the noise part.
+def interpolation_correction(q: float, b: float, n: int, d: int) -> np.ndarray:
+    r"""Return the terms of the first relative corrections of `interpolation_power_law`,
+    (2, 4): of the signal part and, two of them zero, of the noise part.
 
     With :math:`c=\frac{\pi/q}{\sin(\pi/q)}`, the tail :math:`\theta=\frac{(N/d)^{q-1}}
     {(q-1)c^q}` and :math:`\zeta` Riemann's,
@@ -80,21 +80,22 @@ def interpolation_correction(q: float, b: float, n: int, d: int) -> tuple[float,
     half = 1 / (2 * n)
     missing = ratio ** (b - 1) / (b - 1)
     beta = b - 2 * q
-    scale = n ** (beta - 1)
+    scale = float(n) ** (beta - 1)
     first_modes = zeta(beta) * c ** (2 * q) * scale
-    ends = first_modes - missing
-    ends = ends * q / constant
+    ends = np.array([first_modes, -missing])
+    ends *= q / constant
     bulk = (q - b) * tail
-    signal = bulk - b * half + ends
-    noise = q * (tail - half / (q - 1))
-    return float(signal), float(noise)
+    signal = [bulk, -b * half, *ends]
+    noise = [q * tail, -q * half / (q - 1), 0, 0]
+    return np.array([signal, noise])
 
 
 def flow_correction(q: float, b: float, t, d: int, eta: float) -> np.ndarray:
-    r"""Return the first relative corrections of `flow_power_law` at the times ``t``
-    (T,): of the modes beyond ``d``, and of steps of size ``eta`` in place of the flow.
+    r"""Return the relative corrections of `flow_power_law` at the times ``t`` (T,): of
+    the modes beyond ``d``, and of steps of size ``eta``, to their second order.
 
-    .. math:: -\frac{q\,d^{1-b}(2t)^s}{(b-1)\,\Gamma(s)}-\frac{\eta\,s(s+1)}{4t}.
+    .. math:: -\frac{q\,d^{1-b}(2t)^s}{(b-1)\,\Gamma(s)}-\frac{\eta\,s(s+1)}{4t}
+              +\frac{\eta^2s(s+1)(s+2)}{t^2}\Bigl(\frac{s+3}{32}-\frac1{12}\Bigr).
 
     ``q`` and ``b`` are those of the law. Derived in chapter "alignment".
 
@@ -106,7 +107,11 @@ def flow_correction(q: float, b: float, t, d: int, eta: float) -> np.ndarray:
     energy = float(d) ** (1 - b) / (b - 1)
     missing = energy / flow_power_law(q, b, t)
     curvature = s * (s + 1) / 4
-    step = eta * curvature / t
+    size = eta / t
+    next_order = (s + 3) / 8 - 1 / 3
+    again = (s + 2) * next_order * size
+    step = curvature * size
+    step *= 1 - again
     return -missing - step
 
 

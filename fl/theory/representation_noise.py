@@ -9,7 +9,7 @@ formula here is derived in the chapter `representation`.
 import numpy as np
 from numpy.linalg import eigh, inv, solve
 
-from fl import validate
+from fl import numerics, validate
 from fl.theory.representation import (
     complement,
     full_rank,
@@ -21,27 +21,31 @@ from fl.theory.representation import (
 METHODS = ("sgd", "sgd separate", "kfac")
 
 
-def sgd_variance(S, F_star, G_star, F, G, eta: float, n: int, noise: float) -> float:
+def sgd_variance(
+    problem, F, G, eta: float, n: int, noise: float, kurtosis: float = 0.0
+) -> float:
     r"""Return :math:`\mathbb E\lVert G_+ - \mathbb E G_+\rVert_F^2` of one SGD step on
-    a Gaussian batch.
+    a batch of inputs :math:`Lu`, :math:`L = S^{1/2}`.
 
     With :math:`A = F^\top(FG - F_\star G_\star)`: :math:`\frac{\eta^2}n[\tr A S^2
-    A^\top + \tr A S A^\top\,\tr S + \sigma^2\,\tr F^\top F\,\tr S]`.
+    A^\top + \tr A S A^\top\,\tr S + k_4\sum_i(L A^\top A L)_{ii}S_{ii} + \sigma^2\,\tr
+    F^\top F\,\tr S]`.
 
     Args:
-        S: covariance of the inputs, (dX, dX).
-        F_star: head of the teacher, (dY, k).
-        G_star: features of the teacher, (k, dX).
+        problem: S, F_star (dY, k) and G_star (k, dX).
         F: head of the student, (dY, k).
         G: features of the student, (k, dX).
         eta: step size.
         n: samples of the batch.
         noise: variance :math:`\sigma^2` of the label noise.
+        kurtosis: excess :math:`k_4` of the independent entries of u: 0 for Gaussian
+            ones, -2 for signs.
 
     Raises:
         ValueError: for a covariance that is not positive definite, a rank-deficient
             ``F``, or n < 1.
     """
+    S, F_star, G_star = problem
     S = positive_definite(S)
     F = full_rank("F", F)
     n = validate.count("n", n)
@@ -49,13 +53,20 @@ def sgd_variance(S, F_star, G_star, F, G, eta: float, n: int, noise: float) -> f
     A = F.T @ (F @ G - W)
     AS = A @ S
     spread = np.sum(AS * A) + noise * np.sum(F**2)
-    total = np.sum(AS**2) + spread * np.trace(S)
+    seen = A @ numerics.psd_power(S, 0.5)
+    own = np.sum(seen**2, axis=0) @ np.diag(S)
+    total = np.sum(AS**2) + spread * np.trace(S) + kurtosis * own
     return eta**2 / n * total
 
 
-def kfac_variance(S, F, eta: float, n: int, noise: float) -> float:
+def kfac_variance(
+    S, F, eta: float, n: int, noise: float, kurtosis: float = 0.0
+) -> float:
     r"""Return the same for a KFAC step: :math:`\eta^2\sigma^2\,\tr (F^\top F)^{-1}\,\tr
-    S^{-1}/(n - d_X - 1)`.
+    S^{-1}/m`.
+
+    For Gaussian inputs :math:`m = n - d_X - 1`; else :math:`m = n - d_X - 1 -
+    k_4(1-d_X/n)` up to a relative error of order :math:`(n-d_X)^{-2}`.
 
     Args:
         S: covariance of the inputs, (dX, dX), positive definite.
@@ -63,6 +74,7 @@ def kfac_variance(S, F, eta: float, n: int, noise: float) -> float:
         eta: step size.
         n: samples of the batch.
         noise: variance :math:`\sigma^2` of the label noise.
+        kurtosis: excess :math:`k_4` of the whitened inputs, as in `sgd_variance`.
 
     Raises:
         ValueError: for a covariance that is not positive definite, a rank-deficient
@@ -74,7 +86,8 @@ def kfac_variance(S, F, eta: float, n: int, noise: float) -> float:
     n = validate.count("n", n, minimum=len(S) + 2)
     head = np.trace(inv(F.T @ F))
     inputs = np.trace(inv(S))
-    samples = n - len(S) - 1
+    free = n - len(S)
+    samples = free - 1 - kurtosis * free / n
     return eta**2 * noise * head * inputs / samples
 
 

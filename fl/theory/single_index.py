@@ -144,22 +144,6 @@ def population_power(s, b, gamma: float, nu: float, p: float) -> Direction:
     return population_filter(s, b, gamma, nu, phi)
 
 
-def best_filter(s, b, gamma: float, nu: float) -> np.ndarray:
-    r"""Return the filter of Sigma that aligns best, :math:`\phi_i\propto b_i/(b_i s_i +
-    \gamma\nu/d)`, shape (d,).
-
-    For a teacher spread evenly, b = 1/d, it is :math:`(\Sigma + \gamma\nu)^{-1}`. ``s``
-    and ``b`` are (d,) with the true d; ``gamma`` and ``nu`` as in `population_filter`.
-
-    Raises:
-        ValueError: for s or b out of range, gamma <= 0 or nu <= 0.
-    """
-    s, b, gamma = check(s, b, gamma)
-    nu = validate.number("nu", nu, 0, open_low=True)
-    noise = gamma * nu / len(s)
-    return b / (b * s + noise)
-
-
 def best_exponent(s, b, gamma: float, nu: float) -> float:
     r"""Return the p in [-3, 4] whose `population_power` aligns best, to about 1e-6;
     ``s``, ``b``, ``gamma`` and ``nu`` as there.

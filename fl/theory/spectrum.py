@@ -1,10 +1,10 @@
 r"""Spectrum of the learned features: the bulk of the sample and population covariance,
-and both kinds of outliers.
+and the outliers.
 
 The bulk comes from the fixed point of `fl.theory.spectrum_resolvent`, :math:`m(z) =
 \alpha\sum_b\nu_b` at :math:`s = -\alpha z`. Outside it stand eigenvalues that grow with
-the width, one for each independent block mean, and for some activations one of order
-one. Derived in chapter `spectrum`.
+the width, one for each independent block mean. Derived in chapter `spectrum`. The
+population covariance is that of very many samples per neuron, ``alpha`` = 1e8.
 
 Letters: ``alpha`` = n/p, ``delta`` = p/d, ``k`` blocks, ``g`` points.
 """
@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.integrate import cumulative_trapezoid
-from scipy.optimize import brentq
 
 from fl import validate
 from fl.theory.spectrum_features import Features
-from fl.theory.spectrum_resolvent import follow, resolvent
+from fl.theory.spectrum_resolvent import resolvent
 
 LOST = 0.01  # of the mass of a law, at most
 
@@ -58,10 +57,6 @@ class Law:
         mine = np.interp(x, self.x, self.cdf, 0.0, 1.0)
         others = np.interp(x, other.x, other.cdf, 0.0, 1.0)
         return np.abs(mine - others).max()
-
-    def quantile(self, share: float) -> float:
-        """Return the point below which a ``share`` of the mass lies."""
-        return np.interp(share, self.cdf, self.x)
 
 
 def sample_law(
@@ -118,19 +113,6 @@ def _law_from(
     return _law(features, x, alpha, delta)
 
 
-def population_law(features: Features, delta: float, points: int = 200) -> Law:
-    r"""Return the bulk of the spectrum of the population covariance of ``features``:
-    many samples per neuron, ``delta`` neurons per input, on a grid of ``points``.
-
-    Raises:
-        ValueError: if ``delta`` is not in (0, 1]: with more neurons than inputs the law
-            has atoms.
-    """
-    delta = validate.number("delta", delta, 0, 1, open_low=True)
-    many = 1e8  # samples per neuron
-    return sample_law(features, many, delta, points)
-
-
 def averaged(features: Features) -> Features:
     r"""Return ``features`` with one row law: of each block the linear part and the
     noise have their mean squares over :math:`\kappa`, whatever :math:`\kappa`. The
@@ -179,101 +161,6 @@ def bulk_of(eigenvalues, features: Features) -> np.ndarray:
     """
     diverging = diverging_outliers(features) > 1e-9
     return eigenvalues[diverging.sum() :]
-
-
-def outlier_determinant(
-    features: Features, z, alpha: float, delta: float
-) -> np.ndarray:
-    r"""Return the determinant whose zeros outside the bulk are the outliers of order
-    one, at each ``z``.
-
-    .. math:: \det\bigl(I + \alpha\delta\,\tilde N(z)\operatorname{diag}\nu(z)\bigr),
-              \quad \tilde N = N - C^\top M^+ C,
-
-    with :math:`M, C, N` the averages of :math:`\mu_0\mu_0^\top, \kappa\mu_0\mu_1^\top,
-    \kappa^2\mu_1\mu_1^\top` over :math:`1+\chi`.
-
-    Args:
-        features: the conditional features.
-        z: real spectral arguments, a number or (g,).
-        alpha: samples per neuron.
-        delta: neurons per input.
-
-    Returns:
-        Shape (g,); NaN inside the bulk, where the determinant means nothing.
-
-    Raises:
-        ValueError: if ``z`` is not finite, or ``alpha`` or ``delta`` is not > 0.
-    """
-    z = validate.array("z", np.atleast_1d(z), ("g",))
-    above = z + 1e-6j * np.abs(z)
-    near = resolvent(features, above, alpha, delta)
-    path = near.s.real[None]
-    point = follow(features, path, alpha, delta, near.x.real)
-    mu0 = features.mu0
-    channel = features.kappa[:, None] * features.mu1
-
-    def average(left, right):  # times alpha
-        return np.einsum("gq,qb,qc->gbc", point.weight, left, right)
-
-    M, C = average(mu0, mu0), average(mu0, channel)
-    inverse = np.linalg.pinv(M, rcond=1e-10, hermitian=True)
-    explained = C.swapaxes(1, 2) @ inverse @ C
-    reduced = average(channel, channel) - explained
-    nu = point.nu[:, None, :]
-    strength = delta * reduced * nu
-    eye = np.eye(len(features.pi))
-    value = np.linalg.det(eye + strength)
-    flat = np.abs(near.nu.imag) < 1e-3 * np.abs(near.nu.real)
-    outside = point.converged & flat.all(axis=1)
-    return np.where(outside, value, np.nan)
-
-
-def order_one_outliers(
-    features: Features, alpha: float, delta: float, window: tuple[float, float]
-) -> np.ndarray:
-    r"""Return the zeros of `outlier_determinant` above the bulk, rising; maybe none.
-
-    The determinant is scanned on 60 points; a zero needs the fixed point to stand at
-    every point above it. Where :math:`\mu_1(\kappa)` is unbounded the bulk has no edge,
-    and nothing stands outside it.
-
-    Args:
-        features: the conditional features.
-        alpha: samples per neuron.
-        delta: neurons per input.
-        window: where to look, from and to.
-
-    Raises:
-        ValueError: if the window is empty, or the slope ``mu1`` still grows where the
-            rule for kappa ends.
-    """
-    low, high = validate.positive("window", window, (2,))
-    if low >= high:
-        raise ValueError(f"window = {window!r}: must be rising")
-    _refuse_unbounded(features)
-
-    def determinant(z):
-        return outlier_determinant(features, z, alpha, delta).squeeze()
-
-    z = np.linspace(low, high, 60)
-    sign = np.sign(determinant(z))
-    inside = np.flatnonzero(np.isnan(sign))
-    first = inside[-1] + 1 if len(inside) else 0
-    z, sign = z[first:], sign[first:]
-    changes = np.flatnonzero(np.diff(sign))
-    roots = [brentq(determinant, z[i], z[i + 1]) for i in changes]
-    return np.array(roots)
-
-
-def _refuse_unbounded(features: Features) -> None:
-    far = np.abs(features.kappa) / np.abs(features.kappa).max()
-    slope = np.abs(features.mu1).max(axis=1)
-    end = slope[far > 0.6].max()
-    if end > 1.3 * slope[far <= 0.6].max():
-        raise ValueError(
-            f"features have a slope mu1 = {end:.3g} that grows with kappa: must be bounded"
-        )
 
 
 def _law(features: Features, x: np.ndarray, alpha: float, delta: float) -> Law:

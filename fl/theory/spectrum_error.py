@@ -32,19 +32,6 @@ from fl.theory.spectrum_resolvent import (
 
 
 @dataclass(frozen=True)
-class RidgeError:
-    """Errors at ``g`` settings.
-
-    Attributes:
-        test: (g,), on fresh data.
-        train: (g,), the mean square residual on the training data.
-    """
-
-    test: np.ndarray
-    train: np.ndarray
-
-
-@dataclass(frozen=True)
 class ReadOut:
     """A ridge read-out on the features of a spiked model.
 
@@ -64,8 +51,8 @@ class ReadOut:
     grid: tuple[np.ndarray, np.ndarray] | None = None
     change: Callable[[Features], Features] | None = None
 
-    def error(self, penalty, alpha, delta, width=None) -> RidgeError:
-        r"""Return the limit errors; ``penalty``, ``alpha`` and ``delta`` broadcast to
+    def error(self, penalty, alpha, delta, width=None) -> np.ndarray:
+        r"""Return the limit of the test error; ``penalty``, ``alpha`` and ``delta`` broadcast to
         (g,).
 
         All settings are solved at once. With the default grid of
@@ -106,10 +93,7 @@ class ReadOut:
         explained = sum(np.split(gain, 2, axis=1))
         bias = teacher[2] + noise - explained
         error = bias + _variance(point, bias, cost)
-        return RidgeError(
-            test=error @ features.weight,
-            train=(point.D**2 * error) @ features.weight,
-        )
+        return error @ features.weight
 
 
 def linear_floor(link: Link) -> float:

@@ -77,7 +77,12 @@ def _split(role: str, name: str, tau: float) -> tuple:
     return linear, rest, link.slope_variance(tau)
 
 
-def frobenius_limit(pair: Pair, psi1: float, offset: float = 0, bend: float = 0):
+def frobenius_limit(
+    pair: Pair,
+    psi1: float,
+    offset: float = 0,
+    bend: float = 0,
+):
     r"""Return the limit of :math:`|G_0-A|_F/|A|_F`, A the rank-one part; derived.
 
     .. math:: \sqrt{\frac{\operatorname{Var}\sigma'(z)\;\mathbb Ey^2/\psi_1
@@ -181,29 +186,25 @@ def right_overlap(theta2, psi2):
     return 1 - lost / size
 
 
-def output_shift(pair: Pair, eta, theta2, psi2):
-    r"""Return :math:`\sqrt N` times the shift of :math:`s_1` caused by the network's
-    own output; derived.
+def felt(pair: Pair, eta, theta2, width):
+    r"""Return the strength that spectrum and risk feel at a finite ``width`` N, the
+    network's own output included; derived.
 
-    It is 0 below the threshold, where nothing stands out that could be shifted. The
-    residual is y - f(X), and f(X) takes :math:`\eta\mu_1^2N^{-1/2}W_0aa^\top` off
-    the weights. First order perturbation of the singular value, with both overlaps
-    rho_v = <v1, a> and rho_u = <u1, b> at their limits:
+    The residual is y - f(X), and f(X) takes :math:`\varepsilon W_0aa^\top` off the
+    weights, :math:`\varepsilon=\eta\mu_1^2/\sqrt N`. Location, overlaps and the form T
+    of the risk are then those without it, with
 
-    .. math:: \sqrt N\,\delta s_1=-\eta\mu_1^2\,\rho_v\,(s_1\rho_v-\theta_2\rho_u).
+    .. math:: \theta^2=\theta_2^2+(1-\varepsilon)^2-1
 
-    ``pair`` holds the numbers of `Pair`; the step sizes ``eta`` and the strengths
-    ``theta2`` are numbers or arrays, ``psi2`` = N/d > 0.
+    in the place of :math:`\theta_2^2`, or 0 if that is negative; :math:`\theta_1` stays.
+    ``pair`` holds the numbers of `Pair`; ``eta``, ``theta2`` and ``width`` are numbers
+    or arrays.
     """
-    # below the threshold both overlaps are 0 up to rounding, of either sign
-    right = right_overlap(theta2, psi2)
-    left = left_overlap(theta2, psi2)
-    along_a = np.sqrt(np.maximum(right, 0))
-    along_b = np.sqrt(np.maximum(left, 0))
-    place = location(theta2, psi2)
-    gap = place * along_a - theta2 * along_b
-    pull = eta * pair.mu1**2 * along_a
-    return -pull * gap
+    output = np.multiply(eta, pair.mu1**2)
+    kept = 1 - output / np.sqrt(width)
+    change = kept**2 - 1
+    square = np.square(theta2) + change
+    return np.sqrt(np.maximum(square, 0))
 
 
 def stieltjes(s, psi2) -> tuple:

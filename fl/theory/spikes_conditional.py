@@ -73,38 +73,6 @@ def _fixed_point(C, shares, n: int, penalty: float) -> tuple:
     )
 
 
-def plain_risk(
-    W, beta, n: int, penalty: float, noise: float, tau: float = 3.0
-) -> float:
-    r"""Return the risk from the exact moments of the features of these weights, taken
-    as Gaussian features.
-
-    The moments are arcsines of the normalised inner products. Right while the step is
-    of order one; too small for giant steps, where quadratic forms of the features
-    depend on u.
-
-    Args:
-        W: (d, N), one neuron a column.
-        beta: (d,), the teacher's unit vector.
-        n: number of samples.
-        penalty: lambda > 0.
-        noise: variance of the label noise.
-        tau: scale of the teacher.
-
-    Raises:
-        ValueError: for wrong shapes.
-    """
-    W = validate.array("W", W, ("d", "N"))
-    beta = validate.array("beta", beta, (len(W),))
-    squares = np.square(W).sum(axis=0)
-    top = tau**2
-    C = _erf_product(W.T @ W, squares[:, None], squares)
-    h = _erf_product(tau * W.T @ beta, squares, top)
-    e = _erf_product(top, top, top) + noise
-    groups = C[None], h[None], [e], [1.0]
-    return resolvent_risk(*groups, n, penalty, noise)
-
-
 def conditional_risk(
     W,
     direction,
@@ -166,41 +134,26 @@ def conditional_risk(
     return resolvent_risk(C, h, e, shares, n, penalty, noise)
 
 
-def equivalents(run: xr.Dataset) -> xr.Dataset:
-    """Return both predictions, ``conditional`` and ``plain``, for every first layer of
-    a run.
+def predicted(run: xr.Dataset) -> xr.DataArray:
+    """Return `conditional_risk` for every first layer of a run.
 
-    ``run`` holds the weights ``W`` (input, neuron), the directions ``signal`` and
-    ``beta`` (input), each with further dimensions, the number of samples ``n``, and as
-    attributes ``penalty`` and the variance ``noise``.
+    ``run`` holds the weights ``W`` (seed, input, neuron), the directions ``signal`` and
+    ``beta`` (seed, input) and the number of samples ``n``, and as attributes
+    ``penalty`` and the variance ``noise``.
     """
-    problem = run.attrs["penalty"], run.attrs["noise"]
-
-    def both(W, direction, beta, n):
-        conditional = conditional_risk(W, direction, beta, n, *problem)
-        plain = plain_risk(W, beta, n, *problem)
-        return conditional, plain
-
-    columns = xr.apply_ufunc(
-        both,
-        run.W,
-        run.signal,
-        run.beta,
-        run.n,
-        input_core_dims=[["input", "neuron"], ["input"], ["input"], []],
-        output_core_dims=[[], []],
-        vectorize=True,
+    layers = zip(
+        run.W.values,
+        run.signal.values,
+        run.beta.values,
+        strict=True,
     )
-    return xr.Dataset({"conditional": columns[0], "plain": columns[1]})
-
-
-def _erf_product(dot, left, right):
-    """Return E erf(u) erf(v) for centred Gaussian u, v with covariance ``dot`` and
-    variances ``left``, ``right``; shapes broadcast.
-    """
-    square = (1 + 2 * left) * (1 + 2 * right)
-    cosine = 2 * dot / np.sqrt(square)
-    return 2 / np.pi * np.arcsin(cosine)
+    problem = (
+        int(run.n),
+        run.attrs["penalty"],
+        run.attrs["noise"],
+    )
+    risks = [conditional_risk(*layer, *problem) for layer in layers]
+    return xr.DataArray(risks, dims="seed")
 
 
 def _erf_moments(shift, scale) -> tuple:

@@ -1,20 +1,21 @@
-r"""Where a step stops being small: the step size at which the nonlinear part of the
-features no longer acts like noise, and how it moves with the width.
+r"""Where a step stops being small: the step size at which features come to hold a
+Hermite polynomial of the direction of the step, and how it moves with the width.
 """
 
 import numpy as np
-import xarray as xr
-from scipy.optimize import brentq
+from scipy.special import factorial
 
 from fl import validate
+from fl.links import LINKS
+from fl.theory.spikes import companion, pair, strengths
 
 
 def departure_exponent(degree: int) -> float:
     r"""Return q = (k-1)/(2k): steps of order :math:`N^q` are the first at which the
-    features leave the linear regime; derived, to leading order.
+    features hold the polynomial of ``degree`` k; derived, to leading order.
 
     Every neuron has a projection of order :math:`\eta/\sqrt N` on the direction of X'y,
-    so the Hermite part of ``degree`` k of the features holds a spike of size
+    so the Hermite part of degree k of the features holds a spike of size
     :math:`(\eta/\sqrt N)^k\sqrt N`, beside a bulk of order one.
 
     >>> departure_exponent(2), round(departure_exponent(3), 3)
@@ -27,81 +28,35 @@ def departure_exponent(degree: int) -> float:
     return (degree - 1) / (2 * degree)
 
 
-def spectral_risk(
-    values, weights, energy: float, n: int, penalty: float, noise: float
-) -> float:
-    r"""Return the deterministic equivalent of the ridge risk on Gaussian features.
+def departure(
+    links: dict, degree: int, width, psi1: float, psi2: float, penalty: float, level
+) -> tuple:
+    r"""Return the spread :math:`A=|W_1^\top b|^2` and the step at which the share q of
+    :math:`h_k(u)` has q / (1 - q) = ``level``; derived, to leading order.
 
-    .. math:: R+\sigma^2=\frac{\mathbb Ef^{*2}+\sigma^2
-              -\sum_ig_i^2\frac{\lambda_i+2\kappa}{(\lambda_i+\kappa)^2}}{1-\gamma},
-              \quad\ell=\kappa-\frac\kappa n\sum_i\frac{\lambda_i}{\lambda_i+\kappa},
-              \quad\gamma=\frac1n\sum_i\frac{\lambda_i^2}{(\lambda_i+\kappa)^2}.
+    The spike has the squared length :math:`f_k^2\,k!\,N(A/N)^k` across those of lower
+    degree, and the bulk the mean resolvent :math:`\zeta=\tilde m(s)/\mu_1^2`,
+    :math:`s=(\mu_\perp^2+\lambda)/\mu_1^2`, so that
+
+    .. math:: A=N\Bigl(\frac{\text{level}}{f_k^2\,k!\,N\zeta}\Bigr)^{1/k},\qquad
+              \eta\mu_1\sqrt{\mu_{1*}^2+\mathbb Ey^2/\psi_1}=\sqrt{A-\psi_2},
+
+    and 0 where the weights have that spread without a step.
 
     Args:
-        values: (N,), eigenvalues lambda of the features' covariance, >= 0.
-        weights: (N,), squared components g^2 of E[s f*] along its eigenvectors.
-        energy: E f*^2.
-        n: number of samples.
-        penalty: the l of the equation, > 0.
-        noise: variance of the label noise.
-
-    Raises:
-        ValueError: for wrong shapes, ``n`` < 1, or a penalty not > 0.
+        links: ``student`` and ``teacher``, each a link ``(name, tau)``.
+        degree: k, of which the student has a part.
+        width: N, a number or an array.
+        psi1: n/d of the step.
+        psi2: N/d.
+        penalty: lambda.
+        level: q / (1 - q), a number or an array in the shape of ``width``.
     """
-    values = validate.array("values", values, ("N",))
-    weights = validate.array("weights", weights, values.shape)
-    n = validate.count("n", n)
-    penalty = validate.number("penalty", penalty, 0, open_low=True)
-
-    def excess(log_kappa: float) -> float:
-        kappa = np.exp(log_kappa)
-        share = values / (values + kappa)
-        return kappa * (1 - share.sum() / n) - penalty
-
-    # kappa lies between the penalty and the penalty plus the trace over n
-    high = np.log(penalty + values.sum() / n) + 1
-    kappa = np.exp(brentq(excess, np.log(penalty) - 1, high, xtol=1e-14))
-    share = values / (values + kappa)
-    gamma = (share**2).sum() / n
-    kept = weights * (values + 2 * kappa) / (values + kappa) ** 2
-    return float((energy + noise - kept.sum()) / (1 - gamma) - noise)
-
-
-def shortfall(run: xr.Dataset) -> xr.DataArray:
-    """Return by how much the risk of the network's features falls short of that of
-    Gaussian ones on the same weights, relative, less the same without a step.
-
-    ``run`` holds ``values`` and ``weights`` (..., etabar, features, mode) and
-    ``energy`` as `spectral_risk` takes them, the network first, and as attributes
-    ``n``, ``penalty`` and ``noise``; one of its steps is 0.
-    """
-    problem = {name: run.attrs[name] for name in ("n", "penalty", "noise")}
-    risks = xr.apply_ufunc(
-        spectral_risk,
-        run["values"],
-        run.weights,
-        run.energy,
-        kwargs=problem,
-        input_core_dims=[["mode"], ["mode"], []],
-        vectorize=True,
-    )
-    ratio = risks.isel(features=0) / risks.isel(features=1)
-    return ratio.sel(etabar=0.0, drop=True) - ratio
-
-
-def departure(gap: xr.DataArray, level: float = 0.2) -> float:
-    """Return eta / sqrt(N) at which the mean of ``gap`` (etabar, seed) reaches
-    ``level``, a power of the step between two steps.
-
-    Raises:
-        ValueError: if it is not reached within the steps > 0 of ``gap``.
-    """
-    mean = gap.mean("seed")
-    mean = mean.where(mean.etabar > 0, drop=True)
-    if not mean[0] < level < mean[-1]:
-        raise ValueError(
-            f"level = {level!r}: must lie within {mean.values[[0, -1]]}, the gaps at the "
-            "smallest and the largest step"
-        )
-    place = np.interp(np.log(level), np.log(mean), np.log(mean.etabar))
-    return float(np.exp(place))
+    numbers = pair(**links)
+    name, tau = links["student"]
+    top = LINKS[name].hermite(degree, tau)[degree]
+    mt, _ = companion((numbers.rest + penalty) / numbers.mu1**2, psi2)
+    strength = top**2 * factorial(degree) * mt / numbers.mu1**2
+    spread = width * (level / (strength * np.asarray(width, float))) ** (1 / degree)
+    _, gain = strengths(numbers, psi1, 1.0)
+    return spread, np.sqrt(np.maximum(spread - psi2, 0)) / gain

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from fl import validate
-from fl.theory.spikes import Pair, companion, stieltjes, strengths
+from fl.theory.spikes import Pair, companion, felt, stieltjes, strengths
 
 
 def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> tuple:
@@ -104,7 +104,7 @@ def pole(psi2: float, theta1: float, theta2: float) -> float:
 
 
 def small_step_risk(
-    pair: Pair, psi1: float, psi2: float, penalty: float, eta
+    pair: Pair, psi1: float, psi2: float, penalty: float, eta, width=np.inf
 ) -> np.ndarray:
     r"""Return the limiting risk of ridge with this penalty after a step ``eta`` of
     order one, in the shape of ``eta``.
@@ -113,7 +113,8 @@ def small_step_risk(
                       -\frac{\kappa s}{\mu_1^2}T'\bigr]}
               {1-\gamma}-\sigma^2.
 
-    ``pair``, ``psi1``, ``psi2`` and ``penalty`` are those of `effective`.
+    ``pair``, ``psi1``, ``psi2`` and ``penalty`` are those of `effective`; with a finite
+    ``width`` N the strength is that of `felt`, which leaves corrections of order 1/N.
 
     >>> linear = Pair(1, 0, 0, 1, 0, 0)
     >>> round(float(small_step_risk(linear, 1e9, 1, 1e-9, 0.0)), 3)  # all the data
@@ -121,7 +122,8 @@ def small_step_risk(
     """
     kappa, gamma, s = effective(pair, psi1, psi2, penalty)
     theta1, theta2 = strengths(pair, psi1, eta)
-    form, slope = quadratic_form(s, psi2, theta1, theta2)
+    strength = felt(pair, eta, theta2, width)
+    form, slope = quadratic_form(s, psi2, theta1, strength)
     signal = (pair.mu1s / pair.mu1) ** 2
     missed = pair.rest * form - kappa * s * slope
     noisy = pair.floor + pair.noise

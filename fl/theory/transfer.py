@@ -3,7 +3,7 @@ r"""How much of the early feature points where the next task will look.
 While the weights are tiny all neurons move along :math:`v=\Sigma^pg`
 (`fl.theory.alignment`). Along the eigenvector r the feature :math:`v^\top x` has the
 variance :math:`\lambda_rv_r^2=\lambda_r^{2p+1}g_r^2`, and :math:`\mathbb
-E\,g_r^2=s\,\lambda_r^2\beta_r^2+\nu\,\lambda_r`: the signal writes the teacher's own
+E\,g_r^2=\alpha\,\lambda_r^2\beta_r^2+\nu\,\lambda_r`: the signal writes the teacher's own
 direction, the noise of 200 samples writes every direction in proportion to its
 variance.
 """
@@ -19,8 +19,8 @@ def early_shares(task: Task, p: float, n: float) -> np.ndarray:
     r"""Return the shares (r,) of the early feature's variance along the eigenvectors; a
     ratio of expectations.
 
-    .. math:: \frac{s\,\lambda_r^{2p+3}\beta_r^2+\nu\,\lambda_r^{2p+2}}
-              {s\,\beta^\top\Sigma^{2p+3}\beta+\nu\operatorname{tr}\Sigma^{2p+2}}
+    .. math:: \frac{\alpha\,\lambda_r^{2p+3}\beta_r^2+\nu\,\lambda_r^{2p+2}}
+              {\alpha\,\beta^\top\Sigma^{2p+3}\beta+\nu\operatorname{tr}\Sigma^{2p+2}}
 
     If the teacher is on eigenvector k its own share is the alignment A(p), and the
     others divide the rest like :math:`\lambda_r^{2p+2}`: equally at p = -1. Derived in

@@ -1,0 +1,170 @@
+"""Claims of the chapter on the first step, third part: large steps."""
+
+import xarray as xr
+
+from fl.evidence import Evidence, claim
+from fl.judging import agreement, order
+from fl.studies import spikes_large as study
+from fl.studies.spikes import exponents
+from fl.theory import spikes as theory
+from fl.theory import spikes_conditional, spikes_risk
+
+
+def _below(scale, block, pairs, etabar: float) -> Evidence:
+    """Return the evidence that all ``pairs`` are below the floor at n/d = 20 and 40."""
+    leads = []
+    for links in pairs:
+        run = study.in_window(scale, block, etabar, (20.0, 40.0), **links)
+        leads.append(1 - run / theory.pair(**links).floor)
+    sizes = run.attrs | {"pairs": pairs, "etabar": etabar}
+    return order(xr.concat(leads, "pair"), sizes)
+
+
+@claim(
+    "spikes.large_step_beats_floor",
+    statement="With eta = 2 sqrt(N) and a penalty inside the theorem's window the same "
+    "ridge goes below the linear floor: erf for erf(z) and erf(3z), tanh for tanh (n/d = "
+    "20 and 40)",
+    source="paper BE22",
+    control="a step of order one, eta = 0.1 sqrt(N)",
+)
+def large_step_beats_floor(scale, broken, block):
+    """Take the lead of the floor, in its worst cell."""
+    return _below(scale, block, study.BELOW, 0.1 if broken else 2.0)
+
+
+@claim(
+    "spikes.large_step_not_odd",
+    statement="A student that is neither odd nor smooth can pass the floor as well: ReLU "
+    "for a ReLU teacher, outside the theorem's hypotheses",
+    source="observed",
+    control="a ReLU student of an odd teacher, erf(3z)",
+)
+def large_step_not_odd(scale, broken, block):
+    """Take the lead of the floor, in its worst cell."""
+    return _below(
+        scale,
+        block,
+        [study.NEVER[1] if broken else study.RELUS],
+        2.0,
+    )
+
+
+@claim(
+    "spikes.large_step_rate",
+    statement="Where one step can write the teacher exactly (erf student, teachers erf(z) "
+    "and erf(3z)) the risk after a large step falls with the samples at a rate nearer to "
+    "d/n than to sqrt(d/n), for penalties inside the theorem's window",
+    source="paper BE22",
+    control="a step of order one, eta = 0.1 sqrt(N): the floor is in the way",
+)
+def large_step_rate(scale, broken, block):
+    """Take the lead of the exponent of the risk in n/d, over 10 to 80, on the middle of
+    the two rates of the theorem, -3/4.
+    """
+    leads = []
+    for links, etabar in zip(study.BELOW[:2], study.EXACT, strict=True):
+        run = study.in_window(scale, block, 0.1 if broken else etabar, **links)
+        leads.append(-0.75 - exponents(run, "psi1"))
+    return order(
+        xr.concat(leads, "teacher"),
+        run.attrs | {"etabars": study.EXACT},
+    )
+
+
+@claim(
+    "spikes.departure",
+    statement="The step at which features together come to hold a polynomial of degree k "
+    "of X'y moves with the width like N^((k-1)/2k), not like sqrt(N): its exponent is "
+    "nearer to the first, for k = 2 (ReLU) and k = 3 (erf), between N = 100 and 400",
+    source="derived",
+    control="neurons one by one: the share that a single feature holds",
+)
+def departure(scale, broken, block):
+    """Take the lead of the exponent in N of the spread |W1'b|^2, which is eta^2 up to
+    factors and the start: on the middle between (k-1)/k and 1.
+    """
+    leads, rival = [], None
+    share = "alone" if broken else "together"
+    for degree in study.DEGREES:
+        runs = study.staircase(scale, degree, block)
+        slopes = study.spread_exponent(runs, share)
+        leads.append(1 - 1 / (2 * degree) - slopes)
+    if broken:
+        rival = xr.DataArray(
+            [-1 / (2 * k) for k in study.DEGREES],
+            dims="degree",
+        )
+    return order(
+        xr.concat(leads, "degree"),
+        runs[0].attrs,
+        rival,
+        3.0,
+    )
+
+
+@claim(
+    "spikes.parity",
+    statement="No step of any size takes an odd student of a ReLU teacher, or a ReLU "
+    "student of an odd teacher, below the linear floor",
+    source="proved",
+    control="a ReLU student of a ReLU teacher",
+)
+def parity(scale, broken, block):
+    """Take the smallest risk over floor, over all steps up to 4 sqrt(N) and every
+    single draw.
+    """
+    ratios = []
+    for links in [study.RELUS] if broken else study.NEVER:
+        run = study.giant_steps(scale, block, 20.0, **links)
+        ratios.append(run.min() / theory.pair(**links).floor)
+    reason = "rounding: the inequality holds for each draw"
+    sizes = run.attrs
+    return Evidence(
+        1,
+        min(ratios),
+        1e-9,
+        reason,
+        relation="at least",
+        sizes=sizes,
+    )
+
+
+@claim(
+    "spikes.conditional_equivalent",
+    statement="For steps of every size the risk is, to within 1 % at N = 160, that of "
+    "features which are Gaussian given the projection of the input on X'y",
+    source="derived",
+    control="Gaussian features without the condition: the closed form of a step of order "
+    "one",
+)
+def conditional_equivalent(scale, broken, block):
+    """Compare prediction and simulation on the same weights, averaged over weights;
+    worst cell.
+    """
+    runs, ratios, rivals = (
+        study.layers(scale, block),
+        [],
+        [],
+    )
+    for run in runs:
+        truth = spikes_conditional.predicted(run)
+        psi1, psi2, penalty, eta = (run.attrs[name] for name in study.CELL)
+        cell = (
+            theory.pair(),
+            psi1,
+            psi2,
+            penalty,
+            eta,
+            80 * psi2,
+        )
+        plain = spikes_risk.small_step_risk(*cell)
+        # given the weights draws alone are random, as many in each of all layers
+        ratios.append((run.risk / (plain if broken else truth)).mean("seed"))
+        rivals.append(truth.mean() / plain - 1)
+    rival = xr.concat(rivals, "cell") if broken else None
+    gaps, reason = (
+        xr.concat(ratios, "cell") - 1,
+        "the 1 % of the statement",
+    )
+    return agreement(gaps, 0.01, reason, runs[0].attrs, rival, "draw")
