@@ -77,7 +77,8 @@ def digits_runs(
     """
     sizes = {"start": start, "steps": steps}
     sizes["n"] = scales.at(scale, smoke=100, book=200, paper=600)
-    number = scales.at(scale, smoke=3, book=4, paper=20)
+    more = 0 if rule.decay else 2  # weights alone scatter more
+    number = more + scales.at(scale, smoke=3, book=4, paper=20)
     seeds, grid = scales.seeds(number, block), {"p": exponents}
     run = sweep(digits.course, grid, seeds, rule=rule, **sizes)
     return run.assign_attrs(sizes, seeds=number)

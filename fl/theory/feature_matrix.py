@@ -62,7 +62,8 @@ def geometric_mean(P, J, t: float = 0.5) -> np.ndarray:
     seen = J @ psd_power(P, -0.5)
     _, s, V = np.linalg.svd(seen, full_matrices=False)
     weights = s**t
-    half = weights[:, None] * V @ root
+    half = weights[:, None] * V
+    half = half @ root
     return half.T @ half
 
 
@@ -90,8 +91,10 @@ def nuclear_fit(X, Y, P, decay: float) -> Fit:
     X, Y, P, decay = _problem(X, Y, P, decay)
     n, root = len(X.T), psd_power(P, 0.5)
     white = root @ X
-    S = white @ white.T / n
-    cross = Y @ white.T / n
+    white = white / np.sqrt(n)
+    S = white @ white.T
+    labels = Y / np.sqrt(n)
+    cross = labels @ white.T
     low, *_, high = np.linalg.eigvalsh(S)
     if low <= 1e-12 * high:
         raise ValueError("X has a singular second moment: give more samples")
@@ -136,7 +139,8 @@ def recursive_step(X, Y, M, P, decay: float) -> Fit:
     M = validate.psd("M", M)
     n = len(X.T)
     seen = M @ X / n
-    inner = seen @ X.T + decay * np.eye(len(X))
+    ridge = decay * np.eye(len(X))
+    inner = seen @ X.T + ridge
     J = np.linalg.solve(inner, seen @ Y.T).T
     return Fit(J, geometric_mean(P, J))
 
