@@ -1,4 +1,4 @@
-"""The exponent of any torch optimizer, read while it trains your model.
+"""The exponent of any torch optimizer, read while it trains your model::
 
     meter = Meter(model, optimizer)
     ...  # train as ever

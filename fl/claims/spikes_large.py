@@ -81,7 +81,7 @@ def large_step_rate(scale, broken, block):
     control="neurons one by one: the share that a single feature holds",
 )
 def departure(scale, broken, block):
-    """Take the lead of the exponent in N of the spread |W1'b|^2, which is eta^2 up to
+    """Take the lead of the exponent in N of the spread ``|W1'b|^2``, which is eta^2 up to
     factors and the start: on the middle between (k-1)/k and 1.
     """
     leads, rival = [], None

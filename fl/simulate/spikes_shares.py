@@ -44,7 +44,7 @@ def shares(
         sizes: fields of `fl.simulate.spikes.Setting`.
 
     Returns:
-        Over ``eta``: ``spread`` = |W'b|^2, ``together`` = q / (1 - q), and ``alone``,
+        Over ``eta``: ``spread``, the square norm of W'b, ``together`` = q / (1 - q), and ``alone``,
         the mean over neurons of the squared correlation of s_i and h_k(u).
     """
     setting = Setting(**sizes)
