@@ -190,12 +190,17 @@ def _row(v: Verdict, audited: dict | None, pages: dict[str, str]) -> list[str]:
     gave = f"gave {v.control_measured:.2g}"
     if v.control_expected is not None:
         gave += f", expected {v.control_expected:.2g} ± {v.control_within:.1g}"
-    links = f'<a href="{code}">code</a>'
+    rooms = {"prediction": "theory", "experiment": "studies"}
+    places = {
+        name: f"../_modules/fl/{room}/{v.topic}.html" for name, room in rooms.items()
+    }
+    places["claim and control"] = code
+    links = ", ".join(f'<a href="{href}">{name}</a>' for name, href in places.items())
     title = f'<a id="row-{v.id}" href="{page}.html#claim-{v.id}">{v.id}</a>'
     words = audit.words(audited, CLAIMS[v.id])
     verdict = "stands" if v.stands else "**FAILS**"
     return [
-        "<br>".join([title, v.statement, f"*{v.source}* · {links}"]),
+        "<br>".join([title, v.statement, f"*{v.source}* · code: {links}"]),
         "<br>".join([predicted, *measured, words]),
         "<br>".join([v.control, gave, f"sharpness {_sharp(v)}"]),
         verdict,
