@@ -114,7 +114,7 @@ def adahessian(scale: Scale, block: int = 0) -> xr.Dataset:
     at a ``scale`` and a ``block``.
     """
     changes = {"targets": (1.0, 5.0), "optimizer": "adahessian"}
-    return main(scale, block, ["high"], number=8, times=(LAST,), **changes)
+    return main(scale, block, ["high"], number=14, times=(LAST,), **changes)
 
 
 def share_curves(scale: Scale, block: int = 0) -> xr.DataArray:
