@@ -151,7 +151,17 @@ def _dismiss_workers_of_old_sources(held: Held) -> None:
     _AGES.update(ages)
 
 
+def _stay() -> None:
+    """Keep this worker alive: libraries that a unit loads late look like a leak to loky,
+    which ends such workers, and a caller may then wait for ever.
+    """
+    executor = sys.modules.get("joblib.externals.loky.process_executor")
+    if executor is not None:
+        executor._USE_PSUTIL = False
+
+
 def _compute(unit: Unit) -> tuple:
+    _stay()
     result = _load(unit.path)  # another process may have stored it meanwhile
     if _is_there(result):
         return unit.place, result
