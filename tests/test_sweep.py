@@ -382,3 +382,13 @@ def test_a_full_disk_is_named_and_leaves_no_part(tmp_path, cache):
     out = subprocess.run(run, capture_output=True, text=True, check=True).stdout
     assert "cannot be written (File too large): set FL_CACHE" in out
     assert out.splitlines()[-1] == "[]"
+
+
+def leak_check(seed):
+    from joblib.externals.loky import process_executor
+
+    return {"asked": process_executor._USE_PSUTIL}
+
+
+def test_workers_are_not_ended_for_what_they_load(cache):
+    assert not sweep(leak_check, seeds=range(4), jobs=2)["asked"].any()
