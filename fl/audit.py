@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 SHARE = 0.95  # of the blocks
 BLOCKS = {"smoke": 20, "book": 10, "paper": 3}
-FRESH = (
-    101  # the block on which `make test` asks all claims; no tolerance was set there
-)
 # how a result is kept is not what it is
 _KEEPING = (
     "closure digests entries freshness keys reads store stored sweep registry".split()

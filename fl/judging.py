@@ -71,7 +71,7 @@ def order(
     leads: xr.DataArray, sizes: dict, rival=None, within=1.0, dim: str = "seed"
 ) -> Evidence:
     """Return the evidence that ``leads`` have a positive mean in every cell, the worst in
-    units of `quantile` of its own standard errors: noise alone passes with `CHANCE`.
+    units of `quantile` of its own standard errors: noise alone passes in at most `CHANCE`.
 
     Args:
         leads: paired differences, positive where the order is the claimed one, with the
