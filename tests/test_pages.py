@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,3 +119,16 @@ def test_a_page_that_fails_says_where_and_keeps_nothing(pages, tmp_path):
     assert not pages.run([page], said.append)
     assert "broken: FAILED" in said[0] and "ZeroDivisionError" in said[0]
     assert not fresh(pages, page) and "\x1b" not in said[0]
+
+
+def test_a_chapter_that_was_tested_is_not_run_again(pages, tmp_path):
+    page = tmp_path / "tested.md"
+    page.write_text(PAGE)
+    cells = pages._notebook(page, pages.get_cache(str(pages.CACHE))).nb.cells
+    sources = [cell.source for cell in cells if cell.cell_type == "code"]
+    outputs = [[nbformat.v4.new_output("stream", text="as tested\n")] for _ in sources]
+    used = {"modules": ["fl.numerics"], "files": []}
+    assert not pages.adopt(page, [s + "\n1" for s in sources], outputs, dict(used))
+    assert pages.stale([page], {}) == [page]
+    assert pages.adopt(page, sources, outputs, dict(used))
+    assert pages.stale([page], {}) == []
