@@ -35,12 +35,14 @@ test: lint unit claims chapters
 
 setup: $(VENV)/.installed
 
-# torch first and by itself: pip then takes the pinned build wherever it is configured to find it
+# torch first and by itself: pip then takes the pinned build wherever it is configured to find it; modules are
+# compiled when they are first used, because compiling all that nobody uses is a third of the time
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[book,test,zoo]'
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP) -e '.[book,test,zoo]'
 	touch $@
 
 lint: $(VENV)/.installed
