@@ -1,6 +1,7 @@
 """What a cell of a chapter may look like."""
 
 import re
+import sys
 from pathlib import Path
 
 import jupytext
@@ -67,3 +68,30 @@ def test_a_chapter_names_its_rooms_alike(topic):
     ]:
         alias = re.findall(rf"from fl\.{room} import {topic}(?: as (\w+))?\n", text)
         assert set(alias) <= {word}, f"import fl.{room}.{topic} as {word}"
+
+
+def test_the_glossary_is_sorted_and_explains_words_that_are_used():
+    text = (ROOT / "book" / "glossary.md").read_text("utf-8")
+    words = re.findall(r"^(\w.*)\n  \w", text.split("{glossary}")[1], re.M)
+    assert len(words) > 30 and words == sorted(words, key=str.lower)
+    others = [
+        p for p in (ROOT / "book").glob("*.md") if p.stem not in ("glossary", "api")
+    ]
+    book = "\n".join(p.read_text("utf-8") for p in others).lower()
+    known = [w.partition(" (")[0].lower() for w in words]
+    assert [w for w in known if w not in " ".join(book.split())] == []
+
+
+def test_the_page_of_exercises_has_all_of_them_and_no_solution():
+    sys.path.insert(0, str(ROOT / "book" / "_ext"))
+    import exercises
+
+    sys.path.remove(str(ROOT / "book" / "_ext"))
+    text = "\n".join(map(exercises.listed, exercises.pages()))
+    labels = {
+        x
+        for p in PAGES
+        for x in re.findall(r"\{exercise\}\n:label: (\S+)", p.read_text())
+    }
+    assert len(labels) > 40 and labels == set(re.findall(r"\{ref\}`(ex-[^`]*)`", text))
+    assert "{solution" not in text
