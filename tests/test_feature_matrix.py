@@ -6,11 +6,13 @@ import torch
 from scipy import optimize
 from scipy.linalg import sqrtm
 
+from fl.instruments import metric_descent as descent
 from fl.instruments.exponent_reader import read_balance, read_gradient
+from fl.instruments.metric_descent import Rule
 from fl.simulate import feature_matrix as simulate
 from fl.simulate import feature_matrix_digits as digits
 from fl.simulate import feature_matrix_zoo as zoo
-from fl.simulate.feature_matrix import Case, Rule
+from fl.simulate.feature_matrix import Case
 from fl.studies import feature_matrix as study
 from fl.tasks import Spectrum, from_data
 from fl.theory import feature_matrix as theory
@@ -152,7 +154,7 @@ def test_bad_arguments_are_named(call, message):
 # --- networks -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activation", list(simulate.ACTIVATIONS))
+@pytest.mark.parametrize("activation", list(descent.ACTIVATIONS))
 @pytest.mark.parametrize("classes", [False, True])
 def test_gradients_are_those_of_torch(activation, classes):
     weights = [RNG.standard_normal(s) for s in ((5, 6), (4, 5), (3, 4))]
@@ -167,7 +169,7 @@ def test_gradients_are_those_of_torch(activation, classes):
     if classes:
         loss = -(target * out.log_softmax(0)).sum() / 40
     loss.backward()
-    found = simulate.gradients(weights, X, labels, activation, classes)
+    found = descent.gradients(weights, X, labels, activation, classes)
     for ours, theirs in zip(found, tensors, strict=True):
         assert np.allclose(ours, theirs.grad.numpy())
 
@@ -177,7 +179,7 @@ def test_averages_obey_the_identity_for_any_gradients(momentum):
     rng, k, eta = np.random.default_rng(1), 0.3, 0.1
     gradients = rng.standard_normal((7, 4, 6))
     steps = iter(gradients)
-    end = simulate.train(
+    end = descent.train(
         [rng.standard_normal((4, 6))], lambda _: [next(steps)], P, Rule(eta, k), 7
     )
     way = (end.before - end.weights[0]) / (eta * 4)
@@ -189,11 +191,11 @@ def test_a_left_factor_at_rest():
     Q, k, moves = np.diag([1.6, 1.4, 1.2, 0.8, 0.6, 0.4]), 0.2, [0.0, 0.0]
     weights = list(RNG.standard_normal((2, 6, 6)) / 3)
     for _ in range(3000):
-        G, H = simulate.gradients(weights, X, Y, "tanh")
+        G, H = descent.gradients(weights, X, Y, "tanh")
         plan = Q @ G @ P + k * weights[0], H + k * weights[1]
         moves = [0.95 * m + new for m, new in zip(moves, plan, strict=True)]
         weights = [W - 0.1 * m for W, m in zip(weights, moves, strict=True)]
-    W, G = weights[0], simulate.gradients(weights, X, Y, "tanh")[0]
+    W, G = weights[0], descent.gradients(weights, X, Y, "tanh")[0]
     F = -W.T @ G / k
     assert theory.relative_gap(W.T @ np.linalg.solve(Q, W), F @ P) < 1e-6
     assert theory.relative_gap(W.T @ W, F @ P) > 0.05
@@ -203,8 +205,8 @@ def test_a_small_start_is_balanced_up_to_its_square():
     gaps = []
     for size in (0.1, 0.05):
         start = list(size * np.random.default_rng(2).standard_normal((2, 6, 6)))
-        end = simulate.train(
-            start, lambda w: simulate.gradients(w, X, Y, "linear"), P, Rule(0.005), 8000
+        end = descent.train(
+            start, lambda w: descent.gradients(w, X, Y, "linear"), P, Rule(0.005), 8000
         )
         W, A = end.weights
         J = A @ W

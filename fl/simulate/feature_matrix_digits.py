@@ -13,7 +13,8 @@ import numpy as np
 
 from fl import datasets
 from fl.instruments.exponent_reader import read_balance, read_gradient
-from fl.simulate.feature_matrix import DATA, WEIGHTS, Rule, gradients, train
+from fl.instruments.metric_descent import Rule, gradients, train
+from fl.simulate.feature_matrix import DATA, WEIGHTS
 from fl.tasks import Spectrum
 
 HIDDEN, CLASSES, FLOOR = 48, 10, 0.01

@@ -1,9 +1,12 @@
 """Deep linear nets under steps that raise the singular values of each gradient."""
 
+from functools import reduce
+
 import numpy as np
 
 from fl import validate
-from fl.simulate.spectral_updates import svd_power
+from fl.instruments.metric_descent import gradients
+from fl.instruments.singular_powers import svd_power
 
 LONGEST = 20  # units of time
 
@@ -56,47 +59,19 @@ def descend(
         layers[-1] = U @ layers[-1]
     else:
         layers = start * rng.standard_normal(shape)
-    right = V * variances @ V.T
-    target = U * s @ V.T
-    learned = []
-    eta = 1 / validate.count("steps", steps)
+    X = V * np.sqrt(len(s) * variances)
+    Y = U * s @ V.T @ X
+    learned, eta = [], 1 / validate.count("steps", steps)
     for _ in range(LONGEST * steps):
-        J = _product(layers)
+        J = reduce(lambda J, W: W @ J, layers)
         learned.append(np.sum(U * (J @ V), 0))
         if (learned[-1] > s / 2).all():
             break
-        error = J @ right - target @ right
-        moves = [_gradient(layers, i, error) for i in range(depth)]
-        layers = layers - eta * svd_power(moves, q)
-    half = eta * _crossings(learned, s / 2)
-    sides = [layers[0] @ V, layers[-1].T @ U]
-    ends = np.linalg.norm(sides, axis=1)
-    return {
-        "half": ("mode", half),
-        "ends": (("side", "mode"), ends),
-    }
-
-
-def _crossings(paths, goals) -> np.ndarray:
-    """Return between which steps each column of the paths first reaches its goal; NaN
-    for one that does not.
-    """
-    rising = np.maximum.accumulate(paths)
-    steps = np.arange(len(rising))
-    pairs = zip(goals, rising.T, strict=True)
-    found = [np.interp(goal, path, steps, right=np.nan) for goal, path in pairs]
-    return np.array(found)
-
-
-def _gradient(layers, i: int, error) -> np.ndarray:
-    """Return what follows layer i, times the error, times what precedes it."""
-    after = _product(layers[i + 1 :])
-    before = _product(layers[:i])
-    return after.T @ error @ before.T
-
-
-def _product(layers) -> np.ndarray:
-    J = np.eye(layers.shape[-1])
-    for W in layers:
-        J = W @ J
-    return J
+        slopes = gradients(layers, X, Y, "linear")
+        layers = layers - eta * svd_power(slopes, q)
+    rising = np.maximum.accumulate(learned).T
+    times = eta * np.arange(len(learned))
+    pairs = zip(s / 2, rising, strict=True)
+    half = [np.interp(goal, path, times, right=np.nan) for goal, path in pairs]
+    ends = np.linalg.norm([layers[0] @ V, layers[-1].T @ U], axis=1)
+    return {"half": ("mode", half), "ends": (("side", "mode"), ends)}

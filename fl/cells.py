@@ -1,0 +1,26 @@
+"""Cells of a labelled run: predictions with the labels of what was measured, and two step
+sizes without the first order of either.
+"""
+
+import numpy as np
+import xarray as xr
+
+
+def shaped(values, like: xr.DataArray, dim: str = "seed") -> xr.DataArray:
+    """Return ``values``, one for every cell of ``like`` in their order, with the labels of
+    the cells; ``dim`` is that of independent draws, which a prediction has not.
+
+    >>> run = xr.DataArray([[1.0, 1.2], [3.0, 2.9]], {"p": [-1, 0]}, ("p", "seed"))
+    >>> shaped([1.1, 3.0], run).sel(p=0).item()
+    3.0
+    """
+    one = like.isel({dim: 0})
+    return one.copy(data=np.reshape(values, one.shape))
+
+
+def extrapolated(values: xr.DataArray, dim: str = "steps") -> tuple:
+    """Return ``values`` at two step sizes, the second half of the first, without the error
+    of first order, and how large that was: what halving the step changed.
+    """
+    coarse, fine = (values.isel({dim: i}) for i in (0, 1))
+    return 2 * fine - coarse, abs(fine - coarse)
