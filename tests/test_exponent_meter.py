@@ -6,6 +6,7 @@ import torch
 from scipy import linalg
 
 from fl import stored
+from fl.instruments.digits_networks import NETWORKS, Digits, moments, network
 from fl.simulate import exponent_meter as simulate
 from fl.simulate import exponent_meter_bench as bench
 from fl.studies import exponent_meter as study
@@ -76,12 +77,12 @@ def test_exchanged_factors_are_no_power_and_others_are():
     assert torch.allclose(params[0], -1e-6 * torch.eye(3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("network", simulate.NETWORKS)
-def test_moments_are_those_of_all_inputs(network):
-    model, digits = simulate.network(network, 0), simulate.Digits(0)
-    found = digits.moments(model)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_moments_are_those_of_all_inputs(name):
+    model, digits = network(name, 0), Digits(0)
+    found = moments(model, digits.X)
     assert len(found) == 3
-    if network == "mlp":
+    if name == "mlp":
         M = digits.X.T @ digits.X / len(digits.X)
         assert torch.allclose(found["0"], M)
     assert all(torch.linalg.eigvalsh(M)[0] > -1e-12 for M in found.values())
@@ -104,4 +105,5 @@ def test_the_stored_run_has_two_dozen_optimizers_and_begins_like_a_fresh_one():
 
 
 def test_another_block_has_other_seeds():
-    assert not set(study.seeds("smoke", 0)) & set(study.seeds("smoke", 1))
+    one, two = (study.clouded("smoke", block)["seed"].item() for block in (0, 1))
+    assert one != two
