@@ -80,7 +80,7 @@ class Meter:
         self.handles = [
             optimizer.register_step_pre_hook(torch.compiler.disable(self._before)),
             optimizer.register_step_post_hook(torch.compiler.disable(self._after)),
-            *(watch(x.module, self._see(x)) for x in self.layers.values()),
+            *(watch(x.module, self._see(k, x)) for k, x in self.layers.items()),
         ]
 
     def __reduce__(self):
@@ -109,8 +109,8 @@ class Meter:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def _see(self, layer: "_Layer"):
-        return lambda x: layer.see(x) if self.reading else None
+    def _see(self, name: str, layer: "_Layer"):
+        return lambda x: layer.see(x, name in self.moments) if self.reading else None
 
     def _before(self, optimizer, arguments, named):
         """Note weights and gradients before a step; the gradients of a closure when it
@@ -176,12 +176,15 @@ class _Layer:
         self.moved = self.slope = self.square = self.total = 0.0
         self.seen = 0
 
-    def see(self, x: Tensor) -> None:
-        """Take in the inputs of a forward pass."""
+    def see(self, x: Tensor, given: bool) -> None:
+        """Take in the inputs of a forward pass, their number alone if the moment is
+        ``given``.
+        """
         x = rows(self.module, x)
-        self.square = self.square + x.T @ x
-        self.total = self.total + x.sum(0)
         self.seen += len(x)
+        if not given:
+            self.square = self.square + x.T @ x
+            self.total = self.total + x.sum(0)
 
     def take(self, group: dict) -> None:
         """Take in the gradient that a step is given, with what the options of its group

@@ -12,6 +12,7 @@ from fl.studies import exponent_meter as study
 from fl.theory import exponent_meter as theory
 
 ROUNDING = 1e-6
+ANOTHER = 0.01  # what another weight of windows may do to an uncorrected reading
 
 
 def _slopes(lam: xr.DataArray, damping: float = 1e-6) -> xr.DataArray:
@@ -95,7 +96,8 @@ def own_moment(scale, broken, block):
 def corrections(scale, broken, block):
     """Momentum 0.9 and decay 0.1, coupled and decoupled, on the MLP."""
     run = study.corrections(scale, block, corrected=not broken)
-    return _rounding(run["slope"], run.attrs)
+    rival = study.uncorrected(scale, block) if broken else None
+    return _rounding(run["slope"], run.attrs, rival, ANOTHER)
 
 
 @claim(

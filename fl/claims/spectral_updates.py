@@ -36,7 +36,10 @@ def guarantee(scale, broken, block):
     criterion = np.log(sure.nuclear / sure.stable)
     lead = criterion + spectral - gradient
     needed = 0.0 if broken else TWO
-    decided = [-lead[criterion >= needed], lead[criterion <= -needed]]
+    decided = [
+        -lead[criterion >= needed],
+        lead[criterion <= -needed],
+    ]
     breaches = [-gradient, -spectral, gradient - TWO, spectral - TWO, *decided]
     worst = max(float(breach.max()) for breach in breaches)
     return Evidence(

@@ -28,7 +28,13 @@ def _flow(gaps, rival, sizes):
     """
     rest, change = extrapolated(gaps)
     bias = change.max("seed") + gaps["steps"][0] ** -2.0
-    found = agreement(rest, bias, EULER, sizes, rival)
+    found = agreement(
+        rest,
+        bias,
+        EULER,
+        sizes,
+        rival,
+    )
     return replace(found, standard_error=None)
 
 
@@ -43,7 +49,13 @@ def order_of_learning(scale, broken, block):
     """Depths 1, 2, 3 and four powers, with unequal input variances."""
     s, variances = np.transpose(study.MODES)
     start = study.START
-    run = study.trained(scale, block, study.ORDERS, modes=study.MODES, start=start)
+    run = study.trained(
+        scale,
+        block,
+        study.ORDERS,
+        modes=study.MODES,
+        start=start,
+    )
     half = run["half"].transpose("depth", "q", ...)
     pairs = product(*study.ORDERS.values())
     rows = [theory.learning_time(s, q, L, start, variances) for L, q in pairs]
@@ -68,7 +80,11 @@ def critical(scale, broken, block):
     speed = theory.speed(half["q"], half["depth"])
     side = np.sign(theory.speed(half["q"], 2) if broken else speed)
     strong, *_, weak = np.transpose(study.MODES)[0]
-    found = order(side * lead, half.attrs, side * speed * np.log(strong / weak))
+    found = order(
+        side * lead,
+        half.attrs,
+        side * speed * np.log(strong / weak),
+    )
     # random layers follow aligned ones to a third
     return replace(found, within=abs(found.expected) / 3)
 
@@ -82,7 +98,10 @@ def critical(scale, broken, block):
 )
 def conserved(scale, broken, block):
     """Three modes at q = 0, 1/2 and 1: the first layer, from the product of both."""
-    fixed = {"modes": study.NEAR, "depth": 2} | study.UNEQUAL
+    fixed = {
+        "modes": study.NEAR,
+        "depth": 2,
+    } | study.UNEQUAL
     run = study.trained(scale, block, {"q": [0.0, 0.5, 1.0]}, **fixed)
     ends = run["ends"]
     both = ends.prod("side")
@@ -116,7 +135,13 @@ def escape(scale, broken, block):
     right = shaped(_growth(False), growth)
     rival = shaped(_growth(broken), growth)
     gaps = growth / right - 1
-    return agreement(gaps, study.SMALL, START, growth.attrs, rival / right - 1)
+    return agreement(
+        gaps,
+        study.SMALL,
+        START,
+        growth.attrs,
+        rival / right - 1,
+    )
 
 
 def _growth(centred: bool) -> np.ndarray:
@@ -147,7 +172,13 @@ def polar_neutral(scale, broken, block):
     alone = np.log(escaping.one_neuron(speeds, length)[:3])
     rival = xr.DataArray(alone - alike, dims="axis")
     gaps = np.log(growth) - alike
-    found = agreement(gaps, study.SMALL, START, growth.attrs, rival)
+    found = agreement(
+        gaps,
+        study.SMALL,
+        START,
+        growth.attrs,
+        rival,
+    )
     # the noise of a batch shortens the mean of a unit step by some per cent
     within = abs(found.expected) / 10
     return replace(found, standard_error=None, within=within)

@@ -72,7 +72,8 @@ def gradients(weights, X, Y, activation: str, classes: bool = False) -> list:
     output = weights[-1] @ layers[-1]
     if classes:
         output = softmax(output, axis=-2)
-    error = (output - Y) / len(X.T)
+    n = len(X.T)
+    error = (output - Y) / n
     found = [error @ layers[-1].mT]
     for W, above, below in zip(
         weights[:0:-1], layers[:0:-1], layers[-2::-1], strict=True
@@ -99,4 +100,5 @@ def train(weights, slopes, P, rule: Rule, steps: int) -> End:
         moves = [rule.momentum * m + new for m, new in pairs]
         pairs = zip(weights, moves, strict=True)
         weights = [W - rule.eta * m for W, m in pairs]
-    return End(weights, *total / (steps - half), before)
+    W, G = total / (steps - half)
+    return End(weights, W, G, before)

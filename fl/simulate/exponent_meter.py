@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from fl.instruments.digits_networks import (
     moments,
     network,
 )
+from fl.instruments.exponent_recorder import Recorder
 from fl.meter import Meter
 from fl.meter_reading import KEPT, Window
 from fl.meter_reading import read as read_windows
@@ -90,8 +92,11 @@ def read(seed: int, setting: Setting) -> xr.Dataset:
     shared = moments(model, digits.X) if setting.shared else None
     optimizer = make(model.parameters(), lr=0.05 * 100.0 ** min(setting.p, 0))
     if setting.p:
+        # the power of a moment that stays is taken once
+        every = setting.steps if setting.shared else 1
+        options = {"damping": setting.damping, "layers": "all", "every": every}
         optimizer = PowerPreconditioner(
-            optimizer, model, setting.p, setting.damping, "all", moments=shared
+            optimizer, model, setting.p, moments=shared, **options
         )
     given = {k: M @ M for k, M in shared.items()} if setting.squared else shared
     options = told if setting.corrected else {}
@@ -108,7 +113,34 @@ def read(seed: int, setting: Setting) -> xr.Dataset:
     }
     pairs = zip(("lam", "gain"), curves, strict=True)
     table |= {name: (("layer", "direction"), values) for name, values in pairs}
-    return xr.Dataset(table, {"layer": [1, 2, 3]})
+    return xr.Dataset(
+        table,
+        {"layer": [1, 2, 3]},
+    )
+
+
+def uncorrected(seed: int, extra: str) -> dict[str, tuple]:
+    """Return the ``slope`` (layer,) of displacement against gradient for descent with one
+    of `EXTRAS` on the MLP, from the recorder of chapter "effective_exponent", which
+    corrects nothing. ``seed`` is that of weights and batches.
+    """
+    model, digits = network("mlp", seed), Digits(seed)
+    pairs = [
+        (model.get_submodule(name).weight, Recorder(M.numpy(force=True), window=20))
+        for name, M in moments(model, digits.X).items()
+    ]
+    steps = count()
+
+    def see(*_) -> None:
+        step = next(steps)
+        for W, recorder in pairs:
+            recorder.see(step, W, W.grad)
+
+    optimizer = EXTRAS[extra][0](model.parameters(), lr=0.05)
+    optimizer.register_step_pre_hook(see)
+    digits.train(model, optimizer, 61)
+    found = [recorder.result().p_gain for _, recorder in pairs]
+    return {"slope": ("layer", found)}
 
 
 def clouded(seed: int, p: float) -> dict[str, tuple]:
@@ -126,9 +158,11 @@ def clouded(seed: int, p: float) -> dict[str, tuple]:
             kept = lam >= KEPT * lam[-1]
             gain = np.sum(U * (exact[name] @ U), 0)[kept][::-1]
             ones = np.ones_like(gain)
-            window = Window(lam[kept][::-1], gain, ones, gain**2, np.inf, BATCH)
+            lam = lam[kept][::-1]
+            window = Window(lam, gain, ones, gain**2, np.inf, BATCH)
             seen[name].append(window)
-    return {"slope": ("layer", [read_windows(w, "").slope for w in seen.values()])}
+    found = [read_windows(windows, "") for windows in seen.values()]
+    return {"slope": ("layer", [reading.slope for reading in found])}
 
 
 def _twin(model, digits) -> None:

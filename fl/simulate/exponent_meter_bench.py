@@ -51,6 +51,8 @@ class TwoSided(torch.optim.Optimizer):
 
 
 def _root(M, p: float, damping: float) -> torch.Tensor:
+    if p == 0:
+        return torch.eye(len(M), dtype=M.dtype)
     values, vectors = torch.linalg.eigh(M)
     raised = values.clamp_min(FLOOR * values[-1]) + damping * values.mean()
     return (vectors * raised**p) @ vectors.T

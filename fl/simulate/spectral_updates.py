@@ -27,15 +27,17 @@ def one_step(A, R) -> dict[str, float]:
     """
     G = R @ A.T
     polar = svd_power(G, 0)
-    whole, size, largest = np.linalg.norm(A), np.linalg.norm(G), np.linalg.norm(A, 2)
+    whole, largest = np.linalg.norm(A), np.linalg.norm(A, 2)
     nuclear = np.sum(G * polar)
+    gradient = G / largest**2
+    spectral = nuclear / whole**2 * polar
     return {
         "whole": whole,
         "largest": largest,
         "nuclear": nuclear,
-        "size": size,
-        "gradient": decrease(A, R, G / largest**2),
-        "spectral": decrease(A, R, nuclear / whole**2 * polar),
+        "size": np.linalg.norm(G),
+        "gradient": decrease(A, R, gradient),
+        "spectral": decrease(A, R, spectral),
     }
 
 
@@ -44,7 +46,8 @@ def decrease(A, R, move) -> float:
     change by minus ``move`` (h, d), for inputs ``A`` (d, N) and residuals ``R`` (h, N).
     """
     change = move @ A
-    return np.sum((R - change / 2) * change)
+    gain = R - change / 2
+    return np.sum(gain * change)
 
 
 def layers(seed: int, number: int) -> dict[str, tuple]:
@@ -66,9 +69,11 @@ def _layer(rng) -> tuple[np.ndarray, np.ndarray]:
     d, h = rng.integers(2, [12, 16])
     fall = rng.uniform(0, 5, (2, 1)) * np.arange(d) / d
     inputs, errors = np.exp(-fall)
-    Q = np.linalg.qr(rng.standard_normal((2 * d, d)))[0]
+    tall = rng.standard_normal((2 * d, d))
+    Q = np.linalg.qr(tall)[0]
     left = rng.standard_normal((h, d)) * errors
-    return (Q * inputs).T, left @ rng.standard_normal((d, 2 * d))
+    right = rng.standard_normal((d, 2 * d))
+    return (Q * inputs).T, left @ right
 
 
 def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
@@ -93,14 +98,17 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
     chosen = rng.permutation(len(labels))[:n]
     A = A[:, chosen]
     if features == "relu":
-        A = np.maximum(rng.standard_normal((NEURONS, len(A))) @ A, 0)
+        neurons = rng.standard_normal((NEURONS, len(A)))
+        A = np.maximum(neurons @ A, 0)
     mean = A.mean(1, keepdims=True)
-    share = n * np.sum(mean**2) / np.sum(A**2)
+    square = np.sum(A**2)
+    share = n * np.sum(mean**2) / square
     A = A - mean * centred
     R = -np.eye(10)[:, labels[chosen]]
     eta = np.linalg.norm(A, 2) ** -2
     for _ in range(after):
-        R = R - eta * (R @ A.T) @ A
+        G = R @ A.T
+        R = R - eta * G @ A
     return one_step(A, R) | {"share": share}
 
 
@@ -139,7 +147,8 @@ def gains(
     along, size = np.zeros((2, len(lam)))
     for _ in range(validate.count("draws", draws)):
         noise = rng.standard_normal(shape) * np.sqrt(lam)
-        G, *rest = noise + rng.standard_normal((*shape[:2], 1)) * spike
+        common = rng.standard_normal((*shape[:2], 1))
+        G, *rest = noise + common * spike
         rows = np.vstack(rest or [G])
         D = G @ psd_power(rows.T @ rows, -right)
         if left:

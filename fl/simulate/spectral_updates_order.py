@@ -51,20 +51,24 @@ def descend(
     start = validate.number("start", start, 0, open_low=True)
     s, variances = np.transpose(modes)
     rng = np.random.default_rng(seed)
-    shape = validate.count("depth", depth), len(s), len(s)
-    U, V = (np.linalg.qr(M)[0] for M in rng.standard_normal((2, *shape[1:])))
+    depth, d = validate.count("depth", depth), len(s)
+    turns = rng.standard_normal((2, d, d))
+    U, V = np.linalg.qr(turns)[0]
     if aligned:
-        layers = start * np.tile(np.eye(len(s)), (depth, 1, 1))
-        layers[0] = tilt * layers[0] @ V.T
+        layers = start * np.tile(np.eye(d), (depth, 1, 1))
+        layers[0] *= tilt
+        layers[0] = layers[0] @ V.T
         layers[-1] = U @ layers[-1]
     else:
-        layers = start * rng.standard_normal(shape)
-    X = V * np.sqrt(len(s) * variances)
+        layers = start * rng.standard_normal((depth, d, d))
+    X = V * np.sqrt(d * variances)
     Y = U * s @ V.T @ X
-    learned, eta = [], 1 / validate.count("steps", steps)
+    learned = []
+    eta = 1 / validate.count("steps", steps)
     for _ in range(LONGEST * steps):
         J = reduce(lambda J, W: W @ J, layers)
-        learned.append(np.sum(U * (J @ V), 0))
+        along = U * (J @ V)
+        learned.append(np.sum(along, 0))
         if (learned[-1] > s / 2).all():
             break
         slopes = gradients(layers, X, Y, "linear")
@@ -73,5 +77,9 @@ def descend(
     times = eta * np.arange(len(learned))
     pairs = zip(s / 2, rising, strict=True)
     half = [np.interp(goal, path, times, right=np.nan) for goal, path in pairs]
-    ends = np.linalg.norm([layers[0] @ V, layers[-1].T @ U], axis=1)
-    return {"half": ("mode", half), "ends": (("side", "mode"), ends)}
+    sides = [layers[0] @ V, layers[-1].T @ U]
+    ends = np.linalg.norm(sides, axis=1)
+    return {
+        "half": ("mode", half),
+        "ends": (("side", "mode"), ends),
+    }

@@ -87,6 +87,12 @@ def corrections(scale: Scale, block: int = 0, corrected: bool = True) -> xr.Data
     return readings(scale, block, settings)
 
 
+def uncorrected(scale: Scale, block: int = 0) -> xr.DataArray:
+    """Return what another reader, which corrects nothing, reads of the same runs."""
+    grid = {"extra": list(EXTRAS)}
+    return sized(live.uncorrected, scale, block, SEEDS, grid)["slope"]
+
+
 def refused(scale: Scale, block: int = 0, faulty: bool = True) -> xr.DataArray:
     """Return ``wrong`` over kinds of layers that must not be read and a run that must not
     change, or of layers that may and another run if not ``faulty``; ``scale`` and
