@@ -1,5 +1,5 @@
-"""Cells of a labelled run: predictions with the labels of what was measured, and two step
-sizes without the first order of either.
+"""Predictions beside measurements: with the labels of a run, relative gaps of matrices,
+and two step sizes without the first order of either.
 """
 
 import numpy as np
@@ -24,3 +24,14 @@ def extrapolated(values: xr.DataArray, dim: str = "steps") -> tuple:
     """
     coarse, fine = (values.isel({dim: i}) for i in (0, 1))
     return 2 * fine - coarse, abs(fine - coarse)
+
+
+def relative_gap(A, B) -> np.ndarray:
+    r"""Return :math:`|A-B|/|B|` of the matrices ``A`` and ``B`` (..., m, n), Frobenius
+    norms over the last two dimensions.
+
+    >>> float(relative_gap([[3.0, 0.0]], [[2.0, 0.0]]))
+    0.5
+    """
+    off = np.subtract(A, B)
+    return np.linalg.norm(off, axis=(-2, -1)) / np.linalg.norm(B, axis=(-2, -1))

@@ -82,15 +82,14 @@ def course(seed: int, p: float, start: float, rule: Rule, steps: int, n: int) ->
     def slopes(weights) -> list:
         return gradients(weights, X, Y, "relu", classes=True)
 
-    def squares(weights) -> tuple:
-        W, A = weights
+    def squares(W, A) -> tuple:
         size = np.sum(W @ inverse * W, 1)
         return size, np.sum(A**2, 0)
 
     end = train(first, slopes, P, rule, steps)
     W = end.weights[0]
-    size, readout = squares(end.weights)
-    kept = np.subtract(*squares(first))
+    size, readout = squares(*end.weights)
+    kept = np.subtract(*squares(*first))
     balance = read_balance(W, readout, moment)
     law = read_balance(W, size - kept, moment)
     found = {

@@ -62,7 +62,11 @@ def layers(seed: int, number: int) -> dict[str, tuple]:
     rng = np.random.default_rng([seed, LAYERS])
     each = range(validate.count("number", number))
     found = [one_step(*_layer(rng)) for _ in each]
-    return {name: ("layer", [one[name] for one in found]) for name in found[0]}
+    table = {}
+    for name in found[0]:
+        values = [one[name] for one in found]
+        table[name] = ("layer", values)
+    return table
 
 
 def _layer(rng) -> tuple[np.ndarray, np.ndarray]:
