@@ -7,6 +7,7 @@ from scipy import linalg
 
 from fl import stored
 from fl.instruments.digits_networks import NETWORKS, Digits, moments, network
+from fl.instruments.two_sided import TwoSided
 from fl.simulate import exponent_meter as simulate
 from fl.simulate import exponent_meter_bench as bench
 from fl.studies import exponent_meter as study
@@ -71,7 +72,7 @@ def test_exchanged_factors_are_no_power_and_others_are():
     params = [torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)]
     G = torch.diag(torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64))
     params[0].grad = G.clone()
-    optimizer = bench.TwoSided(params, -0.25, -0.25, memory=0.0)
+    optimizer = TwoSided(params, -0.25, -0.25, memory=0.0)
     optimizer.step()
     # one diagonal gradient: both factors are its squares, and the step is its polar factor
     assert torch.allclose(params[0], -1e-6 * torch.eye(3, dtype=torch.float64))
