@@ -202,9 +202,9 @@ function flStart(place) {
     row.append(flElement("label", { for: id }, slider.text), input, shown);
     controls.append(row);
   }
+  refresh();
   place.replaceChildren(picture, controls, said);
   place.classList.add("fl-live");
-  refresh();
 }
 
 if (typeof document !== "undefined")
