@@ -158,7 +158,7 @@ function flDraw(figure, values) {
     svg.append(flElement("text", { x: left - 8, y: y(vy) + 4, "text-anchor": "end" }, +vy.toFixed(2)));
   }
   svg.append(flElement("text", { x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, figure.x.text));
-  svg.append(flElement("text", { x: 14, y: top + 4, class: "fl-axis" }, figure.y.text));
+  svg.append(flElement("text", { x: left + 8, y: top + 12, class: "fl-axis" }, figure.y.text));
   const curves = figure.curves(values);
   curves.forEach((curve, i) => {
     const inside = (axis, value) => Math.min(Math.max(value, axis.from), axis.to);
