@@ -4,6 +4,7 @@ An identity is judged in the worst network by its relative error, against roundi
 accuracy of the integrator. The control says what its rival predicts in the same networks.
 """
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -263,4 +264,6 @@ def scope(scale, broken, block):
     fixed = study.PLAIN, start, 400
     alike = study.digits_runs(scale, block, study.EXACTLY[:number], *fixed)["misfit"]
     rival = np.log10(others / alike.mean("seed").max("p")) - 1
-    return order(leads, exact.attrs, rival)
+    found = order(leads, exact.attrs, rival)
+    # the noise of the cell, and a factor two of the misfit
+    return replace(found, within=1 + np.log10(2) / found.sizes["worst cell"]["allowed"])

@@ -53,8 +53,10 @@ def toys(scale: Scale, block: int = 0, cases=TWO, coupled=False) -> xr.Dataset:
         name: replace(case, rule=replace(case.rule, coupled=coupled))
         for name, case in cases.items()
     }
-    run = sized(toy.descend, scale, block, (2, 4, 20), {"case": made})
-    return run.assign_attrs(d=toy.D, n=toy.N)
+    return sized(toy.descend, scale, block, (2, 4, 20), {"case": made}).assign_attrs(
+        d=toy.D,
+        n=toy.N,
+    )
 
 
 def flows(scale: Scale, block: int = 0, rule=PLAIN, balanced=False) -> xr.Dataset:
@@ -63,8 +65,10 @@ def flows(scale: Scale, block: int = 0, rule=PLAIN, balanced=False) -> xr.Datase
     """
     fixed = {"rule": rule, "balanced": balanced}
     grid = {"depth": list(DEPTHS)}
-    run = sized(toy.flow, scale, block, (2, 4, 20), grid, **fixed)
-    return run.assign_attrs(d=toy.D, n=toy.N)
+    return sized(toy.flow, scale, block, (2, 4, 20), grid, **fixed).assign_attrs(
+        d=toy.D,
+        n=toy.N,
+    )
 
 
 def digits_runs(
@@ -94,5 +98,6 @@ def zoos(scale: Scale, block: int = 0, names=METHODS, start=SMALL) -> xr.Dataset
     ``seed``, from a ``start`` of this size, at a ``scale``, on a ``block``.
     """
     grid = {"optimizer": list(names)}
-    run = sized(zoo.left_by, scale, block, (4, 5, 10), grid, start=start)
-    return run.assign_attrs(n=zoo.IMAGES)
+    return sized(zoo.left_by, scale, block, (4, 5, 10), grid, start=start).assign_attrs(
+        n=zoo.IMAGES,
+    )
