@@ -19,8 +19,8 @@ def shaped(values, like: xr.DataArray, dim: str = "seed") -> xr.DataArray:
 
 
 def extrapolated(values: xr.DataArray, dim: str = "steps") -> tuple:
-    """Return ``values`` at two step sizes, the second half of the first, without the error
-    of first order, and how large that was: what halving the step changed.
+    """Return ``values`` at two step sizes along ``dim``, the second half of the first,
+    without the error of first order, and how large that was: what halving changed.
     """
     coarse, fine = (values.isel({dim: i}) for i in (0, 1))
     return 2 * fine - coarse, abs(fine - coarse)

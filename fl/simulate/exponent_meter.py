@@ -120,9 +120,9 @@ def read(seed: int, setting: Setting) -> xr.Dataset:
 
 
 def uncorrected(seed: int, extra: str) -> dict[str, tuple]:
-    """Return the ``slope`` (layer,) of displacement against gradient for descent with one
-    of `EXTRAS` on the MLP, from the recorder of chapter "effective_exponent", which
-    corrects nothing. ``seed`` is that of weights and batches.
+    """Return the ``slope`` (layer,) of displacement against gradient for descent with an
+    ``extra`` of `EXTRAS` on the MLP, from the recorder of chapter "effective_exponent",
+    which corrects nothing. ``seed`` is that of weights and batches.
     """
     model, digits = network("mlp", seed), Digits(seed)
     pairs = [

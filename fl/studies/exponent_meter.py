@@ -90,7 +90,9 @@ def corrections(scale: Scale, block: int = 0, corrected: bool = True) -> xr.Data
 
 
 def uncorrected(scale: Scale, block: int = 0) -> xr.DataArray:
-    """Return what another reader, which corrects nothing, reads of the same runs."""
+    """Return what another reader, which corrects nothing, reads of the same runs; ``scale``
+    and ``block`` as in `readings`.
+    """
     grid = {"extra": list(EXTRAS)}
     return sized(live.uncorrected, scale, block, SEEDS, grid)["slope"]
 
