@@ -9,7 +9,8 @@
 Every `Linear` and `Conv2d` is read against its own inputs. The run stays as it is, bit
 for bit; passes in evaluation mode or without gradients are not counted. Chapter
 "exponent_meter" says what the numbers mean, and what they do not. Under distributed
-training the inputs are those of this process.
+training the inputs are those of this process. A model may be compiled, before or after,
+but not have run so before the meter begins.
 """
 
 import numpy as np
@@ -26,6 +27,8 @@ DECAYS = ("coupled", "decoupled")
 class Meter:
     """Watches the steps of an optimizer; `result` gives the exponents, ``skipped`` says
     why each other parameter is not read. Also a context manager that closes itself.
+
+    Copies of the model and the optimizer are not watched; the meter has no copies.
 
     Args:
         model: the network being trained.
@@ -63,7 +66,7 @@ class Meter:
             raise ValueError(f"model has no layer that can be metered ({reasons})")
         self.window = validate.count("window", window)
         self.every = validate.count("every", every)
-        self.momentum = momentum = validate.number("momentum", momentum, 0, 1)
+        self.momentum = validate.number("momentum", momentum, 0, 1)
         if decay is not None:
             validate.choice("decay", decay, DECAYS)
         self.moments = {} if moments is None else moments
@@ -71,16 +74,17 @@ class Meter:
             validate.choice("moments entry", name, layers)
         self.steps = self.depth = 0
         self.layers = {
-            name: _Layer(layer, centred, momentum, decay)
+            name: _Layer(layer, centred, self.momentum, decay)
             for name, layer in layers.items()
         }
         self.handles = [
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
+            optimizer.register_step_pre_hook(torch.compiler.disable(self._before)),
+            optimizer.register_step_post_hook(torch.compiler.disable(self._after)),
+            *(watch(x.module, self._see(k, x)) for k, x in self.layers.items()),
         ]
-        self.handles += [
-            watch(layer.module, self._see(layer)) for layer in self.layers.values()
-        ]
+
+    def __reduce__(self):
+        raise TypeError("a Meter has no copies: it watches one run; store its result()")
 
     @property
     def reading(self) -> bool:
@@ -105,8 +109,8 @@ class Meter:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def _see(self, layer: "_Layer"):
-        return lambda x: layer.see(x) if self.reading else None
+    def _see(self, name: str, layer: "_Layer"):
+        return lambda x: layer.see(x, name in self.moments) if self.reading else None
 
     def _before(self, optimizer, arguments, named):
         """Note weights and gradients before a step; the gradients of a closure when it
@@ -114,9 +118,7 @@ class Meter:
         the outer ones count.
         """
         self.depth += 1
-        if self.depth > 1:
-            return None
-        if not (self.reading or self.momentum):
+        if self.depth > 1 or not (self.reading or self.momentum):
             return None
         groups = {id(w): g for g in optimizer.param_groups for w in g["params"]}
         for layer in self.layers.values():
@@ -137,7 +139,7 @@ class Meter:
     @torch.no_grad()
     def _gradients(self, groups: dict) -> None:
         for layer in self.layers.values():
-            layer.take(groups.get(id(layer.weight), {}), self.reading)
+            layer.take(groups.get(id(layer.weight), {}))
 
     @torch.no_grad()
     def _after(self, optimizer, arguments, named) -> None:
@@ -163,7 +165,7 @@ class _Layer:
     def __init__(self, module, centred: bool, momentum: float, decay: str | None):
         self.module, self.weight = module, module.weight
         self.centred, self.momentum, self.decay = centred, momentum, decay
-        self.windows, self.broken, self.filtered, self.undecided = [], 0, 0.0, 0.0
+        self.windows, self.reasons, self.broken, self.filtered = [], {}, 0, 0.0
         self.clear()
 
     def matrix(self, W: Tensor) -> Tensor:
@@ -171,25 +173,26 @@ class _Layer:
 
     def clear(self) -> None:
         """Begin a window."""
-        self.moved = self.slope = self.shift = 0.0
-        self.square = self.total = 0.0
+        self.moved = self.slope = self.square = self.total = 0.0
         self.seen = 0
 
-    def see(self, x: Tensor) -> None:
-        """Take in the inputs of a forward pass."""
+    def see(self, x: Tensor, given: bool) -> None:
+        """Take in the inputs of a forward pass, their number alone if the moment is
+        ``given``.
+        """
         x = rows(self.module, x)
-        self.square = self.square + x.T @ x
-        self.total = self.total + x.sum(0)
         self.seen += len(x)
+        if not given:
+            self.square = self.square + x.T @ x
+            self.total = self.total + x.sum(0)
 
-    def take(self, group: dict, reading: bool) -> None:
+    def take(self, group: dict) -> None:
         """Take in the gradient that a step is given, with what the options of its group
         add to it.
         """
-        g = self.weight.grad
-        if g is None or not (reading or self.momentum):
+        if self.weight.grad is None:
             return
-        g = self.matrix(g.to_dense())
+        g = self.matrix(self.weight.grad.to_dense())
         g = -g if group.get("maximize") else g
         shrink = float(group.get("weight_decay") or 0.0)
         W = self.matrix(self.before)
@@ -198,15 +201,20 @@ class _Layer:
         if self.momentum:
             g = self.filtered = self.momentum * self.filtered + g
         if self.decay == "decoupled":
-            self.shift = self.shift + float(group["lr"]) * shrink * W
-        if self.decay is None:
-            self.undecided = max(self.undecided, shrink)
+            self.moved = self.moved + float(group["lr"]) * shrink * W
+        if self.decay is None and shrink:
+            said = f"weight_decay = {shrink:g} in its group"
+            self.reasons["decay"] = f"{said}: say whether decay is coupled or decoupled"
         self.slope = self.slope + g
 
     def finish(self, moment: Tensor | None) -> None:
         """Read the window that ends here in the eigenbasis of its moment."""
-        S, D = self.slope, self.moved + self.shift
-        if not (self.seen and torch.is_tensor(S) and S.any()):
+        S, D = self.slope, self.moved
+        if not (torch.is_tensor(S) and S.any()):
+            return
+        if not self.seen:
+            said = "gradients without passes in training mode: did compiled code run"
+            self.reasons["unseen"] = f"{said} before the meter began?"
             return
         M = self.square / self.seen if moment is None else precise(moment)
         if self.centred and moment is None:
@@ -214,22 +222,19 @@ class _Layer:
             M = M - torch.outer(mean, mean)
         if not all(A.isfinite().all() for A in (S, D, M)):
             self.broken += 1
+            said = f"{self.broken} windows with numbers that are not finite"
+            self.reasons["numbers"] = said
             return
         lam, U = (A.flip(-1) for A in torch.linalg.eigh(M.to(S.device)))
         kept = int((lam >= KEPT * lam[0]).sum()) if lam[0] > 0 else 0
         D, S = D @ U[:, :kept], S @ U[:, :kept]
-        along, size, length = (A.sum(0) for A in (-D * S, S**2, D**2))
-        curves = (A.cpu().double().numpy() for A in (lam[:kept], along, size, length))
+        sums = (A.sum(0) for A in (-D * S, S**2, D**2))
+        curves = [A.cpu().double().numpy() for A in (lam[:kept], *sums)]
         least = torch.finfo(self.weight.dtype).eps * self.matrix(self.weight).norm()
-        still = float(length.sum().sqrt() / least) if least else np.inf
+        still = float(curves[-1].sum() ** 0.5 / least) if least else np.inf
         self.windows.append(Window(*curves, still, self.seen))
 
     def read(self, moment: str) -> Reading:
         """Return what the windows show."""
-        reason = f"{self.broken} windows with numbers that are not finite"
-        reason = reason if self.broken else ""
-        if self.undecided:
-            shrink = f"weight_decay = {self.undecided:g} in its group"
-            reason = f"{shrink}: say whether decay is coupled or decoupled"
         moment = moment or ("centred" if self.centred else "uncentred")
-        return read(self.windows, moment, reason)
+        return read(self.windows, moment, next(iter(self.reasons.values()), ""))

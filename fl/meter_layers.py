@@ -48,11 +48,13 @@ def _why_not(module, key: str, w: Tensor, holders: list[str], moved: set[int]) -
     kind = type(module).__name__
     groups = getattr(module, "groups", 1)
     lazy = isinstance(w, nn.parameter.UninitializedParameter)
+    sharded = hasattr(w, "device_mesh")  # a DTensor, whatever package made it
     inputs = 0 if lazy else w.shape[1:].numel()
     reasons = {
         f"of {kind}, which is neither Linear nor Conv2d": not _known(module),
         "a bias: no matrix": key != "weight",
         "no shape yet: run the model once before": lazy,
+        "sharded over processes: none has the whole matrix": sharded,
         f"shared by {', '.join(holders)}: two moments, one gradient": len(holders) > 1,
         "frozen: requires_grad is False": not w.requires_grad,
         "none of this optimizer's parameters": id(w) not in moved,
@@ -66,16 +68,29 @@ def _known(module) -> bool:
     return isinstance(module, nn.Linear | nn.Conv2d)
 
 
-def watch(layer: nn.Module, take: Callable[[Tensor], None]):
-    """Have ``take`` called with the input of every pass of ``layer`` in training mode and
-    with gradients on, not of its copies; return the handle that ends it.
+class Watch:
+    """A hook that has ``take`` called with the input of every pass of a ``layer`` in
+    training mode and with gradients on.
+
+    Compiled code calls ``take`` outside the graph. A copy of it, made or stored with its
+    layer, watches nothing.
     """
 
-    def hook(module, arguments, named) -> None:
-        if module is layer and module.training and torch.is_grad_enabled():
-            take(arguments[0] if arguments else named["input"])
+    def __init__(self, layer: nn.Module | None = None, take: Callable | None = None):
+        self.layer, self.take = layer, take and torch.compiler.disable(take)
 
-    return layer.register_forward_pre_hook(hook, with_kwargs=True)
+    def __call__(self, module, arguments, named) -> None:
+        """Take the input of a pass of ``module``, its only one or the one so ``named``."""
+        if module is self.layer and module.training and torch.is_grad_enabled():
+            self.take(arguments[0] if arguments else named["input"])
+
+    def __reduce__(self):
+        return Watch, ()
+
+
+def watch(layer: nn.Module, take: Callable[[Tensor], None]):
+    """Begin to `Watch` a ``layer`` for ``take``; return the handle that ends it."""
+    return layer.register_forward_pre_hook(Watch(layer, take), with_kwargs=True)
 
 
 def rows(layer: nn.Module, x: Tensor) -> Tensor:

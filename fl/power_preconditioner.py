@@ -15,6 +15,11 @@ from fl import validate
 from fl.meter_layers import precise, rows, usable, watch
 
 RANK = 1e-12  # of the largest eigenvalue: what is smaller counts as zero
+# a copy watches the copies of its layers
+COPIED = (
+    *("inner", "layers", "skipped", "p", "damping", "memory", "every"),
+    *("given", "age", "moments", "kept"),
+)
 
 
 class PowerPreconditioner(torch.optim.Optimizer):
@@ -55,32 +60,38 @@ class PowerPreconditioner(torch.optim.Optimizer):
         found, self.skipped = usable(model, optimizer)
         super().__init__(optimizer.param_groups, optimizer.defaults)
         self.inner = optimizer
-        self._share()
         self.p = validate.number("p", p)
         self.damping = validate.number("damping", damping, 0)
         self.memory = validate.number("memory", memory, 0, 1)
         self.every = validate.count("every", every)
-        self.layers = {
-            name: found[name] for name in _chosen(layers, found, self.skipped)
-        }
+        chosen = _chosen(layers, found, self.skipped)
+        self.layers = {name: found[name] for name in chosen}
         self.given = {}
         for name, M in (moments or {}).items():
-            d = (
-                self.layers[validate.choice("moments entry", name, self.layers)]
-                .weight[0]
-                .numel()
-            )
+            layer = self.layers[validate.choice("moments entry", name, self.layers)]
+            d = layer.weight[0].numel()
             self.given[name] = torch.as_tensor(validate.array(name, M, (d, d)))
-        self.age = 0
-        self.moments = {}
-        self.kept = {name: {"sum": 0.0, "seen": 0, "steps": 0} for name in self.layers}
-        self.handles = [
-            watch(layer, self._see(name)) for name, layer in self.layers.items()
-        ]
+        self.age, self.moments = 0, {}
+        self.kept = {name: {"sum": 0.0, "seen": 0, "steps": 0} for name in chosen}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._share()
+        self.handles = [watch(m, self._see(name)) for name, m in self.layers.items()]
+
+    def __getstate__(self) -> dict:
+        return super().__getstate__() | {name: getattr(self, name) for name in COPIED}
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._begin()
 
     def step(self, closure: Callable | None = None):
         """Make one step and return what the inner optimizer returns; with a ``closure``
         each gradient that it computes is preconditioned.
+
+        Raises:
+            ValueError: for a gradient of a layer whose inputs were never seen.
         """
         plain = {}
         if closure is None:
@@ -162,11 +173,17 @@ class PowerPreconditioner(torch.optim.Optimizer):
         if not plain:
             self._refresh()
         for name, layer in self.layers.items():
-            w, P = layer.weight, self.kept[name].get("power")
-            if w.grad is not None and P is not None:
-                G = plain[w] = w.grad
-                P = P.to(w.device)
-                w.grad = (G.flatten(1).to(P.dtype) @ P).to(G.dtype).view_as(w)
+            w, kept = layer.weight, self.kept[name]
+            if w.grad is None:
+                continue
+            if "power" not in kept:
+                raise ValueError(
+                    f"layer {name!r} has a gradient and no inputs: its passes must be in "
+                    "training mode, and not of a model that compiled code ran before"
+                )
+            P = kept["power"].to(w.device)
+            G = plain[w] = w.grad
+            w.grad = (G.flatten(1).to(P.dtype) @ P).to(G.dtype).view_as(w)
 
 
 def _chosen(layers, found: dict, skipped: dict) -> list[str]:

@@ -72,8 +72,8 @@ class KFAC(Method):
 
     Raises:
         ValueError: if the loss uses weights besides those of linear layers with biases,
-            which run once on samples (n, d) each, or is not the mean cross-entropy of
-            the last one's outputs.
+            which run once on samples (n, d) each, is not the mean cross-entropy of the
+            last one's outputs, or if samples meet in the model.
     """
 
     def __init__(
@@ -135,7 +135,8 @@ def kfac_layers(model: nn.Module, loss: Callable[[], Tensor]) -> list[nn.Linear]
     named = model.named_parameters(prefix="model")
     names = {w: name for name, w in named if w.requires_grad and w.numel()}
     outputs = [run.outputs for run in passes]
-    slopes = torch.autograd.grad(value, [*outputs, *names], allow_unused=True)
+    wanted = [*outputs, *names]
+    slopes = torch.autograd.grad(value, wanted, allow_unused=True, retain_graph=True)
     used, expected = [], {}
     for run, slope in zip(passes, slopes, strict=False):
         if slope is None:
@@ -157,6 +158,7 @@ def kfac_layers(model: nn.Module, loss: Callable[[], Tensor]) -> list[nn.Linear]
                 "once on inputs (n, d), and no other weights and no penalty"
             )
     _check_logits(*used[-1])
+    _check_samples([run.outputs for run, _ in used])
     return [run.layer for run, _ in used]
 
 
@@ -172,6 +174,20 @@ def _check_logits(run: Pass, slope: Tensor) -> None:
             "loss() is no mean cross-entropy of the outputs of the linear layer that runs "
             f"last, of shape ({n}, {C}): K-FAC wants one, of two or more logits a sample"
         )
+
+
+def _check_samples(outputs: list[Tensor]) -> None:
+    """Refuse a model in which the first half of the samples sees the second."""
+    logits = outputs[-1]
+    half = len(logits) // 2
+    weights = torch.zeros_like(logits)
+    weights[:half] = torch.arange(1.0, logits.shape[1] + 1)
+    for slope in torch.autograd.grad(logits, outputs, weights, retain_graph=True):
+        if slope[half:].any():
+            raise ValueError(
+                "model: samples meet on their way to the outputs, as in batch normalisation "
+                "while it trains; K-FAC wants each output to have an input of its own"
+            )
 
 
 def _tolerance(x: Tensor) -> float:

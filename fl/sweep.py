@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fl import validate
+from fl import scales, validate
 from fl.keys import function_name
 from fl.store import cache_folder, cached, evaluate
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["cache_folder", "cached", "evaluate", "sweep"]
+__all__ = ["cache_folder", "cached", "evaluate", "sized", "sweep"]
 
 
 def sweep(
@@ -66,6 +66,33 @@ def sweep(
     return _stacked(
         name, {axis: list(labels) for axis, labels in axes.items()}, results
     )
+
+
+def sized(
+    function: Callable,
+    scale: scales.Scale,
+    block: int,
+    seeds: tuple[int, int, int],
+    grid: Mapping[str, Sequence | Mapping] | None = None,
+    **fixed,
+) -> "xr.Dataset":
+    """Return `sweep` over a block of seeds, with its sizes as attributes.
+
+    Args:
+        function: as in `sweep`, like ``grid`` and ``fixed``.
+        scale: ``smoke``, ``book`` or ``paper``.
+        block: of seeds.
+        seeds: how many at each scale, in this order.
+        grid: the axes.
+        fixed: further arguments; numbers, strings and lists of them become attributes of
+            the data set and of each variable, beside the number of ``seeds``.
+    """
+    number = scales.at(scale, **dict(zip(scales.SCALES, seeds, strict=True)))
+    found = sweep(function, grid, scales.seeds(number, block), **fixed)
+    plain = str, numbers.Number, list, tuple, dict, type(None)
+    sizes = {name: value for name, value in fixed.items() if isinstance(value, plain)}
+    sizes["seeds"] = number
+    return found.map(lambda values: values.assign_attrs(sizes)).assign_attrs(sizes)
 
 
 def _axes(grid: Mapping, seeds: Iterable[int], fixed: Mapping) -> dict[str, dict]:

@@ -6,6 +6,8 @@ import torch
 from scipy import linalg
 
 from fl import stored
+from fl.instruments.digits_networks import NETWORKS, Digits, moments, network
+from fl.instruments.two_sided import TwoSided
 from fl.simulate import exponent_meter as simulate
 from fl.simulate import exponent_meter_bench as bench
 from fl.studies import exponent_meter as study
@@ -70,18 +72,18 @@ def test_exchanged_factors_are_no_power_and_others_are():
     params = [torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)]
     G = torch.diag(torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64))
     params[0].grad = G.clone()
-    optimizer = bench.TwoSided(params, -0.25, -0.25, memory=0.0)
+    optimizer = TwoSided(params, -0.25, -0.25, memory=0.0)
     optimizer.step()
     # one diagonal gradient: both factors are its squares, and the step is its polar factor
     assert torch.allclose(params[0], -1e-6 * torch.eye(3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("network", simulate.NETWORKS)
-def test_moments_are_those_of_all_inputs(network):
-    model, digits = simulate.network(network, 0), simulate.Digits(0)
-    found = digits.moments(model)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_moments_are_those_of_all_inputs(name):
+    model, digits = network(name, 0), Digits(0)
+    found = moments(model, digits.X)
     assert len(found) == 3
-    if network == "mlp":
+    if name == "mlp":
         M = digits.X.T @ digits.X / len(digits.X)
         assert torch.allclose(found["0"], M)
     assert all(torch.linalg.eigvalsh(M)[0] > -1e-12 for M in found.values())
@@ -104,4 +106,5 @@ def test_the_stored_run_has_two_dozen_optimizers_and_begins_like_a_fresh_one():
 
 
 def test_another_block_has_other_seeds():
-    assert not set(study.seeds("smoke", 0)) & set(study.seeds("smoke", 1))
+    one, two = (study.clouded("smoke", block)["seed"].item() for block in (0, 1))
+    assert one != two

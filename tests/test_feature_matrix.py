@@ -6,11 +6,14 @@ import torch
 from scipy import optimize
 from scipy.linalg import sqrtm
 
+from fl.cells import relative_gap
+from fl.instruments import metric_descent as descent
 from fl.instruments.exponent_reader import read_balance, read_gradient
+from fl.instruments.metric_descent import Rule
 from fl.simulate import feature_matrix as simulate
 from fl.simulate import feature_matrix_digits as digits
 from fl.simulate import feature_matrix_zoo as zoo
-from fl.simulate.feature_matrix import Case, Rule
+from fl.simulate.feature_matrix import Case
 from fl.studies import feature_matrix as study
 from fl.tasks import Spectrum, from_data
 from fl.theory import feature_matrix as theory
@@ -86,7 +89,7 @@ def test_nuclear_fit_by_a_general_minimiser_of_the_factors():
     options = {"maxiter": 5000, "ftol": 1e-16, "gtol": 1e-10}
     found = optimize.minimize(cost, start, jac=True, options=options, method="L-BFGS-B")
     A, W = found.x.reshape(2, 6, 6)
-    assert theory.relative_gap(A @ W, J) < 1e-5
+    assert relative_gap(A @ W, J) < 1e-5
 
 
 def test_nuclear_fit_for_the_inverse_moment_is_a_soft_threshold():
@@ -111,8 +114,8 @@ def test_recursive_step_is_kernel_ridge_regression():
 def test_recursive_step_stays_at_the_minimum_of_the_programme():
     fit = theory.nuclear_fit(X, Y, P, 0.05)
     after = theory.recursive_step(X, Y, fit.M, P, 0.05)
-    assert theory.relative_gap(after.J, fit.J) < 1e-10
-    assert theory.relative_gap(after.M, fit.M) < 1e-10
+    assert relative_gap(after.J, fit.J) < 1e-10
+    assert relative_gap(after.M, fit.M) < 1e-10
 
 
 def test_coupled_imbalance_of_a_constant_is_linear():
@@ -152,7 +155,7 @@ def test_bad_arguments_are_named(call, message):
 # --- networks -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activation", list(simulate.ACTIVATIONS))
+@pytest.mark.parametrize("activation", list(descent.ACTIVATIONS))
 @pytest.mark.parametrize("classes", [False, True])
 def test_gradients_are_those_of_torch(activation, classes):
     weights = [RNG.standard_normal(s) for s in ((5, 6), (4, 5), (3, 4))]
@@ -167,7 +170,7 @@ def test_gradients_are_those_of_torch(activation, classes):
     if classes:
         loss = -(target * out.log_softmax(0)).sum() / 40
     loss.backward()
-    found = simulate.gradients(weights, X, labels, activation, classes)
+    found = descent.gradients(weights, X, labels, activation, classes)
     for ours, theirs in zip(found, tensors, strict=True):
         assert np.allclose(ours, theirs.grad.numpy())
 
@@ -177,7 +180,7 @@ def test_averages_obey_the_identity_for_any_gradients(momentum):
     rng, k, eta = np.random.default_rng(1), 0.3, 0.1
     gradients = rng.standard_normal((7, 4, 6))
     steps = iter(gradients)
-    end = simulate.train(
+    end = descent.train(
         [rng.standard_normal((4, 6))], lambda _: [next(steps)], P, Rule(eta, k), 7
     )
     way = (end.before - end.weights[0]) / (eta * 4)
@@ -189,26 +192,26 @@ def test_a_left_factor_at_rest():
     Q, k, moves = np.diag([1.6, 1.4, 1.2, 0.8, 0.6, 0.4]), 0.2, [0.0, 0.0]
     weights = list(RNG.standard_normal((2, 6, 6)) / 3)
     for _ in range(3000):
-        G, H = simulate.gradients(weights, X, Y, "tanh")
+        G, H = descent.gradients(weights, X, Y, "tanh")
         plan = Q @ G @ P + k * weights[0], H + k * weights[1]
         moves = [0.95 * m + new for m, new in zip(moves, plan, strict=True)]
         weights = [W - 0.1 * m for W, m in zip(weights, moves, strict=True)]
-    W, G = weights[0], simulate.gradients(weights, X, Y, "tanh")[0]
+    W, G = weights[0], descent.gradients(weights, X, Y, "tanh")[0]
     F = -W.T @ G / k
-    assert theory.relative_gap(W.T @ np.linalg.solve(Q, W), F @ P) < 1e-6
-    assert theory.relative_gap(W.T @ W, F @ P) > 0.05
+    assert relative_gap(W.T @ np.linalg.solve(Q, W), F @ P) < 1e-6
+    assert relative_gap(W.T @ W, F @ P) > 0.05
 
 
 def test_a_small_start_is_balanced_up_to_its_square():
     gaps = []
     for size in (0.1, 0.05):
         start = list(size * np.random.default_rng(2).standard_normal((2, 6, 6)))
-        end = simulate.train(
-            start, lambda w: simulate.gradients(w, X, Y, "linear"), P, Rule(0.005), 8000
+        end = descent.train(
+            start, lambda w: descent.gradients(w, X, Y, "linear"), P, Rule(0.005), 8000
         )
         W, A = end.weights
         J = A @ W
-        gaps.append(theory.relative_gap(chain(W.T @ W, P, 2), J.T @ J))
+        gaps.append(relative_gap(chain(W.T @ W, P, 2), J.T @ J))
     assert gaps[1] < 0.02 and 3 < gaps[0] / gaps[1] < 5
 
 

@@ -5,6 +5,7 @@ optimizers against everything that a training loop may do.
 import copy
 import gc
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -316,6 +317,139 @@ def test_passes_outside_training_are_not_counted_and_no_graph_is_kept():
         assert not held
         kept = [v for v in vars(layer).values() if torch.is_tensor(v)]
         assert not [v for v in kept if v.requires_grad and not v.is_leaf]
+
+
+# --- compiled, distributed, copied ----------------------------------------------------
+
+
+@pytest.fixture
+def compiler():
+    """Compiled code that must not be compiled anew for what the hooks count."""
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(
+        recompile_limit=2, fail_on_recompile_limit_hit=True
+    ):
+        yield lambda model: torch.compile(model, backend="eager")
+    torch._dynamo.reset()
+
+
+def slopes_of(meter):
+    return [reading.slope for reading in meter.result().values()]
+
+
+# torch's own, where compiled code is left for a hook
+quiet = pytest.mark.filterwarnings("ignore:The .grad attribute", "ignore:.torch.jit")
+
+
+@quiet
+@pytest.mark.parametrize("order", ["compiled first", "meter first", "in place", "step"])
+def test_a_compiled_model_is_read_like_any_other(order, compiler):
+    found = []
+    for compiled in (False, True):
+        model = mlp()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        watched = runs = model
+        if compiled and order == "compiled first":
+            watched = runs = compiler(model)
+        meter = Meter(watched, optimizer)
+        if compiled and order == "meter first":
+            runs = compiler(model)
+        if compiled and order == "in place":
+            model.compile(backend="eager")
+        if compiled and order == "step":
+            optimizer.step = compiler(optimizer.step)
+        train(runs, optimizer)
+        found.append(slopes_of(meter))
+        meter.close()
+    assert np.allclose(*found, atol=1e-5)  # compiled Adam rounds otherwise
+
+
+@quiet
+def test_what_compiled_code_hides_is_refused_and_not_taken_for_a_power(compiler):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    compiled = compiler(model)
+    train(compiled, optimizer, 1)
+    with Meter(compiled, optimizer) as meter:
+        train(compiled, optimizer)
+    for reading in meter.result().values():
+        assert "did compiled code run before" in reading.refusal
+    late = PowerPreconditioner(optimizer, model, -0.5)
+    with pytest.raises(ValueError, match="layer '0' has a gradient and no inputs"):
+        train(compiled, late, 1)
+
+
+@pytest.fixture
+def one_process(tmp_path):
+    start = f"file://{tmp_path}/group"
+    torch.distributed.init_process_group("gloo", start, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_data_parallel_training_is_read_through_the_wrapper_and_beneath(one_process):
+    found = []
+    for wrapped in (None, "wrapper", "beneath"):
+        model = mlp()
+        whole = nn.parallel.DistributedDataParallel(model) if wrapped else model
+        optimizer = torch.optim.Adam(whole.parameters(), lr=0.01)
+        with Meter(whole if wrapped == "wrapper" else model, optimizer) as meter:
+            train(whole, optimizer)
+        assert list(meter.layers)[0] == ("module.0" if wrapped == "wrapper" else "0")
+        found.append(slopes_of(meter))
+    assert np.allclose(found[0], found[1:])
+
+
+def test_weights_in_shards_are_named(one_process):
+    model = mlp()
+    mesh = torch.distributed.init_device_mesh("cpu", (1,))
+    sharded = torch.distributed.tensor.distribute_tensor(model[0].weight.detach(), mesh)
+    model[0].weight = nn.Parameter(sharded)
+    meter = Meter(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    assert "sharded" in meter.skipped["0.weight"] and list(meter.layers) == ["2"]
+
+
+def through_pickle(pair):
+    return pickle.loads(pickle.dumps(pair))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, through_pickle])
+def test_copies_of_model_and_optimizer_train_alike_and_are_not_watched(copied):
+    for name in ("SGD", "Adam", "RMSprop", "power"):
+        model = mlp()
+        optimizer = METHODS[name](model.parameters(), model)
+        meter = Meter(model, optimizer, window=5)
+        train(model, optimizer, 7)
+        twin, other = copied((model, optimizer))
+        train(twin, other, 7)
+        assert meter.steps == 7
+        train(model, optimizer, 7)
+        assert meter.steps == 14 and same(weights(model), weights(twin))
+        with Meter(twin, other, window=5) as second:
+            train(twin, other, 5)
+        assert second.result()["0"].windows == 1 and meter.steps == 14
+    with pytest.raises(TypeError, match="a Meter has no copies"):
+        copied(meter)
+
+
+def test_defaults_of_the_session_do_not_matter():
+    found = []
+    for dtype, device in (("float32", "cpu"), ("bfloat16", "meta")):
+        model = mlp()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        meter = Meter(model, optimizer)
+        x, y = data()
+        torch.set_default_dtype(getattr(torch, dtype))
+        try:
+            with torch.device(device):
+                for _ in range(20):
+                    optimizer.zero_grad()
+                    once(model, x, y)
+                    optimizer.step()
+        finally:
+            torch.set_default_dtype(torch.float32)
+        found.append(slopes_of(meter))
+    assert np.allclose(*found, atol=1e-12)
 
 
 # --- the battery ----------------------------------------------------------------------

@@ -232,6 +232,17 @@ def test_kfac_names_what_it_cannot_serve(model):
         KFAC(model, loss, lr=0.1, damping=1e-3, clip=1.0, every=1)
 
 
+def test_kfac_refuses_samples_that_meet(problem):
+    model, _, X, y = problem
+    norm = nn.BatchNorm1d(H, affine=False).double()
+    model.insert(1, norm)
+    loss = lambda: nn.functional.cross_entropy(model(X), y)  # noqa: E731
+    with pytest.raises(ValueError, match="samples meet on their way"):
+        KFAC(model, loss, lr=0.1, damping=1e-3, clip=1.0, every=1)
+    norm.eval()  # then it is a fixed affine map of each sample
+    KFAC(model, loss, lr=0.1, damping=1e-3, clip=1.0, every=1)
+
+
 # Power-AdaHessian on losses with a diagonal Hessian: squares of signs are one, so
 # Hutchinson's estimate is exact.
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
+from fl.instruments.singular_powers import svd_power
 from fl.links import LINKS
 from fl.simulate import spectral_updates as simulate
 from fl.simulate.spectral_updates_escape import train
@@ -26,22 +27,22 @@ def random(*shape, seed=0):
 
 def test_the_q_step_of_one_is_the_gradient_and_of_zero_the_polar_factor():
     G = random(6, 4)
-    assert np.allclose(simulate.svd_power(G, 1), G)
-    assert np.allclose(simulate.svd_power(G, 0), linalg.polar(G)[0])
-    stack = simulate.svd_power(np.array([G, 2 * G]), 0.5)
+    assert np.allclose(svd_power(G, 1), G)
+    assert np.allclose(svd_power(G, 0), linalg.polar(G)[0])
+    stack = svd_power(np.array([G, 2 * G]), 0.5)
     assert np.allclose(stack[1], 2**0.5 * stack[0])
 
 
 def test_a_null_direction_stays_null_under_a_negative_power():
     G = np.outer([1.0, 2.0], [3.0, 0.0, 4.0])
-    assert np.allclose(simulate.svd_power(G, -1), G / np.linalg.norm(G) ** 2)
+    assert np.allclose(svd_power(G, -1), G / np.linalg.norm(G) ** 2)
 
 
 def test_two_sided_roots_of_one_gradient_are_a_q_step():
     G = random(5, 3)
     for a, b in study.ROOTS:
         left = simulate.psd_power(G @ G.T, -a) @ G @ simulate.psd_power(G.T @ G, -b)
-        right = simulate.svd_power(G, 1 - 2 * (a + b))
+        right = svd_power(G, 1 - 2 * (a + b))
         # a = 0 keeps the range of G as well
         assert np.allclose(left, right)
 

@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "fl").rglob("*.py"))
 TOPICS = ("fl.theory", "fl.simulate", "fl.studies", "fl.claims", "fl.instruments")
-GROUND = ("validate", "numerics", "tasks", "links", "updates", "datasets", "scales")
+GROUND = (
+    *("validate", "numerics", "cells", "tasks", "links", "updates", "datasets"),
+    "scales",
+)
 LAB = (
     *(
         "closure",

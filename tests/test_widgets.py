@@ -1,6 +1,7 @@
 """The formulas behind the moving figures are those of the package: asked in a real browser."""
 
 import html
+import importlib.util
 import json
 import re
 import shutil
@@ -10,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fl.tasks import Task, Teacher, two_level
+from fl.instruments.exponent_reader import read_balance
+from fl.tasks import Spectrum, Task, Teacher, two_level
 from fl.theory.alignment import early_alignment
 from fl.theory.spectral_updates_order import learning_time
 
-WIDGETS = Path(__file__).resolve().parent.parent / "book" / "_static" / "widgets.js"
+ROOT = Path(__file__).resolve().parent.parent
+WIDGETS = ROOT / "book" / "_static" / "widgets.js"
+NEURONS = WIDGETS.with_name("collapse.js")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 
@@ -22,7 +26,8 @@ browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machin
 def page(tmp_path, body: str) -> str:
     """Return the page that a browser makes of ``body``, scripts run."""
     file = tmp_path / "page.html"
-    script = f'<script src="{WIDGETS.as_uri()}"></script>'
+    files = (f'<script src="{file.as_uri()}"></script>' for file in (WIDGETS, NEURONS))
+    script = "".join(files)
     file.write_text(f"<!doctype html><body>{script}{body}</body>", "utf-8")
     run = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
     run += ["--virtual-time-budget=2000", file.as_uri()]
@@ -68,6 +73,52 @@ def test_the_order_of_learning_is_that_of_the_theory(tmp_path):
     for case, values in zip(cases, shown, strict=True):
         times = learning_time([8.0, 4.0, 2.0, 1.0, 0.5], *case, 0.02)
         assert values == pytest.approx(times / times[2], rel=1e-4)
+
+
+def stored_neurons():
+    return json.loads(NEURONS.read_text().split("flCollapse = ")[1].rstrip(";\n"))
+
+
+@browser
+def test_neurons_collapse_where_the_reader_says(tmp_path):
+    cases = [(p, q) for p in (-1.0, -0.5, 0.0, 0.5, 1.0) for q in (-2.0, p, 0.35)]
+    shown = asked(
+        tmp_path,
+        f"{json.dumps(cases)}.map(([p, q]) => {{"
+        "const curves = flFigures.collapse.curves({p, q});"
+        "return [curves[0].dots, curves[0].misfit, flFigures.collapse.say(curves)]; })",
+    )
+    for (p, q), (dots, misfit, words) in zip(cases, shown, strict=True):
+        net = {
+            k: np.exp(np.divide(v, 100))
+            for k, v in stored_neurons()[f"{p:.1f}"].items()
+        }
+        size = np.log(net["squares"] @ net["lam"] ** -q)
+        readout = np.log(net["readout"])
+        assert np.allclose(
+            np.transpose(dots), [size - size.mean(), readout - readout.mean()]
+        )
+        assert misfit == pytest.approx(
+            np.var(size - readout) / np.var(readout), rel=1e-6
+        )
+        weights = np.sqrt(net["squares"])
+        read = read_balance(weights, net["readout"], Spectrum(net["lam"]))
+        assert float(words.split()[-1]) == pytest.approx(read.p, abs=0.006)
+        assert abs(read.p - p) < 0.03 and read.misfit < 1e-3
+
+
+def test_stored_neurons_are_those_of_the_study():
+    spec = importlib.util.spec_from_file_location(
+        "collapse", ROOT / "tools" / "collapse.py"
+    )
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    made, stored = tool.network(0.5), stored_neurons()["0.5"]
+    for name, values in made.items():
+        # logarithms of coordinates near zero differ from machine to machine
+        off = np.abs(np.subtract(values, stored[name]))
+        assert np.quantile(off, 0.99) <= 1
+    assert NEURONS.stat().st_size < 100_000
 
 
 @browser

@@ -15,7 +15,10 @@ GROUPS = [
     (
         "Ground floor",
         "Input laws, teachers, sizes and tools that belong to no theorem.",
-        ["tasks", "links", "updates", "numerics", "datasets", "validate", "scales"],
+        [
+            *("tasks", "links", "updates", "numerics", "cells", "datasets"),
+            *("validate", "scales"),
+        ],
     ),
     (
         "Theory",

@@ -45,6 +45,21 @@ function flBetween(x, y, at) {
   return y[k - 1] + ((y[k] - y[k - 1]) * (at - x[k - 1])) / (x[k] - x[k - 1]);
 }
 
+/* The neurons of one network of flCollapse (collapse.js) for the reader's exponent q: logarithms of
+   w' Sigma^-q w and of the squared readout, both less their means, and the misfit 1 - R^2. The data
+   are 100 times the logarithms of squared coordinates, eigenvalues and readouts. */
+function flNeurons(net, q) {
+  const centred = (values) => {
+    const mean = values.reduce((a, b) => a + b) / values.length;
+    return values.map((value) => value - mean);
+  };
+  const mean = (values) => values.reduce((sum, value) => sum + value ** 2, 0) / values.length;
+  const size = (row) => Math.log(row.reduce((sum, c, k) => sum + Math.exp((c - q * net.lam[k]) / 100), 0));
+  const x = centred(net.squares.map(size));
+  const y = centred(net.readout.map((value) => value / 100));
+  return { x, y, misfit: mean(x.map((value, j) => value - y[j])) / mean(y) };
+}
+
 /* --- figures ----------------------------------------------------------------------------------- */
 
 flFigures.alignment = {
@@ -95,6 +110,26 @@ flFigures.flip = {
   },
 };
 
+flFigures.collapse = {
+  label: "Neurons of a network on the digits: squared readout against size of the weights in a metric",
+  sliders: [
+    { name: "p", text: "exponent p in training", min: -1, max: 1, step: 0.5, value: -0.5 },
+    { name: "q", text: "exponent q of the reader", min: -2, max: 2, step: 0.05, value: 1 },
+  ],
+  x: { from: -4, to: 4, text: "log size of the weights in the metric Σ^q, less its mean" },
+  y: { from: -4, to: 4, text: "log squared readout, less its mean" },
+  curves({ p, q }) {
+    const net = flCollapse[p.toFixed(1)];
+    const { x, y, misfit } = flNeurons(net, q);
+    return [{ net, q, misfit, dots: x.map((value, j) => [value, y[j]]) }, { text: "", at: (value) => value }];
+  },
+  say([{ net, q, misfit }]) {
+    let best = -2;
+    for (let at = -2; at < 2.001; at += 0.01) if (flNeurons(net, at).misfit < flNeurons(net, best).misfit) best = at;
+    return `q = ${q.toFixed(2)}: 1 - R² = ${misfit.toExponential(0)}; smallest at q = ${best.toFixed(2)}`;
+  },
+};
+
 /* --- the widget -------------------------------------------------------------------------------- */
 
 const flColours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"];
@@ -123,17 +158,16 @@ function flDraw(figure, values) {
     svg.append(flElement("text", { x: left - 8, y: y(vy) + 4, "text-anchor": "end" }, +vy.toFixed(2)));
   }
   svg.append(flElement("text", { x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, figure.x.text));
-  svg.append(flElement("text", { x: 14, y: top + 4, class: "fl-axis" }, figure.y.text));
+  svg.append(flElement("text", { x: left + 8, y: top + 12, class: "fl-axis" }, figure.y.text));
   const curves = figure.curves(values);
   curves.forEach((curve, i) => {
-    const points = [];
-    for (let k = 0; k <= 200; k++) {
-      const at = figure.x.from + ((figure.x.to - figure.x.from) * k) / 200;
-      const value = Math.min(Math.max(curve.at(at), figure.y.from), figure.y.to);
-      points.push(`${x(at).toFixed(1)} ${y(value).toFixed(1)}`);
-    }
-    const look = { d: "M" + points.join("L"), stroke: flColours[i], "stroke-dasharray": flDashes[i], class: "fl-curve" };
+    const inside = (axis, value) => Math.min(Math.max(value, axis.from), axis.to);
+    const place = ([a, b]) => `${x(inside(figure.x, a)).toFixed(1)} ${y(inside(figure.y, b)).toFixed(1)}`;
+    const steps = Array.from({ length: 201 }, (_, k) => figure.x.from + ((figure.x.to - figure.x.from) * k) / 200);
+    const d = curve.dots ? curve.dots.map((dot) => `M${place(dot)}h0`).join("") : "M" + steps.map((at) => place([at, curve.at(at)])).join("L");
+    const look = { d, stroke: flColours[i], "stroke-dasharray": flDashes[i], class: curve.dots ? "fl-dots" : "fl-curve" };
     svg.append(flElement("path", look));
+    if (curve.dots) return;
     if (curves.length > 1) {
       const end = curve.at(figure.x.to);
       svg.append(flElement("text", { x: width - right - 4, y: y(end) - 5, "text-anchor": "end", fill: flColours[i] }, curve.text));
@@ -168,9 +202,9 @@ function flStart(place) {
     row.append(flElement("label", { for: id }, slider.text), input, shown);
     controls.append(row);
   }
+  refresh();
   place.replaceChildren(picture, controls, said);
   place.classList.add("fl-live");
-  refresh();
 }
 
 if (typeof document !== "undefined")

@@ -5,10 +5,11 @@ over the axes.
 """
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
-import xarray as xr
 
+from fl.cells import shaped
 from fl.evidence import Evidence, claim
 from fl.judging import agreement, order
 from fl.studies import spectral_updates as study
@@ -35,14 +36,11 @@ def guarantee(scale, broken, block):
     criterion = np.log(sure.nuclear / sure.stable)
     lead = criterion + spectral - gradient
     needed = 0.0 if broken else TWO
-    breaches = [
-        -gradient,
-        -spectral,
-        gradient - TWO,
-        spectral - TWO,
+    decided = [
         -lead[criterion >= needed],
         lead[criterion <= -needed],
     ]
+    breaches = [-gradient, -spectral, gradient - TWO, spectral - TWO, *decided]
     worst = max(float(breach.max()) for breach in breaches)
     return Evidence(
         0,
@@ -50,7 +48,7 @@ def guarantee(scale, broken, block):
         1e-9,
         "rounding; the logarithm by which the worst layer breaks an inequality",
         relation="at most",
-        sizes=run["size"].attrs | {"decided": [x.size for x in breaches[4:]]},
+        sizes=run["size"].attrs | {"decided": [x.size for x in decided]},
         # without its factor a step falls behind, by less than the factor
         expected=TWO / 2,
         within=TWO / 2,
@@ -58,8 +56,8 @@ def guarantee(scale, broken, block):
 
 
 def _guarantees(run) -> theory.Guarantee:
-    names = "whole", "largest", "nuclear", "size"
-    norms = [run[name].values.ravel() for name in names]
+    names = ["whole", "largest", "nuclear", "size"]
+    norms = run[names].to_array().values.reshape(4, -1)
     return theory.guarantees(norms[:2], norms[2:])
 
 
@@ -74,15 +72,12 @@ def _guarantees(run) -> theory.Guarantee:
 def digits(scale, broken, block):
     """The order of two ranks over choices of images and neurons."""
     run = study.digits(scale, block, centred=broken, after=20)
-    share = run["share"]
     sure = _guarantees(run)
-    ratio = np.reshape(sure.nuclear / sure.stable, share.shape)
-    leads = share.copy(data=np.log(ratio / 2))
+    leads = np.log(np.reshape(sure.nuclear / sure.stable, run["size"].shape) / 2)
     # without the mean the criterion is neutral, give or take a factor 1.6
-    neutral = xr.full_like(leads, -TWO)
-    found = order(leads, share.attrs, neutral)
-    part = np.log(1.6) / TWO
-    return replace(found, within=part * abs(found.expected))
+    leads = run["size"].copy(data=leads)
+    found = order(leads, leads.attrs, 0 * leads - TWO)
+    return replace(found, within=np.log(1.6) / TWO * abs(found.expected))
 
 
 @claim(
@@ -95,15 +90,13 @@ def digits(scale, broken, block):
 def power(scale, broken, block):
     """Both laws are Gaussian and differ in their moment alone."""
     moments = study.LAM, study.SQUARES
-    gain = study.gains(scale, block, study.one_sided(), moments)
+    gain = study.gains(scale, block, study.ONE_SIDED, moments)
 
     def rows(epsilon, moments=moments):
-        return [
-            theory.singular_power(m, q, epsilon) for m in moments for q in study.POWERS
-        ]
+        pairs = product(moments, study.POWERS)
+        return [theory.singular_power(*pair, epsilon) for pair in pairs]
 
-    believed = rows(0, moments[:1] * 2) if broken else None
-    return _judged(gain, rows, believed)
+    return _judged(gain, rows, broken and rows(0, moments[:1] * 2))
 
 
 @claim(
@@ -117,15 +110,13 @@ def factors(scale, broken, block):
     """Four pairs of roots; on noise of a wide layer the two rules differ by a."""
     others = [0, study.MANY]
     gain = study.gains(scale, block, study.ROOTS, others=others)
-    many = [LAM**-b for _, b in study.ROOTS]
+    a, b = np.transpose(study.ROOTS)
 
     def rows(epsilon):
-        powers = [1 - 2 * (a + b) for a, b in study.ROOTS]
-        one = [theory.singular_power(LAM, q, epsilon) for q in powers]
-        return np.stack([one, many], 1)
+        one = [theory.singular_power(LAM, q, epsilon) for q in 1 - 2 * (a + b)]
+        return np.stack([one, LAM ** -b[:, None]], 1)
 
-    believed = rows(0)[:, ::-1] if broken else None
-    return _judged(gain, rows, believed)
+    return _judged(gain, rows, broken and rows(0)[:, ::-1])
 
 
 @claim(
@@ -137,40 +128,33 @@ def factors(scale, broken, block):
 )
 def rank_one(scale, broken, block):
     """Eight directions, all of which the signal sees."""
-    gain = study.gains(scale, block, study.one_sided(), spike=1.0)
-    spike = np.ones(len(LAM))
+    gain = study.gains(scale, block, study.ONE_SIDED, spike=1.0)
 
     def rows(epsilon):
+        spike = np.ones_like(LAM)
         return [theory.spiked_power(LAM, spike, q, epsilon) for q in study.POWERS]
 
-    own = LAM + spike**2
-    believed = [own ** ((q - 1) / 2) for q in study.POWERS] if broken else None
-    return _judged(gain, rows, believed)
+    own = [(LAM + 1) ** ((q - 1) / 2) for q in study.POWERS]
+    return _judged(gain, rows, broken and own)
 
 
 def _judged(gain, rows, believed) -> Evidence:
-    """Hold multipliers against the ``rows`` of theory at 1/h, or against those of a
-    rival.
+    """Hold multipliers against the ``rows`` of theory at 1/h, or against those that a
+    rival ``believed``, False if there is none.
     """
-
-    def shaped(values):
-        one = gain.isel(seed=0)
-        return _shape(one.copy(data=np.reshape(values, one.shape)))
-
-    wide = shaped(rows(0))
-    right = shaped(rows(1 / study.WIDTH))
-    shown = right if believed is None else shaped(believed)
-    first = right - wide
+    epsilon = 1 / study.WIDTH
+    wide, right = (_logs(shaped(rows(e), gain)) for e in (0, epsilon))
+    shown = right if believed is False else _logs(shaped(believed, gain))
     return agreement(
-        _shape(gain) - shown,
-        (first**2).max("axis"),
+        _logs(gain) - shown,
+        ((right - wide) ** 2).max("axis"),
         "the square of the largest 1/h correction",
         gain.attrs,
         right - shown,
     )
 
 
-def _shape(multipliers):
+def _logs(multipliers):
     """Return logarithms with the mean zero over the axes."""
     logs = np.log(multipliers)
     return logs - logs.mean("axis")

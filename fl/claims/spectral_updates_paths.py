@@ -5,10 +5,12 @@ difference of the two runs.
 """
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import xarray as xr
 
+from fl.cells import extrapolated, shaped
 from fl.evidence import claim
 from fl.judging import agreement, order
 from fl.links import LINKS
@@ -20,18 +22,19 @@ EULER = "what halving the step size changes, and 1 / steps^2"
 START = "the size of the start, whose square is the student's own output"
 
 
-def _extrapolated(values):
-    """Return values without Euler's first order, and what that order was."""
-    coarse = values.isel(steps=0)
-    change = values.isel(steps=1) - coarse
-    rest = values["steps"][0] ** -2.0
-    return coarse + 2 * change, abs(change).max("seed") + rest
-
-
-def _exact(found):
-    """Return evidence without its standard error, which is rounding: the frames and
-    batches that a seed draws do not matter.
+def _flow(gaps, rival, sizes):
+    """Judge ``gaps`` of two step sizes, Euler's first order taken out. The frames that a
+    seed draws do not matter: its standard error is rounding.
     """
+    rest, change = extrapolated(gaps)
+    bias = change.max("seed") + gaps["steps"][0] ** -2.0
+    found = agreement(
+        rest,
+        bias,
+        EULER,
+        sizes,
+        rival,
+    )
     return replace(found, standard_error=None)
 
 
@@ -44,30 +47,23 @@ def _exact(found):
 )
 def order_of_learning(scale, broken, block):
     """Depths 1, 2, 3 and four powers, with unequal input variances."""
-    grid = study.ORDERS
     s, variances = np.transpose(study.MODES)
-    fixed = {"modes": study.MODES, "start": study.START}
-    half = study.trained(scale, block, grid, **fixed)["half"]
-    rows = [
-        theory.learning_time(s, q, depth, study.START, variances)
-        for depth in grid["depth"]
-        for q in grid["q"]
-    ]
-    one = half.isel(steps=0, seed=0)
-    right = one.copy(data=np.reshape(rows, one.shape))
-    measured, bias = _extrapolated(np.log(half / right))
-    depth = half["depth"]
-    believed = 2 if broken else depth
-    excess = theory.speed(half["q"], believed) - theory.speed(half["q"], depth)
-    wrong = excess * xr.DataArray(np.log(s), dims="mode")
-    found = agreement(
-        measured - wrong,
-        bias,
-        EULER,
-        half.attrs,
-        -wrong,
+    start = study.START
+    run = study.trained(
+        scale,
+        block,
+        study.ORDERS,
+        modes=study.MODES,
+        start=start,
     )
-    return _exact(found)
+    half = run["half"].transpose("depth", "q", ...)
+    pairs = product(*study.ORDERS.values())
+    rows = [theory.learning_time(s, q, L, start, variances) for L, q in pairs]
+    right = shaped(rows, half.isel(steps=0))
+    speed = theory.speed(half["q"], half["depth"])
+    believed = theory.speed(half["q"], 2) if broken else speed
+    wrong = (believed - speed) * xr.DataArray(np.log(s), dims="mode")
+    return _flow(np.log(half / right) - wrong, -wrong, half.attrs)
 
 
 @claim(
@@ -79,22 +75,15 @@ def order_of_learning(scale, broken, block):
 )
 def critical(scale, broken, block):
     """The sign of the lead, at powers on either side of 1/3 and 1/5."""
-    fixed = {
-        "modes": study.WHITE,
-        "start": study.START / 2,
-        "aligned": False,
-    }
-    half = study.trained(scale, block, study.FLIPS, **fixed)["half"]
+    half = study.released(scale, block)["half"]
+    lead = np.log(half.isel(mode=0) / half.isel(mode=-1))
+    speed = theory.speed(half["q"], half["depth"])
+    side = np.sign(theory.speed(half["q"], 2) if broken else speed)
     strong, *_, weak = np.transpose(study.MODES)[0]
-    lead = np.log(half.isel(mode=0, steps=0) / half.isel(mode=-1, steps=0))
-    depth = half["depth"]
-    believed = 2 if broken else depth
-    side = np.sign(theory.speed(half["q"], believed))
-    aligned = theory.speed(half["q"], depth) * np.log(strong / weak)
     found = order(
         side * lead,
         half.attrs,
-        side * aligned,
+        side * speed * np.log(strong / weak),
     )
     # random layers follow aligned ones to a third
     return replace(found, within=abs(found.expected) / 3)
@@ -109,31 +98,24 @@ def critical(scale, broken, block):
 )
 def conserved(scale, broken, block):
     """Three modes at q = 0, 1/2 and 1: the first layer, from the product of both."""
-    fixed = {"modes": study.NEAR, "depth": 2} | study.UNEQUAL
-    grid = {"q": [0.0, 0.5, 1.0]}
-    ends = study.trained(scale, block, grid, **fixed)["ends"]
-    product = ends.prod("side")
-    right = _first(product, 1 + ends["q"])
-    shown = _first(product, 2) if broken else right
-    rival = right - shown
-    gaps, bias = _extrapolated(ends.isel(side=0) - shown)
-    found = agreement(
-        gaps,
-        bias,
-        EULER,
-        ends.attrs,
-        rival.isel(steps=1),
-    )
-    return _exact(found)
+    fixed = {
+        "modes": study.NEAR,
+        "depth": 2,
+    } | study.UNEQUAL
+    run = study.trained(scale, block, {"q": [0.0, 0.5, 1.0]}, **fixed)
+    ends = run["ends"]
+    both = ends.prod("side")
+    right = _first(both, 1 + ends["q"])
+    shown = _first(both, 2) if broken else right
+    rival = (right - shown).isel(steps=1)
+    return _flow(ends.isel(side=0) - shown, rival, ends.attrs)
 
 
-def _first(product, k):
-    """Return w from wa and the conserved w^k - a^k."""
-    a = study.UNEQUAL["start"]
-    w = study.UNEQUAL["tilt"] * a
-    gap = w**k - a**k
-    root = (gap**2 + 4 * product**k) ** 0.5
-    return (gap / 2 + root / 2) ** (1 / k)
+def _first(both, k):
+    """Return w from the product of ``both`` layers and the conserved w^k - a^k."""
+    w, a = study.UNEQUAL["tilt"] * study.UNEQUAL["start"], study.UNEQUAL["start"]
+    half = (w**k - a**k) / 2
+    return (half + (half**2 + both**k) ** 0.5) ** (1 / k)
 
 
 @claim(
@@ -150,27 +132,26 @@ def escape(scale, broken, block):
     """
     fixed = study.GENTLE | {"centred": broken}
     growth = study.grown(scale, block, study.TEACHERS, **fixed)
-    right = _growth(growth, False)
-    shown = _growth(growth, broken)
+    right = shaped(_growth(False), growth)
+    rival = shaped(_growth(broken), growth)
+    gaps = growth / right - 1
     return agreement(
-        growth / right - 1,
+        gaps,
         study.SMALL,
         START,
         growth.attrs,
-        shown / right - 1,
+        rival / right - 1,
     )
 
 
-def _growth(run, centred: bool) -> xr.DataArray:
-    """Return the mean growth (link, p, axis) of three directions after all steps."""
+def _growth(centred: bool) -> np.ndarray:
+    """Return the mean growth (teacher, axis) of three directions after all steps."""
+    teachers = product(*study.TEACHERS.values())
     speeds = [
         escaping.escape_rates(study.SPECTRUM, LINKS[link], p, centred)[:3]
-        for link in study.TEACHERS["link"]
-        for p in study.TEACHERS["p"]
+        for link, p in teachers
     ]
-    one = run.isel(seed=0)
-    factor = 1 + study.GENTLE["eta"] * np.reshape(speeds, one.shape)
-    return one.copy(data=factor ** study.GENTLE["steps"])
+    return (1 + study.GENTLE["eta"] * np.array(speeds)) ** study.GENTLE["steps"]
 
 
 @claim(
@@ -187,15 +168,17 @@ def polar_neutral(scale, broken, block):
     growth = study.grown(scale, block, widths, **polar)
     length = polar["eta"] * polar["steps"] / polar["start"]
     speeds = escaping.escape_rates(study.SPECTRUM, LINKS[polar["link"]])
-    alone = escaping.one_neuron(speeds, length)[:3]
     alike = np.log(1 + length)
-    rival = xr.DataArray(np.log(alone) - alike, dims="axis")
+    alone = np.log(escaping.one_neuron(speeds, length)[:3])
+    rival = xr.DataArray(alone - alike, dims="axis")
+    gaps = np.log(growth) - alike
     found = agreement(
-        np.log(growth) - alike,
+        gaps,
         study.SMALL,
         START,
         growth.attrs,
         rival,
     )
     # the noise of a batch shortens the mean of a unit step by some per cent
-    return replace(_exact(found), within=abs(found.expected) / 10)
+    within = abs(found.expected) / 10
+    return replace(found, standard_error=None, within=within)

@@ -2,20 +2,30 @@
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import nn
 
-from fl import datasets, validate
+from fl import validate
+from fl.instruments.digits_networks import (
+    BATCH,
+    LARGEST,
+    NETWORKS,
+    Digits,
+    moments,
+    network,
+)
+from fl.instruments.exponent_recorder import Recorder
 from fl.meter import Meter
-from fl.meter_layers import rows, watch
+from fl.meter_reading import KEPT, Window
+from fl.meter_reading import read as read_windows
 from fl.optimizers import library
-from fl.power_preconditioner import PowerPreconditioner
+from fl.power_preconditioner import PowerPreconditioner, power_of
 
-BATCH, CLASSES, LARGEST = 64, 10, 144
-NETWORKS = ("mlp", "cnn")
+DAMPING, WINDOWS = 1e-6, 40
 SGD = torch.optim.SGD
 # what stands beside the power, and what the meter is told of it
 EXTRAS = {
@@ -34,12 +44,12 @@ class Setting:
     """A run and how it is metered.
 
     Attributes:
-        network: ``mlp``, 64-48-32-10, or ``cnn``, two convolutions and a linear layer.
+        network: one of `fl.instruments.digits_networks.NETWORKS`.
         p: power of the input moment before gradient descent, in all layers.
         damping: of that power, relative to the largest eigenvalue.
         shared: the moments are those of all inputs at the start, for the optimizer and
             for the meter; otherwise each has running ones of its own.
-        centred: the meter uses its own covariances, whatever the optimizer has.
+        squared: the meter is given the squares of shared moments.
         window: steps per window.
         steps: of the run.
         extra: one of `EXTRAS`; the meter is told of it if ``corrected``.
@@ -51,9 +61,9 @@ class Setting:
 
     network: str = "mlp"
     p: float = 0.0
-    damping: float = 1e-6
+    damping: float = DAMPING
     shared: bool = True
-    centred: bool = False
+    squared: bool = False
     window: int = 20
     steps: int = 60
     extra: str = "none"
@@ -64,59 +74,6 @@ class Setting:
         validate.choice("extra", self.extra, EXTRAS)
         validate.number("p", self.p, -2, 2)
         validate.count("steps", self.steps)
-
-
-def network(name: str, seed: int) -> nn.Sequential:
-    """Return the network ``name`` in double precision, with torch's initial weights of a
-    ``seed``.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if name == "mlp":
-            hidden = nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 32), nn.ReLU()
-            layers = [*hidden, nn.Linear(32, CLASSES)]
-        else:
-            first = nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 8, 3, padding=1), nn.ReLU()
-            second = nn.Conv2d(8, 16, 3, stride=2), nn.ReLU(), nn.Flatten()
-            layers = [*first, *second, nn.Linear(LARGEST, CLASSES)]
-        return nn.Sequential(*layers).double()
-
-
-class Digits:
-    """The embedded digits, centred, in batches of a ``seed``."""
-
-    def __init__(self, seed: int):
-        images = datasets.load("digits")
-        X = torch.as_tensor(images.X.T)
-        self.X = X - X.mean(0)
-        self.y = torch.as_tensor(images.labels)
-        self.rng = torch.Generator().manual_seed(seed)
-
-    def train(self, model, optimizer, steps: int) -> None:
-        """Train ``model`` by an ``optimizer`` for so many ``steps``."""
-        dtype = next(model.parameters()).dtype
-        for _ in range(steps):
-            i = torch.randint(len(self.X), (BATCH,), generator=self.rng)
-            optimizer.zero_grad()
-            Z = model(self.X[i].to(dtype))
-            nn.functional.cross_entropy(Z, self.y[i]).backward()
-            optimizer.step()
-
-    def moments(self, model) -> dict:
-        """Return the second moments (d, d) of the inputs of each layer of ``model``."""
-        found, handles = {}, []
-        for name, layer in model.named_modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-
-                def take(x, name=name, layer=layer):
-                    x = rows(layer, x)
-                    found[name] = x.T @ x / len(x)
-
-                handles.append(watch(layer, take))
-        model(self.X)
-        for handle in handles:
-            handle.remove()
-        return found
 
 
 def read(seed: int, setting: Setting) -> xr.Dataset:
@@ -130,36 +87,82 @@ def read(seed: int, setting: Setting) -> xr.Dataset:
         ``slope``, ``kappa`` and ``refused`` (layer,), and ``lam`` and ``gain`` (layer,
         direction), NaN beyond the directions of a layer.
     """
-    model, digits = network(setting.network, seed), Digits(seed)
-    moments = digits.moments(model) if setting.shared else None
     make, told = EXTRAS[setting.extra]
+    model, digits = network(setting.network, seed), Digits(seed)
+    shared = moments(model, digits.X) if setting.shared else None
     optimizer = make(model.parameters(), lr=0.05 * 100.0 ** min(setting.p, 0))
     if setting.p:
+        # the power of a moment that stays is taken once
+        every = setting.steps if setting.shared else 1
+        options = {"damping": setting.damping, "layers": "all", "every": every}
         optimizer = PowerPreconditioner(
-            optimizer, model, setting.p, setting.damping, "all", moments=moments
+            optimizer, model, setting.p, moments=shared, **options
         )
+    given = {k: M @ M for k, M in shared.items()} if setting.squared else shared
     options = told if setting.corrected else {}
-    given = None if setting.centred else moments
-    meter = Meter(
-        model, optimizer, setting.window, setting.centred, moments=given, **options
-    )
-    digits.train(model, optimizer, setting.steps)
-    meter.close()
+    with Meter(model, optimizer, setting.window, moments=given, **options) as meter:
+        digits.train(model, optimizer, setting.steps)
     found = list(meter.result().values())
-    curves = {
-        name: (("layer", "direction"), [_padded(getattr(r, name)) for r in found])
-        for name in ("lam", "gain")
+    curves = np.full((2, len(found), LARGEST), np.nan)
+    for i, reading in enumerate(found):
+        curves[:, i, : len(reading.lam)] = reading.lam, reading.gain
+    table = {
+        "slope": ("layer", [r.slope for r in found]),
+        "kappa": ("layer", [r.kappa for r in found]),
+        "refused": ("layer", [bool(r.refusal) for r in found]),
     }
-    numbers = {
-        name: ("layer", [getattr(r, name) for r in found])
-        for name in ("slope", "kappa")
-    }
-    refused = {"refused": ("layer", [bool(r.refusal) for r in found])}
-    return xr.Dataset(numbers | refused | curves, {"layer": [1, 2, 3]})
+    pairs = zip(("lam", "gain"), curves, strict=True)
+    table |= {name: (("layer", "direction"), values) for name, values in pairs}
+    return xr.Dataset(
+        table,
+        {"layer": [1, 2, 3]},
+    )
 
 
-def _padded(curve) -> np.ndarray:
-    return np.pad(curve, (0, LARGEST - len(curve)), constant_values=np.nan)
+def uncorrected(seed: int, extra: str) -> dict[str, tuple]:
+    """Return the ``slope`` (layer,) of displacement against gradient for descent with an
+    ``extra`` of `EXTRAS` on the MLP, from the recorder of chapter "effective_exponent",
+    which corrects nothing. ``seed`` is that of weights and batches.
+    """
+    model, digits = network("mlp", seed), Digits(seed)
+    pairs = [
+        (model.get_submodule(name).weight, Recorder(M.numpy(force=True), window=20))
+        for name, M in moments(model, digits.X).items()
+    ]
+    steps = count()
+
+    def see(*_) -> None:
+        step = next(steps)
+        for W, recorder in pairs:
+            recorder.see(step, W, W.grad)
+
+    optimizer = EXTRAS[extra][0](model.parameters(), lr=0.05)
+    optimizer.register_step_pre_hook(see)
+    digits.train(model, optimizer, 61)
+    found = [recorder.result().p_gain for _, recorder in pairs]
+    return {"slope": ("layer", found)}
+
+
+def clouded(seed: int, p: float) -> dict[str, tuple]:
+    """Return the ``slope`` (layer,) that a power ``p`` of the whole moment has in the
+    eigenvectors of the moments of single batches, for the MLP at the start; nothing is
+    trained. ``seed`` is that of weights and batches.
+    """
+    model, digits = network("mlp", seed), Digits(seed)
+    whole = moments(model, digits.X)
+    exact = {name: power_of(M, p, DAMPING).numpy() for name, M in whole.items()}
+    seen = {name: [] for name in exact}
+    for _ in range(WINDOWS):
+        for name, M in moments(model, digits.batch()[0]).items():
+            lam, U = np.linalg.eigh(M.numpy())
+            kept = lam >= KEPT * lam[-1]
+            gain = np.sum(U * (exact[name] @ U), 0)[kept][::-1]
+            ones = np.ones_like(gain)
+            lam = lam[kept][::-1]
+            window = Window(lam, gain, ones, gain**2, np.inf, BATCH)
+            seen[name].append(window)
+    found = [read_windows(windows, "") for windows in seen.values()]
+    return {"slope": ("layer", [reading.slope for reading in found])}
 
 
 def _twin(model, digits) -> None:

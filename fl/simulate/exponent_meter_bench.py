@@ -8,52 +8,8 @@ import torch
 import xarray as xr
 
 from fl import meter_bench, validate
+from fl.instruments.two_sided import TwoSided
 from fl.optimizers import library
-
-FLOOR = 1e-12
-
-
-class TwoSided(torch.optim.Optimizer):
-    r"""The update :math:`L^{\rm left}GR^{\rm right}` with moving averages L of
-    :math:`GG^\top` and R of :math:`G^\top G`.
-
-    Args:
-        params: matrices to move.
-        left: power of L.
-        right: power of R.
-        memory: of the averages, which are corrected for being short at the start.
-        damping: added to both, in units of their mean eigenvalues.
-        exchanged: the fault: L and R change places.
-    """
-
-    def __init__(self, params, left, right, memory=0.98, damping=0.0, exchanged=False):
-        super().__init__(params, {"lr": 1e-6})
-        self.powers, self.memory, self.damping = (left, right), memory, damping
-        self.exchanged, self.age = exchanged, 0
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Move every matrix by one step."""
-        self.age += 1
-        short = 1 - self.memory**self.age
-        (group,) = self.param_groups
-        for w in group["params"]:
-            G, kept = w.grad, self.state[w]
-            for side, M in (("L", G @ G.T), ("R", G.T @ G)):
-                old = kept.get(side, torch.zeros_like(M))
-                kept[side] = old.lerp(M, 1 - self.memory)
-            sides = (kept["R"], kept["L"]) if self.exchanged else (kept["L"], kept["R"])
-            left, right = (
-                _root(M / short, p, self.damping)
-                for M, p in zip(sides, self.powers, strict=True)
-            )
-            w.sub_(left @ G @ right, alpha=group["lr"])
-
-
-def _root(M, p: float, damping: float) -> torch.Tensor:
-    values, vectors = torch.linalg.eigh(M)
-    raised = values.clamp_min(FLOOR * values[-1]) + damping * values.mean()
-    return (vectors * raised**p) @ vectors.T
 
 
 def _powers(left: float, right: float, **options) -> Callable:

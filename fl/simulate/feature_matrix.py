@@ -1,68 +1,23 @@
-r"""Small networks whose first layer moves in a metric P, with weight decay of both kinds:
-descent, and the flow of linear ones.
+"""Small networks whose first layer moves in a metric (`fl.instruments.metric_descent`):
+where descent ends, and the flow of linear ones.
 
-The first layer moves by :math:`-\eta(GP+kW)` under decoupled decay and by
-:math:`-\eta(G+kW)P` under coupled decay, the others alike without P. Samples stand in
-columns; all layers are (6, 6), of 6 outputs three are zero. The loss is
-:math:`|Y-f|^2/2N`, or the mean cross-entropy of a softmax. Weights may carry leading
-dimensions, one network per entry.
+All layers are (6, 6), of 6 outputs three are zero.
 """
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from scipy import integrate
-from scipy.special import softmax
 
 from fl import validate
+from fl.instruments.metric_descent import ACTIVATIONS, Rule, gradients, train
 from fl.tasks import from_data, log_spaced
 
 DATA, WEIGHTS = 1, 2
 D, N, OUTPUTS, NOISE = 6, 40, 3, 0.1
-# the derivative is a function of the activation's value
-ACTIVATIONS = {
-    "linear": (lambda z: z, np.ones_like),
-    "relu": (lambda z: z * (z > 0), np.sign),
-    "tanh": (np.tanh, lambda h: 1 - h**2),
-}
 SQUARE = ("row", "column")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How all layers move: step size, decay, momentum, and the kind of decay."""
-
-    eta: float
-    decay: float = 0.0
-    momentum: float = 0.0
-    coupled: bool = False
-
-    def moves(self, weights, slopes, P) -> list:
-        """Return what each layer moves against, decay included; the first of ``weights``
-        with the gradient in ``slopes`` moves in the metric ``P`` (..., d, d).
-        """
-        k = self.decay
-        pairs = zip(weights, slopes, strict=True)
-        first, *later = [G + k * W for W, G in pairs]
-        if self.coupled:
-            return [first @ P, *later]
-        first = slopes[0] @ P + k * weights[0]
-        return [first, *later]
-
-
-class End(NamedTuple):
-    """Where training led: all ``weights``, and of the first layer over the second half of
-    the steps the means ``W`` and ``G`` of weights and gradients, and the weights
-    ``before``.
-    """
-
-    weights: list
-    W: np.ndarray
-    G: np.ndarray
-    before: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -76,53 +31,6 @@ class Case:
     exponents: tuple[float, ...]
     rule: Rule
     steps: int
-
-
-def gradients(weights, X, Y, activation: str, classes: bool = False) -> list:
-    """Return the gradient of the loss in every layer.
-
-    Args:
-        weights: the layers, the first on the inputs.
-        X: inputs (d, N).
-        Y: labels (C, N).
-        activation: of the hidden layers, one of `ACTIVATIONS`.
-        classes: whether the outputs go through a softmax.
-    """
-    act, slope = ACTIVATIONS[activation]
-    layers = [X]
-    for W in weights[:-1]:
-        layers.append(act(W @ layers[-1]))
-    output = weights[-1] @ layers[-1]
-    if classes:
-        output = softmax(output, axis=-2)
-    error = (output - Y) / len(X.T)
-    found = [error @ layers[-1].mT]
-    for W, above, below in zip(
-        weights[:0:-1], layers[:0:-1], layers[-2::-1], strict=True
-    ):
-        error = W.mT @ error * slope(above)
-        found.append(error @ below.mT)
-    return found[::-1]
-
-
-def train(weights, slopes, P, rule: Rule, steps: int) -> End:
-    """Return where ``steps`` steps of a ``rule`` lead from ``weights``.
-
-    ``slopes`` takes weights to gradients, the first layer moves in the metric ``P``.
-    """
-    moves, half, total = [0.0] * len(weights), steps // 2, 0.0
-    for step in range(steps):
-        found = slopes(weights)
-        if step == half:
-            before = weights[0]
-        if step >= half:
-            total = total + np.stack([weights[0], found[0]])
-        plan = rule.moves(weights, found, P)
-        pairs = zip(moves, plan, strict=True)
-        moves = [rule.momentum * m + new for m, new in pairs]
-        pairs = zip(weights, moves, strict=True)
-        weights = [W - rule.eta * m for W, m in pairs]
-    return End(weights, *total / (steps - half), before)
 
 
 def problem(seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from fl import datasets
 from fl.instruments.exponent_reader import read_balance, read_gradient
-from fl.simulate.feature_matrix import DATA, WEIGHTS, Rule, gradients, train
+from fl.instruments.metric_descent import Rule, gradients, train
+from fl.simulate.feature_matrix import DATA, WEIGHTS
 from fl.tasks import Spectrum
 
 HIDDEN, CLASSES, FLOOR = 48, 10, 0.01
@@ -81,15 +82,14 @@ def course(seed: int, p: float, start: float, rule: Rule, steps: int, n: int) ->
     def slopes(weights) -> list:
         return gradients(weights, X, Y, "relu", classes=True)
 
-    def squares(weights) -> tuple:
-        W, A = weights
+    def squares(W, A) -> tuple:
         size = np.sum(W @ inverse * W, 1)
         return size, np.sum(A**2, 0)
 
     end = train(first, slopes, P, rule, steps)
     W = end.weights[0]
-    size, readout = squares(end.weights)
-    kept = np.subtract(*squares(first))
+    size, readout = squares(*end.weights)
+    kept = np.subtract(*squares(*first))
     balance = read_balance(W, readout, moment)
     law = read_balance(W, size - kept, moment)
     found = {

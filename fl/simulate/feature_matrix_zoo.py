@@ -35,11 +35,10 @@ def left_by(seed: int, optimizer: str, start: float) -> dict:
     X, Y, moment = images(seed, IMAGES)
     first = nn.Linear(len(X), HIDDEN)
     second = nn.Linear(HIDDEN, CLASSES)
-    modules, made = (first, second), layers(seed, start)
-    for module, W in zip(modules, made, strict=True):
+    model = nn.Sequential(first, nn.ReLU(), second).double()
+    for module, W in zip((first, second), layers(seed, start), strict=True):
         module.weight.data = torch.as_tensor(W)
-        module.bias.data = torch.zeros(len(W), dtype=torch.float64)
-    model = nn.Sequential(first, nn.ReLU(), second)
+        nn.init.zeros_(module.bias)
     inputs, labels = torch.as_tensor(X.T), torch.as_tensor(Y.T)
     recorder = Recorder(moment.power(1), kept=2 * FLOOR)
 
@@ -54,8 +53,7 @@ def left_by(seed: int, optimizer: str, start: float) -> dict:
         covariance = moment.power(1)
         hyper = hyper | {"covariance": covariance}
     optimizers.minimise(name, model, loss, STEPS, watch, seed, **hyper)
-    kept = first.weight, first.bias, second.weight
-    W, b, A = (w.numpy(force=True) for w in kept)
+    W, b, A, _ = (w.numpy(force=True) for w in model.parameters())
     readout = np.sum(A**2, 0) - b**2
     reading = read_balance(W, readout, moment)
     updates = recorder.result()

@@ -5,33 +5,11 @@ gradients of a known law.
 import numpy as np
 
 from fl import datasets, validate
+from fl.instruments.singular_powers import svd_power
 from fl.numerics import psd_power
 
-FLOOR = 1e-9  # relative; singular values below are rounding, and no power is theirs
 LAYERS, IMAGES, GRADIENTS = 1, 2, 3
 NEURONS = 128  # random ones, on the digits
-
-
-def svd_power(G, q: float) -> np.ndarray:
-    r"""Return :math:`G^{[q]}=U\operatorname{diag}(s^q)V^\top`, for a matrix or a stack.
-
-    Args:
-        G: (..., h, d); singular values below 1e-9 of the largest count as zero and
-            stay zero for every q.
-        q: the power, 1 for G itself and 0 for its polar factor.
-
-    >>> svd_power([[0.0, 4.0], [1.0, 0.0]], 0.5).round(6).tolist()
-    [[0.0, 2.0], [1.0, 0.0]]
-
-    Raises:
-        ValueError: if q is not a finite number.
-    """
-    q = validate.number("q", q)
-    U, s, V = np.linalg.svd(G, full_matrices=False)
-    kept = s > FLOOR * s[..., :1]
-    positive = np.where(kept, s, 1.0)
-    powers = positive**q * kept
-    return U * powers[..., None, :] @ V
 
 
 def one_step(A, R) -> dict[str, float]:
@@ -49,8 +27,7 @@ def one_step(A, R) -> dict[str, float]:
     """
     G = R @ A.T
     polar = svd_power(G, 0)
-    largest = np.linalg.norm(A, 2)
-    whole = np.linalg.norm(A)
+    whole, largest = np.linalg.norm(A), np.linalg.norm(A, 2)
     nuclear = np.sum(G * polar)
     gradient = G / largest**2
     spectral = nuclear / whole**2 * polar
@@ -83,8 +60,8 @@ def layers(seed: int, number: int) -> dict[str, tuple]:
         ValueError: if ``number`` is not a whole number >= 1.
     """
     rng = np.random.default_rng([seed, LAYERS])
-    number = validate.count("number", number)
-    found = [one_step(*_layer(rng)) for _ in range(number)]
+    each = range(validate.count("number", number))
+    found = [one_step(*_layer(rng)) for _ in each]
     table = {}
     for name in found[0]:
         values = [one[name] for one in found]
@@ -94,14 +71,13 @@ def layers(seed: int, number: int) -> dict[str, tuple]:
 
 def _layer(rng) -> tuple[np.ndarray, np.ndarray]:
     d, h = rng.integers(2, [12, 16])
-    fall = np.arange(d) / d
-    inputs = np.exp(-rng.uniform(0, 5) * fall)
-    errors = np.exp(-rng.uniform(0, 5) * fall)
+    fall = rng.uniform(0, 5, (2, 1)) * np.arange(d) / d
+    inputs, errors = np.exp(-fall)
     tall = rng.standard_normal((2 * d, d))
     Q = np.linalg.qr(tall)[0]
-    left = rng.standard_normal((h, d))
+    left = rng.standard_normal((h, d)) * errors
     right = rng.standard_normal((d, 2 * d))
-    return (Q * inputs).T, left * errors @ right
+    return (Q * inputs).T, left @ right
 
 
 def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
@@ -122,18 +98,17 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
     """
     validate.choice("features", features, ["pixels", "relu"])
     rng = np.random.default_rng([seed, IMAGES])
-    images = datasets.load("digits")
-    order = rng.permutation(len(images.labels))
-    chosen = order[:n]
-    A = images.X[:, chosen]
+    A, labels = datasets.load("digits")
+    chosen = rng.permutation(len(labels))[:n]
+    A = A[:, chosen]
     if features == "relu":
         neurons = rng.standard_normal((NEURONS, len(A)))
         A = np.maximum(neurons @ A, 0)
     mean = A.mean(1, keepdims=True)
-    share = n * np.sum(mean**2) / np.sum(A**2)
+    square = np.sum(A**2)
+    share = n * np.sum(mean**2) / square
     A = A - mean * centred
-    classes = np.eye(10)
-    R = -classes[:, images.labels[chosen]]
+    R = -np.eye(10)[:, labels[chosen]]
     eta = np.linalg.norm(A, 2) ** -2
     for _ in range(after):
         G = R @ A.T
@@ -176,13 +151,13 @@ def gains(
     along, size = np.zeros((2, len(lam)))
     for _ in range(validate.count("draws", draws)):
         noise = rng.standard_normal(shape) * np.sqrt(lam)
-        signal = rng.standard_normal((*shape[:2], 1)) * spike
-        G, *rest = noise + signal
+        common = rng.standard_normal((*shape[:2], 1))
+        G, *rest = noise + common * spike
         rows = np.vstack(rest or [G])
         D = G @ psd_power(rows.T @ rows, -right)
         if left:
             columns = np.hstack(rest or [G])
             D = psd_power(columns @ columns.T, -left) @ D
-        along = along + np.sum(D * G, 0)
-        size = size + np.sum(G**2, 0)
+        along += np.sum(D * G, 0)
+        size += np.sum(G**2, 0)
     return {"gain": ("axis", along / size)}

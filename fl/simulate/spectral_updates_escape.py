@@ -3,8 +3,8 @@
 import numpy as np
 
 from fl import validate
+from fl.instruments.singular_powers import svd_power
 from fl.links import LINKS
-from fl.simulate.spectral_updates import svd_power
 
 # variances of the inputs along the axes: of the signal, a strong direction, the rest
 SPECTRUM = (1.0, 10.0, *(1.0,) * 8)
@@ -48,26 +48,16 @@ def train(
     lam = np.array(SPECTRUM)
     rng = np.random.default_rng(seed)
     start = validate.number("start", start, 0, open_low=True)
-    first = start * np.eye(width, len(lam))
-    if width == 1:
-        first[:] = start
-    W = first
+    first = np.eye(width, len(lam)) if width > 1 else np.ones((1, len(lam)))
+    W = first = start * first
     growth = []
     for _ in range(validate.count("steps", steps) + 1):
         growth.append(np.sum(W * first, 0))
-        noise = rng.standard_normal((BATCH, len(lam)))
-        X = noise * np.sqrt(lam)
+        X = rng.standard_normal((BATCH, len(lam))) * np.sqrt(lam)
         Z = X @ W.T
-        outputs = np.sum(Z**2, 1)
-        labels = f(X[:, 0])
+        errors = np.sum(Z**2, 1) - f(X[:, 0])
         if centred:
-            labels = labels - mean
-            outputs = outputs - np.sum(W**2, 0) @ lam
-        errors = outputs - labels
+            errors += mean - np.sum(W**2, 0) @ lam
         G = Z.T * errors @ X / BATCH
-        if p is None:
-            D = svd_power(G, 0)
-        else:
-            D = G * lam**p
-        W = W - eta * D
+        W = W - eta * (svd_power(G, 0) if p is None else G * lam**p)
     return {"growth": (("step", "axis"), growth / growth[0])}

@@ -1,9 +1,12 @@
 """Deep linear nets under steps that raise the singular values of each gradient."""
 
+from functools import reduce
+
 import numpy as np
 
 from fl import validate
-from fl.simulate.spectral_updates import svd_power
+from fl.instruments.metric_descent import gradients
+from fl.instruments.singular_powers import svd_power
 
 LONGEST = 20  # units of time
 
@@ -48,55 +51,35 @@ def descend(
     start = validate.number("start", start, 0, open_low=True)
     s, variances = np.transpose(modes)
     rng = np.random.default_rng(seed)
-    shape = validate.count("depth", depth), len(s), len(s)
-    U, V = (np.linalg.qr(M)[0] for M in rng.standard_normal((2, *shape[1:])))
+    depth, d = validate.count("depth", depth), len(s)
+    turns = rng.standard_normal((2, d, d))
+    U, V = np.linalg.qr(turns)[0]
     if aligned:
-        layers = start * np.tile(np.eye(len(s)), (depth, 1, 1))
-        layers[0] = tilt * layers[0] @ V.T
+        layers = start * np.tile(np.eye(d), (depth, 1, 1))
+        layers[0] *= tilt
+        layers[0] = layers[0] @ V.T
         layers[-1] = U @ layers[-1]
     else:
-        layers = start * rng.standard_normal(shape)
-    right = V * variances @ V.T
-    target = U * s @ V.T
+        layers = start * rng.standard_normal((depth, d, d))
+    X = V * np.sqrt(d * variances)
+    Y = U * s @ V.T @ X
     learned = []
     eta = 1 / validate.count("steps", steps)
     for _ in range(LONGEST * steps):
-        J = _product(layers)
-        learned.append(np.sum(U * (J @ V), 0))
+        J = reduce(lambda J, W: W @ J, layers)
+        along = U * (J @ V)
+        learned.append(np.sum(along, 0))
         if (learned[-1] > s / 2).all():
             break
-        error = J @ right - target @ right
-        moves = [_gradient(layers, i, error) for i in range(depth)]
-        layers = layers - eta * svd_power(moves, q)
-    half = eta * _crossings(learned, s / 2)
+        slopes = gradients(layers, X, Y, "linear")
+        layers = layers - eta * svd_power(slopes, q)
+    rising = np.maximum.accumulate(learned).T
+    times = eta * np.arange(len(learned))
+    pairs = zip(s / 2, rising, strict=True)
+    half = [np.interp(goal, path, times, right=np.nan) for goal, path in pairs]
     sides = [layers[0] @ V, layers[-1].T @ U]
     ends = np.linalg.norm(sides, axis=1)
     return {
         "half": ("mode", half),
         "ends": (("side", "mode"), ends),
     }
-
-
-def _crossings(paths, goals) -> np.ndarray:
-    """Return between which steps each column of the paths first reaches its goal; NaN
-    for one that does not.
-    """
-    rising = np.maximum.accumulate(paths)
-    steps = np.arange(len(rising))
-    pairs = zip(goals, rising.T, strict=True)
-    found = [np.interp(goal, path, steps, right=np.nan) for goal, path in pairs]
-    return np.array(found)
-
-
-def _gradient(layers, i: int, error) -> np.ndarray:
-    """Return what follows layer i, times the error, times what precedes it."""
-    after = _product(layers[i + 1 :])
-    before = _product(layers[:i])
-    return after.T @ error @ before.T
-
-
-def _product(layers) -> np.ndarray:
-    J = np.eye(layers.shape[-1])
-    for W in layers:
-        J = W @ J
-    return J

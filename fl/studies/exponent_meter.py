@@ -11,8 +11,9 @@ from fl.simulate import exponent_meter as live
 from fl.simulate import exponent_meter_bench as bench
 from fl.simulate.exponent_meter import NETWORKS, Setting
 from fl.stored import stored
-from fl.sweep import sweep
+from fl.sweep import sized, sweep
 
+SEEDS = 1, 1, 12  # of runs on the digits, in which little is left to chance
 POWERS, DAMPING, OWN = (-1.0, -0.5, 0.5, 1.0), 0.03, (-1.0, -0.5)
 EXTRAS = ("momentum", "coupled", "decoupled")
 MEMORY, ROWS, COLUMNS = 0.98, np.geomspace(1, 1 / 10, 24), np.geomspace(1, 1 / 30, 12)
@@ -29,12 +30,6 @@ FAULTS = {
 TOLERANCE = 0.05
 
 
-def seeds(scale: Scale, block: int = 0) -> range:
-    """Return the seeds of runs on the digits at a ``scale``, in a ``block``."""
-    number = scales.at(scale, smoke=1, book=2, paper=12)
-    return scales.seeds(number, block)
-
-
 def powers(chosen=POWERS, networks=NETWORKS, **changes) -> dict[str, Setting]:
     """Return settings by label: the exponents ``chosen`` on some ``networks``, with
     ``changes`` of `fl.simulate.exponent_meter.Setting`.
@@ -46,17 +41,16 @@ def powers(chosen=POWERS, networks=NETWORKS, **changes) -> dict[str, Setting]:
     }
 
 
-def readings(scale: Scale, block: int, settings: dict[str, Setting]) -> xr.Dataset:
+def readings(
+    scale: Scale, block: int, settings: dict[str, Setting], seeds=SEEDS
+) -> xr.Dataset:
     """Return what the meter reads in ``settings``, each with its exponent as coordinate
-    ``p``, over the seeds of a ``scale`` and ``block``.
+    ``p``, over a ``block`` of so many ``seeds`` at each ``scale``.
     """
-    chosen = seeds(scale, block)
-    run = sweep(live.read, {"setting": settings}, chosen)
-    first = next(iter(settings.values()))
-    exponents = [setting.p for setting in settings.values()]
-    run = run.assign_coords(p=("setting", exponents))
-    sizes = {"batch": live.BATCH, "steps": first.steps}
-    return run.assign_attrs(sizes, seeds=list(chosen))
+    run = sized(live.read, scale, block, seeds, {"setting": settings})
+    used = list(settings.values())
+    run = run.assign_coords(p=("setting", [setting.p for setting in used]))
+    return run.assign_attrs(batch=live.BATCH, steps=used[0].steps)
 
 
 def own(
@@ -69,6 +63,13 @@ def own(
     return readings(scale, block, powers(OWN, networks, **changes))
 
 
+def clouded(scale: Scale, block: int = 0) -> xr.DataArray:
+    """Return what windows of one step should read of the same powers on the MLP, over the
+    seeds of a ``scale`` and ``block``.
+    """
+    return sized(live.clouded, scale, block, SEEDS, {"p": list(OWN)})["slope"]
+
+
 def windows(scale: Scale, lengths: list[int]) -> xr.Dataset:
     """Return what is read of the inverse of a running moment on the MLP in windows of some
     ``lengths``, at a ``scale``.
@@ -77,7 +78,7 @@ def windows(scale: Scale, lengths: list[int]) -> xr.Dataset:
         f"window {length}": Setting(p=-1.0, window=length, steps=40, shared=False)
         for length in lengths
     }
-    return readings(scale, 0, settings)
+    return readings(scale, 0, settings, (1, 2, 12))
 
 
 def corrections(scale: Scale, block: int = 0, corrected: bool = True) -> xr.Dataset:
@@ -88,17 +89,23 @@ def corrections(scale: Scale, block: int = 0, corrected: bool = True) -> xr.Data
     return readings(scale, block, settings)
 
 
+def uncorrected(scale: Scale, block: int = 0) -> xr.DataArray:
+    """Return what another reader, which corrects nothing, reads of the same runs; ``scale``
+    and ``block`` as in `readings`.
+    """
+    grid = {"extra": list(EXTRAS)}
+    return sized(live.uncorrected, scale, block, SEEDS, grid)["slope"]
+
+
 def refused(scale: Scale, block: int = 0, faulty: bool = True) -> xr.DataArray:
     """Return ``wrong`` over kinds of layers that must not be read and a run that must not
     change, or of layers that may and another run if not ``faulty``; ``scale`` and
     ``block`` as in `readings`.
     """
-    chosen = seeds(scale, block)
     kinds = {"kind": list(live.SPOILED)}
-    run = sweep(live.refusals, kinds, chosen, faulty=faulty)
-    bits = sweep(live.untouched, {}, chosen, same=faulty)["wrong"]
-    bits = bits.assign_coords(kind="untouched")
-    return xr.concat([run["wrong"], bits], "kind")
+    run = sized(live.refusals, scale, block, SEEDS, kinds, faulty=faulty)
+    bits = sized(live.untouched, scale, block, SEEDS, same=faulty)
+    return xr.concat([run["wrong"], bits["wrong"].assign_coords(kind="same")], "kind")
 
 
 def benched(
@@ -107,12 +114,9 @@ def benched(
     """Return the bench of some ``methods`` of `fl.simulate.exponent_meter_bench`, over the
     seeds of a ``scale`` and ``block``.
     """
-    number = scales.at(scale, smoke=5, book=5, paper=20)
-    chosen = scales.seeds(number, block)
     grid = {"method": list(methods)}
-    run = sweep(bench.benched, grid, chosen, **SHORT)
-    sizes = SHORT | {"memory": MEMORY}
-    return run.assign_attrs(sizes, seeds=list(chosen))
+    run = sized(bench.benched, scale, block, (5, 5, 20), grid, **SHORT)
+    return run.assign_attrs(memory=MEMORY)
 
 
 def verdicts(
@@ -133,13 +137,12 @@ def verdicts(
     ratios = (1.0, 1.0) if flat else (10.0, 30.0)
     options = {"tol": TOLERANCE, "ratios": ratios}
     run = _versions(bench.asserted, scale, block, targets, **options)["passed"]
-    right = run["method"].isin(list(FAULTS))
-    return abs(run - ~right)
+    return abs(run - ~run["method"].isin(list(FAULTS)))
 
 
-def plane(scale: Scale) -> xr.Dataset:
-    """Return the ``exponent`` of all versions of `FAULTS` on the bench at a ``scale``."""
-    return _versions(bench.benched, scale)[["exponent"]]
+def plane(scale: Scale) -> xr.DataArray:
+    """Return the exponents of all versions of `FAULTS` on the bench at a ``scale``."""
+    return _versions(bench.benched, scale)["exponent"]
 
 
 def _versions(
@@ -148,17 +151,16 @@ def _versions(
     """Return what a unit of the bench says of all versions, right and faulty; those of the
     one-sided method on a square matrix.
     """
-    number = scales.at(scale, smoke=2, book=3, paper=12)
-    chosen = scales.seeds(number, block)
     parts = []
     for right, faulty in FAULTS.items():
-        square = right == "one-sided"
-        fixed = SHORT | options | {"shape": (16, 16) if square else (24, 12)}
+        shape = (16, 16) if right == "one-sided" else (24, 12)
+        fixed = SHORT | options | {"shape": shape}
         if targets:
             fixed["right"] = targets[right]
-        run = sweep(unit, {"method": [right, *faulty]}, chosen, **fixed)
+        grid = {"method": [right, *faulty]}
+        run = sized(unit, scale, block, (2, 3, 12), grid, **fixed)
         parts.append(run.drop_dims(["row", "column"], errors="ignore"))
-    return xr.concat(parts, "method")
+    return xr.concat(parts, "method", combine_attrs="drop")
 
 
 @stored("exponent_meter")
@@ -170,8 +172,11 @@ def published(scale: Scale) -> xr.Dataset:
     grid = {"name": names, "rotated": [False, True]}
     chosen = scales.seeds(scales.at(scale, smoke=2, book=2, paper=4))
     run = sweep(bench.published, grid, chosen)
-    run["exponent"].attrs = {"description": "of the two sides", "units": "none"}
-    run["error"].attrs = {"description": "standard error within a run", "units": "none"}
-    words = "cosine of the update and the fitted law"
-    run["kappa"].attrs = {"description": words, "units": "none"}
+    words = {
+        "exponent": "of the two sides",
+        "error": "standard error within a run",
+        "kappa": "cosine of the update and the fitted law",
+    }
+    for name, description in words.items():
+        run[name].attrs = {"description": description, "units": "none"}
     return run

@@ -10,12 +10,13 @@ from dataclasses import replace
 import xarray as xr
 
 from fl import scales
+from fl.instruments.metric_descent import Rule
 from fl.scales import Scale
 from fl.simulate import feature_matrix as toy
 from fl.simulate import feature_matrix_digits as digits
 from fl.simulate import feature_matrix_zoo as zoo
-from fl.simulate.feature_matrix import Case, Rule
-from fl.sweep import sweep
+from fl.simulate.feature_matrix import Case
+from fl.sweep import sized
 
 DEPTHS, FLOW_DECAY = (2, 3, 4), 0.3
 DEEP = {
@@ -31,6 +32,7 @@ COUPLED = replace(RESTING, coupled=True)
 SMALL, USUAL = 0.03, 3**-0.5
 # exact powers and adaptive methods, of whose certificates so many are compared
 EXACT, ADAPTIVE = ("exact +0.5", "GD"), ("Adam", "K-FAC 1e-3")
+EXACTLY = (0.5, 0.0)  # their powers
 COMPARED = {"smoke": 1, "book": 2, "paper": 2}
 METHODS = (
     *EXACT,
@@ -51,7 +53,10 @@ def toys(scale: Scale, block: int = 0, cases=TWO, coupled=False) -> xr.Dataset:
         name: replace(case, rule=replace(case.rule, coupled=coupled))
         for name, case in cases.items()
     }
-    return _small(toy.descend, scale, block, {"case": made})
+    return sized(toy.descend, scale, block, (2, 4, 20), {"case": made}).assign_attrs(
+        d=toy.D,
+        n=toy.N,
+    )
 
 
 def flows(scale: Scale, block: int = 0, rule=PLAIN, balanced=False) -> xr.Dataset:
@@ -59,7 +64,11 @@ def flows(scale: Scale, block: int = 0, rule=PLAIN, balanced=False) -> xr.Datase
     of a ``rule``, from a ``balanced`` start or not, at a ``scale``, on a ``block``.
     """
     fixed = {"rule": rule, "balanced": balanced}
-    return _small(toy.flow, scale, block, {"depth": list(DEPTHS)}, **fixed)
+    grid = {"depth": list(DEPTHS)}
+    return sized(toy.flow, scale, block, (2, 4, 20), grid, **fixed).assign_attrs(
+        d=toy.D,
+        n=toy.N,
+    )
 
 
 def digits_runs(
@@ -77,28 +86,18 @@ def digits_runs(
     """
     sizes = {"start": start, "steps": steps}
     sizes["n"] = scales.at(scale, smoke=100, book=200, paper=600)
-    more = 0 if rule.decay else 2  # weights alone scatter more
-    number = more + scales.at(scale, smoke=3, book=4, paper=20)
-    seeds, grid = scales.seeds(number, block), {"p": exponents}
-    run = sweep(digits.course, grid, seeds, rule=rule, **sizes)
-    return run.assign_attrs(sizes, seeds=number)
+    # weights alone scatter more
+    seeds = (3, 4, 20) if rule.decay else (5, 6, 22)
+    return sized(
+        digits.course, scale, block, seeds, {"p": exponents}, rule=rule, **sizes
+    )
 
 
 def zoos(scale: Scale, block: int = 0, names=METHODS, start=SMALL) -> xr.Dataset:
     """Return `fl.simulate.feature_matrix_zoo.left_by` over ``optimizer`` in ``names`` and
     ``seed``, from a ``start`` of this size, at a ``scale``, on a ``block``.
     """
-    number = scales.at(scale, smoke=4, book=5, paper=10)
-    grid, seeds = {"optimizer": list(names)}, scales.seeds(number, block)
-    run = sweep(zoo.left_by, grid, seeds, start=start)
-    return run.assign_attrs(n=zoo.IMAGES, seeds=number)
-
-
-def _small(function, scale, block, grid, **fixed) -> xr.Dataset:
-    number = scales.at(scale, smoke=2, book=4, paper=20)
-    run = sweep(function, grid, scales.seeds(number, block), **fixed)
-    return run.assign_attrs(
-        d=toy.D,
-        n=toy.N,
-        seeds=number,
+    grid = {"optimizer": list(names)}
+    return sized(zoo.left_by, scale, block, (4, 5, 10), grid, start=start).assign_attrs(
+        n=zoo.IMAGES,
     )

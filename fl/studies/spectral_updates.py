@@ -4,15 +4,17 @@ import numpy as np
 import xarray as xr
 
 from fl import scales
+from fl.scales import Scale
 from fl.simulate import spectral_updates as steps
 from fl.simulate import spectral_updates_escape as escape
 from fl.simulate.spectral_updates_order import descend
-from fl.sweep import sweep
+from fl.sweep import sized
 
 LAM = tuple(np.geomspace(10, 0.1, 8).tolist())  # of the gradients' columns
 SQUARES = tuple(value**2 for value in LAM)  # the same for a signal
 WIDTH = 40
 POWERS = (-1 / 3, 0.0, 1 / 3, 1 / 2)
+ONE_SIDED = [(0.0, (1 - q) / 2) for q in POWERS]  # the roots of these q-steps
 ROOTS = ((1 / 4, 1 / 4), (1 / 3, 1 / 3), (1 / 8, 1 / 8), (1 / 2, 0.0))
 MANY = 40  # gradients in the factors
 
@@ -33,25 +35,24 @@ GENTLE = {"eta": 0.004, "steps": 100, "start": SMALL}
 POLAR = GENTLE | {"link": "square", "p": None, "eta": 1e-7}
 
 
-def layers(scale: scales.Scale, block: int = 0) -> xr.Dataset:
+def layers(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return one gradient and one spectral step on random layers, as many as the
     ``scale`` says, a ``block`` of seeds.
     """
     number = scales.at(scale, smoke=300, book=1500, paper=20000)
-    return _run(steps.layers, 1, block, number=number).isel(seed=0)
+    return sized(steps.layers, scale, block, (1, 1, 1), number=number).isel(seed=0)
 
 
-def digits(scale: scales.Scale, block: int = 0, **fixed) -> xr.Dataset:
+def digits(scale: Scale, block: int = 0, **fixed) -> xr.Dataset:
     """Return one step of layers on pixels and ReLU features of the digits, over choices
     of images: as many as ``scale`` says, of ``block``; ``fixed`` are further arguments.
     """
-    seeds = scales.at(scale, smoke=3, book=6, paper=20)
     grid = {"features": ["pixels", "relu"]}
-    return _run(steps.digits, seeds, block, grid, n=500, **fixed)
+    return sized(steps.digits, scale, block, (3, 6, 20), grid, n=500, **fixed)
 
 
 def gains(
-    scale: scales.Scale, block: int, roots, lam=(LAM,), others=(0,), spike=0.0
+    scale: Scale, block: int, roots, lam=(LAM,), others=(0,), spike=0.0
 ) -> xr.DataArray:
     """Return multipliers (lam, roots, others, seed, axis) of updates of noise.
 
@@ -63,57 +64,41 @@ def gains(
         others: numbers of gradients in the factors.
         spike: of a part of rank one.
     """
-    sizes = {"smoke": (8, 16), "book": (12, 40), "paper": (40, 400)}
-    seeds, draws = scales.at(scale, **sizes)
-    grid = {
-        "lam": dict(enumerate(lam)),
-        "roots": dict(enumerate(roots)),
-        "others": others,
-    }
-    fixed = {
-        "spike": spike,
-        "width": WIDTH,
-        "draws": draws,
-    }
-    return _run(steps.gains, seeds, block, grid, **fixed)["gain"]
+    fixed = {"spike": spike, "width": WIDTH}
+    fixed["draws"] = scales.at(scale, smoke=16, book=40, paper=400)
+    lam, roots = (dict(enumerate(values)) for values in (lam, roots))
+    grid = {"lam": lam, "roots": roots, "others": others}
+    return sized(steps.gains, scale, block, (8, 12, 40), grid, **fixed)["gain"]
 
 
-def one_sided() -> list[tuple]:
-    """Return the exponents that make the q-steps of `POWERS`."""
-    return [(0.0, (1 - q) / 2) for q in POWERS]
-
-
-def trained(scale: scales.Scale, block: int, grid: dict, **fixed) -> xr.Dataset:
+def trained(scale: Scale, block: int, grid: dict, **fixed) -> xr.Dataset:
     """Return what `fl.simulate.spectral_updates_order.descend` finds on a ``grid``.
 
     ``scale`` says how many steps there are in a unit of time, twice as many the second
-    time, and for Gaussian layers how many seeds of ``block``; else a seed turns the
-    frames. ``fixed`` are further arguments.
+    time; two seeds of ``block`` turn the frames. ``fixed`` are further arguments.
     """
+    grid = grid | {"steps": _steps(scale)}
+    return sized(descend, scale, block, (2, 2, 2), grid, **fixed)
+
+
+def released(scale: Scale, block: int) -> xr.Dataset:
+    """Return the same from Gaussian starts, around the critical powers; ``scale`` says how
+    many seeds of ``block``.
+    """
+    fixed = {"modes": WHITE, "start": START / 2, "steps": _steps(scale)[1]}
+    return sized(descend, scale, block, (5, 8, 40), FLIPS, aligned=False, **fixed)
+
+
+def _steps(scale: Scale) -> list[int]:
     number = scales.at(scale, smoke=25, book=60, paper=1000)
-    seeds, numbers = 2, [number, 2 * number]
-    if not fixed.get("aligned", True):
-        seeds = scales.at(scale, smoke=5, book=8, paper=40)
-        numbers = numbers[1:]
-    grid = grid | {"steps": numbers}
-    return _run(descend, seeds, block, grid, **fixed)
+    return [number, 2 * number]
 
 
-def grown(scale: scales.Scale, block: int, grid: dict, **fixed) -> xr.DataArray:
+def grown(scale: Scale, block: int, grid: dict, **fixed) -> xr.DataArray:
     """Return how signal, strong direction and one of the rest have grown in the end.
 
     ``scale`` says how many seeds of ``block``; ``grid`` and ``fixed`` are arguments of
     `fl.simulate.spectral_updates_escape.train`.
     """
-    seeds = scales.at(scale, smoke=5, book=12, paper=60)
-    growth = _run(escape.train, seeds, block, grid, **fixed)["growth"]
-    return growth.isel(step=-1, axis=[0, 1, 2])
-
-
-def _run(function, seeds: int, block: int, grid=None, **fixed) -> xr.Dataset:
-    own = scales.seeds(seeds, block)
-    found = sweep(function, grid, seeds=own, **fixed)
-    sizes = fixed | {"seeds": seeds}
-    for name in found:
-        found[name].attrs = sizes
-    return found
+    run = sized(escape.train, scale, block, (5, 12, 60), grid, **fixed)
+    return run["growth"].isel(step=-1, axis=[0, 1, 2])

@@ -31,17 +31,6 @@ class Fit(NamedTuple):
     M: np.ndarray
 
 
-def relative_gap(A, B) -> np.ndarray:
-    r"""Return :math:`|A-B|/|B|` of the matrices ``A`` and ``B`` (..., m, n), Frobenius
-    norms over the last two dimensions.
-
-    >>> float(relative_gap([[3.0, 0.0]], [[2.0, 0.0]]))
-    0.5
-    """
-    off = np.subtract(A, B)
-    return np.linalg.norm(off, axis=(-2, -1)) / np.linalg.norm(B, axis=(-2, -1))
-
-
 def geometric_mean(P, J, t: float = 0.5) -> np.ndarray:
     r"""Return :math:`P\,\#_t\,J^\top J` (d, d) for ``P`` (d, d) and ``J`` (C, d).
 
@@ -106,8 +95,8 @@ def nuclear_fit(X, Y, P, decay: float) -> Fit:
     while moved > 1e-15 * size:
         before = J
         slope = ahead @ S - cross
-        there = ahead - slope / high
-        J = _shrink(there, decay / high)
+        U, s, V = np.linalg.svd(ahead - slope / high, full_matrices=False)
+        J = U * (s - decay / high).clip(0) @ V
         ahead = J + push * (J - before)
         moved = np.abs(J - before).max()
         size = max(np.abs(J).max(), decay)
@@ -157,13 +146,6 @@ def coupled_imbalance(start, plain, decay: float, times) -> np.ndarray:
     """
     whole = integrate.cumulative_simpson(plain, x=times, axis=0, initial=0)
     return start - 2 * decay * whole
-
-
-def _shrink(J: np.ndarray, by: float) -> np.ndarray:
-    """Return J with its singular values lowered, none below zero."""
-    U, s, V = np.linalg.svd(J, full_matrices=False)
-    shrunk = (s - by).clip(0)
-    return U * shrunk @ V
 
 
 def _metric(P) -> np.ndarray:
