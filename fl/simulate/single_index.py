@@ -31,10 +31,8 @@ class Signs(Spectrum):
 
     def inputs(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return ``n`` samples as the columns of a (d, n) array, drawn by ``rng``."""
-        shape = (self.d, n)
-        u = rng.choice([-1.0, 1.0], shape)
-        root = self.power(0.5)
-        return root @ u
+        u = 2.0 * rng.integers(0, 2, (self.d, n), np.int8) - 1
+        return np.sqrt(self.eigenvalues)[:, None] * u
 
 
 def directions(

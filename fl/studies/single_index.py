@@ -26,10 +26,10 @@ from fl.theory import single_index_batch as own
 from fl.theory import single_index_network as network
 
 # d, units (seeds) and, for directions, batches in a unit
-FILTERS = {"smoke": (80, 1, 240), "book": (120, 2, 120), "paper": (500, 24, 20)}
-PAIRED = {"smoke": (60, 1, 240), "book": (100, 2, 240), "paper": (400, 24, 80)}
-NETWORK = {"smoke": (100, 24), "book": (140, 48), "paper": (500, 48)}
-STEPS = {"smoke": (100, 72), "book": (140, 96), "paper": (500, 96)}
+FILTERS = {"smoke": (64, 1, 160), "book": (120, 2, 120), "paper": (500, 24, 20)}
+PAIRED = {"smoke": (48, 1, 160), "book": (100, 2, 240), "paper": (400, 24, 80)}
+NETWORK = {"smoke": (72, 20), "book": (140, 48), "paper": (500, 48)}
+STEPS = {"smoke": (72, 48), "book": (140, 96), "paper": (500, 96)}
 
 # members of each family, for more and for fewer samples than dimensions
 EXPONENTS = (-1.0, -0.5, 0.0, 0.5)
