@@ -11,7 +11,6 @@ under rotations, so ``beta*`` is the first axis.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import xarray as xr
 from scipy import linalg

@@ -89,7 +89,7 @@ def in_window(
         much: samples per dimension.
         links: ``student`` and ``teacher``, each ``(name, tau)``.
     """
-    d, number = at(scale, smoke=(40, 8), book=(80, 10), paper=(400, 8))
+    d, number = at(scale, smoke=(60, 8), book=(80, 10), paper=(400, 8))
     runs, fixed = [], {"d": d, "psi2": 2.0, **links}
     penalties = [2 * d * (psi1 * d) ** -WINDOW for psi1 in much]
     for psi1, penalty in zip(much, penalties, strict=True):
