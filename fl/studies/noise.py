@@ -59,7 +59,8 @@ def longer(scale: Scale, block: int = 0) -> xr.Dataset:
     networks overfit; more seeds of a ``block``, at a ``scale``.
     """
     steps = scales.at(scale, smoke=2099, book=2454, paper=simulate.LONGEST)
-    changes = {"steps": steps, "exponents": (0.0, 1.0)}
+    width = scales.at(scale, smoke=100, book=200, paper=simulate.WIDTH)
+    changes = {"steps": steps, "exponents": (0.0, 1.0), "width": width}
     return _run(scale, block, (1.0,), ("high",), number=24, **changes)
 
 
