@@ -140,7 +140,7 @@ def _run(
     sizes = {
         "steps": scales.at(scale, smoke=962, book=1314, paper=simulate.LONGEST),
         "width": scales.at(scale, smoke=50, book=200, paper=simulate.WIDTH),
-        "n_test": scales.at(scale, smoke=500, book=1000, paper=9800),
+        "n_test": scales.at(scale, smoke=1000, book=1000, paper=9800),
         "exponents": CLAIMED,
     } | changes
     setting = simulate.Setting(**sizes)

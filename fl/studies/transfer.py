@@ -74,7 +74,7 @@ def main(
     if changes.get("optimizer") == "adahessian":  # it diverges at a longer step
         eta = noise.ETA
     sizes = {
-        "width": scales.at(scale, smoke=60, book=200, paper=noise.WIDTH),
+        "width": scales.at(scale, smoke=120, book=200, paper=noise.WIDTH),
         "n_test": scales.at(scale, smoke=500, book=1000, paper=4600),
         "steps": tuple(round(time / eta) for time in times),
         "exponents": EXPONENTS,
@@ -114,7 +114,7 @@ def adahessian(scale: Scale, block: int = 0) -> xr.Dataset:
     at a ``scale`` and a ``block``.
     """
     changes = {"targets": (1.0, 5.0), "optimizer": "adahessian"}
-    number = scales.at(scale, smoke=6, book=14, paper=14)
+    number = scales.at(scale, smoke=8, book=14, paper=14)
     return main(scale, block, ["high"], number=number, times=(LAST,), **changes)
 
 
@@ -143,7 +143,7 @@ def sequences(scale: Scale, block: int = 0) -> xr.Dataset:
     """
     eta = _step_size(scale)
     orders = ("staying", "wandering")
-    rule = {"eta": eta, "width": scales.at(scale, smoke=60, book=200, paper=200)}
+    rule = {"eta": eta, "width": scales.at(scale, smoke=100, book=200, paper=200)}
     return _sequences(scale, block, orders, round(EARLY / eta), 6, **rule)
 
 
