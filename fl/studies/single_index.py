@@ -27,7 +27,7 @@ from fl.theory import single_index_network as network
 
 # d, units (seeds) and, for directions, batches in a unit
 FILTERS = {"smoke": (64, 1, 144), "book": (120, 2, 120), "paper": (500, 24, 20)}
-PAIRED = {"smoke": (48, 1, 144), "book": (100, 2, 240), "paper": (400, 24, 80)}
+PAIRED = {"smoke": (60, 1, 144), "book": (100, 2, 240), "paper": (400, 24, 80)}
 NETWORK = {"smoke": (72, 24), "book": (140, 48), "paper": (500, 48)}
 STEPS = {"smoke": (72, 48), "book": (140, 96), "paper": (500, 96)}
 
