@@ -65,13 +65,13 @@ def growth_rate(scale, broken, block):
     clear = xr.where(run.case == "high", run.p > -2, run.p < 0)
     run = run.isel(cell=clear)
 
-    def rate(case, p, seed, power):
+    def rate(case, p, seed, times):
         X, y, task = study.small_sample(case, run.attrs["n"], seed)
-        P = task.spectrum.power(power * p)
+        P = task.spectrum.power(times * p)
         return alignment_growth.growth_rate(X, y, P)
 
     cells = run.case, run.p, run.seed
-    right, lazy = (predictions(rate, *cells, power) for power in (1, 2))
+    right, lazy = (predictions(rate, *cells, times) for times in (1, 2))
     deviation = run["rate"] / (lazy if broken else right) - 1
     tolerance = lambertw(np.exp(-1)).real / 32
     return Evidence(

@@ -117,7 +117,9 @@ def sgd_lower_bound(scale, broken, block):
 def _unsettled(run) -> float:
     """Return how far the factor of ``run`` may be from its limit, see `SLOWER`."""
     quarter = len(run.distance) / 4
-    return abs(run.factor - run.before).item() + LAST_DIGITS / quarter
+    changed = run.factor - run.before
+    rounding = LAST_DIGITS / quarter
+    return abs(changed.item()) + rounding
 
 
 def _bound(m) -> float:
@@ -150,7 +152,8 @@ def one_factor_is_not_enough(scale, broken, block):
             run = plain[name] if broken else own
             ratio = run.factor.item() / claimed
             gaps.append(abs(ratio - 1))
-            left.append(_unsettled(own) / claimed)
+            allowed = _unsettled(own)
+            left.append(allowed / claimed)
             rival = _factor(problem, pair, 0.0, plain[name])
             ratio = rival / claimed
             rivals.append(abs(ratio - 1))

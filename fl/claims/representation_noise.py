@@ -81,28 +81,38 @@ def signs(scale, broken, block) -> Evidence:
     free = study.SPREAD.n - len(run.problem.S)
     bias = dict.fromkeys(laws, 1 / free**2)
     found, k = dict(run.found), len(floors.G)
+    d = len(floors.problem.S)
     for method, law in _floor_laws(floors).items():
-        n, d = study.FLOORS[method].n, len(floors.problem.S)
-        fewer, more = n - d - 1, n - d + 1 - 2 * d / n
+        n = study.FLOORS[method].n
         name = f"floor of {method}"
-        laws[name] = law * (fewer / more if method == "kfac" else 1)
-        found[name], bias[name] = floors.found[method], k / n
+        laws[name] = law
+        found[name] = floors.found[method]
+        bias[name] = k / n
+        if method == "kfac":
+            fewer = n - d - 1
+            more = n - d + 1 - 2 * d / n
+            laws[name] *= fewer / more
     case = (*heads.problem, heads.G)
     laws["head"] = theory.transfer_risk(*case, **study.TRANSFER)
     found["head"] = heads.found["risk"]
-    bias["head"] = 1 / (study.TRANSFER["n"] - len(heads.G) - 1)
+    samples = study.TRANSFER["n"] - len(heads.G) - 1
+    bias["head"] = 1 / samples
     why = (
         "relative: 1/(n - dX)² for a step, k/n for a floor, 1/(n - k - 1) for a head, the "
         "next order of each"
     )
-    allowed = xr.DataArray([bias[case] for case in found], {"case": list(found)})
+    cases = list(found)
+    values = [bias[case] for case in cases]
+    allowed = xr.DataArray(values, {"case": cases})
     return _agrees(found, laws, rivals, run.attrs, allowed, why)
 
 
 def _floor_laws(run) -> dict:
     laws = {}
-    for method, steps in zip(run.found, run.attrs["steps"], strict=True):
-        case = (method, *study.FLOORS[method][:3], steps)
+    both = zip(run.found, run.attrs["steps"], strict=True)
+    for method, steps in both:
+        setting = study.FLOORS[method][:3]
+        case = (method, *setting, steps)
         laws[method] = noise_theory.noise_floor(*run.problem, *case)
     return laws
 
@@ -122,7 +132,9 @@ def noise_floor(scale, broken, block) -> Evidence:
     run = study.floors(scale, block)
     laws, rivals = _floor_laws(run), {}
     if broken:
-        case = "sgd separate", *study.FLOORS["sgd"][:3], run.attrs["steps"][0]
+        setting = study.FLOORS["sgd"][:3]
+        steps = run.attrs["steps"][0]
+        case = ("sgd separate", *setting, steps)
         rivals["sgd"] = noise_theory.noise_floor(*run.problem, *case)
     n = study.FLOORS["sgd"].n
     bias = len(run.G) / n

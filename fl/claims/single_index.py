@@ -235,7 +235,8 @@ def lead_of_known(task, gamma, data):
     m = theory.moments(task)
     by_known = theory.population_power(s, b, gamma, m.nu, -1)
     by_batch = own.kfac(s, b, gamma, m.rho, 0)
-    yield data.gap, by_known.cos2 - by_batch.cos2, 0.0
+    lead = by_known.cos2 - by_batch.cos2
+    yield data.gap, lead, 0.0
 
 
 def paired(pairs: list) -> list:

@@ -62,13 +62,7 @@ def gaussian_equivalence(scale, broken, block):
     gaps = (network - other) / other.mean("seed")
     rival = None
     if broken:
-        whole, bare = (
-            xr.concat(
-                [_closed(network, 2.0, 1.0, x, rest=rest) for x in study.PENALTIES],
-                network.penalty,
-            )
-            for rest in (1.0, 0.0)
-        )
+        whole, bare = (_over_penalties(network, rest=rest) for rest in (1.0, 0.0))
         rival = study.limit(whole / bare - 1)
     return agreement(study.limit(gaps), 0, LIMIT, network.attrs, rival)
 
@@ -90,6 +84,11 @@ def _closed(
     return spikes_risk.small_step_risk(*cell, etas, psi2 * run.d)
 
 
+def _over_penalties(run: xr.DataArray, *etas, **rest) -> xr.DataArray:
+    closed = [_closed(run, 2.0, 1.0, x, *etas, **rest) for x in study.PENALTIES]
+    return xr.concat(closed, run.penalty)
+
+
 @claim(
     "spikes.risk",
     statement="The ridge risk after a step of order one is a closed form in the "
@@ -101,14 +100,7 @@ def _closed(
 def risk(scale, broken, block):
     """Compare nine mean risks with the closed form, in the limit."""
     run = study.small_steps(scale, block).sel(eta=[0.0, 1.0, 2.0])
-    both = [
-        xr.concat(
-            [_closed(run, 2.0, 1.0, x, etas) for x in study.PENALTIES],
-            "penalty",
-        )
-        for etas in (run.eta, 0 * run.eta)
-    ]
-    both = [closed.assign_coords(penalty=run.penalty) for closed in both]
+    both = [_over_penalties(run, etas) for etas in (run.eta, 0 * run.eta)]
     ratio = run / both[broken]
     rival = study.limit(both[0] / both[1] - 1) if broken else None
     return agreement(study.limit(ratio) - 1, 0, LIMIT, run.attrs, rival)

@@ -31,8 +31,10 @@ class Signs(Spectrum):
 
     def inputs(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return ``n`` samples as the columns of a (d, n) array, drawn by ``rng``."""
-        u = 2.0 * rng.integers(0, 2, (self.d, n), np.int8) - 1
-        return np.sqrt(self.eigenvalues)[:, None] * u
+        shape = (self.d, n)
+        bits = rng.integers(0, 2, shape, np.int8)
+        root = np.sqrt(self.eigenvalues)
+        return root[:, None] * (2.0 * bits - 1)
 
 
 def directions(
