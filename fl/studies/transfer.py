@@ -66,11 +66,10 @@ def main(
         block: of seeds.
         case: ``high`` and ``low``, or one of them.
         snr: of task 1, several.
-        number: of seeds, at ``smoke`` ten at most.
+        number: of seeds.
         times: of the flow, steps times the step size.
         changes: fields of `fl.simulate.transfer.Setting`.
     """
-    number = scales.at(scale, smoke=min(number, 10), book=number, paper=number)
     eta = _step_size(scale)
     if changes.get("optimizer") == "adahessian":  # it diverges at a longer step
         eta = noise.ETA
