@@ -1,5 +1,8 @@
 """Claims of the chapter on the first step, third part: large steps."""
 
+from dataclasses import replace
+
+import numpy as np
 import xarray as xr
 
 from fl.evidence import Evidence, claim
@@ -20,7 +23,16 @@ def _below(scale, block, pairs, etabar: float) -> Evidence:
         small.append(1 - _small(run, links) / floor)
     sizes = run.attrs | {"pairs": pairs, "etabar": etabar}
     rival = xr.concat(small, "pair") if etabar < 1 else None
-    return order(xr.concat(leads, "pair"), sizes, rival)
+    found = order(xr.concat(leads, "pair"), sizes, rival)
+    return _with_bias(found, 1 / run.attrs["d"])
+
+
+def _with_bias(found: Evidence, bias: float) -> Evidence:
+    """Return evidence whose control may miss its rival by a ``bias`` of the lead more:
+    closed forms are those of infinite d, right to 1/d of a risk.
+    """
+    allowed = found.sizes["worst cell"]["allowed"]
+    return replace(found, within=found.within + bias / allowed)
 
 
 def _small(run: xr.DataArray, links: dict) -> xr.DataArray:
@@ -86,7 +98,9 @@ def large_step_rate(scale, broken, block):
         small.append(-0.75 - exponents(_small(run, links), "psi1"))
     rival = xr.concat(small, "teacher") if broken else None
     sizes = run.attrs | {"etabars": study.EXACT}
-    return order(xr.concat(leads, "teacher"), sizes, rival)
+    found = order(xr.concat(leads, "teacher"), sizes, rival)
+    span = np.log(run.psi1[-1] / run.psi1[0]).item()
+    return _with_bias(found, 2 / (run.attrs["d"] * span))
 
 
 @claim(
