@@ -1,8 +1,11 @@
 """Evidence from labelled draws: every cell is judged in its own standard errors.
 
 A claim about many cells (sizes, exponents, settings) holds or fails in its worst cell. The
-quantiles are Student's, shared out over the cells (Bonferroni), so that sampling alone
-decides a whole claim wrongly with probability at most `CHANCE`.
+quantiles are Student's, so that sampling alone decides a whole claim wrongly with
+probability at most `CHANCE`: it fails a true `agreement` if it fails any one cell, so there
+the chance is shared out over the cells (Bonferroni); it passes a false `order` only if it
+passes the cell that is false, whichever that is, so there each cell has the whole chance (an
+intersection-union test).
 """
 
 import numpy as np
@@ -14,6 +17,7 @@ from fl.numerics import standard_error, worst_cell
 
 CHANCE = 0.01
 SMALLEST = 1e-300  # allowed where nothing varies: a tie is a tie
+FAR = 1e3  # standard errors: beyond it a lead is never missed
 
 
 def quantile(draws: int, cells: int = 1, sides: int = 2) -> float:
@@ -68,36 +72,53 @@ def agreement(
 
 
 def order(
-    leads: xr.DataArray, sizes: dict, rival=None, within=1.0, dim: str = "seed"
+    leads: xr.DataArray, sizes: dict, rival=None, within=None, dim: str = "seed"
 ) -> Evidence:
-    """Return the evidence that ``leads`` have a positive mean in every cell, the worst in
-    units of `quantile` of its own standard errors: noise alone passes in at most `CHANCE`.
+    r"""Return the evidence that ``leads`` have a positive mean in every cell, the worst in
+    units of `quantile` of its own standard errors.
+
+    Noise alone passes an order that is false anywhere with probability at most `CHANCE`,
+    whatever the other cells: all must pass, and the false one does so rarely. It fails a
+    true one with at most :math:`\sum_k P(t'_k<q)` over the cells, :math:`t'_k` the
+    noncentral Student law of the true lead in standard errors; with the measured leads in
+    the place of the true ones this stands among the sizes.
 
     Args:
         leads: paired differences, positive where the order is the claimed one, with the
             dimension ``dim``; one mean over it is a cell.
         sizes: what was run.
         rival: the leads that the hypothesis of a control predicts, over the cells.
-        within: by how much the control may miss that, in the same units.
+        within: by how much the control may miss that, in the same units; None for what
+            noise alone does to all cells, with the chance shared out over them.
         dim: of the independent draws.
 
     Returns:
         Evidence that is at least 1; the worst cell and its lead stand among the sizes.
     """
+    from scipy.special import nctdtr
+
     mean, error = leads.mean(dim), standard_error(leads, dim)
-    needed = quantile(leads.sizes[dim], mean.size, sides=1) * error
-    needed = np.maximum(needed, SMALLEST)
+    draws = leads.sizes[dim]
+    unit = quantile(draws, sides=1)
+    needed = np.maximum(unit * error, SMALLEST)
     where, (measured, *own) = worst_cell(-mean / needed, mean, error, needed)
     expected = None
     if rival is not None:
         expected = float((_mean(rival, dim) / needed).min())
+    if within is None:
+        within = quantile(draws, mean.size) / unit
+    seen = np.clip(unit * mean / needed, -FAR, FAR)
+    missed = float(nctdtr(draws - 1, seen, unit).sum().clip(max=1))
     words = (
         f"worst cell, in units of the lead that noise alone reaches in {CHANCE:.0%} of "
-        "claims (Student's quantile of its own standard error, Bonferroni over the cells)"
+        "cells (Student's quantile of its own standard error; all cells must reach it)"
     )
-    found = {"sizes": sizes | _cell(where, own), "expected": expected, "within": within}
-    unit = own[1] / own[2]
-    return Evidence(1, -measured, 0, words, unit, "at least", **found)
+    found = {
+        "sizes": sizes | _cell(where, own) | {"chance to miss such leads": missed},
+        "expected": expected,
+        "within": within,
+    }
+    return Evidence(1, -measured, 0, words, own[1] / own[2], "at least", **found)
 
 
 def _mean(values, dim: str):

@@ -57,9 +57,40 @@ def test_noise_alone_fails_an_agreement_as_often_as_said(cells):
     assert np.mean(fails) < 0.01 + 3 * np.sqrt(0.01 * 0.99 / DRAWS)
 
 
-def test_noise_alone_hardly_passes_an_order():
-    passes = [judging.order(draws([0.0], [1.0], 5, k), {}).holds for k in range(DRAWS)]
+@pytest.mark.parametrize("others", [[], [1e3] * 4, [0.0]], ids=str)
+def test_noise_alone_hardly_passes_an_order(others):
+    # the worst case is one false cell beside certain ones: nothing is shared out
+    leads = [0.0, *others]
+    passes = _passes(leads)
     assert np.mean(passes) < 0.01 + 3 * np.sqrt(0.01 * 0.99 / DRAWS)
+
+
+def test_an_order_uses_its_whole_chance():
+    level = 0.01
+    rate = np.mean([_passes([0.0, 1e3, 1e3], first=k) for k in range(0, 3000, DRAWS)])
+    assert abs(rate - level) < 3 * np.sqrt(level * (1 - level) / 3000)
+
+
+def test_a_true_order_is_missed_as_often_as_it_is_said():
+    # leads of three standard errors of a mean, in each of four cells
+    leads = [3 / np.sqrt(12)] * 4
+    missed = 1 - np.mean(_passes(leads, 12))
+    exact = xr.DataArray([[3 / np.sqrt(12)] * 12] * 4, dims=["cell", "seed"])
+    spread = np.sqrt(11 / 12) * np.resize([1.0, -1.0], 12)  # of variance one
+    found = judging.order(exact + spread, {}).sizes["chance to miss such leads"]
+    # a sum of chances is a bound on that of their union
+    assert missed < found + 3 * np.sqrt(0.25 / DRAWS)
+    assert missed > 1 - (1 - found / 4) ** 4 - 3 * np.sqrt(0.25 / DRAWS)
+
+
+def test_what_a_rival_of_an_order_may_miss_grows_with_the_cells():
+    one, four = (judging.order(draws([1.0] * k, [0.1] * k), {}) for k in (1, 4))
+    assert 1 < one.within < four.within
+
+
+def _passes(leads, seeds=5, first=0):
+    cells = [draws(leads, [1.0] * len(leads), seeds, first + k) for k in range(DRAWS)]
+    return [judging.order(cell, {}).holds for cell in cells]
 
 
 def test_too_few_draws_are_refused():

@@ -115,6 +115,15 @@ def test_damped_kfac_shrinks_at_the_predicted_rate(p, rng):
     )
 
 
+def test_a_pure_mode_has_one_factor_in_every_quarter():
+    path = 0.3 * 0.9 ** np.arange(41)
+    found = [descent.measured_factor(path, quarter) for quarter in (2, 3, 4)]
+    assert found == pytest.approx([0.9] * 3, rel=1e-12)
+    mixed = path + 0.3 * 0.5 ** np.arange(41)
+    early, late = (descent.measured_factor(mixed, quarter) for quarter in (1, 4))
+    assert early < late < 0.9
+
+
 def test_one_direction_far_from_the_teacher_moves_by_the_exact_formula(rng):
     p = sim.random_problem(8, 4, 1, 10, 1, 0, invariant=True)
     T = rng.standard_normal((1, 8)) @ (np.eye(8) - p.G_star.T @ p.G_star)

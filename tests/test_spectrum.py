@@ -400,7 +400,7 @@ def test_ridge_error_of_the_simulation_minimises_the_stated_objective():
     recipe = Spiked((1.0,), gamma=0.8)
     setting = Setting(TANH, 6, 5.0, 6 / 5, penalty=0.3, noise=0.2)
     network = recipe.draw(setting, 0)
-    n, test = 30, simulate.TEST_POINTS
+    n, test = 30, 30 * simulate.TEST_POINTS
     ((X, y),) = simulate.Samples(n, network.target, torch.sin, 0.2, (0, simulate.TRAIN))
     Phi = torch.tanh(X @ network.W.T) / 6**0.5
     a = torch.linalg.solve(Phi.T @ Phi + 0.3 * torch.eye(6, dtype=Phi.dtype), Phi.T @ y)

@@ -513,9 +513,9 @@ def test_moments_of_a_student_are_those_of_its_features(kind):
 @pytest.mark.parametrize(
     ("run", "sizes"),
     [
-        (study.gradients, {"d": [32, 64, 128, 256], "seeds": 24, "psi1": 2.0}),
-        (study.spikes, {"d": [100, 200], "ratios": study.RATIOS, "seeds": 16}),
-        (study.small_steps, {"etas": study.SMALL_STEPS, "seeds": 24}),
+        (study.gradients, {"d": [32, 64, 128], "seeds": 24, "psi1": 2.0}),
+        (study.spikes, {"d": [70, 140], "ratios": study.RATIOS, "seeds": 16}),
+        (study.small_steps, {"etas": study.SMALL_STEPS, "seeds": 20}),
         (large.giant_steps, {"d": 50, "psi1": 10.0, "seeds": 2}),
     ],
 )

@@ -139,9 +139,12 @@ def spectrum(scale, broken, block):
     exponents.
     """
     found = study.spectrum(scale, block)
-    errors = []
+    errors, rivals = [], []
     for p, s, values in found.cells:
-        gaps = np.abs(values - theory.spectrum(s, p - broken))
+        right, wrong = (theory.spectrum(s, power) for power in (p, p - 1))
+        gaps = np.abs(values - (wrong if broken else right))
         errors.append(gaps.max() / values.max())
+        rivals.append(np.abs(right - wrong).max() / right.max())
     reason = "rounding times the condition number of the second moment"
-    return Evidence(0, max(errors), 1e-9, reason, sizes=found.attrs)
+    rival = {"expected": max(rivals), "within": 1e-6 * max(rivals)}
+    return Evidence(0, max(errors), 1e-9, reason, sizes=found.attrs, **rival)

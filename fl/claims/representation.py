@@ -10,7 +10,13 @@ from fl.studies import representation as study
 from fl.theory import representation as theory
 
 ROUNDING = "rounding, times the condition numbers of covariance and head"
-SLOWER = "what is left of faster modes in the last quarter of the way to 1e-10"
+SLOWER = (
+    "what the last quarter of the way to 1e-10 still changed, faster modes losing half in "
+    "a quarter or more, and rounding at its end"
+)
+# of a distance of 1e-10, times the condition numbers of covariance and head
+LAST_DIGITS = np.finfo(float).eps / 1e-10 * study.NEAR["kappa_S"]
+LAST_DIGITS *= study.NEAR["kappa_F"] ** 2
 
 
 @claim(
@@ -103,9 +109,17 @@ def sgd_lower_bound(scale, broken, block):
     factors = {share: run.factor.item() for share, run in runs.items()}
     sizes = runs[1.0].attrs | {"factors": factors}
     smallest = min(factors.values())
-    tolerance = 5e-4
+    tolerance = max(map(_unsettled, runs.values()))
     rival = {"expected": _bound(own), "within": tolerance}
     return Evidence(_bound(claimed), smallest, tolerance, SLOWER, sizes=sizes, **rival)
+
+
+def _unsettled(run) -> float:
+    """Return how far the factor of ``run`` may be from its limit, see `SLOWER`."""
+    quarter = len(run.distance) / 4
+    changed = run.factor - run.before
+    rounding = LAST_DIGITS / quarter
+    return abs(changed.item()) + rounding
 
 
 def _bound(m) -> float:
@@ -130,7 +144,7 @@ def one_factor_is_not_enough(scale, broken, block):
     problem = study.near_start(block)[0]
     every = study.gauges(scale, block)
     plain = every["features"]
-    gaps, rivals = [], []
+    gaps, rivals, left = [], [], []
     for kept, gauge in study.GAUGES.items():
         for name, pair in study.FACTORS.items():
             own = every[kept][name]
@@ -138,12 +152,14 @@ def one_factor_is_not_enough(scale, broken, block):
             run = plain[name] if broken else own
             ratio = run.factor.item() / claimed
             gaps.append(abs(ratio - 1))
+            allowed = _unsettled(own)
+            left.append(allowed / claimed)
             rival = _factor(problem, pair, 0.0, plain[name])
             ratio = rival / claimed
             rivals.append(abs(ratio - 1))
-    expected = {"expected": max(rivals), "within": 1e-3}
+    expected = {"expected": max(rivals), "within": 2 * max(left)}
     sizes = study.NEAR | {"gauges": study.GAUGES, "seeds": run.attrs["seeds"]}
-    return Evidence(0, max(gaps), 5e-4, SLOWER, sizes=sizes, **expected)
+    return Evidence(0, max(gaps), max(left), SLOWER, sizes=sizes, **expected)
 
 
 def _factor(problem, pair, gauge: float, run) -> float:

@@ -2,8 +2,6 @@
 the floor of many, a new head on frozen features, and what random signs change.
 """
 
-from functools import partial
-
 import xarray as xr
 
 from fl import judging
@@ -66,20 +64,57 @@ def variance(scale, broken, block) -> Evidence:
     "representation.signs",
     statement="With random signs in place of Gaussian inputs the variance of an SGD step "
     "is smaller by $2\\frac{\\eta^2}n\\sum_i(LA^\\top AL)_{ii}S_{ii}$, $L = S^{1/2}$, and "
-    "KFAC's has $n - d_X + 1 - 2d_X/n$ for $n - d_X - 1$",
+    "KFAC's has $n - d_X + 1 - 2d_X/n$ for $n - d_X - 1$, in its noise floor too; SGD's "
+    "floor and the risk of a new head are those of Gaussian inputs, to the order given",
     source="derived",
     control="the laws of Gaussian inputs",
 )
 def signs(scale, broken, block) -> Evidence:
-    """Estimate both variances over many batches of signs."""
+    """Estimate both variances over many batches of signs, both floors over many chains,
+    and the risk over many draws.
+    """
     run = study.spreads(scale, block, signs=True)
+    floors = study.floors(scale, block, signs=True)
+    heads = study.transfers(scale, block, signs=True)
     laws = _spread_laws(run, SIGNS)
     rivals = _spread_laws(run, 0.0) if broken else {}
-    d = len(run.problem.S)
-    free = study.SPREAD.n - d
-    bias = 1 / free**2
-    why = "relative: 1/(n - dX)², the next order of KFAC's"
-    return _agrees(run.found, laws, rivals, run.attrs, bias, why)
+    free = study.SPREAD.n - len(run.problem.S)
+    bias = dict.fromkeys(laws, 1 / free**2)
+    found, k = dict(run.found), len(floors.G)
+    d = len(floors.problem.S)
+    for method, law in _floor_laws(floors).items():
+        n = study.FLOORS[method].n
+        name = f"floor of {method}"
+        laws[name] = law
+        found[name] = floors.found[method]
+        bias[name] = k / n
+        if method == "kfac":
+            fewer = n - d - 1
+            more = n - d + 1 - 2 * d / n
+            laws[name] *= fewer / more
+    case = (*heads.problem, heads.G)
+    laws["head"] = theory.transfer_risk(*case, **study.TRANSFER)
+    found["head"] = heads.found["risk"]
+    samples = study.TRANSFER["n"] - len(heads.G) - 1
+    bias["head"] = 1 / samples
+    why = (
+        "relative: 1/(n - dX)² for a step, k/n for a floor, 1/(n - k - 1) for a head, the "
+        "next order of each"
+    )
+    cases = list(found)
+    values = [bias[case] for case in cases]
+    allowed = xr.DataArray(values, {"case": cases})
+    return _agrees(found, laws, rivals, run.attrs, allowed, why)
+
+
+def _floor_laws(run) -> dict:
+    laws = {}
+    both = zip(run.found, run.attrs["steps"], strict=True)
+    for method, steps in both:
+        setting = study.FLOORS[method][:3]
+        case = (method, *setting, steps)
+        laws[method] = noise_theory.noise_floor(*run.problem, *case)
+    return laws
 
 
 @claim(
@@ -95,13 +130,12 @@ def noise_floor(scale, broken, block) -> Evidence:
     chains.
     """
     run = study.floors(scale, block)
-    laws, rivals = {}, {}
-    for method, steps in zip(run.found, run.attrs["steps"], strict=True):
-        case = (*study.FLOORS[method][:3], steps)
-        law = partial(noise_theory.noise_floor, *run.problem)
-        laws[method] = law(method, *case)
-        if broken and method == "sgd":
-            rivals[method] = law("sgd separate", *case)
+    laws, rivals = _floor_laws(run), {}
+    if broken:
+        setting = study.FLOORS["sgd"][:3]
+        steps = run.attrs["steps"][0]
+        case = ("sgd separate", *setting, steps)
+        rivals["sgd"] = noise_theory.noise_floor(*run.problem, *case)
     n = study.FLOORS["sgd"].n
     bias = len(run.G) / n
     why = "relative: k/n of the kicks, which the calculation leaves out"

@@ -160,15 +160,18 @@ def best_damping(scale, broken, block):
     """The top of a parabola through three dampings a factor 2 apart, on the same
     batches, in units of log2, against that of the formula's values.
     """
+    return compare(study.near_dampings(scale, block), top_damping, broken)
 
-    def predict(task, gamma, data):
-        m = theory.moments(task)
-        steps = [own.first_step(task, gamma, damping) for damping in data.members]
-        top = study.turning_point([step.cos2 for step in steps])
-        rival = np.log2(m.nu / m.rho)
-        yield _tops(data.alignment, top), top, rival
 
-    return compare(study.near_dampings(scale, block), predict, broken)
+def top_damping(task, gamma, data):
+    """Yield where the alignment over dampings turns, its prediction and the rival's;
+    ``task``, ``gamma`` and ``data`` are of a cell.
+    """
+    m = theory.moments(task)
+    steps = [own.first_step(task, gamma, damping) for damping in data.members]
+    top = study.turning_point([step.cos2 for step in steps])
+    rival = np.log2(m.nu / m.rho)
+    yield _tops(data.alignment, top), top, rival
 
 
 @claim(
@@ -183,17 +186,20 @@ def best_exponent(scale, broken, block):
     """The top of a parabola through three exponents `study.GAP` apart, on the same
     batches, relative to the middle one, against that of the formula's values.
     """
+    return compare(study.near_exponents(scale, block), top_exponent, broken)
 
-    def predict(task, gamma, data):
-        s, b = theory.weights(task)
-        nu = theory.moments(task).nu
-        powers = [theory.population_power(s, b, gamma, nu, p) for p in data.members]
-        top = study.turning_point([found.cos2 for found in powers])
-        rival = study.SPECTRAL_WEIGHT - data.members[1]
-        rival /= study.GAP
-        yield _tops(data.alignment, top), top, rival
 
-    return compare(study.near_exponents(scale, block), predict, broken)
+def top_exponent(task, gamma, data):
+    """Yield where the alignment over exponents turns, its prediction and the rival's;
+    ``task``, ``gamma`` and ``data`` are of a cell.
+    """
+    s, b = theory.weights(task)
+    nu = theory.moments(task).nu
+    powers = [theory.population_power(s, b, gamma, nu, p) for p in data.members]
+    top = study.turning_point([found.cos2 for found in powers])
+    rival = study.SPECTRAL_WEIGHT - data.members[1]
+    rival /= study.GAP
+    yield _tops(data.alignment, top), top, rival
 
 
 def _tops(curves, top: float) -> np.ndarray:
@@ -218,21 +224,30 @@ def whitening_crossing(scale, broken, block):
     problems.
     """
     pairs = study.at_crossing(scale, block, "nu" if broken else "rho")
+    return compare(paired(pairs), lead_of_known, broken)
+
+
+def lead_of_known(task, gamma, data):
+    """Yield the lead of whitening by the true covariance, its prediction and none;
+    ``task``, ``gamma`` and ``data`` are of a cell.
+    """
+    s, b = theory.weights(task)
+    m = theory.moments(task)
+    by_known = theory.population_power(s, b, gamma, m.nu, -1)
+    by_batch = own.kfac(s, b, gamma, m.rho, 0)
+    lead = by_known.cos2 - by_batch.cos2
+    yield data.gap, lead, 0.0
+
+
+def paired(pairs: list) -> list:
+    """Return the first half of the cells ``pairs`` of `study.at_crossing`, each with the
+    ``gap`` to its other half.
+    """
     half = len(pairs) // 2
-    merged = [
+    return [
         [_beside(*both) for both in zip(known, batch, strict=True)]
         for known, batch in zip(pairs[:half], pairs[half:], strict=True)
     ]
-
-    def predict(task, gamma, data):
-        s, b = theory.weights(task)
-        m = theory.moments(task)
-        by_known = theory.population_power(s, b, gamma, m.nu, -1)
-        by_batch = own.kfac(s, b, gamma, m.rho, 0)
-        lead = by_known.cos2 - by_batch.cos2
-        yield data.gap, lead, 0.0
-
-    return compare(merged, predict, broken)
 
 
 def _beside(known, batch):

@@ -4,7 +4,18 @@ teachers, and inputs made of signs.
 
 from dataclasses import replace
 
-from fl.claims.single_index import KFAC, POPULATION, SAMPLE, compare, judge, limits
+from fl.claims.single_index import (
+    KFAC,
+    POPULATION,
+    SAMPLE,
+    compare,
+    judge,
+    lead_of_known,
+    limits,
+    paired,
+    top_damping,
+    top_exponent,
+)
 from fl.evidence import claim
 from fl.studies import single_index as study
 from fl.theory import single_index as theory
@@ -194,7 +205,8 @@ def of_a_sign(task, gamma, data):
     "single_index.signs",
     statement="with inputs made of random signs, Σ^(1/2) u, every formula of the chapter "
     "holds as it stands for teachers that are spread over the coordinates: filters, "
-    "spike, natural gradient, Adam, batch-norm, Muon, even teachers, second spike",
+    "best damping and exponent, the crossing of both whitenings, spike, natural gradient, "
+    "Adam, batch-norm, Muon, even teachers, second spike",
     source="observed",
     control="a tanh teacher on a single coordinate, which is linear in a sign",
 )
@@ -209,6 +221,9 @@ def signs(scale, broken, block):
         (study.filters(family="population", **fresh), POPULATION),
         (study.filters(family="kfac", **fresh), KFAC),
         (study.filters(family="sample", **fresh), SAMPLE),
+        (study.near_dampings(**fresh), top_damping),
+        (study.near_exponents(**fresh), top_exponent),
+        (paired(study.at_crossing(**fresh)), lead_of_known),
         (study.steps(**fresh), spiked),
         *((updates, predict) for predict in (hidden_damping, first_order, unled)),
         (study.even_teachers(**fresh), by_chance),

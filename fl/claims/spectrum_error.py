@@ -140,7 +140,7 @@ def random_features_limit(scale, broken, block):
     """Worst relative deviation between the fixed point at r = 0 and the closed form of
     chapter spikes at eta = 0.
     """
-    gaps, noise = [], 0.01
+    gaps, rivals, noise = [], [], 0.01
     # erf(3z), the teacher of `pair`, is steep
     fine = normal_grid(161)
     here = ReadOut(stretched(ERF, 3), ERF, spiked_model(0.0), noise, fine)
@@ -148,12 +148,18 @@ def random_features_limit(scale, broken, block):
         alpha = psi1 / psi2
         converted = penalty if broken else penalty * alpha
         error = here.error(converted, alpha, psi2)[0]
-        classical = small_step_risk(pair(), psi1, psi2, penalty, 0.0) + noise
+        classical, other = (
+            small_step_risk(pair(), psi1, psi2, x, 0.0) + noise
+            for x in (penalty, penalty / alpha)
+        )
         gaps.append(abs(error / classical - 1))
+        rivals.append(abs(other / classical - 1))
     return Evidence(
         predicted=0.0,
         measured=max(gaps),
         tolerance=1e-9,
         reason="relative; two closed forms, the error of the fixed point",
         sizes={"psi": str(LIMITS)},
+        expected=max(rivals),
+        within=2e-9,
     )

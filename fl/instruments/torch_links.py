@@ -8,6 +8,7 @@ A pair ``(name, tau)`` stands for :math:`u\mapsto f(\tau u)-\mathbb E f(\tau z)`
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -45,6 +46,7 @@ class TorchLink(NamedTuple):
     rest: float
 
 
+@cache  # its moments are integrals, and every draw asks for them
 def centred(name: str, tau: float = 1.0) -> TorchLink:
     r"""Return :math:`u\mapsto f(\tau u)-\mathbb E f(\tau z)` for the link called
     ``name`` at scale ``tau``.

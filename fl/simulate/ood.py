@@ -49,13 +49,15 @@ METHODS: dict[str, tuple[str, dict]] = (
 )
 
 
-def network(d: int, seed: int, dtype: torch.dtype = torch.float32) -> nn.Sequential:
-    """Return the network ``d``-256-10 of precision ``dtype`` with torch's default
+def network(
+    d: int, seed: int, dtype: torch.dtype = torch.float32, width: int = WIDTH
+) -> nn.Sequential:
+    """Return the network ``d``-``width``-10 of precision ``dtype`` with torch's default
     initial weights of a ``seed``.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        layers = nn.Linear(d, WIDTH), nn.ReLU(), nn.Linear(WIDTH, CLASSES)
+        layers = nn.Linear(d, width), nn.ReLU(), nn.Linear(width, CLASSES)
         return nn.Sequential(*layers).to(dtype)
 
 
@@ -66,27 +68,36 @@ class Student:
         seed: of data and initial weights.
         optimizer: one of `METHODS`.
         data: ``digits`` or ``mnist``.
+        width: of the network.
         setting: of `fl.simulate.ood_images.draw`.
 
     Raises:
         ValueError: for an unknown optimizer, or a setting out of range.
     """
 
-    def __init__(self, seed: int, optimizer: str, data: str = "digits", **setting):
+    def __init__(
+        self,
+        seed: int,
+        optimizer: str,
+        data: str = "digits",
+        width: int = WIDTH,
+        **setting,
+    ):
         validate.choice("optimizer", optimizer, METHODS)
         self.method, self.hyper = METHODS[optimizer]
         self.seed = seed
         self.data = drawn = draw(seed, data, **setting)
         # the line search of L-BFGS needs the digits
         self.dtype = torch.float64 if self.method == "L-BFGS" else torch.float32
-        self.model = network(len(drawn.mean), seed, self.dtype)
+        width = validate.count("width", width)
+        self.model = network(len(drawn.mean), seed, self.dtype, width)
         self.X = torch.as_tensor(drawn.X["train"], dtype=self.dtype)
         self.y = torch.as_tensor(drawn.labels["train"])
         self.recorder = Recorder(drawn.covariance)
 
     @property
     def first(self) -> nn.Parameter:
-        """The weights (256, d) of the first layer."""
+        """The weights (h, d) of the first layer."""
         return self.model[0].weight
 
     def loss(self) -> Tensor:
@@ -157,7 +168,7 @@ def train(
         until: when to stop: at the first read-out (``early``), at the protocol's
             training loss (``target``), or after 500 epochs (``long``).
         hyper: further hyper-parameters of the optimizer.
-        setting: of `fl.simulate.ood_images.draw`.
+        setting: of the `Student`.
 
     Returns:
         The trained student and the numbers of `run`.

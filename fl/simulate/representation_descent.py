@@ -99,17 +99,17 @@ def gauge_gap(problem: Problem, maps, batches: list, eta: float, factors) -> flo
     return max(gaps)
 
 
-def measured_factor(path) -> float:
-    """Return the factor per step over the last quarter of a ``path`` of distances; what
-    came before selects the mode.
+def measured_factor(path, quarter: int = 4) -> float:
+    """Return the factor per step over the last ``quarter`` of a ``path`` of distances, or
+    over the one of this number; what came before selects the mode.
 
     Raises:
         ValueError: for a path of fewer than 12 steps, which has selected nothing.
     """
     validate.count("steps of the path", len(path) - 1, minimum=12)
-    first = 3 * len(path) // 4
-    steps = len(path) - 1 - first
-    return (path[-1] / path[first]) ** (1 / steps)
+    first = (quarter - 1) * len(path) // 4
+    last = quarter * len(path) // 4 - 1
+    return (path[last] / path[first]) ** (1 / (last - first))
 
 
 def angles(

@@ -32,9 +32,9 @@ class Signs(Spectrum):
     def inputs(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return ``n`` samples as the columns of a (d, n) array, drawn by ``rng``."""
         shape = (self.d, n)
-        u = rng.choice([-1.0, 1.0], shape)
-        root = self.power(0.5)
-        return root @ u
+        bits = rng.integers(0, 2, shape, np.int8)
+        root = np.sqrt(self.eigenvalues)
+        return root[:, None] * (2.0 * bits - 1)
 
 
 def directions(

@@ -11,10 +11,9 @@ under rotations, so ``beta*`` is the first axis.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import xarray as xr
-from scipy.sparse import linalg
+from scipy import linalg
 from torch import Tensor
 
 from fl import validate
@@ -197,7 +196,10 @@ def _triple(step: FirstStep, eta: float) -> dict:
 
 def leading(W: Tensor) -> tuple:
     """Return the largest singular value of ``W`` (d, N) and its right vector (N,)."""
-    matrix = W.numpy(force=True)
-    start = np.ones(min(matrix.shape))
-    _, (s1,), vectors = linalg.svds(matrix, k=1, v0=start)
-    return float(s1), torch.from_numpy(vectors[0].copy()).to(W)
+    if W.shape[0] < W.shape[1]:  # the smaller of the two products
+        s1, u1 = leading(W.T)
+        return s1, W.T @ u1 / s1
+    gram = (W.T @ W).numpy(force=True)
+    last = len(gram) - 1
+    (square,), v1 = linalg.eigh(gram, subset_by_index=[last, last])
+    return float(square) ** 0.5, torch.from_numpy(v1[:, 0].copy()).to(W)

@@ -76,7 +76,7 @@ def recursion(scale: Scale, block: int = 0, coupled: bool = False) -> Found:
     """
     # the paper scale takes more networks, not more steps: some cells are unstable and
     # amplify rounding exponentially
-    steps = scales.at(scale, smoke=40, book=80, paper=300)
+    steps = scales.at(scale, smoke=20, book=80, paper=300)
     number = scales.at(scale, smoke=1, book=1, paper=4)
     seeds = [seed(1, block) + i for i in range(number)]
     rule = Rule(steps=steps, eta=0.03, activation="relu")
@@ -128,7 +128,7 @@ def twins(scale: Scale, block: int = 0, trained: float | None = None) -> xr.Data
 
     ``scale`` sets the number of steps, ``block`` the seed.
     """
-    steps = scales.at(scale, smoke=60, book=100, paper=2000)
+    steps = scales.at(scale, smoke=30, book=100, paper=2000)
     grid = {"p": [-1.0, 1.0], "activation": ACTIVATIONS, "decay": [0.0, DECAY]}
     fixed = {"sizes": SMALL, "steps": steps, "every": 10, "eta": ETA}
     seeds = [seed(2, block)]

@@ -59,7 +59,8 @@ def longer(scale: Scale, block: int = 0) -> xr.Dataset:
     networks overfit; more seeds of a ``block``, at a ``scale``.
     """
     steps = scales.at(scale, smoke=2099, book=2454, paper=simulate.LONGEST)
-    changes = {"steps": steps, "exponents": (0.0, 1.0)}
+    width = scales.at(scale, smoke=100, book=200, paper=simulate.WIDTH)
+    changes = {"steps": steps, "exponents": (0.0, 1.0), "width": width}
     return _run(scale, block, (1.0,), ("high",), number=24, **changes)
 
 
@@ -138,7 +139,7 @@ def _run(
 ) -> xr.Dataset:
     sizes = {
         "steps": scales.at(scale, smoke=962, book=1314, paper=simulate.LONGEST),
-        "width": scales.at(scale, smoke=100, book=200, paper=simulate.WIDTH),
+        "width": scales.at(scale, smoke=50, book=200, paper=simulate.WIDTH),
         "n_test": scales.at(scale, smoke=1000, book=1000, paper=9800),
         "exponents": CLAIMED,
     } | changes

@@ -20,8 +20,9 @@ from fl.sweep import sweep
 # how many seeds: of the runs of all methods, of one whose paired standard error
 # decides, of one that changes more than its seeds do, of a control of the first
 SEEDS = {"smoke": 1, "book": 3, "paper": 10}
-PAIRED = {"smoke": 6, "book": 6, "paper": 10}
-TURNED = {"smoke": 4, "book": 4, "paper": 10}
+PAIRED = {"smoke": 4, "book": 6, "paper": 10}
+TURNED = {"smoke": 3, "book": 4, "paper": 10}
+WIDTHS = {"smoke": 64, "book": ood.WIDTH, "paper": ood.WIDTH}  # of the network
 CONTROL = {"smoke": 1, "book": 1, "paper": 10}
 EXACT = ("exact -1", "exact -0.5", "GD", "exact +0.5", "exact +1")  # in the order of p
 DIAGONAL = ("power-AdaHessian -1", "power-AdaHessian +0", "power-AdaHessian +1")
@@ -113,9 +114,9 @@ def runs(
         "optimizer": names,
     }
     seeds = scales.seeds(scales.at(scale, **number), block)
-    found = sweep(ood.run, grid, seeds, until=until, **setting)
-    sizes = grid | {"seeds": seeds, "width": ood.WIDTH, "until": until}
-    return found.assign_attrs(sizes | setting)
+    size = {"until": until, "width": scales.at(scale, **WIDTHS)}
+    found = sweep(ood.run, grid, seeds, **size, **setting)
+    return found.assign_attrs(grid | {"seeds": seeds} | size | setting)
 
 
 def without_cue(scale, block=0, names=QUICK, number=CONTROL) -> xr.Dataset:

@@ -224,6 +224,7 @@ def _descent(block, eta: float, factors: Factors, gauge: float) -> xr.Dataset:
     case = {"eta": eta, "factors": factors, "gauge": gauge}
     path = cached(descend, problem=problem, G=G, **case)
     found = {"distance": ("step", path), "factor": measured_factor(path)}
+    found["before"] = measured_factor(path, 3)  # in the third quarter
     seeds = scales.seeds(4, block)[::3]
     attrs = NEAR | {"eta": eta, "gauge": gauge, "seeds": seeds}
     return xr.Dataset(found, attrs=attrs)

@@ -26,10 +26,10 @@ from fl.theory import single_index_batch as own
 from fl.theory import single_index_network as network
 
 # d, units (seeds) and, for directions, batches in a unit
-FILTERS = {"smoke": (80, 1, 240), "book": (120, 2, 120), "paper": (500, 24, 20)}
-PAIRED = {"smoke": (60, 1, 240), "book": (100, 2, 240), "paper": (400, 24, 80)}
-NETWORK = {"smoke": (100, 24), "book": (140, 48), "paper": (500, 48)}
-STEPS = {"smoke": (100, 72), "book": (140, 96), "paper": (500, 96)}
+FILTERS = {"smoke": (64, 1, 144), "book": (120, 2, 120), "paper": (500, 24, 20)}
+PAIRED = {"smoke": (60, 1, 144), "book": (100, 2, 240), "paper": (400, 24, 80)}
+NETWORK = {"smoke": (72, 24), "book": (140, 48), "paper": (500, 48)}
+STEPS = {"smoke": (72, 48), "book": (140, 96), "paper": (500, 96)}
 
 # members of each family, for more and for fewer samples than dimensions
 EXPONENTS = (-1.0, -0.5, 0.0, 0.5)
@@ -99,10 +99,10 @@ def on_one_axis(scale: Scale, block: int = 0) -> list[tuple]:
     return _pairs(cells, simulate.directions, FILTERS, scale, block, True)
 
 
-def near_dampings(scale: Scale, block: int = 0) -> list[tuple]:
+def near_dampings(scale: Scale, block: int = 0, signs: bool = False) -> list[tuple]:
     r"""Return ``alignment`` (seed, draw, damping) at three dampings a factor of 2
     apart, around :math:`\gamma\rho`, for three evenly spread teachers, at the sizes of
-    ``scale``, with the seeds of ``block``.
+    ``scale``, with the seeds of ``block``, inputs Gaussian or ``signs``.
     """
 
     def cells(two, log, run):
@@ -112,15 +112,15 @@ def near_dampings(scale: Scale, block: int = 0) -> list[tuple]:
             dampings = (centre / 2, centre, 2 * centre)
             yield run(task, ratio, family="kfac", members=dampings)
 
-    return _pairs(cells, simulate.directions, PAIRED, scale, block)
+    return _pairs(cells, simulate.directions, PAIRED, scale, block, signs)
 
 
-def near_exponents(scale: Scale, block: int = 0) -> list[tuple]:
+def near_exponents(scale: Scale, block: int = 0, signs: bool = False) -> list[tuple]:
     """Return ``alignment`` (seed, draw, p) at three exponents `GAP` apart, around the
     one that is best.
 
     The teacher has weights like s^`SPECTRAL_WEIGHT`, and three levels of noise; n = d,
-    as large as ``scale`` says, seeds of ``block``.
+    as large as ``scale`` says, seeds of ``block``, inputs Gaussian or ``signs``.
     """
 
     def cells(two, log, run):
@@ -131,7 +131,7 @@ def near_exponents(scale: Scale, block: int = 0) -> list[tuple]:
             exponents = (best - GAP, best, best + GAP)
             yield run(task, 1.0, family="population", members=exponents)
 
-    return _pairs(cells, simulate.directions, PAIRED, scale, block)
+    return _pairs(cells, simulate.directions, PAIRED, scale, block, signs)
 
 
 def turning_point(curve):
@@ -141,14 +141,16 @@ def turning_point(curve):
     return (left - right) / bend / 2
 
 
-def at_crossing(scale: Scale, block: int = 0, level: str = "rho") -> list[tuple]:
+def at_crossing(
+    scale: Scale, block: int = 0, level: str = "rho", signs: bool = False
+) -> list[tuple]:
     """Return, for three teachers, whitening by the true and by the batch's own
     covariance at the number of samples where theory lets them cross: the first's cells
     one after the other, then the second's.
 
     ``alignment`` (seed, draw, 1), both on the same batches, at the sizes of ``scale``,
     with the seeds of ``block``; ``level`` names the moment of the label that enters
-    where they cross.
+    where they cross; inputs Gaussian or ``signs``.
     """
 
     def cells(two, log, run):
@@ -163,7 +165,7 @@ def at_crossing(scale: Scale, block: int = 0, level: str = "rho") -> list[tuple]
                 ratio = 1 / own.whitening_crossing(m.tau2, getattr(m, level))
                 yield run(task, ratio, family=family, members=(member,))
 
-    return _pairs(cells, simulate.directions, PAIRED, scale, block)
+    return _pairs(cells, simulate.directions, PAIRED, scale, block, signs)
 
 
 def even_teachers(

@@ -113,7 +113,7 @@ def law_points(scale: Scale) -> int:
 
 
 def _width(scale: Scale) -> int:
-    return scales.at(scale, smoke=400, book=600, paper=4000)
+    return scales.at(scale, smoke=300, book=600, paper=4000)
 
 
 def bulks(scale: Scale, block: int = 0) -> list[Run]:
@@ -149,7 +149,7 @@ def populations(scale: Scale, block: int = 0) -> list[Run]:
 
 
 def _step_settings(scale: Scale) -> list[Setting]:
-    width = scales.at(scale, smoke=500, book=700, paper=2000)
+    width = scales.at(scale, smoke=300, book=700, paper=2000)
     return [Setting(activation, width, 2.0, 1.0, link) for link, activation, _ in STEPS]
 
 
@@ -174,7 +174,7 @@ def row_terms(scale: Scale, block: int = 0) -> list[Run]:
     """Return the row terms of the trained networks of `STEPS` after a step on a batch
     with little noise, at two widths of ``scale``, with 16 draws of ``block``.
     """
-    width = scales.at(scale, smoke=60, book=100, paper=500)
+    width = scales.at(scale, smoke=40, book=100, paper=500)
     return _rows(rows.row_terms, width, 60.0, scales.seeds(16, block))
 
 

@@ -23,7 +23,7 @@ def errors(scale: Scale, block: int = 0) -> list[Run]:
     """Return the errors of `ERRORS` with noisy labels at two widths of ``scale``, with
     the draws of ``block``.
     """
-    width = scales.at(scale, smoke=60, book=80, paper=500)
+    width = scales.at(scale, smoke=40, book=80, paper=500)
     seeds = scales.seeds(12, block)
     cases = []
     for link, activation, recipe in ERRORS:
@@ -37,7 +37,7 @@ def step_errors(scale: Scale, block: int = 0) -> list[Run]:
     neuron, then of the trained ReLU network with many, at a third of the width of
     ``scale`` and at the full one, with the draws of ``block``.
     """
-    width = scales.at(scale, smoke=60, book=80, paper=500)
+    width = scales.at(scale, smoke=40, book=80, paper=500)
     seeds = scales.seeds(12, block)
     cases = []
     for i, alpha in [(0, 0.6), (0, 2.0), (1, 2.0)]:
@@ -73,7 +73,7 @@ def expressivity(scale: Scale, block: int = 0, activation: Link = RELU) -> list[
     ``activation``, at a third of the width of ``scale`` and at the full one, with the draws of
     ``block``.
     """
-    width = scales.at(scale, smoke=60, book=80, paper=500)
+    width = scales.at(scale, smoke=40, book=80, paper=500)
     seeds = scales.seeds(12, block)
     setting = Setting(activation, width, 2.0, 2.0, SIN_COS)
     cases = [(Spiked(r), setting) for r in BLOCKS]

@@ -49,7 +49,7 @@ def gradients(scale: Scale, block: int = 0) -> xr.Dataset:
     """
     dims = at(
         scale,
-        smoke=(32, 64, 128, 256),
+        smoke=(32, 64, 128),
         book=(64, 128, 256, 512),
         paper=(128, 256, 512, 1024),
     )
@@ -88,7 +88,7 @@ def spikes(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return the leading singular triples (ratio, d, multiple, seed) at ``multiple``
     times the threshold, for the seeds of ``block`` at ``scale``.
     """
-    dims = at(scale, smoke=(100, 200), book=(200, 400), paper=(500, 1000))
+    dims = at(scale, smoke=(70, 140), book=(200, 400), paper=(500, 1000))
     runs = []
     for psi1, psi2 in RATIOS:
         eta_c = theory.threshold(theory.pair(), psi1, psi2)
@@ -122,7 +122,7 @@ def small_steps(
     `fl.simulate.spikes_risk.risk`.
     """
     dims, number = at(
-        scale, smoke=((50, 100), 24), book=((100, 200), 32), paper=((400, 800), 32)
+        scale, smoke=((40, 80), 20), book=((100, 200), 32), paper=((400, 800), 32)
     )
     fixed = {"etas": SMALL_STEPS, "penalties": PENALTIES, **RATIO}
     fixed |= {"features": features, "reuse": reuse}
@@ -151,7 +151,7 @@ def gains(
         block: of seeds.
         labels: of the first step, ``true`` or ``shuffled``.
     """
-    dims = at(scale, smoke=(40, 80), book=(60, 120), paper=(200, 400))
+    dims = at(scale, smoke=(30, 60), book=(60, 120), paper=(200, 400))
     fixed = {"etas": GAIN_STEPS, "penalties": (PENALTY,), "first": {"labels": labels}}
     runs = [
         _risk({"d": dims}, 16, block, psi1=psi1, psi2=psi2, **fixed)
@@ -166,7 +166,7 @@ def no_linear_part(
     """Return the ridge risk (d, seed, eta) without a step and after eta = 4 for a
     ``teacher`` at ``scale``, for the seeds of ``block``.
     """
-    dims = at(scale, smoke=(40, 80), book=(60, 120), paper=(200, 400))
+    dims = at(scale, smoke=(30, 60), book=(60, 120), paper=(200, 400))
     fixed = {"etas": (0.0, 4.0), "penalties": (PENALTY,), "teacher": teacher}
     return _risk({"d": dims}, 48, block, **RATIO, **fixed)
 

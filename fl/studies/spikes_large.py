@@ -89,7 +89,7 @@ def in_window(
         much: samples per dimension.
         links: ``student`` and ``teacher``, each ``(name, tau)``.
     """
-    d, number = at(scale, smoke=(60, 10), book=(80, 10), paper=(400, 8))
+    d, number = at(scale, smoke=(60, 8), book=(80, 10), paper=(400, 8))
     runs, fixed = [], {"d": d, "psi2": 2.0, **links}
     penalties = [2 * d * (psi1 * d) ** -WINDOW for psi1 in much]
     for psi1, penalty in zip(much, penalties, strict=True):
@@ -112,7 +112,7 @@ def staircase(scale: Scale, degree: int, block: int = 0) -> list[xr.Dataset]:
     """
     cells = at(  # seeds to d
         scale,
-        smoke={50: 24, 200: 24},
+        smoke={40: 16, 160: 16},
         book={50: 24, 100: 4, 200: 24, 400: 4},
         paper={100: 24, 400: 24, 1600: 2},
     )
@@ -196,7 +196,7 @@ def without_a_step(scale: Scale, block: int = 0, d: int | None = None) -> xr.Dat
     """
     n, number = at(
         scale,
-        smoke=(300, 8),
+        smoke=(200, 6),
         book=(600, 8),
         paper=(3000, 8),
     )
@@ -220,7 +220,7 @@ def layers(scale: Scale, block: int = 0, cells: tuple = LAYERS) -> list[xr.Datas
         block: of seeds.
         cells: psi1 and eta / sqrt(N); ``smoke`` takes the first two.
     """
-    number, draws = at(scale, smoke=(2, 48), book=(4, 48), paper=(8, 96))
+    number, draws = at(scale, smoke=(2, 24), book=(4, 48), paper=(8, 96))
     cells = cells[: at(scale, smoke=2, book=10, paper=10)]
     fixed = {
         "d": 80,

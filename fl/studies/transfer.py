@@ -74,8 +74,8 @@ def main(
     if changes.get("optimizer") == "adahessian":  # it diverges at a longer step
         eta = noise.ETA
     sizes = {
-        "width": scales.at(scale, smoke=200, book=200, paper=noise.WIDTH),
-        "n_test": scales.at(scale, smoke=1000, book=1000, paper=4600),
+        "width": scales.at(scale, smoke=120, book=200, paper=noise.WIDTH),
+        "n_test": scales.at(scale, smoke=500, book=1000, paper=4600),
         "steps": tuple(round(time / eta) for time in times),
         "exponents": EXPONENTS,
     } | changes
@@ -114,7 +114,8 @@ def adahessian(scale: Scale, block: int = 0) -> xr.Dataset:
     at a ``scale`` and a ``block``.
     """
     changes = {"targets": (1.0, 5.0), "optimizer": "adahessian"}
-    return main(scale, block, ["high"], number=14, times=(LAST,), **changes)
+    number = scales.at(scale, smoke=8, book=14, paper=14)
+    return main(scale, block, ["high"], number=number, times=(LAST,), **changes)
 
 
 def share_curves(scale: Scale, block: int = 0) -> xr.DataArray:
@@ -142,7 +143,8 @@ def sequences(scale: Scale, block: int = 0) -> xr.Dataset:
     """
     eta = _step_size(scale)
     orders = ("staying", "wandering")
-    return _sequences(scale, block, orders, round(EARLY / eta), 6, eta=eta)
+    rule = {"eta": eta, "width": scales.at(scale, smoke=100, book=200, paper=200)}
+    return _sequences(scale, block, orders, round(EARLY / eta), 6, **rule)
 
 
 @stored("transfer")
