@@ -71,7 +71,11 @@ def touches(path: Path, *names: str) -> set[str]:
 def random_numbers(path: Path) -> list[str]:
     """Return what a module does with random numbers."""
     words = {"random", "default_rng", "Generator", "rvs", "manual_seed"}
-    return [n.attr for n in nodes_of(path) if isinstance(n, ast.Attribute) and n.attr in words]
+    return [
+        n.attr
+        for n in nodes_of(path)
+        if isinstance(n, ast.Attribute) and n.attr in words
+    ]
 
 
 def room(*parts: str):
