@@ -147,13 +147,15 @@ def _pencil(task: Task, gamma: float, activation: str) -> tuple[_Pencil, float]:
 
 def _labels(task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # standardised index, centred label and weight at the nodes of a quadrature
-    link, tau = task.teacher.link, task.tau[0]
-    kinks = [kink / tau for kink in link.kinks]
-    u, weight = numerics.gaussian_rule(kinks, panels=12, order=16)
-    near = abs(u) <= REACH
-    u, weight = u[near], weight[near]
-    weight /= weight.sum()
-    clean = link(tau * u)
+    u, weight, clean = _clean(task, 0)
+    rules = (u, weight, clean), _clean(task, 2)
+    sums = [w @ np.stack([f, f**2, f * z**2, f**2 * z**2], 1) for z, w, f in rules]
+    size = weight @ ((1 + clean**2) * (1 + u**2))
+    if abs(sums[1] - sums[0]).max() > 1e-6 * size:
+        raise ValueError(
+            f"teacher has the link {task.teacher.link.name}, which {len(u)} nodes do not "
+            "resolve: must be smoother between its kinks"
+        )
     noise, share = np.polynomial.hermite_e.hermegauss(7)
     share /= share.sum()
     noise *= np.sqrt(task.noise_variance)
@@ -162,6 +164,16 @@ def _labels(task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     joint = np.outer(weight, share)
     index = np.repeat(u, len(noise))
     return index, y.ravel(), joint.ravel()
+
+
+def _clean(task: Task, halvings: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # standardised index, weight and label without noise
+    link, tau = task.teacher.link, task.tau[0]
+    kinks = [kink / tau for kink in link.kinks]
+    u, weight = numerics.gaussian_rule(kinks, 12, 16, halvings)
+    near = abs(u) <= REACH
+    u, weight = u[near], weight[near]
+    return u, weight / weight.sum(), link(tau * u)
 
 
 def _point(pencil: _Pencil, t: float) -> _Point:
