@@ -25,6 +25,7 @@ LAB = (
         "sweep",
         "stored",
     ),
+    *("sweep_file", "sweep_run", "cluster"),
     *("evidence", "judging", "audit", "registry", "plotting", "book", "cli"),
 )
 EVERYONE = (
@@ -182,7 +183,7 @@ def test_no_module_imports_everything_or_by_dots(path):
 
 @everywhere
 def test_only_the_store_starts_processes(path):
-    if path.stem == "store":
+    if path.stem in ("store", "cluster"):
         return
     hashing = {"joblib"} if path.stem == "digests" else set()
     processes = {"joblib", "multiprocessing", "subprocess", "concurrent"}

@@ -62,6 +62,9 @@ GROUPS = [
         "How heavy results are computed once, and kept.",
         [
             "sweep",
+            "sweep_file",
+            "sweep_run",
+            "cluster",
             "store",
             "entries",
             "stored",
