@@ -9,8 +9,8 @@ Any joblib backend serves: wrap the call in ``joblib.parallel_config(backend="da
 a cluster, or in `fl.cluster.workers`.
 """
 
-import hashlib
 import errno
+import hashlib
 import itertools
 import multiprocessing
 import os
