@@ -34,7 +34,7 @@ def workers(jobs: int | None = None, scheduler: str | None = None) -> Iterator[N
     import joblib
 
     with Client(scheduler, timeout=30) as client:
-        client.register_plugin(_paths(list(sys.path)))
+        _prepare(client)
         threads = sum(client.nthreads().values())
         with joblib.parallel_config(backend="dask"), _jobs(jobs or max(threads, 2)):
             yield
@@ -54,14 +54,21 @@ def _jobs(jobs: int | None) -> Iterator[None]:
             del os.environ["FL_JOBS"]
 
 
-def _paths(known: list[str]):
-    """Return a plugin that lets workers, later ones too, import what this process can."""
+def _prepare(client) -> None:
+    """Let the scheduler and all workers, later ones too, import what this process can."""
     from distributed import WorkerPlugin
+
+    known = list(sys.path)
+
+    def extend():  # travels by value: nothing of this package is known there yet
+        import sys
+
+        sys.path += [path for path in known if path not in sys.path]
+        import fl.store  # noqa: F401
 
     class Paths(WorkerPlugin):
         def setup(self, worker):
-            import sys
+            extend()
 
-            sys.path += [path for path in known if path not in sys.path]
-
-    return Paths()
+    client.run_on_scheduler(extend)
+    client.register_plugin(Paths())
