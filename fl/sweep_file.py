@@ -74,7 +74,11 @@ def load(target: str, folder: Path) -> Callable:
 
 
 def run(grid: dict) -> "xr.Dataset":
-    """Return the sweep over a ``grid`` of `read`, its variables described."""
+    """Return the sweep over a ``grid`` of `read`, its variables described.
+
+    Raises:
+        ValueError: for what `sweep` refuses, or a description of what is not there.
+    """
     data = sweep(grid["function"], grid["axes"], grid["seeds"], **grid["fixed"])
     for name, said in grid["variables"].items():
         description, units = said if isinstance(said, list) else (said, "1")

@@ -148,10 +148,9 @@ def _pencil(task: Task, gamma: float, activation: str) -> tuple[_Pencil, float]:
 def _labels(task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # standardised index, centred label and weight at the nodes of a quadrature
     u, weight, clean = _clean(task, 0)
-    rules = (u, weight, clean), _clean(task, 2)
-    sums = [w @ np.stack([f, f**2, f * z**2, f**2 * z**2], 1) for z, w, f in rules]
-    size = weight @ ((1 + clean**2) * (1 + u**2))
-    if abs(sums[1] - sums[0]).max() > 1e-6 * size:
+    means = _means(u, weight, clean)
+    gap = _means(*_clean(task, 2)) - means
+    if abs(gap).max() > 1e-6 * (1 + means[1] + means[3]):
         raise ValueError(
             f"teacher has the link {task.teacher.link.name}, which {len(u)} nodes do not "
             "resolve: must be smoother between its kinks"
@@ -164,6 +163,14 @@ def _labels(task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     joint = np.outer(weight, share)
     index = np.repeat(u, len(noise))
     return index, y.ravel(), joint.ravel()
+
+
+def _means(u, weight, clean) -> np.ndarray:
+    # of the label and its square, each also times the squared index
+    seen = np.stack([clean, clean**2])
+    plain = seen @ weight
+    along = seen @ (weight * u**2)
+    return np.concatenate([plain, along])
 
 
 def _clean(task: Task, halvings: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
