@@ -533,6 +533,7 @@ row(
     "exponent_meter.exponents",
     lambda d: two(d) | dict(gain=matrices(d, d).map(np.abs)),
     anything,
+    80,
 )
 row(
     "exponent_meter.two_sided",
@@ -1208,7 +1209,7 @@ def test_the_answer_is_finite_and_obeys_or_the_input_is_refused(name):
         assert obeys(found, **drawn), found
 
     check()
-    assert np.mean(answered) > 0.1, f"{name} refuses nearly everything"
+    assert np.mean(answered) > 0.05, f"{name} refuses nearly everything"
 
 
 def test_every_public_function_of_the_theory_has_a_row():
