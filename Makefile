@@ -13,6 +13,8 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
 unexport MPLBACKEND MATPLOTLIBRC
+# each of a hundred processes would compile the package again
+unexport PYTHONDONTWRITEBYTECODE
 # MNIST where the checkout has it beside itself; without it the digits of scikit-learn serve alone
 ifneq ($(wildcard ../shared/data/mnist/*.gz),)
 export FL_DATA ?= $(CURDIR)/../shared/data/mnist

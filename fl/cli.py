@@ -179,7 +179,9 @@ def audit(
 
 @app.command()
 def sweep(
-    name: Annotated[str, typer.Argument(help="Name of a stored run.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of a stored run, or a file GRID.toml.")
+    ],
     scale: Sizes = Scale.paper,
     folder: Annotated[
         Path | None,
@@ -187,19 +189,36 @@ def sweep(
             help="Where to write; by default a new folder below the paper scale."
         ),
     ] = None,
+    jobs: Jobs = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running Dask scheduler.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="FILE.nc or FILE.parquet for the results.")
+    ] = None,
 ) -> None:
-    """Make a large run that the book shows and store it with its seeds and versions.
+    """Make a large run that the book shows and store it with its seeds and versions, or
+    run a grid of your own (a TOML file, see the page on reproducing).
 
-    Only the paper scale replaces the file that the book reads.
+    Finished units are never computed twice. Exit code 1 if a unit failed; the others go
+    on. Only the paper scale replaces the file that the book reads.
 
-    Example: `fl sweep noise --scale smoke --folder runs`
+    Example: `fl sweep noise --scale smoke --folder runs --jobs 4`
     """
-    runs()
-    if folder is None and scale is Scale.paper:
-        folder = stored.FOLDER
-    folder = folder or Path(tempfile.mkdtemp(prefix="fl-"))
-    _good("name", name, sorted(stored.RUNS))
-    print(stored.make(name, scale.value, folder))
+    from fl.sweep_run import Job, carry_out  # what only a sweep needs
+
+    if not name.endswith(".toml"):
+        runs()
+        if folder is None and scale is Scale.paper:
+            folder = stored.FOLDER
+        folder = folder or Path(tempfile.mkdtemp(prefix="fl-"))
+        _good("name", name, sorted(stored.RUNS))
+    try:
+        job = Job(name, scale.value, folder, out)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not carry_out(job, jobs, scheduler, print):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -42,6 +42,22 @@ def psd_power(S, p: float, rcond: float | None = None) -> np.ndarray:
     return (vectors * powers) @ vectors.T
 
 
+def raised(values, p: float) -> np.ndarray:
+    """Return ``values`` > 0 to the power ``p``, if floating point holds all of them.
+
+    Raises:
+        ValueError: if ``p`` is not finite, or a power overflows or vanishes.
+    """
+    p = validate.number("p", p)
+    with np.errstate(over="ignore", under="ignore"):
+        found = np.asarray(values, float) ** p
+    if not (np.isfinite(found).all() and found.all()):
+        raise ValueError(
+            f"p = {p:g}: must leave the powers of the eigenvalues within floating point"
+        )
+    return found
+
+
 TINY = np.finfo(float).tiny
 _legendre = cache(np.polynomial.legendre.leggauss)
 

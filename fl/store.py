@@ -6,18 +6,22 @@ package, or ``FL_CACHE``; ``FL_JOBS`` sets the number of worker processes (defau
 cores).
 
 Any joblib backend serves: wrap the call in ``joblib.parallel_config(backend="dask")`` for
-a cluster.
+a cluster, or in `fl.cluster.workers`.
 """
 
+import errno
 import hashlib
 import itertools
 import multiprocessing
 import os
 import random
+import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +35,8 @@ from fl.keys import Held, function_key, function_name
 from fl.reads import watched
 
 _MISSING, _DAMAGED = object(), object()
+SPACE = 16 * 2**20  # bytes that must be free before work starts
+_TALLIES: list = []  # the one in use is the last
 _AGES: dict = {}  # files of the modules that the workers have loaded, and their path
 
 
@@ -43,6 +49,40 @@ class Unit(NamedTuple):
     path: Path
     held: Held
     accept: Callable | None
+    go_on: bool = False
+
+
+class Failed(NamedTuple):
+    """What a unit with these ``arguments`` raised: one line, and its traceback."""
+
+    arguments: Mapping
+    error: str
+    trace: str
+
+
+class UnitsFailed(RuntimeError):
+    """Some units failed; the others are stored."""
+
+
+@dataclass
+class Tally:
+    """Units computed (``done``), found in the store (``cached``), and ``failed``."""
+
+    done: int = 0
+    cached: int = 0
+    failed: list[Failed] = field(default_factory=list)
+
+
+@contextmanager
+def tally() -> Iterator[Tally]:
+    """Count the units that are evaluated inside; one that fails is kept with its
+    traceback while the others go on, and `evaluate` raises `UnitsFailed` in the end.
+    """
+    _TALLIES.append(Tally())
+    try:
+        yield _TALLIES[-1]
+    finally:
+        _TALLIES.pop()
 
 
 def evaluate(
@@ -69,6 +109,8 @@ def evaluate(
     Raises:
         ValueError: for a function or an argument that no key can hold, or a unit that
             reads or imports what its key does not hold.
+        OSError: if the results folder cannot be written or is full; before any work.
+        UnitsFailed: inside a `tally`, in the end, if a unit failed.
     """
     jobs = validate.count("jobs", _default_jobs() if jobs is None else jobs)
     of_function = function_key(function)
@@ -77,7 +119,8 @@ def evaluate(
     for i, arguments in enumerate(units):
         key = of_function.with_arguments(arguments)
         path = folder / key.digest
-        todo.append(Unit(i, function, arguments, path, key.held(), accept))
+        held = key.held()
+        todo.append(Unit(i, function, arguments, path, held, accept, bool(_TALLIES)))
     results = [_load(unit.path) for unit in todo]
     for unit, result in zip(todo, results, strict=True):
         if result is _DAMAGED:
@@ -88,6 +131,8 @@ def evaluate(
         with _named(folder):
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
+            if shutil.disk_usage(folder).free < SPACE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if not in_order:
         random.Random(os.getpid()).shuffle(todo)
     # disable=None: a bar in a terminal, silence in a notebook or a pipe
@@ -95,9 +140,25 @@ def evaluate(
     look = {"total": len(todo), "leave": False, "disable": silent}
     for place, result in tqdm(_computed(todo, jobs), function_name(function), **look):
         results[place] = result
-        if tell is not None:
+        if tell is not None and not isinstance(result, Failed):
             tell(result)
+    if _TALLIES:
+        _count(_TALLIES[-1], function_name(function), results, len(todo))
     return results
+
+
+def _count(found: Tally, name: str, results: list, begun: int) -> None:
+    """Add the results of one call of `evaluate`, of which ``begun`` were not stored."""
+    failed = [result for result in results if isinstance(result, Failed)]
+    found.cached += len(results) - begun
+    found.done += begun - len(failed)
+    found.failed += failed
+    if failed:
+        first = failed[0]
+        raise UnitsFailed(
+            f"{len(failed)} of {len(results)} units of {name} failed, the first at "
+            f"{dict(first.arguments)}: {first.error}"
+        )
 
 
 def cached(function: Callable, **arguments):
@@ -108,7 +169,7 @@ def cached(function: Callable, **arguments):
 def cache_folder() -> Path:
     """Return the folder of the results store; it need not exist yet."""
     if given := os.environ.get("FL_CACHE"):
-        return Path(given)
+        return Path(given).absolute()
     checkout = PACKAGE.parent
     if (checkout / "pyproject.toml").is_file():
         return checkout / ".fl-cache"
@@ -161,13 +222,24 @@ def _stay() -> None:
 
 
 def _compute(unit: Unit) -> tuple:
+    try:
+        return _result(unit)
+    except Exception as error:
+        if not unit.go_on or isinstance(error, OSError):
+            raise
+        said = f"{type(error).__name__}: {error}"
+        return unit.place, Failed(unit.arguments, said, traceback.format_exc())
+
+
+def _result(unit: Unit) -> tuple:
     _stay()
     result = _load(unit.path)  # another process may have stored it meanwhile
     if _is_there(result):
         return unit.place, result
     for name, path in unit.held.modules.items():  # this may be a worker of long ago
         refuse_stale(name, path)
-    with watched(function_name(unit.function), unit.held, cache_folder()):
+    # a worker elsewhere has its own environment, the unit knows the store
+    with watched(function_name(unit.function), unit.held, unit.path.parents[1]):
         result = unit.function(**unit.arguments)
     if unit.accept is not None:
         unit.accept(unit.function, unit.arguments, result)

@@ -7,8 +7,10 @@ beginning again.
 """
 
 import hashlib
+import os
 import platform
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +86,62 @@ def write(data: "xr.Dataset", name: str, command: str, folder: Path = FOLDER) ->
         "".join(f"{v}  {k}\n" for k, v in sorted(sums.items()))
     )
     return path
+
+
+def check_target(path: Path) -> None:
+    """Check, before any work, that `export` will be able to write ``path``.
+
+    Raises:
+        ValueError: for another suffix than .nc or .parquet, a folder that is not there or
+            cannot be written, or a missing library.
+    """
+    validate.choice(f"suffix of {path}", path.suffix, [".nc", ".parquet"])
+    folder = path.resolve().parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise ValueError(f"{path}: its folder must exist and be writable")
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise ValueError(f"{path}: needs the library pyarrow, pip install '.[cluster]'")
+
+
+def export(data: "xr.Dataset", path: Path) -> Path:
+    """Write ``data`` as netCDF or Parquet, by the suffix of ``path``, in full precision,
+    each variable with a description and a unit; return ``path``.
+
+    What was not described says so: its unit is "unspecified". A Parquet file has one row
+    for each cell of the grid, and the descriptions as metadata of its columns.
+
+    Raises:
+        ValueError: for what `check_target` refuses.
+    """
+    check_target(path)
+    data = data.copy()
+    for name, variable in data.variables.items():
+        said = {"description": variable.attrs.get("long_name", name)}
+        data[name].attrs = said | {"units": "unspecified"} | variable.attrs
+    part = path.with_suffix(path.suffix + ".part")
+    try:
+        if path.suffix == ".nc":
+            data.to_netcdf(part, engine="scipy")
+        else:
+            _write_parquet(data, part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _write_parquet(data: "xr.Dataset", path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = data.to_dataframe().reset_index()
+    table = pyarrow.Table.from_pandas(rows, preserve_index=False)
+    fields = []
+    for column in table.schema:
+        words = data[column.name].attrs if column.name in data.variables else {}
+        texts = {key: str(word) for key, word in words.items()}
+        fields.append(column.with_metadata(texts))
+    parquet.write_table(table.cast(pyarrow.schema(fields)), path)
 
 
 def _fits(values: np.ndarray) -> bool:

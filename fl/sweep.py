@@ -183,7 +183,7 @@ def _stacked(name: str, axes: dict[str, list], results: list) -> "xr.Dataset":
     for variable, form in first.data_vars.items():
         values = np.stack([result[variable].values for result in results])
         stacked = values.reshape(shape + form.shape)
-        variables[variable] = ((*axes, *form.dims), stacked)
+        variables[variable] = ((*axes, *form.dims), stacked, form.attrs)
     return type(first)(variables, coords={**first.coords, **axes})
 
 

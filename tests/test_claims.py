@@ -402,22 +402,24 @@ def test_the_list_is_read_from_the_files():
     assert registry.listed() == words
 
 
-def test_an_error_is_one_line_and_its_traceback_comes_on_demand(tmp_path):
+def test_an_error_is_one_line_and_its_traceback_comes_on_demand(
+    tmp_path, monkeypatch, capsys
+):
     blocked = tmp_path / "a file"
     blocked.write_text("")
-    environment = os.environ | {"FL_CACHE": str(blocked / "results")}
+    monkeypatch.setenv("FL_CACHE", str(blocked / "results"))
+    monkeypatch.setenv("FL_DEBUG", "")  # and gone again after the test
 
-    def command(*settings):
-        code = "from fl import cli; cli.main()"
-        run = [sys.executable, "-c", code, *settings, "verify", "gram.twins"]
-        return subprocess.run(run, env=environment, capture_output=True, text=True)
+    monkeypatch.setattr(sys, "argv", ["fl", "verify", "gram.twins"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 3 and said.count("\n") == 1
+    assert said.startswith("fl: the results folder") and "--debug" in said
 
-    short = command()
-    assert short.returncode == 3 and short.stderr.count("\n") == 1
-    assert (
-        short.stderr.startswith("fl: the results folder") and "--debug" in short.stderr
-    )
-    assert "Traceback" in command("--debug").stderr
+    monkeypatch.setattr(sys, "argv", ["fl", "--debug", "verify", "gram.twins"])
+    with pytest.raises(OSError, match="the results folder"):
+        cli.main()
 
 
 def test_a_statement_reaches_a_console_of_another_encoding():

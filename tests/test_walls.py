@@ -1,6 +1,7 @@
 """The walls of the house: which room may import which, and what a room may hold."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -27,6 +28,7 @@ LAB = (
         "sweep",
         "stored",
     ),
+    *("sweep_file", "sweep_run", "cluster"),
     *("evidence", "judging", "audit", "registry", "plotting", "book", "cli"),
 )
 EVERYONE = (
@@ -39,10 +41,17 @@ KEEPING = [f"fl.{name}" for name in LAB]
 JUDGES = ("fl.evidence", "fl.judging", "fl.registry")
 
 
+@functools.cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """Return the nodes of the syntax tree of a module."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Return the dotted names that a module imports, at any depth of its code."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -52,7 +61,7 @@ def imports(path: Path) -> set[str]:
 
 def uses_package_root(path: Path) -> bool:
     """Tell whether a module of the package says ``import fl``."""
-    nodes = ast.walk(ast.parse(path.read_text()))
+    nodes = nodes_of(path)
     return any(
         isinstance(n, ast.Import) and any(a.name == "fl" for a in n.names)
         for n in nodes
@@ -66,8 +75,11 @@ def touches(path: Path, *names: str) -> set[str]:
 def random_numbers(path: Path) -> list[str]:
     """Return what a module does with random numbers."""
     words = {"random", "default_rng", "Generator", "rvs", "manual_seed"}
-    nodes = ast.walk(ast.parse(path.read_text()))
-    return [n.attr for n in nodes if isinstance(n, ast.Attribute) and n.attr in words]
+    return [
+        n.attr
+        for n in nodes_of(path)
+        if isinstance(n, ast.Attribute) and n.attr in words
+    ]
 
 
 def room(*parts: str):
@@ -168,13 +180,13 @@ def test_only_plotting_draws(path):
 @everywhere
 def test_no_module_imports_everything_or_by_dots(path):
     assert not uses_package_root(path)
-    nodes = ast.walk(ast.parse(path.read_text()))
+    nodes = nodes_of(path)
     assert not [n for n in nodes if isinstance(n, ast.ImportFrom) and n.level]
 
 
 @everywhere
 def test_only_the_store_starts_processes(path):
-    if path.stem == "store":
+    if path.stem in ("store", "cluster"):
         return
     hashing = {"joblib"} if path.stem == "digests" else set()
     processes = {"joblib", "multiprocessing", "subprocess", "concurrent"}
@@ -233,13 +245,19 @@ def test_a_process_loads_what_it_needs(code, allowed):
 # --- lines ----------------------------------------------------------------------------
 
 
-def body_lines(path: Path) -> tuple[int, int]:
-    """Return the syntax-tree nodes and the lines of the bodies of all functions."""
+@functools.cache
+def undocumented(path: Path) -> list[ast.AST]:
+    """Return the nodes of the syntax tree of a module without its docstrings."""
     from fl.closure import without_docstrings
 
+    return list(ast.walk(without_docstrings(ast.parse(path.read_text()))))
+
+
+def body_lines(path: Path) -> tuple[int, int]:
+    """Return the syntax-tree nodes and the lines of the bodies of all functions."""
     text = path.read_text().splitlines()
     nodes = lines = 0
-    for function in ast.walk(without_docstrings(ast.parse(path.read_text()))):
+    for function in undocumented(path):
         if isinstance(function, ast.FunctionDef):
             rows = set()
             for statement in function.body:
@@ -259,10 +277,7 @@ def test_lines_are_light(path):
 
 
 def test_the_package_stays_small():
-    from fl.closure import without_docstrings
-
-    trees = [without_docstrings(ast.parse(m.read_text())) for m in MODULES]
-    assert sum(1 for tree in trees for _ in ast.walk(tree)) <= 155_000
+    assert sum(len(undocumented(m)) for m in MODULES) <= 155_000
 
 
 @everywhere
@@ -273,7 +288,7 @@ def test_modules_are_short(path):
 
 @everywhere
 def test_functions_take_few_arguments(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.FunctionDef):
             names = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
             assert len([a for a in names if a.arg != "self"]) <= 8, node.name
@@ -284,7 +299,7 @@ def test_words_of_the_house(path):
     """One word for one meaning; see the list in CONTRIBUTING.md."""
     banned = {"reg", "ridges", "rate", "rates", "learning_rate", "power", "powers"}
     exempt = {"numerics.py", "tasks.py", "trainer.py"}
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.FunctionDef) and path.name not in exempt:
             names = {a.arg for a in node.args.args + node.args.kwonlyargs}
             assert not names & banned, f"{node.name}({', '.join(names & banned)})"

@@ -65,6 +65,9 @@ GROUPS = [
         "How heavy results are computed once, and kept.",
         [
             "sweep",
+            "sweep_file",
+            "sweep_run",
+            "cluster",
             "store",
             "entries",
             "stored",

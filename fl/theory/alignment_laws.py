@@ -21,10 +21,10 @@ def flow_power_law(q: float, b: float, t) -> np.ndarray:
     :math:`q=a(p+1)`.
 
     Raises:
-        ValueError: unless ``q`` > 0 and ``b`` > 1.
+        ValueError: unless ``q`` > 0, ``b`` > 1 and all times are > 0.
     """
     q, s = _exponents(q, b, 0)
-    t = validate.array("t", t, ("T",))
+    t = validate.positive("t", t, ("T",))
     top = gamma_function(s) / q
     return top * (2 * t) ** -s
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
-from fl import validate
+from fl import numerics, validate
 from fl.tasks import Task
 from fl.theory.alignment import eigenbasis, label_moments
 
@@ -48,14 +48,21 @@ def flow_risk(lam, energy, p: float, t) -> np.ndarray:
             :math:`2\eta`.
 
     Raises:
-        ValueError: for eigenvalues that are not > 0 or negative energies.
+        ValueError: for eigenvalues that are not > 0, negative energies or times.
 
     >>> flow_risk([1.0, 2.0], [3.0, 4.0], -1.0, [0.0]).tolist()
     [7.0]
     """
-    speed, energy = _modes(lam, energy, p)
+    lam, energy = _energies(lam, energy)
     t = validate.array("t", t, ("T",))
-    return np.exp(-2 * np.outer(t, speed)) @ energy
+    if t.min() < 0:
+        raise ValueError(f"t has smallest entry {t.min():g}: all must be >= 0")
+    p = validate.number("p", p)
+    # a speed beyond floating point is infinite: at t = 0 nothing has moved yet
+    with np.errstate(over="ignore", invalid="ignore"):
+        moved = np.outer(t, lam ** (p + 1))
+        moved[t == 0] = 0.0
+        return np.exp(-2 * moved) @ energy
 
 
 class RidgeRisk(NamedTuple):
@@ -251,6 +258,11 @@ def _lowest(loss, ends, accuracy, points=121):
 
 
 def _modes(lam, energy, p):
+    lam, energy = _energies(lam, energy)
+    return numerics.raised(lam, validate.number("p", p) + 1), energy
+
+
+def _energies(lam, energy):
     lam = validate.positive("lam", lam)
     energy = validate.array("energy", energy, ("d",))
     if len(energy) != len(lam) or energy.min() < 0:
@@ -258,4 +270,4 @@ def _modes(lam, energy, p):
             f"energy has {len(energy)} entries from {energy.min():g}: "
             f"must be {len(lam)}, none negative"
         )
-    return lam ** (validate.number("p", p) + 1), energy
+    return lam, energy

@@ -110,7 +110,8 @@ def averaged(
     as in `second_moment`.
 
     Raises:
-        ValueError: for a memory outside [0, 1), a window < 1, or a law out of range.
+        ValueError: for a memory outside [0, 1), a window < 1, a law out of range, or one
+            without gradients.
     """
     beta = _memory("memory", memory)
     L = validate.count("window", window)
@@ -118,7 +119,7 @@ def averaged(
     mean = (lam * signal) ** 2
     variance = second_moment(lam, signal, noise, batch) - mean
     outside = beta * (1 - beta**L) / (1 - beta) / L
-    whole = L * mean + variance
+    whole = validate.positive("square of the gradients", L * mean + variance)
     return 1 - outside * variance / whole
 
 

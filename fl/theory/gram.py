@@ -16,7 +16,7 @@ Letters: ``N`` samples, ``M`` test inputs, ``d`` inputs, ``h`` neurons, ``k`` ou
 
 import numpy as np
 
-from fl import validate
+from fl import numerics, validate
 from fl.updates import Rule, Run
 
 # each activation with its slope
@@ -145,7 +145,7 @@ def spectrum(singular_values, p: float) -> np.ndarray:
     kept = s > 1e-6 * s.max()
     values = np.zeros_like(s)
     exponent = 2 * (p + 1)
-    values[kept] = s[kept] ** exponent
+    values[kept] = numerics.raised(s[kept], exponent)
     return np.sort(values)[::-1]
 
 

@@ -18,7 +18,7 @@ ridge of penalty :math:`u/2t`, whose deterministic equivalent is known
 
 import numpy as np
 
-from fl import validate
+from fl import numerics, validate
 from fl.tasks import Task
 from fl.theory.alignment_ridge import linear_part
 
@@ -64,7 +64,7 @@ def flow_risk(lam, energy, p: float, n: int, noise: float, t) -> np.ndarray:
     noise = validate.number("noise", noise, 0)
     if validate.count("n", n) <= len(lam):
         raise ValueError(f"n = {n}: must be larger than the dimension, {len(lam)}")
-    speed = lam ** (validate.number("p", p) + 1)
+    speed = numerics.raised(lam, validate.number("p", p) + 1)
     unlearned = _unlearned(speed, energy, n, times)
     once = _written(speed, n, times)
     twice = _written(speed, n, 2 * times)
@@ -79,7 +79,7 @@ def least_flow_risk(lam, energy, p: float, n: int, noise: float) -> float:
         ValueError: for what `flow_risk` refuses.
     """
     lam = validate.positive("lam", lam)
-    rates = lam ** (validate.number("p", p) + 1)
+    rates = numerics.raised(lam, validate.number("p", p) + 1)
     first = 1e-3 / rates.max()
     last = 10 / rates.min()
     times = np.geomspace(first, last, MOMENTS)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
-from fl import validate
+from fl import numerics, validate
 from fl.tasks import Task
 
 
@@ -140,7 +140,7 @@ def population_power(s, b, gamma: float, nu: float, p: float) -> Direction:
         ValueError: what `population_filter` refuses.
     """
     s = validate.positive("s", s)
-    phi = s ** validate.number("p", p)
+    phi = numerics.raised(s, p)
     return population_filter(s, b, gamma, nu, phi)
 
 

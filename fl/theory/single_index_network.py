@@ -12,7 +12,7 @@ derived in chapter single_index.
 import numpy as np
 
 from fl import numerics, validate
-from fl.links import LINKS
+from fl.links import LINKS, Link
 from fl.tasks import Task
 from fl.theory.single_index import Direction, population_power, weights
 
@@ -27,10 +27,9 @@ def slope_moments(activation: str, s) -> tuple[float, float]:
     Raises:
         ValueError: for an unknown activation or eigenvalues that are not positive.
     """
-    _, weight, slopes = _slopes(activation, s)
-    c = weight @ slopes
-    V = weight @ (slopes - c) ** 2
-    return c, V
+    link, scale = _seen(activation, s)
+    _, _, c = link.moments(scale)
+    return c, link.slope_variance(scale) / scale**2
 
 
 def mean_curvature(activation: str, s) -> float:
@@ -43,8 +42,8 @@ def mean_curvature(activation: str, s) -> float:
     Raises:
         ValueError: what `slope_moments` refuses.
     """
-    u, weight, slopes = _slopes(activation, s)
-    return weight @ (u * slopes) / (weight @ u**2)
+    link, scale = _seen(activation, s)
+    return np.sqrt(2) * link.hermite(2, scale)[2] / scale**2
 
 
 def spike(theta: float, aspect: float) -> tuple[float, float]:
@@ -146,7 +145,11 @@ def chance(task: Task, p: float) -> float:
     link, tau = task.teacher.link, task.tau[0]
     kinks = [kink / tau for kink in link.kinks]
 
-    u, weight = numerics.gaussian_rule(kinks)
+    def power(z):
+        square = link(tau * z) ** 2
+        return np.stack([square, square * z**2])
+
+    u, weight = numerics.resolving_rule(power, kinks)
     clean = link(tau * u)
     power = weight * (clean**2 + task.noise_variance)
     K = power @ u**2 / power.sum()
@@ -167,20 +170,19 @@ def step_size(
     slope, ``activation`` the name of a link, ``s`` are the eigenvalues.
 
     Raises:
-        ValueError: for an unknown activation, or theta <= 0.
+        ValueError: for an unknown activation, theta <= 0, or a step that leaves no spike.
     """
     c, _ = slope_moments(activation, s)
     theta = validate.number("theta", theta, 0, open_low=True)
     length = np.sqrt(direction.square)
-    strength = abs(c * slope * length)
+    strength = validate.number(
+        "strength of a unit step", abs(c * slope * length), 0, open_low=True
+    )
     return theta / strength
 
 
-def _slopes(activation: str, s) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    # preactivation, weight and slope at the nodes of a quadrature
+def _seen(activation: str, s) -> tuple[Link, float]:
+    # the link and the standard deviation of a preactivation
     link = LINKS[validate.choice("activation", activation, LINKS)]
-    scale = np.sqrt(validate.positive("s", s).mean())
-    kinks = [kink / scale for kink in link.kinks]
-    u, weight = numerics.gaussian_rule(kinks)
-    u = scale * u
-    return u, weight, link.slope(u)
+    variance = validate.positive("s", s).mean()
+    return link, float(np.sqrt(variance))

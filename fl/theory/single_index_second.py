@@ -147,13 +147,14 @@ def _pencil(task: Task, gamma: float, activation: str) -> tuple[_Pencil, float]:
 
 def _labels(task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # standardised index, centred label and weight at the nodes of a quadrature
-    link, tau = task.teacher.link, task.tau[0]
-    kinks = [kink / tau for kink in link.kinks]
-    u, weight = numerics.gaussian_rule(kinks, panels=12, order=16)
-    near = abs(u) <= REACH
-    u, weight = u[near], weight[near]
-    weight /= weight.sum()
-    clean = link(tau * u)
+    u, weight, clean = _clean(task, 0)
+    means = _means(u, weight, clean)
+    gap = _means(*_clean(task, 2)) - means
+    if abs(gap).max() > 1e-6 * (1 + means[1] + means[3]):
+        raise ValueError(
+            f"teacher has the link {task.teacher.link.name}, which {len(u)} nodes do not "
+            "resolve: must be smoother between its kinks"
+        )
     noise, share = np.polynomial.hermite_e.hermegauss(7)
     share /= share.sum()
     noise *= np.sqrt(task.noise_variance)
@@ -162,6 +163,24 @@ def _labels(task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     joint = np.outer(weight, share)
     index = np.repeat(u, len(noise))
     return index, y.ravel(), joint.ravel()
+
+
+def _means(u, weight, clean) -> np.ndarray:
+    # of the label and its square, each also times the squared index
+    seen = np.stack([clean, clean**2])
+    plain = seen @ weight
+    along = seen @ (weight * u**2)
+    return np.concatenate([plain, along])
+
+
+def _clean(task: Task, halvings: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # standardised index, weight and label without noise
+    link, tau = task.teacher.link, task.tau[0]
+    kinks = [kink / tau for kink in link.kinks]
+    u, weight = numerics.gaussian_rule(kinks, 12, 16, halvings)
+    near = abs(u) <= REACH
+    u, weight = u[near], weight[near]
+    return u, weight / weight.sum(), link(tau * u)
 
 
 def _point(pencil: _Pencil, t: float) -> _Point:

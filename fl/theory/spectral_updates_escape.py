@@ -14,7 +14,7 @@ the signal's, as everywhere in this module.
 
 import numpy as np
 
-from fl import validate
+from fl import numerics, validate
 from fl.links import Link
 
 
@@ -59,7 +59,7 @@ def escape_rates(lam, link: Link, p: float = 0.0, centred: bool = False) -> np.n
     mean = link.hermite(0, lam[0] ** 0.5)[0]
     weight = np.zeros(len(lam)) if centred else np.ones(len(lam))
     weight[0] += kappa - 1
-    return mean * weight * lam ** (1 + validate.number("p", p))
+    return mean * weight * numerics.raised(lam, 1 + validate.number("p", p))
 
 
 def one_neuron(speeds, length: float, steps: int = 10000) -> np.ndarray:

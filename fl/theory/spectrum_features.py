@@ -287,16 +287,30 @@ def _moments(f: Link, r: float, c: float, kappa: np.ndarray) -> np.ndarray:
     scale = reach / 12
     panels = np.ceil(2 * reach / min(c, 1.0))
     kinks = [kink / scale for kink in f.kinks]
-    nodes, weights = numerics.gaussian_rule(kinks, int(panels), order=12)
+    found = size = None
+    for halvings in range(6):
+        last = found
+        rule = numerics.gaussian_rule(kinks, int(panels), 12, halvings)
+        found, size = _averages(f, scale, rule, mean, c)
+        if last is not None and (abs(found - last) <= 1e-9 * size).all():
+            return last
+    raise ValueError(
+        f"link = {f.name}: {rule[0].size} nodes do not resolve it, it must be smoother "
+        "between its kinks"
+    )
+
+
+def _averages(f: Link, scale: float, rule: tuple, mean, c: float) -> tuple:
+    """Return the means of `_moments` on a rule for u, and those of absolute values."""
+    nodes, weights = rule
     u = scale * nodes
     z = (u - mean) / c  # (q, nodes)
     ratio = np.exp((nodes**2 - z**2) / 2)
     density = weights * ratio * scale / c
     fu = f(u)
-    moments = [
-        density @ fu,
-        (density * z) @ fu,
-        density @ fu**2,
-        (density * (z**2 - 1)) @ fu,
-    ]
-    return np.array(moments)
+    factors = [density, density * z, density, density * (z**2 - 1)]
+    outputs = [fu, fu, fu**2, fu]
+    pairs = list(zip(factors, outputs, strict=True))
+    means = [factor @ f for factor, f in pairs]
+    sizes = [abs(factor) @ abs(f) for factor, f in pairs]
+    return np.array(means), np.array(sizes) + numerics.TINY

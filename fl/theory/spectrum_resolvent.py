@@ -134,7 +134,12 @@ def follow(features: Features, path, alpha, delta, start=None) -> FixedPoint:
 def descent(low: np.ndarray, factor: float) -> np.ndarray:
     """Return a path from far up, a thousand or ``low`` (g,), down to ``low`` by steps
     of at most ``factor``: shape (steps, g).
+
+    Raises:
+        ValueError: unless all of ``low`` is > 0 and ``factor`` > 1.
     """
+    low = validate.positive("s", low, ("g",))
+    factor = validate.number("factor", factor, 1, open_low=True)
     top = np.maximum(low, 1e3)
     farthest = (top / low).max()
     steps = np.ceil(np.log(farthest) / np.log(factor))

@@ -150,7 +150,7 @@ def bulk_density(x, psi2: float) -> np.ndarray:
     .. math:: \frac{\sqrt{(\lambda_+-x^2)(x^2-\lambda_-)}}{\pi x\min(1,\psi_2)},
               \qquad\lambda_\pm=(1\pm\sqrt{\psi_2})^2.
     """
-    square = np.square(x)
+    square = np.square(_ratio("x", x))
     root = np.sqrt(_ratio("psi2", psi2))
     below = (1 + root) ** 2 - square
     above = square - (1 - root) ** 2
@@ -280,7 +280,7 @@ def kernel_outlier(pair: Pair, psi1, psi2: float, theta2) -> tuple:
 
 
 def _ratio(name: str, value):
-    """Return a ratio of sizes, a number or an array, if all of it is > 0."""
+    """Return a ratio, a number or an array, if all of it is > 0."""
     if not (np.asarray(value) > 0).all():
         raise ValueError(f"{name} = {value!r}: must be > 0")
     return value

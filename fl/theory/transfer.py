@@ -10,7 +10,7 @@ variance.
 
 import numpy as np
 
-from fl import validate
+from fl import numerics, validate
 from fl.tasks import Task
 from fl.theory.alignment import eigenbasis, gradient_weights
 
@@ -32,7 +32,7 @@ def early_shares(task: Task, p: float, n: float) -> np.ndarray:
         n: number of training samples, a whole number >= 2, or ``inf``.
 
     Raises:
-        ValueError: for a multi-index task, a p that is not finite, or n < 2.
+        ValueError: for a multi-index task, a p that is not finite or overflows, or n < 2.
 
     >>> from fl.tasks import Teacher, two_level
     >>> task = Task(two_level(4.0, 1, 1.0, 1), Teacher([1.0, 0.0]), snr=1.0)
@@ -42,7 +42,8 @@ def early_shares(task: Task, p: float, n: float) -> np.ndarray:
     p = validate.number("p", p)
     s, nu = gradient_weights(task, n)
     lam, beta = eigenbasis(task)
-    taught = s * lam ** (2 * p + 3) * beta**2
-    sampled = nu * lam ** (2 * p + 2)
+    powers = numerics.raised(lam, 2 * p + 2)
+    taught = s * powers * lam * beta**2
+    sampled = nu * powers
     energy = taught + sampled
     return energy / energy.sum()
