@@ -45,6 +45,24 @@ function flBetween(x, y, at) {
   return y[k - 1] + ((y[k] - y[k - 1]) * (at - x[k - 1])) / (x[k] - x[k - 1]);
 }
 
+/* Gamma function for x > 0: Stirling's series beyond 12. */
+function flGamma(x) {
+  let product = 1;
+  for (; x < 12; x++) product *= x;
+  const series = 1 / (12 * x) - 1 / (360 * x ** 3) + 1 / (1260 * x ** 5);
+  return (Math.sqrt((2 * Math.PI) / x) * (x / Math.E) ** x * Math.exp(series)) / product;
+}
+
+/* log10 of the samples N at which the two laws joined give a level of the risk at log10 T = at:
+   speeds r^-q, energies r^-b. No number where time alone does not suffice. */
+function flContour(q, b, level, at) {
+  const s = (b - 1) / q;
+  const early = (flGamma(s) / q) * (4 * 10 ** at) ** -s;
+  const angle = Math.PI / q;
+  const constant = (((1 - s) * Math.PI) / Math.sin(Math.PI * s)) * (angle / Math.sin(angle)) ** (b - 1);
+  return Math.log10(constant / Math.sqrt(level ** 2 - early ** 2)) / (b - 1);
+}
+
 /* --- figures ----------------------------------------------------------------------------------- */
 
 flFigures.alignment = {
@@ -95,6 +113,32 @@ flFigures.flip = {
   },
 };
 
+flFigures.scaling = {
+  label: "Levels of the risk in the plane of training time and samples, a path through it, and a budget",
+  sliders: [
+    { name: "p", text: "exponent p of the preconditioner Σ^p", min: -0.2, max: 1, step: 0.05, value: 0 },
+    { name: "zeta", text: "path of the study: T = N^ζ", min: 0.25, max: 4, step: 0.25, value: 1 },
+  ],
+  x: { from: 0, to: 8, text: "log10 of the time T" },
+  y: { from: 1, to: 4, text: "log10 N" },
+  curves({ p, zeta }) {
+    const [a, b] = [1.5, 1.8];
+    const q = a * (p + 1);
+    const inside = (y) => (y < 1 || y > 4 ? NaN : y);
+    const levels = [0.2, 0.05, 0.0125].map((level) => ({ text: `R = ${level}`, level, at: (x) => flContour(q, b, level, x) }));
+    const path = { text: "path", alpha: (b - 1) * Math.min(1, zeta / q), at: (x) => inside(x / zeta) };
+    path.plain = (b - 1) * Math.min(1, zeta / a);
+    const budget = { text: "budget", alpha: (b - 1) / (1 + q), at: (x) => inside(6 - x) };
+    return [...levels, path, budget];
+  },
+  say(curves) {
+    const [path, budget] = [curves[3], curves[4]];
+    const words = Math.abs(path.alpha - path.plain) < 1e-9 ? "the exponents agree" : "the exponents differ";
+    return `along the path the risk falls like N to the power −${path.alpha.toFixed(2)}, for plain descent ` +
+      `−${path.plain.toFixed(2)}: ${words}; with a budget split best, like its power −${budget.alpha.toFixed(2)}`;
+  },
+};
+
 /* --- the widget -------------------------------------------------------------------------------- */
 
 const flColours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"];
@@ -130,13 +174,14 @@ function flDraw(figure, values) {
     for (let k = 0; k <= 200; k++) {
       const at = figure.x.from + ((figure.x.to - figure.x.from) * k) / 200;
       const value = Math.min(Math.max(curve.at(at), figure.y.from), figure.y.to);
-      points.push(`${x(at).toFixed(1)} ${y(value).toFixed(1)}`);
+      if (!Number.isNaN(value)) points.push([x(at), y(value)]);
     }
-    const look = { d: "M" + points.join("L"), stroke: flColours[i], "stroke-dasharray": flDashes[i], class: "fl-curve" };
+    const drawn = points.map((point) => point.map((v) => v.toFixed(1)).join(" "));
+    const look = { d: "M" + drawn.join("L"), stroke: flColours[i], "stroke-dasharray": flDashes[i], class: "fl-curve" };
     svg.append(flElement("path", look));
     if (curves.length > 1) {
-      const end = curve.at(figure.x.to);
-      svg.append(flElement("text", { x: width - right - 4, y: y(end) - 5, "text-anchor": "end", fill: flColours[i] }, curve.text));
+      const [endX, endY] = points[points.length - 1];
+      svg.append(flElement("text", { x: endX - 4, y: Math.max(endY - 5, top + 10), "text-anchor": "end", fill: flColours[i] }, curve.text));
     }
   });
   return [svg, figure.say ? figure.say(curves) : ""];

@@ -72,9 +72,10 @@ def speed_decay(a: float, b: float, p: float) -> float:
 
 
 def two_laws(q: float, b: float, n, time) -> np.ndarray:
-    r"""Return the sum of the law in time and the law in samples,
+    r"""Return the law in time and the law in samples, joined:
 
-    .. math:: \frac{\Gamma(s)}q(4T)^{-s}+C(q)\,N^{-(b-1)},\qquad s=\frac{b-1}q.
+    .. math:: \sqrt{\Bigl[\frac{\Gamma(s)}q(4T)^{-s}\Bigr]^2+
+              \bigl[C(q)\,N^{-(b-1)}\bigr]^2},\qquad s=\frac{b-1}q.
 
     It is right at both ends, and between them a rule of thumb.
 
@@ -94,7 +95,8 @@ def two_laws(q: float, b: float, n, time) -> np.ndarray:
     (first,) = flow_power_law(q, b, [0.5])
     s = (b - 1) / q
     early = first * np.power(4.0 * time, -s)
-    return early + constant * np.power(n, 1 - b)
+    late = constant * np.power(n, 1 - b)
+    return np.hypot(early, late)
 
 
 def shape(q: float, b: float, x, n: int = 50, ratio: int = 40) -> np.ndarray:
