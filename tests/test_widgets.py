@@ -88,7 +88,7 @@ def test_the_levels_of_the_risk_are_those_of_the_theory(tmp_path):
     for (p, zeta, x), curves in zip(cases, shown, strict=True):
         q = a * (p + 1)
         for level, _, y in curves[:3]:
-            if y is None:  # time alone does not suffice: no number
+            if y in (None, 5):  # however many samples, the time does not suffice
                 assert two_laws(q, b, 1e300, 10.0**x) > level
             else:
                 risk = two_laws(q, b, 10.0**y, 10.0**x)

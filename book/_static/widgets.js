@@ -116,16 +116,21 @@ flFigures.flip = {
 flFigures.scaling = {
   label: "Levels of the risk in the plane of training time and samples, a path through it, and a budget",
   sliders: [
-    { name: "p", text: "exponent p of the preconditioner Σ^p", min: -0.2, max: 1, step: 0.05, value: 0 },
+    { name: "p", text: "exponent p of the preconditioner Σ^p", min: -0.2, max: 1, step: 0.05, value: 0.5 },
     { name: "zeta", text: "path of the study: T = N^ζ", min: 0.25, max: 4, step: 0.25, value: 1 },
   ],
-  x: { from: 0, to: 8, text: "log10 of the time T" },
-  y: { from: 1, to: 4, text: "log10 N" },
+  x: { from: 0, to: 8, text: "lg T, the time (upwards: lg N, the samples; base ten)" },
+  y: { from: 1, to: 5, text: "lg N" },
   curves({ p, zeta }) {
     const [a, b] = [1.5, 1.8];
     const q = a * (p + 1);
-    const inside = (y) => (y < 1 || y > 4 ? NaN : y);
-    const levels = [0.2, 0.05, 0.0125].map((level) => ({ text: `R = ${level}`, level, at: (x) => flContour(q, b, level, x) }));
+    const inside = (y) => (y < 1 || y > 5 ? NaN : y);
+    /* from the top edge down: the first step at which time suffices is nearly upright */
+    const contour = (level) => (x) => {
+      const y = flContour(q, b, level, x);
+      return Number.isNaN(y) && !Number.isNaN(flContour(q, b, level, x + 0.04)) ? 5 : y;
+    };
+    const levels = [0.2, 0.05, 0.0125].map((level) => ({ text: `R = ${level}`, level, at: contour(level) }));
     const path = { text: "path", alpha: (b - 1) * Math.min(1, zeta / q), at: (x) => inside(x / zeta) };
     path.plain = (b - 1) * Math.min(1, zeta / a);
     const budget = { text: "budget", alpha: (b - 1) / (1 + q), at: (x) => inside(6 - x) };

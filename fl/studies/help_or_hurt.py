@@ -28,9 +28,9 @@ def ridgeless(scale: scales.Scale, block: int = 0) -> xr.DataArray:
     """Return bias and variance (P, part, draw) with each of `NAMES`, at ``scale``;
     ``block`` draws the inputs.
     """
-    size = {"smoke": (80, 32), "book": (120, 60), "paper": (400, 200)}
+    size = {"smoke": (80, 32), "book": (120, 60), "paper": (240, 120)}
     d, n = scales.at(scale, **size)
-    draws = scales.at(scale, smoke=60, book=150, paper=200)
+    draws = scales.at(scale, smoke=60, book=150, paper=300)
     fixed = {"d": d, "n": n, "names": NAMES, "draws": draws}
     return _run(simulate.ridgeless, block, **fixed)["risk"]
 
@@ -75,7 +75,7 @@ def duels(scale: scales.Scale, block: int = 0) -> xr.DataArray:
     of the crossing's noise and of three times that, at ``scale``; ``block`` draws.
     """
     d = scales.at(scale, smoke=160, book=240, paper=480)
-    draws = scales.at(scale, smoke=150, book=300, paper=600)
+    draws = scales.at(scale, smoke=150, book=300, paper=400)
     fixed = {"d": d, "n": d // 4, "draws": draws}
     lam = np.diag(covariance(d))
     energy = lam / lam.sum()
@@ -88,14 +88,14 @@ def flows(scale: scales.Scale, block: int = 0) -> xr.DataArray:
     """Return the risk (p, time, draw) along flows, at ``scale``; ``block`` draws the
     inputs.
     """
-    d = scales.at(scale, smoke=60, book=120, paper=400)
+    d = scales.at(scale, smoke=60, book=120, paper=240)
     fixed = {
         "d": d,
         "n": d // 2,
         "noise": NOISE,
         "exponents": [-0.5, 0.0, 0.5],
         "times": [0.7, 3.0, 12.0],
-        "draws": scales.at(scale, smoke=60, book=100, paper=200),
+        "draws": scales.at(scale, smoke=60, book=100, paper=150),
     }
     return _run(simulate.flows, block, **fixed)["risk"]
 

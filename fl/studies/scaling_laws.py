@@ -27,8 +27,8 @@ def slopes(scale: scales.Scale, block: int = 0) -> xr.DataArray:
 
     N grows by 4 at the same d/N, from what ``scale`` says; ``block`` draws the inputs.
     """
-    n = scales.at(scale, smoke=32, book=64, paper=192)
-    number = scales.at(scale, smoke=40, book=80, paper=200)
+    n = scales.at(scale, smoke=32, book=64, paper=128)
+    number = scales.at(scale, smoke=40, book=80, paper=80)
     grid = {"n": [n, 4 * n], "p": EXPONENTS}
     seeds = scales.seeds(number, block)
     run = sweep(samples, grid, seeds)
