@@ -18,6 +18,8 @@ from fl.stored import RUNS
 TOPICS = (
     "gram",
     "alignment",
+    "help_or_hurt",
+    "scaling_laws",
     "noise",
     "ood",
     "transfer",

@@ -14,6 +14,7 @@ import pytest
 from fl.instruments.exponent_reader import read_balance
 from fl.tasks import Spectrum, Task, Teacher, two_level
 from fl.theory.alignment import early_alignment
+from fl.theory.scaling_laws import exponent, two_laws
 from fl.theory.spectral_updates_order import learning_time
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,6 +120,32 @@ def test_stored_neurons_are_those_of_the_study():
         off = np.abs(np.subtract(values, stored[name]))
         assert np.quantile(off, 0.99) <= 1
     assert NEURONS.stat().st_size < 100_000
+
+
+@browser
+def test_the_levels_of_the_risk_are_those_of_the_theory(tmp_path):
+    cases = [
+        (p, zeta, x)
+        for p in (-0.2, 0.0, 0.35, 1.0)
+        for zeta in (0.25, 2.0)
+        for x in (5.5, 8.0)
+    ]
+    shown = asked(
+        tmp_path,
+        f"{json.dumps(cases)}.map(([p, zeta, x]) => flFigures.scaling.curves({{p, zeta}})"
+        ".map((curve) => [curve.level || 0, curve.alpha || 0, curve.at(x)]))",
+    )
+    a, b = 1.5, 1.8
+    for (p, zeta, x), curves in zip(cases, shown, strict=True):
+        q = a * (p + 1)
+        for level, _, y in curves[:3]:
+            if y in (None, 5):  # however many samples, the time does not suffice
+                assert two_laws(q, b, 1e300, 10.0**x) > level
+            else:
+                risk = two_laws(q, b, 10.0**y, 10.0**x)
+                assert risk == pytest.approx(level, rel=1e-9)
+        assert curves[3][1] == pytest.approx(exponent("path", a, b, p, zeta))
+        assert curves[4][1] == pytest.approx(exponent("compute", a, b, p))
 
 
 @browser

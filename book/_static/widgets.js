@@ -60,6 +60,24 @@ function flNeurons(net, q) {
   return { x, y, misfit: mean(x.map((value, j) => value - y[j])) / mean(y) };
 }
 
+/* Gamma function for x > 0: Stirling's series beyond 12. */
+function flGamma(x) {
+  let product = 1;
+  for (; x < 12; x++) product *= x;
+  const series = 1 / (12 * x) - 1 / (360 * x ** 3) + 1 / (1260 * x ** 5);
+  return (Math.sqrt((2 * Math.PI) / x) * (x / Math.E) ** x * Math.exp(series)) / product;
+}
+
+/* log10 of the samples N at which the two laws joined give a level of the risk at log10 T = at:
+   speeds r^-q, energies r^-b. No number where time alone does not suffice. */
+function flContour(q, b, level, at) {
+  const s = (b - 1) / q;
+  const early = (flGamma(s) / q) * (4 * 10 ** at) ** -s;
+  const angle = Math.PI / q;
+  const constant = (((1 - s) * Math.PI) / Math.sin(Math.PI * s)) * (angle / Math.sin(angle)) ** (b - 1);
+  return Math.log10(constant / Math.sqrt(level ** 2 - early ** 2)) / (b - 1);
+}
+
 /* --- figures ----------------------------------------------------------------------------------- */
 
 flFigures.alignment = {
@@ -130,6 +148,37 @@ flFigures.collapse = {
   },
 };
 
+flFigures.scaling = {
+  label: "Levels of the risk in the plane of training time and samples, a path through it, and a budget",
+  sliders: [
+    { name: "p", text: "exponent p of the preconditioner Σ^p", min: -0.2, max: 1, step: 0.05, value: 0.5 },
+    { name: "zeta", text: "path of the study: T = N^ζ", min: 0.25, max: 4, step: 0.25, value: 1 },
+  ],
+  x: { from: 0, to: 8, text: "lg T, the time (upwards: lg N, the samples; base ten)" },
+  y: { from: 1, to: 5, text: "lg N" },
+  curves({ p, zeta }) {
+    const [a, b] = [1.5, 1.8];
+    const q = a * (p + 1);
+    const inside = (y) => (y < 1 || y > 5 ? NaN : y);
+    /* from the top edge down: the first step at which time suffices is nearly upright */
+    const contour = (level) => (x) => {
+      const y = flContour(q, b, level, x);
+      return Number.isNaN(y) && !Number.isNaN(flContour(q, b, level, x + 0.04)) ? 5 : y;
+    };
+    const levels = [0.2, 0.05, 0.0125].map((level) => ({ text: `R = ${level}`, level, at: contour(level) }));
+    const path = { text: "path", alpha: (b - 1) * Math.min(1, zeta / q), at: (x) => inside(x / zeta) };
+    path.plain = (b - 1) * Math.min(1, zeta / a);
+    const budget = { text: "budget", alpha: (b - 1) / (1 + q), at: (x) => inside(6 - x) };
+    return [...levels, path, budget];
+  },
+  say(curves) {
+    const [path, budget] = [curves[3], curves[4]];
+    const words = Math.abs(path.alpha - path.plain) < 1e-9 ? "the exponents agree" : "the exponents differ";
+    return `along the path the risk falls like N to the power −${path.alpha.toFixed(2)}, for plain descent ` +
+      `−${path.plain.toFixed(2)}: ${words}; with a budget split best, like its power −${budget.alpha.toFixed(2)}`;
+  },
+};
+
 /* --- the widget -------------------------------------------------------------------------------- */
 
 const flColours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"];
@@ -164,13 +213,14 @@ function flDraw(figure, values) {
     const inside = (axis, value) => Math.min(Math.max(value, axis.from), axis.to);
     const place = ([a, b]) => `${x(inside(figure.x, a)).toFixed(1)} ${y(inside(figure.y, b)).toFixed(1)}`;
     const steps = Array.from({ length: 201 }, (_, k) => figure.x.from + ((figure.x.to - figure.x.from) * k) / 200);
-    const d = curve.dots ? curve.dots.map((dot) => `M${place(dot)}h0`).join("") : "M" + steps.map((at) => place([at, curve.at(at)])).join("L");
+    const points = (curve.dots || steps.map((at) => [at, curve.at(at)])).filter(([, b]) => !Number.isNaN(b)).map(place);
+    const d = curve.dots ? points.map((dot) => `M${dot}h0`).join("") : "M" + points.join("L");
     const look = { d, stroke: flColours[i], "stroke-dasharray": flDashes[i], class: curve.dots ? "fl-dots" : "fl-curve" };
     svg.append(flElement("path", look));
     if (curve.dots) return;
     if (curves.length > 1) {
-      const end = curve.at(figure.x.to);
-      svg.append(flElement("text", { x: width - right - 4, y: y(end) - 5, "text-anchor": "end", fill: flColours[i] }, curve.text));
+      const [endX, endY] = points[points.length - 1].split(" ").map(Number);
+      svg.append(flElement("text", { x: endX - 4, y: Math.max(endY - 5, top + 10), "text-anchor": "end", fill: flColours[i] }, curve.text));
     }
   });
   return [svg, figure.say ? figure.say(curves) : ""];

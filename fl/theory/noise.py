@@ -10,20 +10,17 @@ the covariance S with eigenvalues :math:`s_r=\lambda_r^{p+1}`; call its sample v
           +\frac{\sigma^2}{N}\operatorname{tr}S\,\hat S\,\varphi_t(\hat S)^2,\qquad
           \varphi_t(c)=\frac{1-e^{-2tc}}{c}.
 
-Both are superpositions of ridge regressions: on a contour around the negative axis
-:math:`e^{-2tc}=\frac1{2\pi i}\oint\frac{e^{u}\,du}{u+2tc}`, so that a node u of it is a
-ridge of penalty :math:`u/2t`, whose deterministic equivalent is known
-(`fl.theory.alignment_ridge`). Derived in chapter "noise".
+Both are superpositions of ridge regressions with complex penalties, whose deterministic
+equivalent is known (`fl.theory.help_or_hurt_stopping`). Derived in chapter "noise".
 """
 
 import numpy as np
 
 from fl import numerics, validate
 from fl.tasks import Task
+from fl.theory import help_or_hurt_stopping
 from fl.theory.alignment_ridge import linear_part
 
-NODES = 32  # of the contour: e^u comes out to 1e-12
-ROUNDS = 100  # each shrinks the error of kappa by d/n or more
 MOMENTS = 41  # of the search for the smallest error, on a logarithmic scale
 
 
@@ -39,11 +36,14 @@ def flow_risk(lam, energy, p: float, n: int, noise: float, t) -> np.ndarray:
               +\sigma^2\bigl[2\psi(t)-\psi(2t)\bigr],\qquad
               \psi(t)=\sum_j\frac{\omega_j}{u_j}\Bigl(\frac{\kappa_j}{\rho_j}-1\Bigr).
 
+    The last bracket is computed as the double sum with 1 in place of the numerator,
+    minus 1: :math:`\rho_j-\rho_k=(\kappa_j-\kappa_k)(1-\frac1N\sum_r(1-h_{jr})(1-h_{kr}))`.
+
     Args:
         lam: eigenvalues of the inputs (d,).
         energy: :math:`e_r=\lambda_rw_{*r}^2` (d,).
         p: the exponent of the preconditioner.
-        n: number N of training samples, more than d.
+        n: number N of training samples.
         noise: variance :math:`\sigma^2` of what is not linear in a label.
         t: times > 0, (T,); a step of size :math:`\eta` lasts :math:`\eta`.
 
@@ -52,7 +52,7 @@ def flow_risk(lam, energy, p: float, n: int, noise: float, t) -> np.ndarray:
 
     Raises:
         ValueError: for eigenvalues or times that are not > 0, negative noise, sizes that
-            do not fit, or n <= d.
+            do not fit.
 
     >>> ends = flow_risk([1.0, 1.0], [1.0, 0.0], 0.0, 10, 1.0, [1e-9, 1e9])
     >>> ends.round(6).tolist()  # nothing learned; least squares, d/(N - d)
@@ -60,15 +60,8 @@ def flow_risk(lam, energy, p: float, n: int, noise: float, t) -> np.ndarray:
     """
     lam = validate.positive("lam", lam)
     times = validate.positive("t", t, ("T",))
-    energy = validate.array("energy", energy, (len(lam),))
-    noise = validate.number("noise", noise, 0)
-    if validate.count("n", n) <= len(lam):
-        raise ValueError(f"n = {n}: must be larger than the dimension, {len(lam)}")
     speed = numerics.raised(lam, validate.number("p", p) + 1)
-    unlearned = _unlearned(speed, energy, n, times)
-    once = _written(speed, n, times)
-    twice = _written(speed, n, 2 * times)
-    return unlearned + noise * (2 * once - twice)
+    return help_or_hurt_stopping.flow_risk(speed, energy, n, noise, times)
 
 
 def least_flow_risk(lam, energy, p: float, n: int, noise: float) -> float:
@@ -99,52 +92,3 @@ def least_share(task: Task, p: float, n: int) -> float:
     lam, energy, noise = linear_part(task)
     least = least_flow_risk(lam, energy, p, n, noise)
     return least / energy.sum()
-
-
-def _unlearned(speed, energy, n, t):
-    """Return what is left of the signal, (T,)."""
-    nodes, weights = _contour()
-    penalties = nodes / (2 * t[:, None])
-    kappa = _implicit(speed, n, penalties)[..., None]
-    h = kappa / (speed + kappa)
-    pairs = (h * energy) @ h.swapaxes(1, 2)
-    kept = 1 - h
-    shared = kept @ kept.swapaxes(1, 2)
-    inflated = pairs / (1 - shared / n)
-    weights = weights / nodes
-    left = inflated @ weights @ weights
-    return left.real
-
-
-def _written(speed, n, t):
-    """Return psi, the trace of S phi_t over N in expectation, (T,)."""
-    nodes, weights = _contour()
-    penalties = nodes / (2 * t[:, None])
-    kappa = _implicit(speed, n, penalties)
-    excess = kappa / penalties - 1
-    trace = excess @ (weights / nodes)
-    return trace.real
-
-
-def _contour():
-    """Return nodes and weights (K,): the sum of weight * f(node) is the integral of
-    e^u f(u) du / (2 pi i) over a parabola around the negative axis.
-    """
-    odd = np.arange(1 - NODES, NODES, 2)
-    theta = np.pi * odd / NODES
-    across = 0.1309 - 0.1194 * theta**2
-    nodes = NODES * (across + 0.25j * theta)
-    slope = -0.2388 * theta + 0.25j
-    weights = np.exp(nodes) * slope
-    return nodes, weights / 1j
-
-
-def _implicit(speed, n, penalties):
-    """Return kappa = penalty + kappa/n sum s/(s + kappa), a root for each penalty."""
-    kappa = penalties
-    levels, numbers = np.unique(speed, return_counts=True)
-    for _ in range(ROUNDS):
-        used = levels / (levels + kappa[..., None])
-        share = used @ numbers / n
-        kappa = penalties + kappa * share
-    return kappa

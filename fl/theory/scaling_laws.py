@@ -1,0 +1,198 @@
+r"""Exponents of a linear student in time, samples, compute and model size.
+
+Inputs have :math:`\lambda_r=r^{-a}`, the signal :math:`e_r=r^{-b}`, the preconditioner
+is :math:`\Sigma^p`: speeds :math:`t_r=r^{-q}` with :math:`q=a(p+1)`. Labels have no
+noise, and a step of size :math:`\eta` on the mean square lasts :math:`\eta` in the time
+T. Derived in chapter "scaling_laws".
+"""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from fl import validate
+from fl.theory.alignment_laws import flow_power_law, interpolation_power_law
+from fl.theory.alignment_ridge import implicit_ridge
+from fl.theory.help_or_hurt_stopping import complex_ridge, contour, flow_risk
+
+VARIABLES = ("time", "samples", "path", "compute", "width")
+
+
+def exponent(
+    variable: str, a: float, b: float, p: float, zeta: float | None = None
+) -> float:
+    r"""Return the exponent :math:`\alpha>0` of the risk in one variable.
+
+    ``time`` with infinitely many samples, :math:`(b-1)/q`; ``samples`` trained to the
+    end, :math:`b-1`; along the ``path`` :math:`T=N^\zeta`,
+    :math:`(b-1)\min(1,\zeta/q)`; ``compute``, the product NT at its best split,
+    :math:`(b-1)/(1+q)`; ``width`` of random features, trained to the end on the
+    population, :math:`b-1`.
+
+    Args:
+        variable: one of `VARIABLES`.
+        a: decay of the eigenvalues, > 0.
+        b: decay of the energies, between 1 and 2q + 1; for the width 2a + 1.
+        p: exponent of the preconditioner, with a(p + 1) > 1.
+        zeta: of the path, > 0; no other variable has one.
+
+    Raises:
+        ValueError: for an unknown variable, exponents outside these limits, or a zeta
+            where there is no path, or none where there is one.
+
+    >>> [round(exponent(v, 2.0, 2.0, 0.5), 3) for v in ("time", "samples", "compute")]
+    [0.333, 1.0, 0.25]
+    >>> exponent("path", 2.0, 2.0, 0.5, zeta=1.5)
+    0.5
+    """
+    validate.choice("variable", variable, VARIABLES)
+    q = speed_decay(a, b, p)
+    if variable == "width" and b >= 2 * a + 1:
+        raise ValueError(f"b = {b!r}: must be < 2a + 1 = {2 * a + 1:g} for the width")
+    if (variable == "path") != (zeta is not None):
+        raise ValueError(f"zeta = {zeta!r}: a path has one, {variable} does not")
+    share = {"time": 1 / q, "compute": 1 / (1 + q)}.get(variable, 1.0)
+    if zeta is not None:
+        zeta = validate.number("zeta", zeta, 0, open_low=True)
+        share = min(1.0, zeta / q)
+    return (b - 1) * share
+
+
+def speed_decay(a: float, b: float, p: float) -> float:
+    """Return q = a(p + 1), for the exponent ``p`` of the preconditioner.
+
+    Raises:
+        ValueError: unless ``a`` > 0, q > 1 and 1 < ``b`` < 2q + 1.
+    """
+    a = validate.number("a", a, 0, open_low=True)
+    q = a * (validate.number("p", p) + 1)
+    if q <= 1:
+        raise ValueError(f"p = {p!r}: must be above 1/a - 1 = {1 / a - 1:g}")
+    interpolation_power_law(q, b, 1)  # refuses what b may not be
+    return q
+
+
+def two_laws(q: float, b: float, n, time) -> np.ndarray:
+    r"""Return the law in time and the law in samples, joined:
+
+    .. math:: \sqrt{\Bigl[\frac{\Gamma(s)}q(4T)^{-s}\Bigr]^2+
+              \bigl[C(q)\,N^{-(b-1)}\bigr]^2},\qquad s=\frac{b-1}q.
+
+    It is right at both ends, and between them a rule of thumb.
+
+    Args:
+        q: decay of the speeds, > 1.
+        b: decay of the energies, between 1 and 2q + 1.
+        n: numbers N of samples, > 0.
+        time: T > 0, of the same shape as ``n`` or one that broadcasts.
+
+    Raises:
+        ValueError: for exponents outside these limits.
+
+    >>> float(two_laws(2.0, 2.0, 100.0, 1e12).round(5))  # (pi/2)^2/100
+    0.02467
+    """
+    constant, _ = interpolation_power_law(q, b, 1)
+    (first,) = flow_power_law(q, b, [0.5])
+    s = (b - 1) / q
+    early = first * np.power(4.0 * time, -s)
+    late = constant * np.power(n, 1 - b)
+    return np.hypot(early, late)
+
+
+def shape(q: float, b: float, x, n: int = 50, ratio: int = 40) -> np.ndarray:
+    r"""Return :math:`\Phi(x)`: the one curve on which the risks of all N and T lie,
+
+    .. math:: R(N,T)\approx N^{-(b-1)}\,\Phi(x),\qquad x=\frac{(4T)^{1/q}}N.
+
+    Read from `flow_risk` at ``n`` samples, with the energy of the modes beyond d added.
+
+    Args:
+        q: decay of the speeds, > 1.
+        b: decay of the energies, between 1 and 2q + 1.
+        x: values > 0, (k,).
+        n: number of samples.
+        ratio: d/N, on which the curve depends where q is near 1.
+
+    Raises:
+        ValueError: for exponents outside these limits, or a ratio below 2.
+    """
+    interpolation_power_law(q, b, n)
+    x = validate.positive("x", x, ("k",))
+    d = n * validate.count("ratio", ratio, minimum=2)
+    r = np.arange(1, d + 1.0)
+    times = (x * n) ** q / 4
+    risk = flow_risk(r**-q, r**-b, n, 0.0, times)
+    beyond = (d + 0.5) ** (1 - b) / (b - 1)
+    return (risk + beyond) * n ** (b - 1)
+
+
+def best_split(q: float, b: float) -> float:
+    r"""Return the x at which a budget K = NT of compute is spent best: the minimum of
+    :math:`x^{q(b-1)/(1+q)}\Phi(x)`, where :math:`R\propto K^{-(b-1)/(1+q)}`.
+
+    ``q`` and ``b`` are those of `shape`.
+
+    Raises:
+        ValueError: for exponents that `shape` refuses.
+        RuntimeError: if the search ends at its border.
+    """
+    power = q * (b - 1) / (1 + q)
+
+    def cost(log_x):
+        (height,) = shape(q, b, [np.exp(log_x)])
+        return np.log(height) + power * log_x
+
+    grid = np.linspace(-3, 3, 13)
+    costs = [cost(v) for v in grid]
+    k = int(np.argmin(costs))
+    if k in (0, len(grid) - 1):
+        raise RuntimeError(f"best_split: ended at x = {np.exp(grid[k]):g}")
+    ends = grid[k - 1], grid[k + 1]
+    best = minimize_scalar(cost, bounds=ends, method="bounded")
+    if not best.success:
+        raise RuntimeError(f"best_split: {best.message}")
+    return float(np.exp(best.x))
+
+
+def feature_risk(lam, energy, width: int, times) -> np.ndarray:
+    r"""Return the expected risk of gradient flow on the read-out of random Gaussian
+    features of the inputs, on the population.
+
+    With M features the risk is :math:`\sum_jc_j\sum_re_r\kappa_j/(\lambda_r+\kappa_j)`
+    over the contour of :math:`e^{-4T\hat T}`, M in the place of N.
+
+    Args:
+        lam: eigenvalues (d,).
+        energy: energies (d,).
+        width: number M of features, below d.
+        times: T > 0, (k,), or ``inf`` for the end.
+
+    Returns:
+        shape (k,).
+
+    Raises:
+        ValueError: for eigenvalues or times that are not > 0, or sizes that do not fit.
+
+    >>> feature_risk([1.0, 1.0], [1.0, 1.0], 1, [1e-9, np.inf]).round(6).tolist()
+    [2.0, 1.0]
+    """
+    lam = validate.positive("lam", lam)
+    energy = validate.array("energy", energy, (len(lam),))
+    if validate.count("width", width) >= len(lam):
+        raise ValueError(f"width = {width}: must be below the dimension, {len(lam)}")
+    nodes, weights = contour()
+
+    def missed(kappa):
+        shares = kappa / (lam + kappa)
+        return shares @ energy
+
+    def risk(time):
+        if time == np.inf:
+            kappa = implicit_ridge(lam, width, 0.0)
+            return missed(kappa)
+        # e^(-4Tc) is the contour of e^(-2Tc) at twice the time
+        (kappa,) = complex_ridge(lam, width, [2 * time])
+        mixed = weights / nodes @ missed(kappa[:, None])
+        return mixed.real
+
+    return np.array([risk(time) for time in times])
