@@ -1,0 +1,228 @@
+r"""One preconditioned gradient step under inputs of any covariance.
+
+Network and step are those of `fl.simulate.spikes`; the residual is the label alone, as
+for a network that is trained less its own output at the start. Inputs are
+:math:`x=\Sigma^{1/2}z` in the eigenbasis of :math:`\Sigma`, with log-spaced eigenvalues
+of mean 1; the teacher's squared coordinates are a power of them.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from fl import validate
+from fl.instruments import streamed_ridge
+from fl.instruments.torch_links import centred
+from fl.simulate import spikes
+from fl.simulate.spikes import FIRST_SAMPLE, SECOND_SAMPLE, first_step, leading
+from fl.simulate.spikes_risk import Student
+from fl.tasks import log_spaced
+
+LAYERS = ("weights", "features")
+
+
+@dataclass(frozen=True)
+class Setting(spikes.Setting):
+    """Sizes and links of one experiment.
+
+    Attributes:
+        ratio: largest over smallest eigenvalue of the inputs, >= 1.
+        slope: the teacher's squared coordinates are proportional to this power of the
+            eigenvalues.
+    """
+
+    ratio: float = 1.0
+    slope: float = 0.0
+
+    @property
+    def lam(self) -> Tensor:
+        """Eigenvalues of the covariance, shape (d,), falling."""
+        values = log_spaced(self.d, self.ratio).eigenvalues
+        return torch.from_numpy(values).to(streamed_ridge.device())
+
+    @property
+    def beta(self) -> Tensor:
+        r"""The teacher as z sees it, :math:`\Sigma^{1/2}\beta^\star`, of length 1."""
+        root = self.lam ** ((1 + self.slope) / 2)
+        return root / root.norm()
+
+    def white(self, *seed: int) -> streamed_ridge.Samples:
+        """Return a sample of n rows z, drawn by the whole numbers ``seed``."""
+        return super().sample(*seed)
+
+    def sample(self, *seed: int) -> list:
+        """Return the chunks of the same sample as rows x."""
+        root = self.lam**0.5
+        return [(Z * root, y) for Z, y in self.white(*seed)]
+
+    def samples(self, number: int, *seed: int) -> tuple:
+        """Return inputs (number, n, d) and labels (number, n) of such samples."""
+        number = validate.count("number", number)
+        many = replace(self, psi1=number * self.n / self.d)
+        X, y = map(torch.cat, zip(*many.sample(*seed), strict=True))
+        return X.reshape(number, self.n, -1), y.reshape(number, -1)
+
+
+def spike(
+    seed: int,
+    eta: float,
+    p: float = 0.0,
+    layer: str = "weights",
+    damping: float | None = None,
+    **sizes,
+) -> dict:
+    r"""Return the largest singular value after a step, and where its vector points.
+
+    Args:
+        seed: fixes weights and sample.
+        eta: step size, in units of :math:`1/|a|`, which is 1 in the limit.
+        p: the preconditioner is :math:`P=\Sigma^p`.
+        layer: ``weights``, W1, or ``features``, :math:`\Sigma^{1/2}W_1`.
+        damping: :math:`P=(\hat\Sigma+\lambda)^{-1}`, with the covariance of the sample,
+            in place of the power.
+        sizes: fields of `Setting`.
+
+    Returns:
+        ``s1``; ``teacher`` and ``step``, the squared cosines of the left vector with
+        :math:`\beta^\star` (:math:`\Sigma^{1/2}\beta^\star` for ``features``) and with
+        the step.
+
+    Raises:
+        ValueError: for an unknown layer.
+    """
+    validate.choice("layer", layer, LAYERS)
+    setting = Setting(**sizes)
+    step = first_step(setting, seed, output=False)
+    if damping is None:
+        P = torch.diag(setting.lam**p)
+    else:
+        (X,), _ = setting.samples(1, seed, FIRST_SAMPLE)
+        P = _damped(X, damping).inverse()
+    size = eta * setting.width**0.5 / step.a.norm()
+    W1, direction = step.W0 + size * P @ step.G0, P @ step.signal
+    target, root = setting.beta / setting.lam**0.5, setting.lam**0.5
+    if layer == "features":
+        W1, direction = root[:, None] * W1, root * direction
+        target = setting.beta
+    s1, v1 = leading(W1)
+    cosines = _cos2(torch.stack([target, direction]), W1 @ v1)
+    return {"s1": s1, "teacher": float(cosines[0]), "step": float(cosines[1])}
+
+
+def gradients(
+    seed: int,
+    draws: int,
+    level: float,
+    damping: float,
+    plain: float,
+    **sizes,
+) -> dict:
+    r"""Return what samples say of :math:`g=X^\top y/n`, and how well four
+    preconditioners align it with the teacher, on the same samples.
+
+    Args:
+        seed: fixes all samples.
+        draws: number of samples.
+        level: c of the filter ``known``, :math:`(\Sigma+cK^{-1})^{-1}`, K diagonal with
+            the teacher's squared coordinates, scaled to mean 1.
+        damping: of ``own``, :math:`(\hat\Sigma+\lambda K^{-1})^{-1}` with the covariance
+            of the sample, and of ``other``, with that of another one.
+        plain: of ``plain``, :math:`(\hat\Sigma+\lambda)^{-1}`.
+        sizes: fields of `Setting`.
+
+    Returns:
+        Means over the draws: the squared cosines of the four; ``square`` and ``along``
+        (input), of :math:`g_j^2` and :math:`g_j\beta^\star_j`.
+    """
+    setting = Setting(**sizes)
+    beta = setting.beta / setting.lam**0.5
+    inverse = (beta @ beta) / (setting.d * beta**2)
+    X, y = setting.samples(draws + 1, seed, SECOND_SAMPLE)
+    g = (X.mT @ y[..., None])[..., 0] / setting.n
+    filters = {
+        "known": torch.diag(setting.lam + level * inverse)[None],
+        "own": _damped(X[:-1], damping * inverse),
+        "other": _damped(X[1:], damping * inverse),
+        "plain": _damped(X[:-1], plain),
+    }
+    columns = g[:-1, :, None]
+    found = {
+        name: torch.linalg.solve(A, columns)[..., 0] for name, A in filters.items()
+    }
+    found = {name: float(_cos2(v, beta).mean()) for name, v in found.items()}
+    moments = {"square": g**2, "along": g * beta}
+    return found | {
+        name: ("input", value.mean(0).numpy(force=True))
+        for name, value in moments.items()
+    }
+
+
+def risk(
+    seed: int, exponents: tuple, etas: tuple, penalty: float, **sizes
+) -> xr.Dataset:
+    r"""Return the exact population risk of ridge on a fresh sample after steps with the
+    preconditioners :math:`\Sigma^p`, all from one first sample.
+
+    Args:
+        seed: fixes weights and samples.
+        exponents: p, one for each step.
+        etas: step sizes, one for each step.
+        penalty: of the ridge.
+        sizes: fields of `Setting`.
+
+    Returns:
+        ``risk`` and ``s1``, the largest singular value of :math:`\Sigma^{1/2}W_1`, both
+        over ``step``.
+    """
+    setting = Setting(**sizes)
+    step = first_step(setting, seed, output=False)
+    lam = setting.lam[:, None]
+    risks, values = [], []
+    for p, eta in zip(exponents, etas, strict=True):
+        move = eta * setting.width**0.5 * lam**p * step.G0
+        W = lam**0.5 * (step.W0 + move)
+        student = Student(setting, W)  # it meets z, of covariance I
+        risks += student.risks(setting.white(seed, SECOND_SAMPLE), [penalty])
+        values.append(leading(W)[0])
+    return xr.Dataset({"risk": ("step", risks), "s1": ("step", values)})
+
+
+def twins(seed: int, p: float, eta: float, steps: int, matched=True, **sizes) -> dict:
+    r"""Return the relative ``gap`` between the preactivations of two trained networks.
+
+    One is trained on x with the preconditioner :math:`P=\Sigma^p` from
+    :math:`W_0=P^{1/2}V_0`, or from :math:`V_0` if not ``matched``; the other on
+    :math:`P^{1/2}x` without one, from :math:`V_0`. Both take ``steps`` of size ``eta``
+    on the same labels; ``seed`` and ``sizes`` as in `spike`.
+    """
+    setting = Setting(**sizes)
+    (X,), (y,) = setting.samples(1, seed, FIRST_SAMPLE)
+    start = first_step(setting, seed)
+    f, size = centred(*setting.student).f, setting.width**0.5
+
+    def preactivations(X, W, P):
+        for _ in range(steps):
+            W = W.detach().requires_grad_()
+            residual = f(X @ W) @ start.a / size - y
+            residual.square().mean().div(2).backward()
+            W = W - eta * size * P * W.grad
+        return (X @ W).detach()
+
+    P = setting.lam[:, None] ** p
+    root = P**0.5
+    plain = preactivations(X * root.T, start.W0, 1.0)
+    first = root * start.W0 if matched else start.W0
+    gap = preactivations(X, first, P) - plain
+    return {"gap": float(gap.norm() / plain.norm())}
+
+
+def _damped(X: Tensor, damping) -> Tensor:
+    """Return the covariance of samples (.., n, d) plus a diagonal or a number."""
+    return X.mT @ X / X.shape[-2] + damping * torch.eye(X.shape[-1]).to(X)
+
+
+def _cos2(v: Tensor, w: Tensor) -> Tensor:
+    """Return the squared cosine of ``v`` (.., d) and ``w`` (d,)."""
+    return (v @ w) ** 2 / (v**2).sum(-1) / (w @ w)
