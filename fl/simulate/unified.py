@@ -8,19 +8,23 @@ of mean 1; the teacher's squared coordinates are a power of them.
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
-from fl import validate
 from fl.instruments import streamed_ridge
-from fl.instruments.torch_links import centred
-from fl.simulate import spikes
-from fl.simulate.spikes import FIRST_SAMPLE, SECOND_SAMPLE, first_step, leading
+from fl.simulate import gram, spikes
+from fl.simulate.spikes import (
+    FIRST_LAYER,
+    FIRST_SAMPLE,
+    SECOND_SAMPLE,
+    first_step,
+    leading,
+)
 from fl.simulate.spikes_risk import Student
 from fl.tasks import log_spaced
-
-LAYERS = ("weights", "features")
+from fl.updates import Rule
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,6 @@ class Setting(spikes.Setting):
 
     def samples(self, number: int, *seed: int) -> tuple:
         """Return inputs (number, n, d) and labels (number, n) of such samples."""
-        number = validate.count("number", number)
         many = replace(self, psi1=number * self.n / self.d)
         X, y = map(torch.cat, zip(*many.sample(*seed), strict=True))
         return X.reshape(number, self.n, -1), y.reshape(number, -1)
@@ -69,7 +72,7 @@ def spike(
     seed: int,
     eta: float,
     p: float = 0.0,
-    layer: str = "weights",
+    features: bool = False,
     damping: float | None = None,
     **sizes,
 ) -> dict:
@@ -79,7 +82,7 @@ def spike(
         seed: fixes weights and sample.
         eta: step size, in units of :math:`1/|a|`, which is 1 in the limit.
         p: the preconditioner is :math:`P=\Sigma^p`.
-        layer: ``weights``, W1, or ``features``, :math:`\Sigma^{1/2}W_1`.
+        features: look at :math:`\Sigma^{1/2}W_1` in place of W1.
         damping: :math:`P=(\hat\Sigma+\lambda)^{-1}`, with the covariance of the sample,
             in place of the power.
         sizes: fields of `Setting`.
@@ -88,27 +91,20 @@ def spike(
         ``s1``; ``teacher`` and ``step``, the squared cosines of the left vector with
         :math:`\beta^\star` (:math:`\Sigma^{1/2}\beta^\star` for ``features``) and with
         the step.
-
-    Raises:
-        ValueError: for an unknown layer.
     """
-    validate.choice("layer", layer, LAYERS)
     setting = Setting(**sizes)
     step = first_step(setting, seed, output=False)
-    if damping is None:
-        P = torch.diag(setting.lam**p)
-    else:
+    P = torch.diag(setting.lam**p)
+    if damping is not None:
         (X,), _ = setting.samples(1, seed, FIRST_SAMPLE)
-        P = _damped(X, damping).inverse()
+        P = _shrunk(X.T @ X / len(X), damping).inverse()
+    left = torch.diag(setting.lam ** (0.5 * features))
     size = eta * setting.width**0.5 / step.a.norm()
-    W1, direction = step.W0 + size * P @ step.G0, P @ step.signal
-    target, root = setting.beta / setting.lam**0.5, setting.lam**0.5
-    if layer == "features":
-        W1, direction = root[:, None] * W1, root * direction
-        target = setting.beta
+    W1 = left @ (step.W0 + size * P @ step.G0)
     s1, v1 = leading(W1)
-    cosines = _cos2(torch.stack([target, direction]), W1 @ v1)
-    return {"s1": s1, "teacher": float(cosines[0]), "step": float(cosines[1])}
+    target = left @ (setting.beta / setting.lam**0.5)
+    found = {"teacher": target, "step": left @ P @ step.signal}
+    return {"s1": s1} | {name: float(_cos2(v, W1 @ v1)) for name, v in found.items()}
 
 
 def gradients(
@@ -140,19 +136,19 @@ def gradients(
     beta = setting.beta / setting.lam**0.5
     inverse = (beta @ beta) / (setting.d * beta**2)
     X, y = setting.samples(draws + 1, seed, SECOND_SAMPLE)
-    g = (X.mT @ y[..., None])[..., 0] / setting.n
+    g = X.mT @ y[..., None] / setting.n
+    moments = {"square": g[..., 0] ** 2, "along": g[..., 0] * beta}
+    covariance = X.mT @ X / setting.n
     filters = {
-        "known": torch.diag(setting.lam + level * inverse)[None],
-        "own": _damped(X[:-1], damping * inverse),
-        "other": _damped(X[1:], damping * inverse),
-        "plain": _damped(X[:-1], plain),
+        "known": (torch.diag(setting.lam)[None], level * inverse),
+        "own": (covariance[:-1], damping * inverse),
+        "other": (covariance[1:], damping * inverse),
+        "plain": (covariance[:-1], plain),
     }
-    columns = g[:-1, :, None]
-    found = {
-        name: torch.linalg.solve(A, columns)[..., 0] for name, A in filters.items()
-    }
-    found = {name: float(_cos2(v, beta).mean()) for name, v in found.items()}
-    moments = {"square": g**2, "along": g * beta}
+    found = {}
+    for name, (C, shift) in filters.items():
+        v = torch.linalg.solve(_shrunk(C, shift), g[:-1])
+        found[name] = float(_cos2(v[..., 0], beta).mean())
     return found | {
         name: ("input", value.mean(0).numpy(force=True))
         for name, value in moments.items()
@@ -190,37 +186,34 @@ def risk(
 
 
 def twins(seed: int, p: float, eta: float, steps: int, matched=True, **sizes) -> dict:
-    r"""Return the relative ``gap`` between the preactivations of two trained networks.
+    r"""Return the relative ``gap`` between the preactivations of two networks, over
+    their training by `fl.simulate.gram.train`, all layers and biases.
 
     One is trained on x with the preconditioner :math:`P=\Sigma^p` from
     :math:`W_0=P^{1/2}V_0`, or from :math:`V_0` if not ``matched``; the other on
     :math:`P^{1/2}x` without one, from :math:`V_0`. Both take ``steps`` of size ``eta``
-    on the same labels; ``seed`` and ``sizes`` as in `spike`.
+    on the same labels; ``seed`` and ``sizes`` as in `spike`. ``moved`` is the share of
+    the loss that is left.
     """
     setting = Setting(**sizes)
     (X,), (y,) = setting.samples(1, seed, FIRST_SAMPLE)
-    start = first_step(setting, seed)
-    f, size = centred(*setting.student).f, setting.width**0.5
-
-    def preactivations(X, W, P):
-        for _ in range(steps):
-            W = W.detach().requires_grad_()
-            residual = f(X @ W) @ start.a / size - y
-            residual.square().mean().div(2).backward()
-            W = W - eta * size * P * W.grad
-        return (X @ W).detach()
-
-    P = setting.lam[:, None] ** p
-    root = P**0.5
-    plain = preactivations(X * root.T, start.W0, 1.0)
-    first = root * start.W0 if matched else start.W0
-    gap = preactivations(X, first, P) - plain
-    return {"gap": float(gap.norm() / plain.norm())}
+    P = setting.lam.numpy(force=True) ** p
+    root, one = P**0.5, np.eye(setting.d)
+    rng = np.random.default_rng([seed, FIRST_LAYER])
+    V0 = gram.first_layer(rng, setting.width, one / setting.d)
+    later = gram.later_layers(rng, [setting.width, 1])
+    rule = Rule(steps=steps, eta=eta, bias_eta=eta)
+    X, y = X.numpy(force=True).T, y.numpy(force=True)
+    first = V0 * root if matched else V0
+    plain = gram.train(root[:, None] * X, y, V0, later, one, rule)
+    other = gram.train(X, y, first, later, np.diag(P), rule)
+    gap = np.linalg.norm(other.Z - plain.Z) / np.linalg.norm(plain.Z)
+    return {"gap": gap, "moved": plain.loss[-1] / plain.loss[0]}
 
 
-def _damped(X: Tensor, damping) -> Tensor:
-    """Return the covariance of samples (.., n, d) plus a diagonal or a number."""
-    return X.mT @ X / X.shape[-2] + damping * torch.eye(X.shape[-1]).to(X)
+def _shrunk(C: Tensor, damping) -> Tensor:
+    """Return matrices ``C`` (.., d, d) plus a diagonal or a number."""
+    return C + damping * torch.eye(C.shape[-1]).to(C)
 
 
 def _cos2(v: Tensor, w: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ GRADIENTS = (
     (Cell(30.0, -2.0, 0.7, 1.0, 0.3),),
 )
 # the problem, and the size of the last two steps
-RISKS = ((Cell(12.0, -1.5, 2.5, 1.2), 1.8), (Cell(12.0, 0.0, 2.5, 1.2), 0.9))
+RISKS = ((Cell(12.0, -1.5, 2.5, 1.2), 2.3), (Cell(12.0, 0.0, 2.5, 1.2), 0.9))
 
 
 def spikes(scale: Scale, block: int = 0) -> list:
@@ -79,9 +79,9 @@ def spikes(scale: Scale, block: int = 0) -> list:
     def place(problem, p, layer, multiple):
         model = spiked(problem, problem.s**p, layer)
         eta = multiple * float(threshold(model))
-        return {"eta": eta, "p": p, "layer": layer}
+        return {"eta": eta, "p": p, "features": layer == "features"}
 
-    return _runs(simulate.spike, SPIKES, place, scale, block, 36)
+    return _runs(simulate.spike, SPIKES, place, scale, block, 24)
 
 
 def damped(scale: Scale, block: int = 0) -> list:
@@ -92,14 +92,14 @@ def damped(scale: Scale, block: int = 0) -> list:
         eta = float(STRENGTH / problem.pair.mu1 / length)
         return {"eta": eta, "damping": damping}
 
-    return _runs(simulate.spike, DAMPED, place, scale, block, 36)
+    return _runs(simulate.spike, DAMPED, place, scale, block, 24)
 
 
 def gradients(scale: Scale, block: int = 0) -> list:
     """Return moments and alignments in the problems of `GRADIENTS`, each preconditioner
     at its best strength.
     """
-    draws = at(scale, smoke=30, book=40, paper=60)
+    draws = at(scale, smoke=20, book=40, paper=60)
 
     def place(problem):
         return {
@@ -132,13 +132,13 @@ def twins(scale: Scale, block: int = 0, matched: bool = True) -> xr.Dataset:
     `POWERS` and seeds; ``matched`` as in `fl.simulate.unified.twins`.
     """
     d = at(scale, smoke=30, book=60, paper=200)
-    fixed = FLAT._asdict() | {"d": d, "eta": 1.0, "steps": 3, "matched": matched}
+    fixed = FLAT._asdict() | {"d": d, "eta": 0.1, "steps": 10, "matched": matched}
     run = sweep(simulate.twins, {"p": POWERS}, seeds(6, block), **fixed)
     return run.assign_attrs(fixed, seeds=6)
 
 
 def _runs(function, cases: tuple, place, scale, block, number: int) -> list:
-    d = at(scale, smoke=80, book=140, paper=400)
+    d = at(scale, smoke=60, book=140, paper=400)
 
     def run(d, cell, *case):
         problem = cell.at(d)
