@@ -107,7 +107,7 @@ def empirical(scale, broken, block):
 
     def estimator(problem, _, data):
         wrong = best_filter(problem)[1]
-        yield data.plain.values, problem.own(data.attrs["plain"]).cos2, wrong
+        yield data.plain.values, problem.own(data.damping).cos2, wrong
         yield data.own.values, best_own(problem)[1], wrong
 
     pairs = study.gradients(scale, block)

@@ -107,14 +107,7 @@ def spike(
     return {"s1": s1} | {name: float(_cos2(v, W1 @ v1)) for name, v in found.items()}
 
 
-def gradients(
-    seed: int,
-    draws: int,
-    level: float,
-    damping: float,
-    plain: float,
-    **sizes,
-) -> dict:
+def gradients(seed: int, draws: int, level: float, damping: float, **sizes) -> dict:
     r"""Return what samples say of :math:`g=X^\top y/n`, and how well four
     preconditioners align it with the teacher, on the same samples.
 
@@ -124,8 +117,8 @@ def gradients(
         level: c of the filter ``known``, :math:`(\Sigma+cK^{-1})^{-1}`, K diagonal with
             the teacher's squared coordinates, scaled to mean 1.
         damping: of ``own``, :math:`(\hat\Sigma+\lambda K^{-1})^{-1}` with the covariance
-            of the sample, and of ``other``, with that of another one.
-        plain: of ``plain``, :math:`(\hat\Sigma+\lambda)^{-1}`.
+            of the sample, of ``other``, with that of another one, and of ``plain``, K left
+            out of ``own``.
         sizes: fields of `Setting`.
 
     Returns:
@@ -143,7 +136,7 @@ def gradients(
         "known": (torch.diag(setting.lam)[None], level * inverse),
         "own": (covariance[:-1], damping * inverse),
         "other": (covariance[1:], damping * inverse),
-        "plain": (covariance[:-1], plain),
+        "plain": (covariance[:-1], damping),
     }
     found = {}
     for name, (C, shift) in filters.items():

@@ -14,7 +14,6 @@ from fl.simulate import unified as simulate
 from fl.sweep import sweep
 from fl.tasks import log_spaced
 from fl.theory import unified as theory
-from fl.theory.single_index_batch import best_damping
 from fl.theory.spikes import pair
 from fl.theory.unified_spike import spiked, threshold
 
@@ -96,8 +95,8 @@ def damped(scale: Scale, block: int = 0) -> list:
 
 
 def gradients(scale: Scale, block: int = 0) -> list:
-    """Return moments and alignments in the problems of `GRADIENTS`, each preconditioner
-    at its best strength.
+    """Return moments and alignments in the problems of `GRADIENTS`, preconditioners that
+    know the teacher at their best strength.
     """
     draws = at(scale, smoke=20, book=40, paper=60)
 
@@ -106,7 +105,6 @@ def gradients(scale: Scale, block: int = 0) -> list:
             "draws": draws,
             "level": float(problem.moments.nu / problem.psi1),
             "damping": float(theory.best_own(problem)[0]),
-            "plain": float(best_damping(*problem.sizes, problem.moments.rho)),
         }
 
     return _runs(simulate.gradients, GRADIENTS, place, scale, block, 12)

@@ -3,6 +3,8 @@ of `fl.theory.spikes_risk` with the resolvent of :math:`\Sigma^{1/2}W_1` in plac
 of :math:`W_1`; derived in chapter "unified".
 """
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.optimize import brentq
 
@@ -47,23 +49,23 @@ def risk(problem: Problem, phi, penalty: float, etas) -> np.ndarray:
     model = spiked(problem, phi, "features")
     squares = np.square(etas)
 
-    def trace(s):
-        q, _ = resolvent(problem, s)
-        return (q.mean() - 1 / s) / problem.psi2 + 1 / s
-
     def form(s):
         q, e = resolvent(problem, s)
         bottom = 1 + e + squares * (q @ model.square)
         return problem.energy @ q - squares * (q @ model.along) ** 2 / bottom
 
-    found = effective(
-        problem.pair,
-        problem.psi1,
-        problem.psi2,
-        penalty,
-        lambda s, _: _with_slope(trace, s),
-    )
+    found = _effective(problem, penalty)
     return from_form(problem.pair, found, *_with_slope(form, found[2]))
+
+
+@lru_cache(maxsize=64)  # it does not depend on the step
+def _effective(problem: Problem, penalty: float) -> tuple:
+    def trace(s):
+        q, _ = resolvent(problem, s)
+        return (q.mean() - 1 / s) / problem.psi2 + 1 / s
+
+    sizes = problem.psi1, problem.psi2, penalty
+    return effective(problem.pair, *sizes, lambda s, _: _with_slope(trace, s))
 
 
 def _with_slope(f, s: float) -> tuple:
