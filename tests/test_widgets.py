@@ -13,6 +13,10 @@ import pytest
 from fl.tasks import Task, Teacher, two_level
 from fl.theory.alignment import early_alignment
 from fl.theory.spectral_updates_order import learning_time
+from fl.theory.spikes import pair
+from fl.theory.unified import Problem
+from fl.theory.unified_risk import risk
+from fl.theory.unified_spike import spike, spiked
 
 WIDGETS = Path(__file__).resolve().parent.parent / "book" / "_static" / "widgets.js"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
@@ -68,6 +72,34 @@ def test_the_order_of_learning_is_that_of_the_theory(tmp_path):
     for case, values in zip(cases, shown, strict=True):
         times = learning_time([8.0, 4.0, 2.0, 1.0, 0.5], *case, 0.02)
         assert values == pytest.approx(times / times[2], rel=1e-4)
+
+
+@browser
+def test_one_preconditioned_step_is_that_of_the_theory(tmp_path):
+    cases = [
+        (p, ratio, strong, noise)
+        for p in (-1.0, 0.3, 1.0)
+        for ratio, strong, noise in (
+            (1.0, 0.5, 0.1),
+            (9.0, 0.0, 0.5),
+            (20.0, 0.75, 2.0),
+        )
+    ]
+    steps = (0.0, 0.7, 3.0)
+    shown = asked(
+        tmp_path,
+        f"{json.dumps(cases)}.map(([p, ratio, strong, noise]) => "
+        "{ const step = flFigures.unified.step({p, ratio, strong, noise}); "
+        f"return {json.dumps(steps)}.map((eta) => "
+        "[step.place(eta), step.overlap(eta), step.risk(eta)]); })",
+    )
+    for (p, ratio, strong, noise), found in zip(cases, shown, strict=True):
+        s = 2 * np.array([ratio, 1.0]) / (1 + ratio)
+        b = np.array([strong, 1 - strong]) / s
+        one = Problem(pair(noise=noise), s, b / b.sum(), 3.0, 1.0)
+        model = spiked(one, s**p)
+        expected = [(*spike(model, eta), risk(one, s**p, 0.03, eta)) for eta in steps]
+        assert np.allclose(found, expected, rtol=2e-5)
 
 
 @browser

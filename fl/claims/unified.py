@@ -8,13 +8,23 @@ in the place of ours, and is expected to be off by the difference of the two.
 import numpy as np
 import xarray as xr
 
-from fl.claims.single_index import compare, judge, limits
+from fl.claims.single_index import (
+    compare,
+    judge,
+    limits,
+)
 from fl.evidence import Evidence, claim
 from fl.judging import order
 from fl.studies import unified as study
 from fl.theory import spikes
-from fl.theory.unified import best_filter, best_own, other
-from fl.theory.unified_risk import risk as closed_risk
+from fl.theory.unified import (
+    best_filter,
+    best_own,
+    other,
+)
+from fl.theory.unified_risk import (
+    risk as closed_risk,
+)
 from fl.theory.unified_spike import spike as place
 from fl.theory.unified_spike import spiked
 
@@ -35,9 +45,17 @@ def spike(scale, broken, block):
         models = [spiked(problem, problem.s**q, layer) for q in (p, 0.0)]
         right, plain = (place(model, data.eta) for model in models)
         yield data.s1.values, right[0], plain[0]
-        yield data.teacher.values, right[1], plain[1]
+        yield (
+            data.teacher.values,
+            right[1],
+            plain[1],
+        )
 
-    return compare(study.spikes(scale, block), predict, broken)
+    return compare(
+        study.spikes(scale, block),
+        predict,
+        broken,
+    )
 
 
 @claim(
@@ -55,9 +73,17 @@ def half_invariance(scale, broken, block):
         length = data.square.values @ problem.s ** (2 * p)
         plain = problem.pair.mu1s**2 + problem.pair.energy / problem.psi1
         square = spiked(problem, problem.s**p).square.sum()
-        yield length / plain, square / problem.pair.mu1**2 / plain, 1.0
+        yield (
+            length / plain,
+            square / problem.pair.mu1**2 / plain,
+            1.0,
+        )
 
-    return compare(study.gradients(scale, block), predict, broken)
+    return compare(
+        study.gradients(scale, block),
+        predict,
+        broken,
+    )
 
 
 @claim(
@@ -79,13 +105,28 @@ def optimal_preconditioner(scale, broken, block):
         square = level * along
         rival = problem.pair.mu1s * problem.s * along
         for band in np.array_split(np.arange(len(phi)), 5):
-            m, q, wrong = (values[band].sum() for values in (along, square, rival))
+            m, q, wrong = (
+                values[band].sum()
+                for values in (
+                    along,
+                    square,
+                    rival,
+                )
+            )
             seen, squares = (
                 data[name].values[:, band].sum(1) for name in ("along", "square")
             )
-            yield 1 + (squares - q / m * seen) / q, 1.0, wrong / q
+            yield (
+                1 + (squares - q / m * seen) / q,
+                1.0,
+                wrong / q,
+            )
 
-    return compare(study.gradients(scale, block), predict, broken)
+    return compare(
+        study.gradients(scale, block),
+        predict,
+        broken,
+    )
 
 
 @claim(
@@ -107,8 +148,16 @@ def empirical(scale, broken, block):
 
     def estimator(problem, _, data):
         wrong = best_filter(problem)[1]
-        yield data.plain.values, problem.own(data.damping).cos2, wrong
-        yield data.own.values, best_own(problem)[1], wrong
+        yield (
+            data.plain.values,
+            problem.own(data.damping).cos2,
+            wrong,
+        )
+        yield (
+            data.own.values,
+            best_own(problem)[1],
+            wrong,
+        )
 
     pairs = study.gradients(scale, block)
     networks = study.damped(scale, block)
@@ -118,8 +167,14 @@ def empirical(scale, broken, block):
 
 def _order(found, pairs, named) -> Evidence:
     """Judge the leads among what was ``found``, expected as predicted if ``named``."""
-    leads = xr.DataArray([draws for draws, _, _ in found], dims=("cell", "seed"))
-    expected = xr.DataArray([right.item() for _, right, _ in found], dims="cell")
+    leads = xr.DataArray(
+        [draws for draws, _, _ in found],
+        dims=("cell", "seed"),
+    )
+    expected = xr.DataArray(
+        [right.item() for _, right, _ in found],
+        dims="cell",
+    )
     sizes = pairs[0][0].data.attrs | {"cells": len(found)}
     return order(leads, sizes, expected if named else None)
 
@@ -138,7 +193,11 @@ def same_sample(scale, broken, block):
     def predict(problem, _, data):
         direction = other(problem, best_own(problem)[0])
         lead = data[first] - data.known
-        yield lead.values, direction.cos2 - best_filter(problem)[1], 0.0
+        yield (
+            lead.values,
+            direction.cos2 - best_filter(problem)[1],
+            0.0,
+        )
 
     pairs = study.gradients(scale, block)
     return _order(limits(pairs, predict), pairs, broken)
@@ -147,7 +206,15 @@ def same_sample(scale, broken, block):
 def _closed(problem, data) -> np.ndarray:
     """Return the closed risks of the steps."""
     steps = zip(data.exponents, data.etas, strict=True)
-    found = [closed_risk(problem, problem.s**p, data.penalty, eta) for p, eta in steps]
+    found = [
+        closed_risk(
+            problem,
+            problem.s**p,
+            data.penalty,
+            eta,
+        )
+        for p, eta in steps
+    ]
     return np.array(found)
 
 
@@ -167,7 +234,11 @@ def risk(scale, broken, block):
         seen = data.risk.values
         yield seen[:, 0], closed[0], closed[0]
         for k in (1, 2, 3):
-            yield seen[:, 0] - seen[:, k], gains[k], gains[4 - k]
+            yield (
+                seen[:, 0] - seen[:, k],
+                gains[k],
+                gains[4 - k],
+            )
 
     pairs = study.risks(scale, block)
     return judge(limits(pairs, predict), pairs, broken)
@@ -187,11 +258,22 @@ def visible(scale, broken, block):
     pairs = pairs[1:] if broken else pairs[:1]
 
     def predict(problem, _, data):
-        risks, closed = data.risk.values, _closed(problem, data)
-        yield risks[:, -1] - risks[:, -2], closed[-1] - closed[-2], 0.0
+        risks, closed = (
+            data.risk.values,
+            _closed(problem, data),
+        )
+        yield (
+            risks[:, -1] - risks[:, -2],
+            closed[-1] - closed[-2],
+            0.0,
+        )
         if not broken:
             values = data.s1.values
-            yield values[:, -1] - values[:, -2], 0.0, 0.0
+            yield (
+                values[:, -1] - values[:, -2],
+                0.0,
+                0.0,
+            )
 
     return _order(limits(pairs, predict), pairs, broken)
 

@@ -57,14 +57,19 @@ class Setting(spikes.Setting):
         return super().sample(*seed)
 
     def sample(self, *seed: int) -> list:
-        """Return the chunks of the same sample as rows x."""
+        """Return the chunks of the same sample, of the same ``seed``, as rows x."""
         root = self.lam**0.5
         return [(Z * root, y) for Z, y in self.white(*seed)]
 
     def samples(self, number: int, *seed: int) -> tuple:
-        """Return inputs (number, n, d) and labels (number, n) of such samples."""
+        """Return inputs (number, n, d) and labels (number, n) of ``number`` samples, drawn
+        by the whole numbers ``seed``.
+        """
         many = replace(self, psi1=number * self.n / self.d)
-        X, y = map(torch.cat, zip(*many.sample(*seed), strict=True))
+        X, y = map(
+            torch.cat,
+            zip(*many.sample(*seed), strict=True),
+        )
         return X.reshape(number, self.n, -1), y.reshape(number, -1)
 
 
@@ -103,11 +108,20 @@ def spike(
     W1 = left @ (step.W0 + size * P @ step.G0)
     s1, v1 = leading(W1)
     target = left @ (setting.beta / setting.lam**0.5)
-    found = {"teacher": target, "step": left @ P @ step.signal}
+    found = {
+        "teacher": target,
+        "step": left @ P @ step.signal,
+    }
     return {"s1": s1} | {name: float(_cos2(v, W1 @ v1)) for name, v in found.items()}
 
 
-def gradients(seed: int, draws: int, level: float, damping: float, **sizes) -> dict:
+def gradients(
+    seed: int,
+    draws: int,
+    level: float,
+    damping: float,
+    **sizes,
+) -> dict:
     r"""Return what samples say of :math:`g=X^\top y/n`, and how well four
     preconditioners align it with the teacher, on the same samples.
 
@@ -130,12 +144,24 @@ def gradients(seed: int, draws: int, level: float, damping: float, **sizes) -> d
     inverse = (beta @ beta) / (setting.d * beta**2)
     X, y = setting.samples(draws + 1, seed, SECOND_SAMPLE)
     g = X.mT @ y[..., None] / setting.n
-    moments = {"square": g[..., 0] ** 2, "along": g[..., 0] * beta}
+    moments = {
+        "square": g[..., 0] ** 2,
+        "along": g[..., 0] * beta,
+    }
     covariance = X.mT @ X / setting.n
     filters = {
-        "known": (torch.diag(setting.lam)[None], level * inverse),
-        "own": (covariance[:-1], damping * inverse),
-        "other": (covariance[1:], damping * inverse),
+        "known": (
+            torch.diag(setting.lam)[None],
+            level * inverse,
+        ),
+        "own": (
+            covariance[:-1],
+            damping * inverse,
+        ),
+        "other": (
+            covariance[1:],
+            damping * inverse,
+        ),
         "plain": (covariance[:-1], damping),
     }
     found = {}
@@ -143,13 +169,20 @@ def gradients(seed: int, draws: int, level: float, damping: float, **sizes) -> d
         v = torch.linalg.solve(_shrunk(C, shift), g[:-1])
         found[name] = float(_cos2(v[..., 0], beta).mean())
     return found | {
-        name: ("input", value.mean(0).numpy(force=True))
+        name: (
+            "input",
+            value.mean(0).numpy(force=True),
+        )
         for name, value in moments.items()
     }
 
 
 def risk(
-    seed: int, exponents: tuple, etas: tuple, penalty: float, **sizes
+    seed: int,
+    exponents: tuple,
+    etas: tuple,
+    penalty: float,
+    **sizes,
 ) -> xr.Dataset:
     r"""Return the exact population risk of ridge on a fresh sample after steps with the
     preconditioners :math:`\Sigma^p`, all from one first sample.
@@ -173,16 +206,31 @@ def risk(
         move = eta * setting.width**0.5 * lam**p * step.G0
         W = lam**0.5 * (step.W0 + move)
         student = Student(setting, W)  # it meets z, of covariance I
-        risks += student.risks(setting.white(seed, SECOND_SAMPLE), [penalty])
+        risks += student.risks(
+            setting.white(seed, SECOND_SAMPLE),
+            [penalty],
+        )
         values.append(leading(W)[0])
-    return xr.Dataset({"risk": ("step", risks), "s1": ("step", values)})
+    return xr.Dataset(
+        {
+            "risk": ("step", risks),
+            "s1": ("step", values),
+        }
+    )
 
 
-def twins(seed: int, p: float, eta: float, steps: int, matched=True, **sizes) -> dict:
+def twins(
+    seed: int,
+    p: float,
+    eta: float,
+    steps: int,
+    matched=True,
+    **sizes,
+) -> dict:
     r"""Return the relative ``gap`` between the preactivations of two networks, over
     their training by `fl.simulate.gram.train`, all layers and biases.
 
-    One is trained on x with the preconditioner :math:`P=\Sigma^p` from
+    One is trained on x with the preconditioner :math:`P=\Sigma^p` (``p``) from
     :math:`W_0=P^{1/2}V_0`, or from :math:`V_0` if not ``matched``; the other on
     :math:`P^{1/2}x` without one, from :math:`V_0`. Both take ``steps`` of size ``eta``
     on the same labels; ``seed`` and ``sizes`` as in `spike`. ``moved`` is the share of
@@ -196,12 +244,18 @@ def twins(seed: int, p: float, eta: float, steps: int, matched=True, **sizes) ->
     V0 = gram.first_layer(rng, setting.width, one / setting.d)
     later = gram.later_layers(rng, [setting.width, 1])
     rule = Rule(steps=steps, eta=eta, bias_eta=eta)
-    X, y = X.numpy(force=True).T, y.numpy(force=True)
+    X, y = (
+        X.numpy(force=True).T,
+        y.numpy(force=True),
+    )
     first = V0 * root if matched else V0
     plain = gram.train(root[:, None] * X, y, V0, later, one, rule)
     other = gram.train(X, y, first, later, np.diag(P), rule)
     gap = np.linalg.norm(other.Z - plain.Z) / np.linalg.norm(plain.Z)
-    return {"gap": gap, "moved": plain.loss[-1] / plain.loss[0]}
+    return {
+        "gap": gap,
+        "moved": plain.loss[-1] / plain.loss[0],
+    }
 
 
 def _shrunk(C: Tensor, damping) -> Tensor:

@@ -14,8 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from fl import validate
-from fl.theory.alignment_ridge import resolvent_scale
-from fl.theory.single_index import Direction, Moments, check
+from fl.theory.alignment_ridge import (
+    resolvent_scale,
+)
+from fl.theory.single_index import (
+    Direction,
+    Moments,
+    check,
+)
 from fl.theory.single_index_batch import kfac
 from fl.theory.spikes import Pair
 
@@ -44,7 +50,12 @@ class Problem:
 
     def __post_init__(self):
         for name in ("psi1", "psi2"):
-            validate.number(name, getattr(self, name), 0, open_low=True)
+            validate.number(
+                name,
+                getattr(self, name),
+                0,
+                open_low=True,
+            )
         mean = check(*self.sizes)[0].mean()
         if abs(mean - 1) > 1e-8:
             raise ValueError(f"s has mean {mean:g}: must be 1")
@@ -93,7 +104,10 @@ def best_filter(problem: Problem, level: float | None = None) -> tuple:
         level = problem.moments.nu / problem.psi1
     k = problem.b * len(problem.b)
     phi = k / (k * problem.s + level)
-    return phi, problem.energy @ phi * problem.moments.tau2
+    return (
+        phi,
+        problem.energy @ phi * problem.moments.tau2,
+    )
 
 
 def best_own(problem: Problem) -> tuple:

@@ -8,13 +8,16 @@ from functools import lru_cache
 import numpy as np
 from scipy.optimize import brentq
 
-from fl.theory.spikes_risk import effective, from_form
+from fl.theory.spikes_risk import (
+    effective,
+    from_form,
+)
 from fl.theory.unified import Problem
 from fl.theory.unified_spike import spiked
 
 
 def resolvent(problem: Problem, s: float) -> tuple:
-    r"""Return the limits, for ``s`` > 0, of the diagonal (d,) of :math:`(\Sigma^{1/2}
+    r"""Return the limits, for a ``problem`` and ``s`` > 0, of the diagonal (d,) of :math:`(\Sigma^{1/2}
     W_0W_0^\top\Sigma^{1/2}+s)^{-1}` in the eigenbasis, and of
     :math:`e=\frac1d\operatorname{tr}\Sigma` times it.
 
@@ -55,7 +58,11 @@ def risk(problem: Problem, phi, penalty: float, etas) -> np.ndarray:
         return problem.energy @ q - squares * (q @ model.along) ** 2 / bottom
 
     found = _effective(problem, penalty)
-    return from_form(problem.pair, found, *_with_slope(form, found[2]))
+    return from_form(
+        problem.pair,
+        found,
+        *_with_slope(form, found[2]),
+    )
 
 
 @lru_cache(maxsize=64)  # it does not depend on the step
@@ -65,7 +72,11 @@ def _effective(problem: Problem, penalty: float) -> tuple:
         return (q.mean() - 1 / s) / problem.psi2 + 1 / s
 
     sizes = problem.psi1, problem.psi2, penalty
-    return effective(problem.pair, *sizes, lambda s, _: _with_slope(trace, s))
+    return effective(
+        problem.pair,
+        *sizes,
+        lambda s, _: _with_slope(trace, s),
+    )
 
 
 def _with_slope(f, s: float) -> tuple:

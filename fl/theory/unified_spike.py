@@ -28,16 +28,16 @@ class Spiked(NamedTuple):
     psi2: float
 
     def mean(self, q: float) -> float:
-        r"""Return :math:`\bar{\mathbb E}[h^2/(q-h)^2]`."""
+        r"""Return :math:`\bar{\mathbb E}[h^2/(q-h)^2]` at a ``q`` > max h."""
         return np.mean((self.h / (q - self.h)) ** 2)
 
     def sum(self, q: float) -> float:
-        r"""Return :math:`\sum_j\mathbb Ev_j^2/(q-h_j)`."""
+        r"""Return :math:`\sum_j\mathbb Ev_j^2/(q-h_j)` at a ``q`` > max h."""
         return np.sum(self.square / (q - self.h))
 
 
 def spiked(problem: Problem, phi, layer: str = "weights") -> Spiked:
-    r"""Return the model of one of `LAYERS` for ``problem``, P with the eigenvalues
+    r"""Return the model of a ``layer``, one of `LAYERS`, for ``problem``, P with the eigenvalues
     ``phi`` (d,) > 0.
 
     ``weights``: W1, w the teacher's direction. ``features``: :math:`\Sigma^{1/2}W_1`,
@@ -68,7 +68,12 @@ def bulk_edge(model: Spiked) -> float:
     """
     top = model.h.max()
     far = top * (1 + 2 * model.psi2**-0.5)
-    return _root(model.mean, model.psi2, top * (1 + 1e-12), far)
+    return _root(
+        model.mean,
+        model.psi2,
+        top * (1 + 1e-12),
+        far,
+    )
 
 
 def threshold(model: Spiked) -> float:
@@ -91,6 +96,9 @@ def spike(model: Spiked, eta: float) -> tuple:
               E}\frac{h^2}{(q-h)^2}\Bigr).
 
     Below, the place is that of the edge and the overlap 0.
+
+    Raises:
+        ValueError: for ``eta`` < 0.
     """
     eta = validate.number("eta", eta, 0)
     q = bulk_edge(model)
@@ -108,4 +116,10 @@ def spike(model: Spiked, eta: float) -> tuple:
 
 
 def _root(falling, level: float, near: float, far: float) -> float:
-    return brentq(lambda q: falling(q) - level, near, far, xtol=1e-14, rtol=1e-14)
+    return brentq(
+        lambda q: falling(q) - level,
+        near,
+        far,
+        xtol=1e-14,
+        rtol=1e-14,
+    )
