@@ -100,7 +100,7 @@ def optimal_preconditioner(scale, broken, block):
 
     def predict(problem, _, data):
         phi, _ = best_filter(problem)
-        along = problem.pair.mu1s * problem.energy / problem.s
+        along = problem.pair.mu1s * problem.energy
         level = problem.pair.mu1s / phi
         square = level * along
         rival = problem.pair.mu1s * problem.s * along
