@@ -17,8 +17,8 @@ from fl.theory.unified_spike import spiked
 
 
 def resolvent(problem: Problem, s: float) -> tuple:
-    r"""Return the limits, for a ``problem`` and ``s`` > 0, of the diagonal (d,) of :math:`(\Sigma^{1/2}
-    W_0W_0^\top\Sigma^{1/2}+s)^{-1}` in the eigenbasis, and of
+    r"""Return the limits, for a ``problem`` and ``s`` > 0, of the diagonal (d,) of
+    :math:`(\Sigma^{1/2}W_0W_0^\top\Sigma^{1/2}+s)^{-1}` in the eigenbasis, and of
     :math:`e=\frac1d\operatorname{tr}\Sigma` times it.
 
     .. math:: q_j=\frac1{s+\psi_2\lambda_j/(1+e)},\qquad e=\bar{\mathbb E}[\lambda q].
