@@ -27,6 +27,7 @@ TOPICS = (
     "spectrum",
     "representation",
     "single_index",
+    "unified",
     "effective_exponent",
     "spectral_updates",
     "feature_matrix",

@@ -16,6 +16,10 @@ from fl.tasks import Spectrum, Task, Teacher, two_level
 from fl.theory.alignment import early_alignment
 from fl.theory.scaling_laws import exponent, two_laws
 from fl.theory.spectral_updates_order import learning_time
+from fl.theory.spikes import pair
+from fl.theory.unified import Problem
+from fl.theory.unified_risk import risk
+from fl.theory.unified_spike import spike, spiked
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDGETS = ROOT / "book" / "_static" / "widgets.js"
@@ -146,6 +150,34 @@ def test_the_levels_of_the_risk_are_those_of_the_theory(tmp_path):
                 assert risk == pytest.approx(level, rel=1e-9)
         assert curves[3][1] == pytest.approx(exponent("path", a, b, p, zeta))
         assert curves[4][1] == pytest.approx(exponent("compute", a, b, p))
+
+
+@browser
+def test_one_preconditioned_step_is_that_of_the_theory(tmp_path):
+    cases = [
+        (p, ratio, strong, noise)
+        for p in (-1.0, 0.3, 1.0)
+        for ratio, strong, noise in (
+            (1.0, 0.5, 0.1),
+            (9.0, 0.0, 0.5),
+            (20.0, 0.75, 2.0),
+        )
+    ]
+    steps = (0.0, 0.7, 3.0)
+    shown = asked(
+        tmp_path,
+        f"{json.dumps(cases)}.map(([p, ratio, strong, noise]) => "
+        "{ const step = flFigures.unified.step({p, ratio, strong, noise}); "
+        f"return {json.dumps(steps)}.map((eta) => "
+        "[step.place(eta), step.overlap(eta), step.risk(eta)]); })",
+    )
+    for (p, ratio, strong, noise), found in zip(cases, shown, strict=True):
+        s = 2 * np.array([ratio, 1.0]) / (1 + ratio)
+        b = np.array([strong, 1 - strong]) / s
+        one = Problem(pair(noise=noise), s, b / b.sum(), 3.0, 1.0)
+        model = spiked(one, s**p)
+        expected = [(*spike(model, eta), risk(one, s**p, 0.03, eta)) for eta in steps]
+        assert np.allclose(found, expected, rtol=2e-5)
 
 
 @browser

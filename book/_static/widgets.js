@@ -38,6 +38,62 @@ function flLearning(s, q, depth, start) {
   return path;
 }
 
+/* Where a falling function passes a level. */
+function flRoot(falling, level, low, high) {
+  for (let k = 0; k < 60; k++) {
+    const middle = (low + high) / 2;
+    if (falling(middle) > level) low = middle;
+    else high = middle;
+  }
+  return (low + high) / 2;
+}
+
+/* One step with the p-th power of the covariance: erf student, erf(3z) teacher, three samples and one
+   neuron for each dimension, ridge penalty 0.03. lam are levels of equal weight, of mean 1, and energy
+   the teacher's share in each. Functions of the step size: place and overlap of the spike, and the risk. */
+function flOneStep(lam, energy, p, noise) {
+  const [mu1, mu1s, psi1, penalty] = [2 / Math.sqrt(3 * Math.PI), 6 / Math.sqrt(19 * Math.PI), 3, 0.03];
+  const rest = (2 / Math.PI) * Math.asin(2 / 3) - mu1 ** 2;
+  const left = (2 / Math.PI) * Math.asin(18 / 19) - mu1s ** 2 + noise;
+  const sum = (term) => lam.reduce((total, value, j) => total + term(value, energy[j], j), 0);
+  const mean = (term) => sum(term) / lam.length;
+  const sampling = (mu1s ** 2 + left) / psi1 / lam.length;
+  const square = lam.map((v, j) => (mu1 * v ** p) ** 2 * v * (mu1s ** 2 * energy[j] + sampling));
+  const along = lam.map((v, j) => mu1 * mu1s * v ** p * energy[j]);
+  const size = sum((v, e, j) => square[j]);
+  const aligned = sum((v, e, j) => along[j]) ** 2 / size / sum((v, e) => e / v);
+  /* the resolvent of the features' weights at s, and what the risk needs of it */
+  const resolvent = (s) => {
+    const q = (v, e) => 1 / (s + v / (1 + e));
+    const e = flRoot((e) => mean((v) => v * q(v, e)) - e, 0, 0, 2 / s);
+    const of = (term) => sum((v, share, j) => term(v, share, j) * q(v, e));
+    return {
+      trace: mean((v) => q(v, e)), bottom: 1 + e, teacher: of((v, share) => share),
+      cross: of((v, share, j) => v * along[j]), square: of((v, share, j) => v * square[j]),
+    };
+  };
+  const slope = (f, s) => (f(s * 1.001) - f(s * 0.999)) / (0.002 * s);
+  const trace = (s) => resolvent(s).trace;
+  const at = (kappa) => (rest + kappa) / mu1 ** 2;
+  const shown = (kappa) => kappa * (1 - (1 - (kappa / mu1 ** 2) * trace(at(kappa))) / psi1);
+  const kappa = Math.exp(flRoot((log) => -shown(Math.exp(log)), -penalty, Math.log(penalty) - 1, 3));
+  const [s, ratio] = [at(kappa), kappa / mu1 ** 2];
+  const gamma = (1 - 2 * ratio * trace(s) - ratio ** 2 * slope(trace, s)) / psi1;
+  const [low, middle, high] = [0.999, 1, 1.001].map((k) => resolvent(k * s));
+  const form = (eta, r) => r.teacher - (eta * r.cross) ** 2 / (r.bottom + eta ** 2 * r.square);
+  return {
+    threshold: 1 / Math.sqrt(size),
+    aligned,
+    place: (eta) => (eta ** 2 * size > 1 ? eta * Math.sqrt(size) + 1 / (eta * Math.sqrt(size)) : 2),
+    overlap: (eta) => (eta ** 2 * size > 1 ? aligned * (1 - 1 / (eta ** 2 * size)) : 0),
+    risk(eta) {
+      const change = (form(eta, high) - form(eta, low)) / (0.002 * s);
+      const missed = (mu1s / mu1) ** 2 * (rest * form(eta, middle) - kappa * s * change);
+      return (left + missed) / (1 - gamma) - noise;
+    },
+  };
+}
+
 /* y at a point of the curve through (x, y), x rising; constant beyond the ends. */
 function flBetween(x, y, at) {
   const k = x.findIndex((value) => value >= at);
@@ -176,6 +232,33 @@ flFigures.scaling = {
     const words = Math.abs(path.alpha - path.plain) < 1e-9 ? "the exponents agree" : "the exponents differ";
     return `along the path the risk falls like N to the power −${path.alpha.toFixed(2)}, for plain descent ` +
       `−${path.plain.toFixed(2)}: ${words}; with a budget split best, like its power −${budget.alpha.toFixed(2)}`;
+  },
+};
+
+flFigures.unified = {
+  label: "Spike, overlap with the teacher, and test risk after one preconditioned step, against the step size",
+  sliders: [
+    { name: "p", text: "exponent p of the preconditioner Σ^p", min: -1, max: 1, step: 0.05, value: 0 },
+    { name: "ratio", text: "spectrum: strong over weak level", min: 1, max: 20, step: 0.5, value: 9 },
+    { name: "strong", text: "teacher: share of its energy on the strong level", min: 0, max: 1, step: 0.05, value: 0.5 },
+    { name: "noise", text: "variance of the label noise", min: 0, max: 2, step: 0.05, value: 0.1 },
+  ],
+  x: { from: 0, to: 5, text: "step size η" },
+  y: { from: 0, to: 1.2, text: "" },
+  step: ({ p, ratio, strong, noise }) =>
+    flOneStep([2 * ratio, 2].map((level) => level / (1 + ratio)), [strong, 1 - strong], p, noise),
+  curves(values) {
+    const step = this.step(values);
+    const base = step.risk(0);
+    return [
+      { text: "spike over the edge, less 1", at: (eta) => Math.min(step.place(eta) / 2 - 1, 1.2), step },
+      { text: "overlap with the teacher", at: step.overlap },
+      { text: "risk over that without a step", at: (eta) => step.risk(eta) / base },
+    ];
+  },
+  say([{ step }, , risk]) {
+    return `the spike is visible from η = ${step.threshold.toFixed(2)}; its direction has the squared cosine ` +
+      `${step.aligned.toFixed(2)} with the teacher; at η = 3 the step saves ${(100 * (1 - risk.at(3))).toFixed(0)} % of the risk`;
   },
 };
 

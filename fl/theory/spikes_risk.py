@@ -14,7 +14,9 @@ from fl import validate
 from fl.theory.spikes import Pair, companion, felt, stieltjes, strengths
 
 
-def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> tuple:
+def effective(
+    pair: Pair, psi1: float, psi2: float, penalty: float, trace=companion
+) -> tuple:
     r"""Return the effective ridge problem; it does not depend on the step.
 
     .. math:: \lambda=\kappa\Bigl[1-\frac{\psi_2}{\psi_1}
@@ -23,7 +25,8 @@ def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> tuple:
               -\frac{\kappa^2}{\mu_1^4}\tilde m'(s)\Bigr].
 
     ``pair`` holds the numbers of `Pair`, ``psi1`` = n/d, ``psi2`` = N/d, ``penalty`` is
-    lambda.
+    lambda. ``trace`` is the function of s and psi2 that returns :math:`\tilde m` and its
+    derivative: `companion`, or that of inputs of another covariance.
 
     Returns:
         kappa, the effective penalty; gamma, the inflation; s = (rest + kappa) / mu1^2.
@@ -40,7 +43,7 @@ def effective(pair: Pair, psi1: float, psi2: float, penalty: float) -> tuple:
         kappa = np.exp(log_kappa)
         ratio = kappa / pair.mu1**2
         s = ratio + pair.rest / pair.mu1**2
-        mt, slope = companion(s, psi2)
+        mt, slope = trace(s, psi2)
         left = 1 - ratio * mt
         curved = ratio**2 * slope
         gamma = share * (2 * left - 1 - curved)
@@ -120,10 +123,18 @@ def small_step_risk(
     >>> round(float(small_step_risk(linear, 1e9, 1, 1e-9, 0.0)), 3)  # all the data
     0.0
     """
-    kappa, gamma, s = effective(pair, psi1, psi2, penalty)
+    found = effective(pair, psi1, psi2, penalty)
     theta1, theta2 = strengths(pair, psi1, eta)
     strength = felt(pair, eta, theta2, width)
-    form, slope = quadratic_form(s, psi2, theta1, strength)
+    form = quadratic_form(found[2], psi2, theta1, strength)
+    return from_form(pair, found, *form)
+
+
+def from_form(pair: Pair, problem: tuple, form, slope):
+    """Return the risk that follows from T, ``form``, and its derivative ``slope`` at the
+    s of the `effective` ``problem``; ``pair`` holds the numbers of `Pair`.
+    """
+    kappa, gamma, s = problem
     signal = (pair.mu1s / pair.mu1) ** 2
     missed = pair.rest * form - kappa * s * slope
     noisy = pair.floor + pair.noise

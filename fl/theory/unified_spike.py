@@ -1,0 +1,125 @@
+r"""The spike in three matrices after a preconditioned step: the weights, the weights as
+the features see them, and the weights from a start that has the preconditioner's shape.
+
+All are :math:`M=H^{1/2}Z/\sqrt d+\eta\,v\,a^\top` with Z iid N(0, 1), :math:`H` diagonal
+and :math:`|a|=1`; derived in chapter "unified".
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+
+from fl import validate
+from fl.theory.unified import Problem
+
+LAYERS = ("weights", "features", "start")
+
+
+class Spiked(NamedTuple):
+    r"""``h``, the diagonal of H (d,) or levels of equal weight; ``square`` =
+    :math:`\mathbb Ev_j^2` and ``along`` = :math:`w_j\,\mathbb Ev_j` with a unit vector
+    w, both (d,); ``psi2`` = N/d.
+    """
+
+    h: np.ndarray
+    square: np.ndarray
+    along: np.ndarray
+    psi2: float
+
+    def mean(self, q: float) -> float:
+        r"""Return :math:`\bar{\mathbb E}[h^2/(q-h)^2]` at a ``q`` > max h."""
+        return np.mean((self.h / (q - self.h)) ** 2)
+
+    def sum(self, q: float) -> float:
+        r"""Return :math:`\sum_j\mathbb Ev_j^2/(q-h_j)` at a ``q`` > max h."""
+        return np.sum(self.square / (q - self.h))
+
+
+def spiked(problem: Problem, phi, layer: str = "weights") -> Spiked:
+    r"""Return the model of a ``layer``, one of `LAYERS`, for ``problem``, P with the eigenvalues
+    ``phi`` (d,) > 0.
+
+    ``weights``: W1, w the teacher's direction. ``features``: :math:`\Sigma^{1/2}W_1`,
+    w = :math:`\Sigma^{1/2}\beta^\star`. ``start``: W1 from :math:`W_0=P^{1/2}
+    Z/\sqrt d`; there P is first normalised to :math:`\bar{\mathbb E}[P\Sigma]=1`.
+
+    Raises:
+        ValueError: for an unknown layer or a filter that is not positive.
+    """
+    s, pair = problem.s, problem.pair
+    phi = validate.positive("phi", phi, s.shape)
+    h = np.ones_like(phi)
+    if validate.choice("layer", layer, LAYERS) == "start":
+        h = phi = phi / np.mean(phi * s)
+    sampling = pair.energy / problem.psi1 / len(s)
+    power = s * (pair.mu1s**2 * problem.energy + sampling)
+    square = (pair.mu1 * phi) ** 2 * power
+    along = pair.mu1 * pair.mu1s * phi * problem.energy
+    if layer == "features":
+        return Spiked(s, s * square, s * along, problem.psi2)
+    along = along * problem.moments.tau2**0.5
+    return Spiked(h, square, along, problem.psi2)
+
+
+def bulk_edge(model: Spiked) -> float:
+    r"""Return the q > max h of the edge of the bulk of ``model``, where
+    :math:`\bar{\mathbb E}[h^2/(q-h)^2]=\psi_2`.
+    """
+    top = model.h.max()
+    far = top * (1 + 2 * model.psi2**-0.5)
+    return _root(
+        model.mean,
+        model.psi2,
+        top * (1 + 1e-12),
+        far,
+    )
+
+
+def threshold(model: Spiked) -> float:
+    r"""Return the step size from which ``model`` has an outlier: where
+    :math:`\eta^2\sum_j\mathbb Ev_j^2/(q-h_j)=\psi_2` at the q of the edge.
+    """
+    return (model.psi2 / model.sum(bulk_edge(model))) ** 0.5
+
+
+def spike(model: Spiked, eta: float) -> tuple:
+    r"""Return the largest singular value of ``model`` and the squared overlap of its
+    left vector with w after a step ``eta`` >= 0.
+
+    Above the threshold :math:`\eta^2\sum_j\mathbb Ev_j^2/(q-h_j)=\psi_2` at a q beyond
+    that of the edge, and
+
+    .. math:: s_1^2=q\Bigl(\psi_2+\bar{\mathbb E}\frac h{q-h}\Bigr),\qquad
+              \frac q{s_1^2}\,\frac{\bigl(\sum_jw_j\mathbb Ev_j/(q-h_j)\bigr)^2}
+              {\sum_j\mathbb Ev_j^2/(q-h_j)^2}\Bigl(\psi_2-\bar{\mathbb
+              E}\frac{h^2}{(q-h)^2}\Bigr).
+
+    Below, the place is that of the edge and the overlap 0.
+
+    Raises:
+        ValueError: for ``eta`` < 0.
+    """
+    eta = validate.number("eta", eta, 0)
+    q = bulk_edge(model)
+    seen = eta > threshold(model)
+    if seen:
+        level = model.psi2 / eta**2
+        far = model.h.max() + 2 * model.square.sum() / level
+        q = _root(model.sum, level, q, far)
+    gap = q - model.h
+    place = q * (model.psi2 + np.mean(model.h / gap))
+    bulk = model.psi2 - model.mean(q)
+    cosine = np.sum(model.along / gap) ** 2 / np.sum(model.square / gap**2)
+    overlap = q / place * cosine * bulk if seen else 0.0
+    return float(place**0.5), float(overlap)
+
+
+def _root(falling, level: float, near: float, far: float) -> float:
+    return brentq(
+        lambda q: falling(q) - level,
+        near,
+        far,
+        xtol=1e-14,
+        rtol=1e-14,
+    )

@@ -1,0 +1,236 @@
+"""Preconditioned first steps: special cases, invariances, limits, two routes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fl.simulate import unified as simulate
+from fl.studies import unified as study
+from fl.theory import spikes, spikes_risk, unified, unified_risk
+from fl.theory.alignment_ridge import resolvent_scale
+from fl.theory.single_index import population_filter
+from fl.theory.single_index_batch import best_damping
+from fl.theory.unified_spike import LAYERS, spike, spiked, threshold
+
+ISOTROPIC = unified.Problem(spikes.pair(), np.ones(2), np.ones(2) / 2, 2.0, 0.7)
+UNEVEN = study.Cell(12.0, -1.0, 2.5, 1.3, 0.2).at(60)
+
+
+def aligned(problem, phi) -> float:
+    return population_filter(*problem.sizes, problem.moments.nu, phi).cos2
+
+
+# --- the dictionary ---
+
+
+@pytest.mark.parametrize("p", [-1.0, -0.5, 0.0, 1.0])
+def test_a_power_of_the_covariance_in_the_units_of_the_spike(p):
+    # both sums written out, with beta of beta' Sigma beta = 1
+    pair, s, e = UNEVEN.pair, UNEVEN.s, UNEVEN.energy
+    n = UNEVEN.psi1 * len(s)
+    beta2, P = e / s, s**p
+    square = pair.mu1s**2 * np.sum((P * s) ** 2 * beta2)
+    square += pair.energy / n * np.sum(P**2 * s)
+    cos2 = pair.mu1s**2 * (P @ e) ** 2 / (beta2.sum() * square)
+    assert np.isclose(aligned(UNEVEN, P), cos2, rtol=1e-12)
+    model = spiked(UNEVEN, P)
+    assert np.isclose(model.square.sum(), pair.mu1**2 * square, rtol=1e-12)
+    assert np.isclose(model.along.sum() ** 2 / model.square.sum(), cos2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("damping", [0.05, 1.0])
+def test_ridge_in_the_units_of_the_spike(damping):
+    pair, s, e = UNEVEN.pair, UNEVEN.s, UNEVEN.energy
+    n = UNEVEN.psi1 * len(s)
+    kappa = resolvent_scale(s, 1 / UNEVEN.psi1, damping)
+    D, beta2, rest = s + kappa, e / s, pair.floor + pair.noise
+    error = pair.mu1s**2 * kappa**2 * np.sum(e / D**2) + rest
+    error /= 1 - np.sum((s / D) ** 2) / n
+    square = pair.mu1s**2 * np.sum(beta2 * (s / D) ** 2) + error * np.sum(s / D**2) / n
+    cos2 = (pair.mu1s * np.sum(beta2 * s / D)) ** 2 / (beta2.sum() * square)
+    assert np.isclose(UNEVEN.own(damping).cos2, cos2, rtol=1e-12)
+
+
+# --- the spike ---
+
+
+def test_isotropic_inputs_give_the_old_spike():
+    for layer in LAYERS:
+        model = spiked(ISOTROPIC, np.ones(2), layer)
+        old = spikes.threshold(ISOTROPIC.pair, 2.0, 0.7)
+        assert np.isclose(threshold(model), old, rtol=1e-12)
+        for eta in (1.2 * old, 4.0):
+            theta1, theta2 = spikes.strengths(ISOTROPIC.pair, 2.0, eta)
+            kept = (theta1 / theta2) ** 2 * spikes.left_overlap(theta2, 0.7)
+            found = spike(model, eta)
+            assert np.allclose(found, (spikes.location(theta2, 0.7), kept))
+        assert np.allclose(spike(model, 0.5 * old), (1 + 0.7**0.5, 0))
+
+
+def test_only_the_threshold_knows_the_scale_of_the_preconditioner():
+    for layer in LAYERS:
+        one, two = (spiked(UNEVEN, c * UNEVEN.s**0.5, layer) for c in (1.0, 3.0))
+        same = layer == "start"  # which is normalised
+        assert np.isclose(threshold(one), threshold(two) * (1 if same else 3))
+
+
+def test_half_forgets_covariance_and_teacher():
+    places = [
+        spike(spiked(study.Cell(r, slope).at(50), study.Cell(r).at(50).s ** -0.5), 3.0)
+        for r, slope in ((1.0, 0.0), (12.0, -2.0), (40.0, 3.0))
+    ]
+    assert np.ptp([s1 for s1, _ in places]) < 1e-10
+    assert np.ptp([overlap for _, overlap in places]) > 0.02
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_large_matrix_has_the_spike(layer):
+    rng = np.random.default_rng(5)
+    d, eta = 700, 3.0
+    problem = study.Cell(8.0, -0.5, 3.0, 0.5).at(d)
+    model = spiked(problem, problem.s**0.5, layer)
+    w = np.sqrt(problem.energy if layer == "features" else problem.b)
+    mean = model.along / w
+    v = mean + np.sqrt(model.square - mean**2) * rng.standard_normal(d)
+    a = rng.standard_normal(d // 2)
+    M = np.sqrt(model.h / d)[:, None] * rng.standard_normal((d, d // 2))
+    M += eta * np.outer(v, a / np.linalg.norm(a))
+    U, values, _ = np.linalg.svd(M, full_matrices=False)
+    s1, overlap = spike(model._replace(square=v**2, along=v * w), eta)
+    assert np.isclose(values[0], s1, rtol=0.02)
+    assert abs((U[:, 0] @ w) ** 2 - overlap) < 0.04
+
+
+# --- which preconditioner points best ---
+
+
+def test_no_small_perturbation_beats_the_best_filter():
+    rng = np.random.default_rng(0)
+    problem = study.FLAT.at(60)
+    noise = 1 + 1e-3 * rng.standard_normal((300, 60))
+    phi, value = unified.best_filter(problem)
+    assert np.isclose(aligned(problem, phi), value, rtol=1e-12)
+    assert (aligned(problem, phi * noise) < value).all()
+    inverse = 1 / problem.s
+    better = aligned(problem, inverse * noise) > aligned(problem, inverse)
+    assert better.sum() > 60
+
+
+@given(
+    st.floats(1.0, 50.0),
+    st.floats(-2.0, 2.0),
+    st.floats(0.3, 6.0),
+    st.floats(0.01, 5.0),
+)
+def test_the_same_sample_beats_every_filter(ratio, slope, psi1, noise):
+    problem = study.Cell(ratio, slope, psi1, 1.0, noise).at(40)
+    damping, value = unified.best_own(problem)
+    assert unified.best_filter(problem)[1] < value < unified.best_filter(problem, 0)[1]
+    assert unified.other(problem, damping).cos2 < value
+
+
+def test_without_a_shape_the_best_is_the_best_ridge():
+    problem = study.Cell(12.0, 0.0, 1.7, 1.0, 0.3).at(80)
+    damping, value = unified.best_own(problem)
+    assert np.isclose(problem.own(damping).cos2, value, rtol=1e-10)
+    found = best_damping(*problem.sizes, problem.moments.rho)
+    assert np.isclose(found, damping, rtol=1e-4)
+
+
+def test_a_ridge_that_knows_nothing_can_lose():
+    problem = study.Cell(12.0, -2.0, 0.5, 1.0, 0.3).at(80)
+    tuned = max(problem.own(x).cos2 for x in np.geomspace(1e-4, 1e4, 60))
+    assert tuned < unified.best_filter(problem)[1] - 0.05
+
+
+def test_another_sample_at_great_damping_is_a_filter():
+    k = UNEVEN.b * len(UNEVEN.b)
+    limit = unified.other(UNEVEN, 1e7).cos2
+    assert np.isclose(limit, aligned(UNEVEN, k), rtol=1e-5)
+
+
+def test_another_sample_by_draws():
+    cell = study.Cell(12.0, -0.7, 2.0, 1.0, 0.1)
+    problem = cell.at(100)
+    damping, _ = unified.best_own(problem)
+    run = simulate.gradients(3, 60, 1.0, damping, d=100, **cell._asdict())
+    assert abs(run["other"] - unified.other(problem, damping).cos2) < 0.03
+
+
+# --- the risk ---
+
+
+def test_isotropic_inputs_give_the_old_risk():
+    etas = np.array([0.0, 1.0, 5.0])
+    new = unified_risk.risk(ISOTROPIC, np.ones(2), 0.1, etas)
+    old = spikes_risk.small_step_risk(ISOTROPIC.pair, 2.0, 0.7, 0.1, etas)
+    assert np.allclose(new, old, rtol=1e-8)
+
+
+def test_the_resolvent_is_that_of_a_matrix():
+    problem = study.Cell(8.0, 0.0, 3.0, 0.6).at(600)
+    Z = np.random.default_rng(1).standard_normal((600, 360))
+    V = np.sqrt(problem.s / 600)[:, None] * Z
+    q, e = unified_risk.resolvent(problem, 0.5)
+    found = np.diag(np.linalg.inv(V @ V.T + 0.5 * np.eye(600)))
+    assert abs(found.mean() / q.mean() - 1) < 0.01
+    assert abs((problem.s * found).mean() / e - 1) < 0.01
+
+
+def test_the_risk_falls_with_the_step_to_no_less_than_the_floor():
+    for p in (-1.0, 0.0, 1.0):
+        risks = unified_risk.risk(UNEVEN, UNEVEN.s**p, 0.05, np.arange(6.0))
+        assert (np.diff(risks) < 0).all() and risks[-1] > UNEVEN.pair.floor
+
+
+def test_a_shaped_start_has_the_risk_of_other_inputs():
+    # features see P^(1/2) Sigma P^(1/2): equal levels for p = -1
+    white = unified.Problem(
+        UNEVEN.pair, np.ones_like(UNEVEN.s), UNEVEN.energy, UNEVEN.psi1, UNEVEN.psi2
+    )
+    start = spiked(UNEVEN, 1 / UNEVEN.s, "start")
+    assert np.allclose(start.square * UNEVEN.s, spiked(white, np.ones(60)).square)
+
+
+# --- simulation ---
+
+
+def test_twins_train():
+    run = study.twins("smoke")
+    assert (run.moved < 0.5).all() and (run.gap < 1e-12).all()
+
+
+def test_samples_are_those_of_the_stream():
+    setting = simulate.Setting(d=10, psi1=3.0, ratio=4.0)
+    X, y = setting.samples(2, 5, 1)
+    assert X.shape == (2, 30, 10) and y.shape == (2, 30)
+    white = next(iter(setting.white(5, 1)))[0]
+    assert np.allclose(X[0], white * setting.lam**0.5)
+
+
+def test_other_blocks_have_other_seeds(cache):
+    ours, theirs = (study.twins("smoke", block).seed.values for block in (0, 1))
+    assert not set(ours) & set(theirs)
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: study.Cell(psi1=-1.0).at(9), "psi1 = "),
+        (lambda: study.Cell(psi2=0.0).at(9), "psi2 = "),
+        (lambda: unified.Problem(spikes.pair(), [2.0], [1.0], 1.0, 1.0), "s has mean"),
+        (lambda: unified.Problem(spikes.pair(), [1.0], [0.5], 1.0, 1.0), "b has"),
+        (lambda: spiked(UNEVEN, UNEVEN.s, "head"), "layer = "),
+        (lambda: spiked(UNEVEN, 0 * UNEVEN.s), "phi"),
+        (lambda: spike(spiked(UNEVEN, UNEVEN.s), -1.0), "eta = "),
+        (lambda: unified_risk.risk(UNEVEN, UNEVEN.s, 0.0, 1.0), "penalty = "),
+        (lambda: UNEVEN.own(-1.0), "damping = "),
+    ],
+)
+def test_what_is_refused(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()
