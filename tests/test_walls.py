@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "fl").rglob("*.py"))
 TOPICS = ("fl.theory", "fl.simulate", "fl.studies", "fl.claims", "fl.instruments")
-GROUND = ("validate", "numerics", "tasks", "links", "updates", "datasets", "scales")
+GROUND = (
+    *("validate", "numerics", "tasks", "links", "updates", "datasets", "scales"),
+    *("moments", "moments_folds"),
+)
 LAB = (
     *(
         "closure",
@@ -31,6 +34,8 @@ EVERYONE = (
     "power_preconditioner",
     *("meter", "meter_layers", "meter_reading", "meter_bench", "meter_script"),
 )
+# a tool for everyone that needs a prediction
+TOOL = tuple(f"diagnose_{part}" for part in ("read", "pass", "run", "report", "page"))
 # what runs and keeps experiments; one unit of an experiment knows nothing of it
 KEEPING = [f"fl.{name}" for name in LAB]
 JUDGES = ("fl.evidence", "fl.judging", "fl.registry")
@@ -135,10 +140,16 @@ def test_what_serves_without_the_book_sees_no_topic(path):
     assert not touches(path, *TOPICS, *KEEPING)
 
 
+@room(*TOOL)
+def test_a_tool_sees_no_experiment_and_no_lab(path):
+    others = [t for t in TOPICS if t != "fl.theory"]
+    assert not touches(path, *others, *KEEPING, "torch")
+
+
 def test_every_module_is_in_a_room():
-    known = {*GROUND, *LAB, *EVERYONE, "__init__"}
+    known = {*GROUND, *LAB, *EVERYONE, *TOOL, "__init__"}
     assert {m.stem for m in (ROOT / "fl").glob("*.py")} == known, (
-        "a new module of fl/ needs a room: add it to GROUND, LAB or EVERYONE here, and "
+        "a new module of fl/ needs a room: add it to GROUND, LAB, EVERYONE or TOOL here, and "
         "to the picture in CONTRIBUTING.md"
     )
 

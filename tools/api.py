@@ -15,7 +15,8 @@ GROUPS = [
     (
         "Ground floor",
         "Input laws, teachers, sizes and tools that belong to no theorem.",
-        ["tasks", "links", "updates", "numerics", "datasets", "validate", "scales"],
+        ["tasks", "links", "updates", "numerics", "datasets", "validate", "scales"]
+        + ["moments", "moments_folds"],
     ),
     (
         "Theory",
@@ -46,6 +47,11 @@ GROUPS = [
             *(f"meter_{part}" for part in ("reading", "layers", "bench", "script")),
         ]
         + ["power_preconditioner"],
+    ),
+    (
+        "Diagnose a table",
+        "What a table says about the exponent of ridge regression, and whether it can.",
+        [f"diagnose_{part}" for part in ("run", "report", "page", "pass", "read")],
     ),
     (
         "Studies",
