@@ -100,7 +100,7 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
         p=p,
         low=low,
         high=high,
-        se=standard_error(lam, u),
+        se=standard_error(lam, u, dof),
         resolved=float(u @ u),
         signal=signal,
         told=bool(signal >= SIGNAL and high - low < WIDTH),
@@ -179,27 +179,36 @@ def shrinkage(lam, p: float, damping: float) -> np.ndarray:
     return t / (t + damping)
 
 
-def standard_error(lam, u) -> float:
-    r"""Return the standard error of the estimated exponent,
+def standard_error(lam, u, dof: int) -> float:
+    r"""Return the standard error of the estimated exponent, from the Fisher information of
+    :math:`(\log\sigma^2,\log\delta,p)`.
 
-    .. math:: \mathrm{se}^2=\frac2{\sum_ru_r^2(\log\lambda_r-\bar l)^2},
+    .. math:: \mathrm{se}^2=2\Big/\min_{a,c}\Bigl[\sum_r(u_rl_r-a-cu_r)^2+(m-r)\,a^2\Bigr],
+              \qquad l_r=\log\lambda_r
 
-    :math:`\bar l` the mean of :math:`\log\lambda` with the weights :math:`u^2`.
+    With many rows a is 0 and the minimum is :math:`\sum u_r^2(l_r-\bar l)^2`, the mean
+    taken with the weights :math:`u^2`.
 
-    ``lam`` are eigenvalues (r,), ``u`` their `shrinkage` (r,). Infinite if nothing is
-    resolved, or only directions of one size.
+    Args:
+        lam: eigenvalues (r,).
+        u: their `shrinkage` (r,).
+        dof: degrees of freedom m.
+
+    Returns:
+        infinity if nothing is resolved, or only directions of one size.
 
     Raises:
         ValueError: for eigenvalues that are not > 0, or lengths that differ.
     """
-    logs = np.log(validate.positive("lam", lam))
-    weights = validate.array("u", u, (len(logs),)) ** 2
-    total = weights.sum()
-    if total == 0:
-        return np.inf
-    mean = weights @ logs / total
-    information = weights @ (logs - mean) ** 2
-    small = 1e-12 * total  # equal eigenvalues, up to rounding
+    logs = _centred(validate.positive("lam", lam))
+    u = validate.array("u", u, (len(logs),))
+    spare = validate.count("dof", dof, minimum=len(u)) - len(u)
+    known = np.append(np.ones_like(u), spare**0.5)
+    A = np.column_stack([known, np.append(u, 0)])
+    target = np.append(u * logs, 0)
+    left = target - A @ np.linalg.lstsq(A, target)[0]
+    information = left @ left
+    small = 1e-12 * (u @ u)  # equal eigenvalues, up to rounding
     return float(np.sqrt(2 / information)) if information > small else np.inf
 
 
