@@ -8,6 +8,7 @@ refused.
 
 import os
 import re
+from collections import Counter
 from functools import reduce
 from typing import NamedTuple
 
@@ -53,9 +54,9 @@ def gather(source: Source, where: int) -> Table:
     """
     from tqdm import tqdm
 
+    _refuse_size(len(source.names) - 1)
     names = unique(source.names)
     inputs = [j for j in range(len(names)) if j != where]
-    _refuse_size(len(inputs))
     folds = [Moments(len(inputs)) for _ in range(FOLDS)]
     reasons, levels, counting, rows = {}, set(), set(inputs), 0
     with tqdm(total=source.rows, unit=" rows", unit_scale=True, disable=None) as bar:
@@ -101,8 +102,8 @@ def gather(source: Source, where: int) -> Table:
 def unique(names: list[str]) -> list[str]:
     """Return ``names`` with what tells them apart where one is missing or doubled."""
     named = [n or f"column {j + 1} without a name" for j, n in enumerate(names)]
-    double = {n for n in named if named.count(n) > 1}
-    return [f"{n} (column {j + 1})" if n in double else n for j, n in enumerate(named)]
+    often = Counter(named)
+    return [f"{n} (column {j + 1})" if often[n] > 1 else n for j, n in enumerate(named)]
 
 
 def _checked(frame, where: int, start: int) -> tuple[np.ndarray, dict[int, str]]:

@@ -100,8 +100,6 @@ def _height(names) -> int:
 
 def _text(path: Path) -> Source:
     """Open a .csv; its heading is read here, so that no name changes and no row shifts."""
-    import pandas as pd
-
     with path.open("rb") as file:
         sample = file.read(SAMPLE)
     encoding = _encoding(sample)
@@ -125,13 +123,15 @@ def _text(path: Path) -> Source:
     look |= {"encoding": encoding, "encoding_errors": "replace"}
     look |= {"header": 0, "names": range(len(names)), "index_col": False}
     look |= {"skipinitialspace": True, "low_memory": False}
-    reader = pd.read_csv(path, chunksize=_height(names), **look)
-    return Source([name.strip() for name in names], None, _chunks(reader))
+    look |= {"chunksize": _height(names)}
+    return Source([name.strip() for name in names], None, _chunks(path, look))
 
 
-def _chunks(reader) -> Iterator:
-    """Yield what ``reader`` reads; a row that is too long is an error, not a warning."""
-    with reader:
+def _chunks(path: Path, look: dict) -> Iterator:
+    """Yield the rows of a text; one that is too long is an error, not a warning."""
+    import pandas as pd
+
+    with path.open("rb") as file, pd.read_csv(file, **look) as reader:
         while True:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
@@ -178,11 +178,11 @@ def _parquet(path: Path) -> Source:
 
 
 def _npy(path: Path) -> Source:
-    return _arrays({"": np.load(path, mmap_mode="r", allow_pickle=False)})
+    return _arrays({"": np.lib.format.open_memmap(path, mode="r")})
 
 
 def _npz(path: Path) -> Source:
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return _arrays(dict(archive))
 
 

@@ -80,10 +80,7 @@ class Moments:
         shift = Z.mean(0)
         Z -= shift
         with np.errstate(over="ignore", invalid="ignore"):
-            sums = Z.T @ Z
-        if not np.isfinite(sums).all():
-            raise ValueError("X, y: entries too large to be squared: divide them first")
-        return self._combine(len(Z), first + shift, sums, 1)
+            return self._combine(len(Z), first + shift, Z.T @ Z, 1)
 
     def merge(self, other: "Moments") -> "Moments":
         """Return the moments of these rows and those of ``other``."""
@@ -121,13 +118,15 @@ class Moments:
 
     def _combine(self, n: int, means, sums, sign: int) -> "Moments":
         """Add other moments to these (``sign`` 1), or take them out (-1)."""
-        total = self.n + sign * n
+        before, self.n = self.n, self.n + sign * n
+        share = sign * n / max(self.n, 1)
         gap = means - self._means
-        self._sums = self._sums + sign * sums
-        if total:
-            self._sums += np.outer(gap, gap * (sign * self.n * n / total))
-            self._means = self._means + gap * (sign * n / total)
-        self.n = total
+        with np.errstate(over="ignore", invalid="ignore"):
+            between = np.outer(before * share * gap, gap)
+        self._sums = self._sums + sign * sums + between
+        self._means = self._means + share * gap
+        if not np.isfinite(self._sums).all():
+            raise ValueError("X, y: entries too large to be squared: divide them first")
         return self
 
 
