@@ -26,6 +26,7 @@ TOPICS = (
     "representation",
     "single_index",
     "effective_exponent",
+    "choosing_p",
     "spectral_updates",
     "feature_matrix",
     "exponent_meter",

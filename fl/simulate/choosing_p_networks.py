@@ -75,16 +75,17 @@ def _descend(rows, P, eta, steps: int, rng) -> np.ndarray:
     a = rng.normal(0, WIDTH**-0.5, (1, WIDTH)) + 0 * P[:, :1, :1]
     W, a = np.float32(W), np.float32(a)
     best = np.full(len(P), np.inf)
-    for step in range(steps):
-        H = W @ X
-        active = H > 0
-        H *= active
-        residual = (a @ H - y) / n
-        gradient = (a.transpose(0, 2, 1) * residual * active) @ X.T
-        a = a - eta * residual @ H.transpose(0, 2, 1)
-        W = W - eta * gradient @ P
-        if step % EVERY == 0:
-            output = a @ np.maximum(W @ X_test, 0)
-            error = ((output[:, 0] - y_test) ** 2).mean(1)
-            best = np.fmin(best, error)  # a run that diverged is not a number
+    with np.errstate(over="ignore", invalid="ignore"):  # a step size may be too large
+        for step in range(steps):
+            H = W @ X
+            active = H > 0
+            H *= active
+            residual = (a @ H - y) / n
+            gradient = (a.transpose(0, 2, 1) * residual * active) @ X.T
+            a = a - eta * residual @ H.transpose(0, 2, 1)
+            W = W - eta * gradient @ P
+            if step % EVERY == 0:
+                output = a @ np.maximum(W @ X_test, 0)
+                error = ((output[:, 0] - y_test) ** 2).mean(1)
+                best = np.fmin(best, error)
     return best
