@@ -63,11 +63,13 @@ def page(report: Report) -> str:
 def fragment(report: Report) -> str:
     """Return the ``report`` as a part of a page of HTML."""
     *tables, risks = [_table(*section) for section in report.sections()]
+    says = _tag("p", report.verdict(), "says")
     warned = [_tag("p", words, "warn") for words in report.warnings()]
-    pictures = f'<div class="pictures">{"".join(_pictures(report))}</div>'
-    parts = [_tag("p", report.verdict(), "says"), *warned, pictures, risks]
-    parts += [_tag("p", report.real()), *tables, _tag("p", SCOPE)]
-    body = "\n".join(parts)
+    figures = "".join(_pictures(report))
+    pictures = f'<div class="pictures">{figures}</div>'
+    real = _tag("p", report.real())
+    scope = _tag("p", SCOPE)
+    body = "\n".join([says, *warned, pictures, risks, real, *tables, scope])
     return f'<style>{STYLE}</style>\n<div class="fl-diagnose">\n{body}\n</div>'
 
 
@@ -76,10 +78,12 @@ def _tag(name: str, words: str, kind: str = "") -> str:
 
 
 def _table(title: str, head: list[str], rows: list[list[str]]) -> str:
-    cells = [[_tag("th", x) for x in head]] if any(head) else []
-    cells += [[_tag("td", x) for x in row] for row in rows]
-    lines = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
-    return f"{_tag('h2', title)}\n<table>{lines}</table>"
+    cells = [[_tag("td", x) for x in row] for row in rows]
+    if any(head):
+        cells.insert(0, [_tag("th", x) for x in head])
+    lines = ["<tr>" + "".join(row) + "</tr>" for row in cells]
+    body = "".join(lines)
+    return f"{_tag('h2', title)}\n<table>{body}</table>"
 
 
 def _pictures(report: Report) -> list[str]:
@@ -101,7 +105,8 @@ def _pictures(report: Report) -> list[str]:
 
 def _evidence(report: Report, ax) -> None:
     c = report.choice
-    ax.plot(c.exponents, c.deviance - c.deviance.min())
+    above = c.deviance - c.deviance.min()
+    ax.plot(c.exponents, above)
     ax.axvspan(c.low, c.high, color="#D55E00", alpha=0.18, lw=0)
     ax.axhline(3.84, color="#D55E00", ls="--", lw=1)
     ax.set(ylim=(0, CAP), xlabel="exponent p", ylabel="deviance above its least")
@@ -113,10 +118,12 @@ def _risks(report: Report, ax) -> None:
     ax.axhline(0, color="#777777", lw=1)
     ax.errorbar(p, gap, yerr=error, fmt="o", capsize=2.5)
     # a difference that matters to nobody shall not fill the picture
-    far = max(0.01, 1.1 * (abs(gap) + error).max())
+    largest = (abs(gap) + error).max()
+    far = max(0.01, 1.1 * largest)
     ax.set(ylim=(-far, far), xlabel="exponent p", ylabel="risk minus that at 0")
 
 
 def _spectrum(report: Report, ax) -> None:
-    ax.plot(np.arange(len(report.lam)) + 1, report.lam, "o-", markersize=3)
+    order = np.arange(1, len(report.lam) + 1)
+    ax.plot(order, report.lam, "o-", markersize=3)
     ax.set(yscale="log", xlabel="direction", ylabel="eigenvalue")

@@ -20,8 +20,9 @@ from fl.moments import Moments
 FOLDS = 5
 LEAST = 3  # rows
 # the fold of row i is entry i modulo the length: balanced, and no pattern of the rows
-PATTERN = np.random.default_rng(0).permuted(np.tile(range(FOLDS), (1009, 1)), axis=1)
-NAMELESS = r"column \d+ without a name|Unnamed: \d+"
+BLOCKS = np.tile(range(FOLDS), (1009, 1))
+PATTERN = np.random.default_rng(0).permuted(BLOCKS, axis=1).ravel()
+NAMELESS = re.compile(r"column \d+ without a name|Unnamed: \d+")
 
 
 class Table(NamedTuple):
@@ -45,8 +46,8 @@ class Table(NamedTuple):
 
 
 def gather(source: Source, where: int) -> Table:
-    """Read a ``source`` with the labels in the column of index ``where``; a progress bar
-    is shown in a terminal.
+    """Return what a ``source`` holds whose labels are in the column of index ``where``; a
+    progress bar is shown in a terminal.
 
     Raises:
         ValueError: for more columns than the memory holds, labels that are no numbers or
@@ -54,56 +55,105 @@ def gather(source: Source, where: int) -> Table:
     """
     from tqdm import tqdm
 
-    _refuse_size(len(source.names) - 1)
-    names = unique(source.names)
-    inputs = [j for j in range(len(names)) if j != where]
-    folds = [Moments(len(inputs)) for _ in range(FOLDS)]
-    reasons, levels, counting, rows = {}, set(), set(inputs), 0
+    width = len(source.names)
+    _refuse_size(width - 1)
+    seen = _Seen(unique(source.names), where)
     with tqdm(total=source.rows, unit=" rows", unit_scale=True, disable=None) as bar:
         for frame in source.batches:
-            row = np.arange(rows, rows + len(frame))
-            Z, wrong = _checked(frame, where, rows)
-            if where in wrong:
-                cure = "labels must be finite numbers, two classes 0 and 1"
-                raise ValueError(f"target {names[where]!r} has {wrong[where]}: {cure}")
-            reasons = {j: f"has {what}" for j, what in wrong.items()} | reasons
-            counting = {j for j in counting if _counts(Z[j], row)}
-            y = Z[where]
-            known = np.isfinite(y)
-            if len(levels) < 3:
-                levels |= set(np.unique(y[known])[:3])
-            which = np.where(known, PATTERN.ravel()[row % PATTERN.size], FOLDS)
-            for k, fold in enumerate(folds):
-                if len(chosen := np.flatnonzero(which == k)):
-                    fold.add(Z[np.ix_(inputs, chosen)].T, y[chosen])
-            rows += len(frame)
+            seen.add(frame)
             bar.update(len(frame))
-    folds = [fold for fold in folds if fold.n]
-    n = sum(fold.n for fold in folds)
-    if n < LEAST or len(levels) < 2:
-        least = f"must be at least {LEAST}, with different labels"
-        raise ValueError(f"{n} rows with a label, {len(levels)} different: {least}")
-    whole = reduce(Moments.merge, folds)
-    still = whole.C.diagonal() <= n * (4 * np.finfo(float).eps * whole.mean) ** 2
-    reasons = dict.fromkeys(counting, "counts the rows") | reasons
-    reasons |= dict.fromkeys(np.array(inputs)[still], "is constant") | reasons
-    nameless = (j for j in inputs if re.fullmatch(NAMELESS, names[j]))
-    reasons |= dict.fromkeys(nameless, "has no heading: row names or a stray separator")
-    left_out = {names[j]: why for j, why in sorted(reasons.items())}
-    kept = [i for i, j in enumerate(inputs) if j not in reasons]
-    if not kept:
-        said = "; ".join(f"{k} {why}" for k, why in [*left_out.items()][:5])
-        raise ValueError(f"no column is left: {said}")
-    whole, *folds = (m.take(kept) for m in (whole, *folds))
-    names = [names[inputs[i]] for i in kept]
-    return Table(names, whole, folds, left_out, rows - n, len(levels) == 2)
+    return seen.table()
+
+
+class _Seen:
+    """What the rows have shown so far."""
+
+    def __init__(self, names: list[str], where: int):
+        self.names = names
+        self.where = where
+        self.inputs = [j for j in range(len(names)) if j != where]
+        self.folds = [Moments(len(self.inputs)) for _ in range(FOLDS)]
+        self.rows = 0
+        self.reasons = {}
+        self.levels = set()
+        self.counting = set(self.inputs)
+
+    def add(self, frame) -> None:
+        """Take in a batch of rows."""
+        Z, wrong = _checked(frame, self.where, self.rows)
+        if self.where in wrong:
+            found = f"target {self.names[self.where]!r} has {wrong[self.where]}"
+            cure = "labels must be finite numbers, two classes 0 and 1"
+            raise ValueError(f"{found}: {cure}")
+        for j, what in wrong.items():
+            self.reasons.setdefault(j, f"has {what}")
+        row = np.arange(self.rows, self.rows + len(frame))
+        self.counting = {j for j in self.counting if _counts(Z[j], row)}
+        y = Z[self.where]
+        known = np.isfinite(y)
+        if len(self.levels) < 3:
+            few = np.unique(y[known])[:3]
+            self.levels.update(few.tolist())
+        which = PATTERN[row % PATTERN.size]
+        for k, fold in enumerate(self.folds):
+            chosen = np.flatnonzero(known & (which == k))
+            if len(chosen):
+                X = Z[np.ix_(self.inputs, chosen)]
+                fold.add(X.T, y[chosen])
+        self.rows += len(frame)
+
+    def table(self) -> Table:
+        """Return what is kept, after the last row."""
+        folds = [fold for fold in self.folds if fold.n]
+        n = sum(fold.n for fold in folds)
+        levels = len(self.levels)
+        if n < LEAST or levels < 2:
+            found = f"{n} rows with a label, {levels} different"
+            least = f"must be at least {LEAST}, with different labels"
+            raise ValueError(f"{found}: {least}")
+        whole = reduce(Moments.merge, folds)
+        left_out = self._left_out(whole)
+        kept = [i for i, j in enumerate(self.inputs) if self.names[j] not in left_out]
+        if not kept:
+            first = list(left_out.items())[:5]
+            said = "; ".join(f"{name} {why}" for name, why in first)
+            raise ValueError(f"no column is left: {said}")
+        names = [self.names[self.inputs[i]] for i in kept]
+        whole, *folds = (m.take(kept) for m in (whole, *folds))
+        return Table(names, whole, folds, left_out, self.rows - n, levels == 2)
+
+    def _left_out(self, whole: Moments) -> dict[str, str]:
+        unit = 4 * np.finfo(float).eps
+        rounding = unit * whole.mean
+        still = whole.C.diagonal() <= whole.n * rounding**2
+        found = {}
+        for j, constant in zip(self.inputs, still, strict=True):
+            name = self.names[j]
+            cases = {
+                "has no heading: row names or a stray separator": NAMELESS.fullmatch(
+                    name
+                ),
+                self.reasons.get(j): j in self.reasons,
+                "counts the rows": j in self.counting,
+                "is constant": constant,
+            }
+            why = [words for words, holds in cases.items() if holds]
+            if why:
+                found[name] = why[0]
+        return found
 
 
 def unique(names: list[str]) -> list[str]:
     """Return ``names`` with what tells them apart where one is missing or doubled."""
-    named = [n or f"column {j + 1} without a name" for j, n in enumerate(names)]
-    often = Counter(named)
-    return [f"{n} (column {j + 1})" if often[n] > 1 else n for j, n in enumerate(named)]
+    often = Counter(names)
+    found = []
+    for j, name in enumerate(names, 1):
+        if not name:
+            name = f"column {j} without a name"
+        elif often[name] > 1:
+            name = f"{name} (column {j})"
+        found.append(name)
+    return found
 
 
 def _checked(frame, where: int, start: int) -> tuple[np.ndarray, dict[int, str]]:
@@ -114,14 +164,17 @@ def _checked(frame, where: int, start: int) -> tuple[np.ndarray, dict[int, str]]
     gaps = ~np.isfinite(Z)
     gaps[where] &= frame.iloc[:, where].notna()
     Z[gaps] = 0
-    columns = np.flatnonzero(gaps.any(1)).tolist()
-    first = {j: int(gaps[j].argmax()) for j in columns}
-    text = {j: str(frame.iat[i, j])[:30] for j, i in first.items()}
-    return Z, {j: f"{text[j]!r} in row {start + i + 1}" for j, i in first.items()}
+    wrong = {}
+    for j in np.flatnonzero(gaps.any(1)).tolist():
+        i = int(gaps[j].argmax())
+        entry = str(frame.iat[i, j])[:30]
+        wrong[j] = f"{entry!r} in row {start + i + 1}"
+    return Z, wrong
 
 
 def _counts(z: np.ndarray, row: np.ndarray) -> bool:
-    return any(np.array_equal(z, row + k) for k in (0, 1))
+    first = z[0] - row[0]
+    return first in (0, 1) and np.array_equal(z, row + first)
 
 
 def _refuse_size(d: int) -> None:

@@ -30,7 +30,7 @@ LOUD = (
 BINARY = "Two labels: this is squared loss, not classification."
 RULE = "Differences below two of their s.e., or a thousandth of the risk, are not real."
 HEAD = ["p", "damping", "dimension", "risk", "s.e.", "minus risk at 0", "s.e."]
-FORMATS = ["+.2f", ".2e", ".1f", ".4f", ".4f", "+.4f", ".4f"]
+FORMATS = ["+.2f", ".2e", ".1f", ".4f", ".4f", "+z.4f", ".4f"]
 FLAT = 1e-3  # of the risk: a difference that matters to nobody
 MANY = 20  # columns left out that are named
 
@@ -61,7 +61,8 @@ class Risk(NamedTuple):
     @property
     def real(self) -> bool:
         """Whether the difference is above two standard errors, and above a thousandth."""
-        return abs(self.difference) > max(2 * self.difference_se, FLAT * self.risk)
+        least = max(2 * self.difference_se, FLAT * self.risk)
+        return abs(self.difference) > least
 
 
 def compared(exponents, dampings, dimensions, errors, sizes) -> list[Risk]:
@@ -91,9 +92,9 @@ def compared(exponents, dampings, dimensions, errors, sizes) -> list[Risk]:
     return [Risk(*map(float, row)) for row in zip(*known, strict=True)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """The findings of `fl.diagnose`; ``print`` it.
+    """The findings of `fl.diagnose`; ``print`` it, or end a cell of a notebook with it.
 
     Attributes:
         rows: with a label.
@@ -134,7 +135,8 @@ class Report:
     def cut(self) -> tuple[bool, bool]:
         """Whether the interval is cut by the lower and the upper end of the range."""
         c = self.choice
-        return bool(c.low == EXPONENTS[0]), bool(c.high == EXPONENTS[-1])
+        low, high = EXPONENTS[0], EXPONENTS[-1]
+        return bool(c.low == low), bool(c.high == high)
 
     def verdict(self) -> str:
         """Return what the likelihood says, in a sentence."""
@@ -201,12 +203,13 @@ class Report:
         said = {"verdict": self.verdict(), "real": self.real()}
         return _plain(plain | said | {"warnings": self.warnings(), "scope": SCOPE})
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         from rich.console import Console
 
         from fl.diagnose_page import write
 
-        console = Console(width=88, file=io.StringIO(), color_system=None)
+        look = {"width": 88, "color_system": None, "force_jupyter": False}
+        console = Console(file=io.StringIO(), **look)
         write(self, console)
         return console.file.getvalue()
 

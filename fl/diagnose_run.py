@@ -36,13 +36,18 @@ def diagnose(X, y, standardise: bool = True) -> Report:
             constant or no numbers, or no column that can be used.
     """
     framed = hasattr(X, "iloc")
-    X, y = X if framed else np.asarray(X), np.asarray(y)
+    if not framed:
+        X = np.asarray(X)
+    y = np.asarray(y)
     if X.ndim != 2 or 0 in X.shape or y.shape != (len(X),):
         shapes = f"X, y have shapes {X.shape}, {y.shape}"
         raise ValueError(f"{shapes}: must be (n, d) and (n,), n and d >= 1")
     d = X.shape[1]
-    names = map(str, X.columns) if framed else (f"column {j + 1}" for j in range(d))
-    return _report(frames([*names, "y"], X, y), d, standardise)
+    names = [f"column {j + 1}" for j in range(d)]
+    if framed:
+        names = list(map(str, X.columns))
+    source = frames([*names, "y"], X, y)
+    return _report(source, d, standardise)
 
 
 def diagnose_file(path, target: str, standardise: bool = True) -> Report:
@@ -54,12 +59,14 @@ def diagnose_file(path, target: str, standardise: bool = True) -> Report:
             the name of one column.
     """
     source = open_table(path)
-    found = [j for j, name in enumerate(source.names) if name == target]
-    if len(found) != 1 or len(source.names) < 2:
-        shown = ", ".join(source.names[:20]) + ", ..." * (len(source.names) > 20)
-        said = f"must be the name of one column of {shown}"
-        raise ValueError(f"{path}: target {target!r} stands {len(found)} times: {said}")
-    return _report(source, found[0], standardise)
+    names = source.names
+    often = names.count(target)
+    if often != 1 or len(names) < 2:
+        shown = ", ".join(names[:20])
+        more = ", ..." if len(names) > 20 else ""
+        said = f"must be the name of one column of {shown}{more}"
+        raise ValueError(f"{path}: target {target!r} stands {often} times: {said}")
+    return _report(source, names.index(target), standardise)
 
 
 def _report(source: Source, where: int, standardise: bool) -> Report:
@@ -73,6 +80,7 @@ def _report(source: Source, where: int, standardise: bool) -> Report:
     dampings, errors = tuned(whole, folds, exponents)
     pairs = zip(exponents, dampings, strict=True)
     kept = [theory.shrinkage(seen.lam, p, damping).sum() for p, damping in pairs]
+    relative = errors * whole.n / whole.v
     sizes = np.array([fold.n for fold in folds])
     return Report(
         rows=whole.n,
@@ -87,5 +95,5 @@ def _report(source: Source, where: int, standardise: bool) -> Report:
         noise=choice.noise * seen.dof / whole.v,
         choice=choice,
         folds=len(folds),
-        risks=compared(exponents, dampings, kept, errors * whole.n / whole.v, sizes),
+        risks=compared(exponents, dampings, kept, relative, sizes),
     )

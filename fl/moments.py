@@ -53,7 +53,8 @@ class Moments:
     @property
     def C(self) -> np.ndarray:
         """Centred sums of products of the columns (d, d)."""
-        return self._sums[:-1, :-1]
+        inputs = slice(-1)
+        return self._sums[inputs, inputs]
 
     @property
     def b(self) -> np.ndarray:
@@ -72,7 +73,8 @@ class Moments:
             ValueError: for another shape, entries that are not finite, or so large that
                 their squares are not.
         """
-        X = validate.array("X", X, ("n", len(self.mean)))
+        d = len(self.mean)
+        X = validate.array("X", X, ("n", d))
         y = validate.array("y", y, (len(X),))
         Z = np.column_stack([X, y])
         first = Z[0].copy()
@@ -80,11 +82,13 @@ class Moments:
         shift = Z.mean(0)
         Z -= shift
         with np.errstate(over="ignore", invalid="ignore"):
-            return self._combine(len(Z), first + shift, Z.T @ Z, 1)
+            sums = Z.T @ Z
+        return self._combine(len(Z), first + shift, sums, 1)
 
     def merge(self, other: "Moments") -> "Moments":
         """Return the moments of these rows and those of ``other``."""
-        return copy(self)._combine(other.n, other._means, other._sums, 1)
+        both = copy(self)
+        return both._combine(other.n, other._means, other._sums, 1)
 
     def without(self, other: "Moments") -> "Moments":
         """Return the moments of these rows without those of ``other``, which are among
@@ -95,17 +99,22 @@ class Moments:
         """
         if other.n >= self.n:
             raise ValueError(f"other has {other.n} rows: must be fewer than {self.n}")
-        return copy(self)._combine(other.n, other._means, other._sums, -1)
+        rest = copy(self)
+        return rest._combine(other.n, other._means, other._sums, -1)
 
     def take(self, kept, by=1.0) -> "Moments":
         """Return the moments of the columns ``kept`` (k,), indices or a mask (d,), divided
         by ``by``, one number > 0 or (k,).
         """
-        chosen = np.append(np.arange(len(self.mean))[kept], len(self.mean))
-        by = np.append(np.ones(len(chosen) - 1) * by, 1.0)
+        d = len(self.mean)
+        inputs = np.arange(d)[kept]
+        chosen = np.append(inputs, d)
+        scale = np.ones(len(chosen))
+        scale[:-1] = by
         new = copy(self)
-        new._means = self._means[chosen] / by
-        new._sums = self._sums[np.ix_(chosen, chosen)] / by / by[:, None]
+        new._means = self._means[chosen] / scale
+        sums = self._sums[chosen][:, chosen]
+        new._sums = sums / np.outer(scale, scale)
         return new
 
     def about(self, center: "Moments") -> tuple[np.ndarray, np.ndarray, float]:
@@ -113,17 +122,20 @@ class Moments:
         ``center`` in place of their own.
         """
         gap = self._means - center._means
-        sums = self._sums + self.n * np.outer(gap, gap)
-        return sums[:-1, :-1], sums[:-1, -1], float(sums[-1, -1])
+        moved = copy(self)
+        moved._sums = self._sums + self.n * np.outer(gap, gap)
+        return moved.C, moved.b, moved.v
 
     def _combine(self, n: int, means, sums, sign: int) -> "Moments":
         """Add other moments to these (``sign`` 1), or take them out (-1)."""
-        before, self.n = self.n, self.n + sign * n
+        before = self.n
+        self.n += sign * n
         share = sign * n / max(self.n, 1)
         gap = means - self._means
         with np.errstate(over="ignore", invalid="ignore"):
             between = np.outer(before * share * gap, gap)
-        self._sums = self._sums + sign * sums + between
+            change = sign * sums + between
+        self._sums = self._sums + change
         self._means = self._means + share * gap
         if not np.isfinite(self._sums).all():
             raise ValueError("X, y: entries too large to be squared: divide them first")
@@ -150,7 +162,8 @@ class Spectrum(NamedTuple):
     @property
     def scores(self) -> np.ndarray:
         """Scores :math:`q_r=nz_r^2` (r,)."""
-        return (self.dof + 1) * self.along**2
+        n = self.dof + 1
+        return n * self.along**2
 
 
 def spectral(moments: Moments) -> Spectrum:
@@ -163,11 +176,19 @@ def spectral(moments: Moments) -> Spectrum:
         ValueError: for fewer than two rows.
     """
     n = validate.count("moments.n", moments.n, minimum=2)
+    dof = n - 1
     lam, U = np.linalg.eigh(moments.C / n)
-    lam, U = lam[::-1], U[:, ::-1]
-    least = max(1e-12, 4 * len(lam) * np.finfo(float).eps) * max(lam[0], 0.0)
-    r = min(int((lam > least).sum()), n - 1)
-    lam, U = lam[:r].copy(), U[:, :r]
-    along = U.T @ moments.b / (n * np.sqrt(lam))
-    residual = max(moments.v - n * float(along @ along), 0.0) if r < n - 1 else 0.0
-    return Spectrum(lam, along, residual, n - 1, U)
+    unit = validate.rounding(lam)
+    least = max(1e-12, len(lam) * unit)
+    above = lam > least * max(lam[-1], 0.0)
+    r = min(int(above.sum()), dof)
+    largest = slice(None, -r - 1, -1)
+    lam = lam[largest].copy()
+    U = U[:, largest]
+    size = n * np.sqrt(lam)
+    along = U.T @ moments.b / size
+    explained = n * float(along @ along)
+    residual = max(moments.v - explained, 0.0)
+    if r == dof:
+        residual = 0.0
+    return Spectrum(lam, along, residual, dof, U)

@@ -17,6 +17,8 @@ import numpy as np
 from fl import validate
 from fl.moments import Moments, spectral
 
+TIE = 1e-6  # errors nearer than that are equal
+
 
 class HeldOut:
     """A fold of ``whole``, predicted from the rest.
@@ -32,9 +34,13 @@ class HeldOut:
     def __init__(self, whole: Moments, fold: Moments):
         train = whole.without(fold)
         self.n = fold.n
-        self.lam, self.along, *_, U = spectral(train)
+        seen = spectral(train)
+        U = seen.basis
+        self.lam = seen.lam
+        self.least_squares = seen.along / np.sqrt(seen.lam)
         C, b, self.v = fold.about(train)
-        self.C, self.b = U.T @ C @ U, U.T @ b
+        self.C = U.T @ C @ U
+        self.b = U.T @ b
 
     def error(self, p: float, dampings) -> np.ndarray:
         r"""Return the mean squared error (L,) on the fold for the exponent ``p`` and each
@@ -43,13 +49,17 @@ class HeldOut:
         Raises:
             ValueError: if one of these is not a number >= 0, or ``p`` is not finite.
         """
-        t = self.lam ** (validate.number("p", p) + 1)
-        damping = validate.array("dampings", dampings, ("L",))[:, None]
-        if damping.min() < 0:
-            raise ValueError(f"dampings has {damping.min():g}: must be >= 0")
-        w = t / (t + damping) * (self.along / np.sqrt(self.lam))
-        missed = self.v - 2 * w @ self.b + ((w @ self.C) * w).sum(1)
-        return missed / self.n
+        p = validate.number("p", p)
+        t = self.lam ** (p + 1)
+        damping = validate.array("dampings", dampings, ("L",))
+        least = damping.min()
+        if least < 0:
+            raise ValueError(f"dampings has {least:g}: must be >= 0")
+        u = t / (t + damping[:, None])
+        w = u * self.least_squares
+        linear = w @ self.b
+        square = (w @ self.C * w).sum(1)
+        return (self.v - 2 * linear + square) / self.n
 
 
 def tuned(
@@ -59,23 +69,32 @@ def tuned(
     ``folds`` (K,), which make up the ``whole``, and the mean squared errors (P, K) there.
 
     The search is over the logarithm, on a grid from where all directions are fitted to
-    where none is, refined twice around its best point.
+    where none is, refined twice around its best point; among equals the largest is taken.
 
     Raises:
         ValueError: as `HeldOut`.
     """
     held = [HeldOut(whole, fold) for fold in folds]
-    sizes = np.array([fold.n for fold in folds])
-    logs = np.log(spectral(whole).lam)
-    dampings, errors = [], []
-    for p in exponents:
-        ends = (p + 1) * logs
-        low, high = ends.min() - 9, ends.max() + 9
-        for points in (49, 13, 13):
-            grid = np.linspace(low, high, points)
-            missed = np.array([h.error(p, np.exp(grid)) for h in held])
-            k = int((sizes @ missed).argmin())
-            low, high = grid[max(k - 1, 0)], grid[min(k + 1, points - 1)]
-        dampings.append(np.exp(grid[k]))
-        errors.append(missed[:, k])
+    lam = spectral(whole).lam
+    logs = np.log(lam)
+    found = [_tuned(held, p, (p + 1) * logs) for p in exponents]
+    dampings, errors = zip(*found, strict=True)
     return np.array(dampings), np.array(errors)
+
+
+def _tuned(held: list[HeldOut], p: float, logs) -> tuple[float, np.ndarray]:
+    """Return damping and errors (K,) for one exponent, with the logarithms of its t."""
+    sizes = np.array([h.n for h in held])
+    low = logs.min() - 9
+    high = logs.max() + 9
+    for points in (49, 13, 13):
+        grid = np.linspace(low, high, points)
+        dampings = np.exp(grid)
+        errors = np.array([h.error(p, dampings) for h in held])
+        total = sizes @ errors
+        least = total.min() * (1 + TIE)
+        equal = np.flatnonzero(total <= least)
+        k = int(equal[-1])
+        low = grid[max(k - 1, 0)]
+        high = grid[min(k + 1, points - 1)]
+    return float(dampings[k]), errors[:, k]
