@@ -166,7 +166,7 @@ def cannot_tell(scale, broken, block):
     statement="Cross-validation and its generalised form from moments are those of refitted "
     "rows",
     source="proved",
-    control="folds about their own means",
+    control="errors about the mean of each fold's own",
 )
 def folds(scale, broken, block):
     """The mean relative gap, the larger of both criteria; the control loses the scatter of
@@ -178,7 +178,7 @@ def folds(scale, broken, block):
         for name in ("cv", "gcv")
     ]
     n = study.FOLDED.n
-    expected = 1 - (1 - 5 / n) / (1 + 1.25 / n) if broken else None
+    expected = (1 + 1.25 / n) / (1 - 5 / n) - 1 if broken else None
     sizes = {"seeds": run["seed"].values, "n": n}
     found = {"sizes": sizes, "expected": expected, "within": 0.03}
     return Evidence(0, max(gaps), 1e-8, "rounding, nothing is sampled", **found)

@@ -6,6 +6,7 @@ Rows are samples here: ``X`` is (n, d).
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import xarray as xr
@@ -41,9 +42,21 @@ def penalties(lam, exponents=EXPONENTS, number: int = PENALTIES) -> np.ndarray:
     Raises:
         ValueError: for eigenvalues that are not > 0.
     """
-    t = validate.positive("lam", lam) ** (np.asarray(exponents)[:, None] + 1)
-    ends = t.min(1) * np.exp(-8.0), t.max(1) * np.exp(8.0)
-    return np.geomspace(*ends, number, axis=1)
+    lam = validate.positive("lam", lam)
+    above = np.asarray(exponents) + 1
+    t = lam ** above[:, None]
+    low = t.min(1) * np.exp(-8.0)
+    high = t.max(1) * np.exp(8.0)
+    return np.geomspace(low, high, number, axis=1)
+
+
+def kept(lam, exponents, grid) -> np.ndarray:
+    """Return the share (P, L, r) of each direction, of eigenvalue ``lam`` (r,), that ridge
+    regression keeps at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
+    """
+    above = np.asarray(exponents) + 1
+    t = lam ** above[:, None, None]
+    return t / (t + grid[..., None])
 
 
 def held_out(train: Moments, test: Moments, exponents, grid) -> np.ndarray:
@@ -51,7 +64,8 @@ def held_out(train: Moments, test: Moments, exponents, grid) -> np.ndarray:
     those of ``train``, at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
     """
     judge = HeldOut(train.merge(test), test)
-    return np.array([judge.error(*pair) for pair in zip(exponents, grid, strict=True)])
+    pairs = zip(exponents, grid, strict=True)
+    return np.array([judge.error(*pair) for pair in pairs])
 
 
 def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
@@ -61,7 +75,8 @@ def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
     whole = merged(folds)
     total = np.zeros(grid.shape)
     for fold in folds:
-        total += held_out(whole.without(fold), fold, exponents, grid) * fold.n
+        rest = whole.without(fold)
+        total += fold.n * held_out(rest, fold, exponents, grid)
     return total / whole.n
 
 
@@ -71,25 +86,24 @@ def generalised(moments: Moments, exponents, grid) -> np.ndarray:
     where nothing is left to judge by.
     """
     s, n = spectral(moments), moments.n
-    t = s.lam ** (np.asarray(exponents)[:, None, None] + 1)
-    u = t / (t + grid[..., None])
+    u = kept(s.lam, exponents, grid)
     left = n - 1 - u.sum(-1)
-    errors = ((1 - u) ** 2 @ s.scores + s.residual) * n
-    return np.where(left > 1e-9 * n, errors / np.maximum(left, 1e-9 * n) ** 2, np.inf)
+    missed = (1 - u) ** 2 @ s.scores + s.residual
+    errors = np.full(left.shape, np.inf)
+    np.divide(n * missed, left**2, errors, where=left > 1e-9 * n)
+    return errors
 
 
 def merged(parts: Sequence[Moments]) -> Moments:
     """Return the moments of the rows of all ``parts``."""
-    whole = Moments(len(parts[0].mean))
-    for part in parts:
-        whole = whole.merge(part)
-    return whole
+    return reduce(Moments.merge, parts)
 
 
 def gathered(X, y, number: int = FOLDS) -> list[Moments]:
     """Return the moments of ``number`` folds of the rows ``X`` (n, d), ``y`` (n,)."""
     parts = np.array_split(np.arange(len(y)), number)
-    return [Moments(X.shape[1]).add(X[i], y[i]) for i in parts]
+    d = X.shape[1]
+    return [Moments(d).add(X[i], y[i]) for i in parts]
 
 
 def table(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -102,14 +116,17 @@ def table(name: str) -> tuple[np.ndarray, np.ndarray]:
 
     source, label = TABLES[validate.choice("name", name, TABLES)]
     raw = {"scaled": False} if source == "diabetes" else {}
-    X, y = getattr(datasets, f"load_{source}")(return_X_y=True, **raw)
+    load = getattr(datasets, f"load_{source}")
+    X, y = load(return_X_y=True, **raw)
     if isinstance(label, int):
         y = y == label
     elif label != "target":
         column = int(label.removeprefix("column "))
-        y, X = X[:, column], np.delete(X, column, 1)
-    y = np.asarray(y, float)
-    return np.asarray(X, float), y[:, 0] if y.ndim > 1 else y
+        y = X[:, column]
+        X = np.delete(X, column, 1)
+    if y.ndim > 1:
+        y = y[:, 0]
+    return X.astype(float), y.astype(float)
 
 
 def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
@@ -135,13 +152,15 @@ def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
     train, test = rows[:n], rows[n:]
     if units == "standardised":
         spread = X[train].std(0)
-        kept = spread > 1e-9 * abs(X[train]).max(0)
-        X = X[:, kept] / spread[kept]
+        size = abs(X[train]).max(0)
+        varied = spread > 1e-9 * size
+        X = X[:, varied] / spread[varied]
     folds = gathered(X[train], y[train])
-    fresh = Moments(X.shape[1]).add(X[test], y[test])
+    (fresh,) = gathered(X[test], y[test], 1)
     run = assessed(folds)
     risk = held_out(merged(folds), fresh, EXPONENTS, run["grid"].values)
-    return run.assign(risk=(("p", "penalty"), risk * fresh.n / fresh.v))
+    risk *= fresh.n / fresh.v
+    return run.assign(risk=(("p", "penalty"), risk))
 
 
 def assessed(folds: list[Moments]) -> xr.Dataset:
@@ -169,7 +188,9 @@ def statistics(moments: Moments) -> xr.Dataset:
     ``residual`` and ``dof``: what the likelihood needs of ``moments``.
     """
     s = spectral(moments)
-    room = (0, WIDEST - len(s.lam))
-    lam, scores = (np.pad(v, room, constant_values=np.nan) for v in (s.lam, s.scores))
+    lam, scores = np.full((2, WIDEST), np.nan)
+    r = len(s.lam)
+    lam[:r] = s.lam
+    scores[:r] = s.scores
     wide = {"lam": ("direction", lam), "scores": ("direction", scores)}
     return xr.Dataset(wide | {"residual": s.residual, "dof": s.dof})

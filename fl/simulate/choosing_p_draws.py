@@ -20,6 +20,7 @@ TEACHERS = ("model", "power", "direction", "relu", "even", "two")
 NOISES = ("normal", "heavy", "groups", "uneven")
 LINKS = {"relu": "relu", "even": "abs", "two": "tanh"}
 ONE = 8  # where the teacher of one direction stands
+PENALTY = 0.1  # of the fits that are compared with refitted rows
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,16 @@ def sample(seed: int, design: Design) -> tuple:
     noise = _noise(design, rng)
     if design.teacher == "model":
         X = spectrum.inputs(design.n, rng).T
-        w = _weights(X, design.p, rng)
-        best, clean = w, X @ w
+        best = _weights(X, design.p, rng)
+        clean = X @ best
     else:
-        task = Task(spectrum, _teacher(spectrum.eigenvalues, design, rng))
+        teacher = _teacher(spectrum.eigenvalues, design, rng)
+        task = Task(spectrum, teacher)
         batch = task.sample(design.n, rng)
-        X, scale = batch.X.T, task.signal_variance**-0.5
-        slopes = [task.teacher.link.moments(tau)[2] for tau in task.tau]
-        best = scale * np.array(slopes) @ task.teacher.directions
+        X = batch.X.T
+        scale = task.signal_variance**-0.5
+        slopes = [teacher.link.moments(tau)[2] for tau in task.tau]
+        best = scale * np.dot(slopes, teacher.directions)
         clean = scale * batch.clean
     if design.noise == "uneven":
         noise *= X[:, 0]
@@ -86,20 +89,24 @@ def _weights(X, p: float, rng) -> np.ndarray:
     """Return weights (d,) of variance proportional to the p-th power of the covariance of
     the rows of X, the signal's mean square expected to be 1.
     """
-    U, s, Vt = np.linalg.svd(X - X.mean(0), full_matrices=False)
+    _, s, Vt = np.linalg.svd(X - X.mean(0), full_matrices=False)
     lam = s**2 / len(X)
-    size = np.sqrt(lam**p / np.sum(lam ** (p + 1)))
-    return size * rng.standard_normal(len(s)) @ Vt
+    prior = lam**p
+    size = np.sqrt(prior / (prior @ lam))
+    z = rng.standard_normal(len(s))
+    return size * z @ Vt
 
 
 def _teacher(lam, design: Design, rng) -> Teacher:
     if design.teacher == "direction":
         return Teacher(np.eye(len(lam))[ONE])
     rows = 2 if design.teacher == "two" else 1
-    B = rng.standard_normal((rows, len(lam))) * lam ** (design.p / 2)
+    B = rng.standard_normal((rows, len(lam)))
+    B *= lam ** (design.p / 2)
     # of variance 1 each, and uncorrelated
     root = linalg.cholesky(B * lam @ B.T, lower=True)
-    return Teacher(linalg.solve(root, B), LINKS.get(design.teacher, "linear"))
+    link = LINKS.get(design.teacher, "linear")
+    return Teacher(linalg.solve(root, B), link)
 
 
 def _noise(design: Design, rng) -> np.ndarray:
@@ -107,7 +114,10 @@ def _noise(design: Design, rng) -> np.ndarray:
     if design.noise == "heavy":
         return rng.standard_t(3, design.n) / 3**0.5
     noise = rng.standard_normal(design.n)
-    return noise[np.arange(design.n) // 10] if design.noise == "groups" else noise
+    if design.noise == "groups":
+        group = np.arange(design.n) // 10
+        noise = noise[group]
+    return noise
 
 
 def statistics(seed: int, design: Design) -> xr.Dataset:
@@ -123,24 +133,25 @@ def risks(seed: int, design: Design) -> xr.Dataset:
     X, y, best = sample(seed, design)
     folds = tables.gathered(X, y)
     run = tables.assessed(folds)
-    root = power_law(design.d, design.a).eigenvalues ** 0.5
+    lam = power_law(design.d, design.a).eigenvalues
     s = spectral(tables.merged(folds))
-    t = s.lam ** (tables.EXPONENTS[:, None, None] + 1)
-    kept = t / (t + run["grid"].values[..., None])
-    w = kept * s.along / np.sqrt(s.lam) @ s.basis.T
-    gaps = (w - best) * root
-    return run.assign(risk=(("p", "penalty"), (gaps**2).sum(-1)))
+    u = tables.kept(s.lam, tables.EXPONENTS, run["grid"].values)
+    unshrunk = s.along / np.sqrt(s.lam)
+    w = u * unshrunk @ s.basis.T
+    risk = (w - best) ** 2 @ lam
+    return run.assign(risk=(("p", "penalty"), risk))
 
 
 def rescaled(seed: int, design: Design, columns: int) -> xr.Dataset:
-    """Return `statistics` of a table of a ``seed`` and a ``design`` in three units: as
-    drawn, the label and the first so many ``columns`` times 100.
+    """Return `statistics` of a table of a ``seed`` and a ``design`` in two units: as
+    drawn, and the label and the first so many ``columns`` times 100.
     """
     X, y, _ = sample(seed, design)
-    factors = np.ones(design.d)
-    factors[:columns] = 100
-    seen = [Moments(design.d).add(X * f, y * g) for f, g in [(1, 1), (factors, 100)]]
-    return xr.concat([tables.statistics(m) for m in seen], "units")
+    before = Moments(design.d).add(X, y)
+    X[:, :columns] *= 100
+    after = Moments(design.d).add(X, 100 * y)
+    both = map(tables.statistics, (before, after))
+    return xr.concat(both, "units")
 
 
 def dense(seed: int, design: Design, delta: float) -> xr.Dataset:
@@ -159,15 +170,17 @@ def dense(seed: int, design: Design, delta: float) -> xr.Dataset:
     n, d, p = design.n, design.d, design.p
     contrasts = linalg.helmert(n)
     Z = contrasts @ X
-    U, s, Vt = np.linalg.svd(Z, full_matrices=False)
+    _, s, Vt = np.linalg.svd(Z, full_matrices=False)
     lam = s**2 / n
     mean = np.exp(np.log(lam).mean())
-    prior = (Vt.T * (lam / mean) ** p) @ Vt * delta / mean / n
-    V = np.eye(n - 1) + Z @ prior @ Z.T
-    y = rng.multivariate_normal(np.zeros(n - 1), V, method="cholesky") @ contrasts
-    cut = n // 3
-    moments = Moments(d).add(X[:cut], y[:cut]).merge(Moments(d).add(X[cut:], y[cut:]))
-    z = contrasts @ y
+    prior = delta / mean / n * (lam / mean) ** p
+    signal = Z @ Vt.T
+    V = np.eye(n - 1) + signal * prior @ signal.T
+    z = linalg.cholesky(V, lower=True) @ rng.standard_normal(n - 1)
+    y = z @ contrasts
+    first, second = X[: n // 3], X[n // 3 :]
+    moments = Moments(d).add(first, y[: n // 3])
+    moments = moments.merge(Moments(d).add(second, y[n // 3 :]))
     size = z @ np.linalg.solve(V, z) / (n - 1)
     deviance = (n - 1) * np.log(size) + np.linalg.slogdet(V)[1]
     return tables.statistics(moments).assign(deviance=deviance)
@@ -181,6 +194,9 @@ def published(seed: int, case: str, permuted: bool = False, n: int = 200) -> xr.
         case: ``high`` or ``low``.
         permuted: labels that belong to other rows.
         n: rows.
+
+    Raises:
+        ValueError: for an unknown case.
     """
     validate.choice("case", case, CASES["distinguished"])
     rng = np.random.default_rng([seed, DATA])
@@ -197,55 +213,35 @@ def folded(seed: int, design: Design, moved: bool = True) -> xr.Dataset:
     Args:
         seed: of the draw.
         design: of the table; its exponent is that of the fit.
-        moved: False for sums of each fold about its own mean in place of the mean of the
-            rows that train.
+        moved: False for errors of the rows about the mean of each fold's own errors.
     """
     X, y, _ = sample(seed, design)
     folds = tables.gathered(X, y)
-    p, penalty = np.array([design.p]), np.array([[0.1]])
-    if moved:
-        cv = tables.cross_validated(folds, p, penalty).item()
-    else:
-        cv = _unmoved(X, y, p, penalty)
-    gcv = tables.generalised(tables.merged(folds), p, penalty).item()
-    rows = _from_rows(X, y, design.p, penalty.item())
+    fit = np.array([design.p]), np.array([[PENALTY]])
+    cv = tables.cross_validated(folds, *fit).item()
+    gcv = tables.generalised(tables.merged(folds), *fit).item()
+    total, n = 0.0, len(y)
+    for out in np.array_split(np.arange(n), len(folds)):
+        rest = np.delete(np.arange(n), out)
+        hat = _hat(X[rest], X[out], design.p)
+        errors = y[out] - hat @ y[rest]
+        total += np.sum((errors - (0 if moved else errors.mean())) ** 2)
+    hat = _hat(X, X, design.p)
+    left = y - hat @ y
+    spare = 1 - np.trace(hat) / n
+    rows = total / n, left @ left / n / spare**2
     ways = {"cv": ("way", [cv, rows[0]]), "gcv": ("way", [gcv, rows[1]])}
     return xr.Dataset(ways, {"way": ["moments", "rows"]})
 
 
-def _unmoved(X, y, p, penalty) -> float:
-    """Return the error with each fold moved to the mean of the rows that train."""
-    n, d = X.shape
-    total = 0.0
-    for out in np.array_split(np.arange(n), tables.FOLDS):
-        rest = np.delete(np.arange(n), out)
-        there, here = ((X[i].mean(0), y[i].mean()) for i in (rest, out))
-        train = Moments(d).add(X[rest], y[rest])
-        test = Moments(d).add(X[out] - here[0] + there[0], y[out] - here[1] + there[1])
-        total += tables.held_out(train, test, p, penalty).item() * len(out)
-    return total / n
-
-
-def _from_rows(X, y, p: float, penalty: float) -> tuple[float, float]:
-    """Return both criteria by solving the penalised normal equations of the rows."""
-    n, cv = len(y), 0.0
-    for out in np.array_split(np.arange(n), tables.FOLDS):
-        mask = np.ones(n, bool)
-        mask[out] = False
-        hat, mean = _hat(X[mask], X[out], p, penalty)
-        centre = y[mask].mean()
-        cv += np.sum((y[out] - centre - hat @ (y[mask] - centre)) ** 2) / n
-    hat, _ = _hat(X, X, p, penalty)
-    hat = hat @ (np.eye(n) - 1 / n) + 1 / n
-    left = y - hat @ y
-    return cv, float(left @ left / n / (1 - np.trace(hat) / n) ** 2)
-
-
-def _hat(X, X_new, p: float, penalty: float) -> tuple:
-    """Return the matrix that turns centred labels into predictions at new rows."""
-    mean = X.mean(0)
-    Z, n = X - mean, len(X)
+def _hat(X, X_new, p: float) -> np.ndarray:
+    """Return the matrix that turns labels at X into predictions at X_new, by the penalised
+    normal equations of the rows.
+    """
+    n = len(X)
+    Z = X - X.mean(0)
     S = Z.T @ Z / n
     values, vectors = np.linalg.eigh(S)
     inverse = (vectors * values**-p) @ vectors.T
-    return (X_new - mean) @ np.linalg.solve(S + penalty * inverse, Z.T / n), mean
+    slopes = np.linalg.solve(S + PENALTY * inverse, Z.T / n)
+    return 1 / n + (X_new - X.mean(0)) @ slopes

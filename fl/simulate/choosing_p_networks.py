@@ -44,48 +44,51 @@ def trained(
     y = np.where(images.labels[here] == second, 1.0, -1.0)
     order = np.random.default_rng([seed, SPLIT]).permutation(len(y))
     train, test = order[:ROWS], order[ROWS:]
+    labels = y[train] + noise**0.5 * _normal(seed, NOISE, ROWS)
     X = X - X[:, train].mean(1, keepdims=True)
-    X /= np.sqrt((X[:, train] ** 2).sum(0).mean())
-    drawn = np.random.default_rng([seed, NOISE]).standard_normal(ROWS)
-    labels = y[train] + noise**0.5 * drawn
     S = X[:, train] @ X[:, train].T / ROWS
-    S += FLOOR * np.linalg.eigvalsh(S)[-1] * np.eye(len(S))
-    powers = np.array([psd_power(S, p) for p in EXPONENTS])
+    size = np.trace(S)
+    X /= size**0.5
+    S /= size
+    S += FLOOR * np.linalg.norm(S, 2) * np.eye(len(S))
+    P = np.array([psd_power(S, p) for p in EXPONENTS])
     # the first step of a linear layer has the same size for all of them
-    powers *= (np.trace(S) / np.einsum("pde,ed->p", powers, S))[:, None, None]
-    P = np.repeat(powers, len(etas), 0)
-    eta = np.tile(etas, len(EXPONENTS))
-    rng = np.random.default_rng([seed, WEIGHTS])
+    P *= np.trace(S) / np.trace(P @ S, axis1=1, axis2=2)[:, None, None]
     rows = X[:, train], labels, X[:, test], y[test]
-    errors = _descend(rows, P, eta, steps, rng).reshape(len(EXPONENTS), -1)
+    errors = np.array([_descend(rows, P, eta, steps, seed) for eta in etas])
     seen = statistics(Moments(len(S)).add(X[:, train].T, labels))
-    best = {"error": errors.min(1), "eta": np.take(etas, errors.argmin(1))}
-    named = {name: ("p", values) for name, values in best.items()}
-    return seen.assign(named).assign_coords(p=list(EXPONENTS))
+    best = ("p", np.take(etas, errors.argmin(0)))
+    run = seen.assign(error=("p", errors.min(0)), eta=best)
+    return run.assign_coords(p=list(EXPONENTS))
 
 
-def _descend(rows, P, eta, steps: int, rng) -> np.ndarray:
-    """Return the least mean squared error on the path of a two-layer ReLU network for each
-    preconditioner (B, d, d) and step size (B,).
+def _normal(seed: int, stream: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng([seed, stream]).standard_normal(shape)
+
+
+def _descend(rows, P, eta: float, steps: int, seed: int) -> np.ndarray:
+    """Return the least mean squared error (B,) on the path of a two-layer ReLU network for
+    each preconditioner (B, d, d).
     """
-    X, y, X_test, y_test = (np.asarray(part, np.float32) for part in rows)
-    P, eta = np.float32(P), np.float32(eta)[:, None, None]
-    d, n = X.shape
-    W = rng.normal(0, d**-0.5, (WIDTH, d)) + 0 * P[:, :1, :1]
-    a = rng.normal(0, WIDTH**-0.5, (1, WIDTH)) + 0 * P[:, :1, :1]
-    W, a = np.float32(W), np.float32(a)
-    best = np.full(len(P), np.inf)
+    X, y, X_test, y_test = (np.float32(part) for part in rows)
+    P = np.float32(P)
+    B, d = P.shape[:2]
+    start = np.float32(_normal(seed, WEIGHTS, WIDTH, d + 1))
+    W = np.tile(start[:, :d] / d**0.5, (B, 1, 1))
+    a = np.tile(start[:, d] / WIDTH**0.5, (B, 1, 1))
+    best = np.full(B, np.inf)
     with np.errstate(over="ignore", invalid="ignore"):  # a step size may be too large
         for step in range(steps):
             H = W @ X
             active = H > 0
             H *= active
-            residual = (a @ H - y) / n
-            gradient = (a.transpose(0, 2, 1) * residual * active) @ X.T
+            residual = (a @ H - y) / len(y)
+            back = a.transpose(0, 2, 1) * residual
+            gradient = (back * active) @ X.T
             a = a - eta * residual @ H.transpose(0, 2, 1)
             W = W - eta * gradient @ P
             if step % EVERY == 0:
-                output = a @ np.maximum(W @ X_test, 0)
-                error = ((output[:, 0] - y_test) ** 2).mean(1)
-                best = np.fmin(best, error)
+                hidden = np.maximum(W @ X_test, 0)
+                missed = (a @ hidden)[:, 0] - y_test
+                best = np.fmin(best, (missed**2).mean(1))
     return best

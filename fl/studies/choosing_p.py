@@ -15,7 +15,12 @@ from fl.stored import stored
 from fl.sweep import sweep
 from fl.theory import choosing_p as theory
 
+STATISTICS = ("lam", "scores", "residual", "dof")
 FIXED = (-1.0, -0.5, 0.0, 0.5, 1.0)
+CHOOSERS = [
+    *(f"{p:g}" for p in FIXED),
+    *("CV", "GCV", "evidence", "evidence + CV", "average", "told, else 0", "oracle"),
+]
 EXPONENTS = np.linspace(-2, 2, 33)
 # the model itself: many and few directions, strong and weak signals, fewer rows than inputs
 COVERED = {
@@ -52,6 +57,20 @@ MODELS = {
     "ten rows share noise, n 400": Design(n=400, noise="groups"),
     "uneven noise, n 400": Design(n=400, noise="uneven"),
 }
+WORDS = {
+    "risk": "error on the other half over the label's variance there",
+    "p_hat": "exponent of smallest deviance",
+    "low": "lower end of its interval",
+    "high": "upper end of its interval",
+    "se": "standard error of the exponent",
+    "full": "the same if every direction counted in full",
+    "signal": "deviance gained by a signal",
+    "resolved": "number of resolved directions",
+    "told": "1 if the rule tells, 0 if not",
+    "cv_p": "exponent of cross-validation",
+    "error": "mean squared error on other rows, best step and step size",
+    "eta": "the step size that was best",
+}
 PAIRS, NOISES = ("3 8", "1 7", "4 9", "2 5", "0 6"), (0.0, 4.0)
 # ten rows of a training half decide nothing, and their scatter would drown the others
 JUDGED = tuple(name for name in simulate.TABLES if name != "linnerud, weight")
@@ -72,7 +91,7 @@ def fits(run: xr.Dataset, exponents=EXPONENTS) -> xr.Dataset:
         return fit.p, fit.low, fit.high, fit.se, full, fit.signal, fit.resolved, told
 
     names = ("p_hat", "low", "high", "se", "full", "signal", "resolved", "told")
-    parts = [run[name] for name in ("lam", "scores", "residual", "dof")]
+    parts = [run[name] for name in STATISTICS]
     core = [["direction"], ["direction"], [], []]
     found = xr.apply_ufunc(
         one,
@@ -102,41 +121,38 @@ def choosers(run: xr.Dataset) -> xr.Dataset:
         and excludes 0, p = 0 elsewhere; ``oracle``, the best of the grid.
     """
     fit = fits(run)
-    sure = (fit["told"] > 0) & ((fit["low"] > 0) | (fit["high"] < 0))
-    grid = ["p", "penalty"]
-    parts = [run[name] for name in ("risk", "cv", "gcv", "grid")]
-    parts += [run[name] for name in ("lam", "scores", "residual", "dof")]
-    risk = xr.apply_ufunc(
-        lambda *values: _risks(run["p"].values, *values),
-        *parts,
-        fit["p_hat"],
-        sure,
-        input_core_dims=[grid] * 4 + [["direction"]] * 2 + [[]] * 4,
-        output_core_dims=[["chooser"]],
-        vectorize=True,
-    )
-    names = [f"{p:g}" for p in FIXED]
-    names += ["CV", "GCV", "evidence", "evidence + CV", "average", "told, else 0"]
+    outside = (fit["low"] > 0) | (fit["high"] < 0)
+    sure = (fit["told"] > 0) & outside
+    dims = list(run["dof"].dims)
+    whole = run.assign(p_hat=fit["p_hat"], sure=sure).stack(unit=dims)
+    units = [whole.isel(unit=i) for i in range(whole.sizes["unit"])]
+    risk = [_risks(run["p"].values, one) for one in units]
+    shaped = np.reshape(risk, (*run["dof"].shape, -1))
     least = run["cv"].min("penalty").argmin("p")
     taken = run["p"][least].drop_vars("p")
-    found = fit.assign(risk=risk, cv_p=taken)
-    return found.assign_coords(chooser=[*names, "oracle"])
+    fit = fit.assign(risk=((*dims, "chooser"), shaped), cv_p=taken)
+    return fit.assign_coords(chooser=CHOOSERS)
 
 
-def _risks(p, risk, cv, gcv, grid, lam, scores, residual, dof, p_hat, sure):
-    data = _data(lam, scores, residual, dof)
-    size = theory.geometric_mean(data[0]) ** (p[:, None] + 1)
-    dev = theory.deviance(p[:, None], size / grid, *data)
+def _risks(p, one: xr.Dataset) -> list[float]:
+    """Return the risks of `CHOOSERS` on one table."""
+    data = _data(*(one[name].values for name in STATISTICS))
+    names = ("risk", "cv", "gcv", "grid")
+    risk, cv, gcv, grid = (one[name].values for name in names)
+    size = theory.geometric_mean(data[0]) ** (p + 1)
+    dev = theory.deviance(p[:, None], size[:, None] / grid, *data)
     rows = np.arange(len(p))
     tuned = risk[rows, cv.argmin(1)]
+    likely = risk[rows, dev.argmin(1)]
     lowest = dev.min(1)
     weights = np.exp((lowest.min() - lowest) / 2)
-    mean = np.average(risk[rows, dev.argmin(1)], weights=weights)
-    near, zero = abs(p - p_hat).argmin(), abs(p).argmin()
+    near = abs(p - float(one["p_hat"])).argmin()
+    zero = abs(p).argmin()
     fixed = [tuned[abs(p - q).argmin()] for q in FIXED]
     joint = [risk.flat[table.argmin()] for table in (cv, gcv, dev)]
-    last = tuned[near if sure else zero]
-    return np.array([*fixed, *joint, tuned[near], mean, last, risk.min()])
+    last = tuned[near if one["sure"] else zero]
+    mean = np.average(likely, weights=weights)
+    return [*fixed, *joint, tuned[near], mean, last, risk.min()]
 
 
 def statistics(
@@ -228,18 +244,7 @@ def tables(scale: Scale) -> xr.Dataset:
     number = scales.at(scale, smoke=2, book=4, paper=24)
     grid = {"name": list(simulate.TABLES), "units": list(simulate.UNITS)}
     run = choosers(sweep(simulate.half, grid, scales.seeds(number)))
-    words = {
-        "risk": "error on the other half over the label's variance there",
-        "p_hat": "exponent of smallest deviance",
-        "low": "lower end of its interval",
-        "high": "upper end of its interval",
-        "se": "standard error of the exponent",
-        "signal": "deviance gained by a signal",
-        "resolved": "number of resolved directions",
-        "told": "1 if the rule tells, 0 if not",
-        "cv_p": "exponent of cross-validation",
-    }
-    return _described(run, words)
+    return _described(run)
 
 
 @stored("choosing_p_networks")
@@ -251,19 +256,10 @@ def trained(scale: Scale) -> xr.Dataset:
     steps = scales.at(scale, smoke=50, book=600, paper=600)
     grid = {"pair": pairs, "noise": list(NOISES)}
     run = sweep(networks.trained, grid, scales.seeds(2), steps=steps)
-    words = {
-        "error": "mean squared error on other rows, best step and step size",
-        "eta": "the step size that was best",
-        "p_hat": "exponent of smallest deviance",
-        "low": "lower end of its interval",
-        "high": "upper end of its interval",
-        "told": "1 if the rule tells, 0 if not",
-    }
-    whole = xr.merge([run[["error", "eta"]], fits(run)[list(words)[2:]]])
-    return _described(whole, words)
+    return _described(fits(run).merge(run[["error", "eta"]]))
 
 
-def _described(run: xr.Dataset, words: dict[str, str]) -> xr.Dataset:
-    for name, text in words.items():
-        run[name].attrs = {"description": text, "units": "none"}
+def _described(run: xr.Dataset) -> xr.Dataset:
+    for name, values in run.data_vars.items():
+        values.attrs = {"description": WORDS[name], "units": "none"}
     return run

@@ -85,6 +85,7 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
     (True, True)
     """
     exponents = _rising(exponents)
+    scores = np.asarray(scores)
     curve, _ = profile(exponents, lam, scores, residual, dof)
     p = _lowest(exponents, curve)
     (best,), (delta,) = profile([p], lam, scores, residual, dof)
@@ -95,7 +96,8 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
     scale = geometric_mean(lam) ** (p + 1)
     damping = scale / delta if delta else np.inf
     u = shrinkage(lam, p, damping)
-    left = (1 - u) @ np.asarray(scores) + residual
+    left = (1 - u) @ scores + residual
+    narrow = high - low < WIDTH
     return Choice(
         p=p,
         low=low,
@@ -103,7 +105,7 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
         se=standard_error(lam, u, dof),
         resolved=float(u @ u),
         signal=signal,
-        told=bool(signal >= SIGNAL and high - low < WIDTH),
+        told=bool(signal >= SIGNAL and narrow),
         damping=float(damping),
         noise=float(left / dof),
         exponents=exponents,
@@ -131,7 +133,7 @@ def deviance(p, delta, lam, scores, residual: float, dof: int) -> np.ndarray:
         ValueError: as `fit`.
     """
     lam, scores, residual, dof = _checked(lam, scores, residual, dof)
-    return _deviance(np.asarray(p), np.asarray(delta), lam, scores, residual, dof)
+    return _deviance(p, delta, lam, scores, residual, dof)
 
 
 def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
@@ -149,18 +151,22 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
     p = validate.array("exponents", exponents, ("K",))[:, None]
     powers = (p + 1) * _centred(lam)
     # beyond these ends every direction is fitted, or none is
-    low = -8 - powers.max(1, keepdims=True)
-    high = 8 - powers.min(1, keepdims=True)
+    low = -8 - powers.max(1)
+    high = 8 - powers.min(1)
     rows = np.arange(len(p))
     for points in (33, 9, 9, 9, 9, 9):
-        grid = low + (high - low) * np.linspace(0, 1, points)
+        grid = np.linspace(low, high, points, axis=1)
         values = _deviance(p, np.exp(grid), lam, scores, residual, dof)
         k = values.argmin(1)
-        low = grid[rows, np.maximum(k - 1, 0)][:, None]
-        high = grid[rows, np.minimum(k + 1, points - 1)][:, None]
-    best, delta = values[rows, k], np.exp(grid[rows, k])
-    nothing = _deviance(p[:, 0], np.zeros(len(p)), lam, scores, residual, dof)
-    return np.minimum(best, nothing), np.where(nothing <= best, 0.0, delta)
+        left = np.maximum(k - 1, 0)
+        right = np.minimum(k + 1, points - 1)
+        low = grid[rows, left]
+        high = grid[rows, right]
+    best = values[rows, k]
+    delta = np.exp(grid[rows, k])
+    nothing = _deviance(0.0, 0.0, lam, scores, residual, dof)
+    delta[nothing <= best] = 0
+    return np.minimum(best, nothing), delta
 
 
 def shrinkage(lam, p: float, damping: float) -> np.ndarray:
@@ -218,14 +224,17 @@ def geometric_mean(lam) -> float:
     Raises:
         ValueError: for eigenvalues that are not > 0.
     """
-    return float(np.exp(np.log(validate.positive("lam", lam)).mean()))
+    logs = np.log(validate.positive("lam", lam))
+    return float(np.exp(logs.mean()))
 
 
 def _deviance(p, delta, lam, scores, residual, dof):
-    powers = np.exp((p[..., None] + 1) * _centred(lam))
-    D = 1 + delta[..., None] * powers
+    above = np.expand_dims(p, -1) + 1
+    powers = np.exp(above * _centred(lam))
+    D = 1 + np.expand_dims(delta, -1) * powers
     left = (1 / D) @ scores + residual
-    return dof * np.log(left / dof) + np.log(D).sum(-1)
+    logs = np.log(D).sum(-1)
+    return dof * np.log(left / dof) + logs
 
 
 def _centred(lam) -> np.ndarray:
@@ -238,9 +247,10 @@ def _lowest(x, y) -> float:
     k = int(np.argmin(y))
     if k in (0, len(x) - 1):
         return float(x[k])
-    bend, slope, _ = np.polyfit(x[k - 1 : k + 2] - x[k], y[k - 1 : k + 2] - y[k], 2)
+    near = slice(k - 1, k + 2)
+    bend, slope, _ = np.polyfit(x[near] - x[k], y[near] - y[k], 2)
     shift = -slope / (2 * bend) if bend > 0 else 0.0
-    return float(np.clip(x[k] + shift, x[k - 1], x[k + 1]))
+    return float(np.clip(x[k] + shift, *x[near][[0, 2]]))
 
 
 def _interval(x, excess, p: float) -> tuple[float, float]:
@@ -251,14 +261,11 @@ def _interval(x, excess, p: float) -> tuple[float, float]:
     if not len(inside):  # a drop between two points of the grid
         return p, p
     first, last = inside[0], inside[-1]
-    low, high = float(x[first]), float(x[last])
-    if first > 0:
-        low = float(
-            np.interp(0, -excess[first - 1 : first + 1], x[first - 1 : first + 1])
-        )
-    if last < len(x) - 1:
-        high = float(np.interp(0, excess[last : last + 2], x[last : last + 2]))
-    return low, high
+    entry = slice(max(first - 1, 0), first + 1)
+    leave = slice(last, last + 2)
+    low = np.interp(0, -excess[entry], x[entry])
+    high = np.interp(0, excess[leave], x[leave])
+    return float(low), float(high)
 
 
 def _checked(lam, scores, residual, dof):
