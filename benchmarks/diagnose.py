@@ -3,7 +3,8 @@
     python benchmarks/diagnose.py [--rows 1000000] [--columns 100] [--kinds .npy .csv]
 
 Writes a table of normal numbers in each format (.parquet needs the extra `tables`), reads
-it alone, and diagnoses it; says seconds of the clock and the largest memory. Two threads.
+it alone, and diagnoses it; says seconds of the clock and of the processor, and the largest
+memory. Two threads; run it on a quiet machine.
 """
 
 import argparse
@@ -55,6 +56,18 @@ def write(path: Path, rows: int, columns: int) -> None:
                 writer.write_table(pa.table(list(block(k).T), schema))
 
 
+def read(path: Path) -> None:
+    for _ in open_table(path).batches:
+        pass
+
+
+def seconds(act, *arguments) -> str:
+    """Return what the clock and the processor took for a call of ``act``."""
+    clock, processor = time.perf_counter(), time.process_time()
+    act(*arguments)
+    return f"{time.perf_counter() - clock:.1f} {time.process_time() - processor:7.1f}"
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--rows", type=int, default=1_000_000)
@@ -69,20 +82,14 @@ def main() -> None:
         for kind in asked.kinds:
             path = Path(folder) / f"table{kind}"
             write(path, asked.rows, asked.columns)
-            start = time.perf_counter()
-            for _ in open_table(path).batches:
-                pass
-            reading = time.perf_counter() - start
-            start = time.perf_counter()
-            diagnose_file(path, str(asked.columns) if kind == ".npy" else "y")
-            total = time.perf_counter() - start
+            label = str(asked.columns) if kind == ".npy" else "y"
+            reading = seconds(read, path)
+            total = seconds(diagnose_file, path, label)
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
             size = path.stat().st_size / 1e6
             path.unlink()
-            print(
-                f"{kind:>9s} {size:6.0f} {reading:11.1f} {total:10.1f} {most:6.0f}MB",
-                flush=True,
-            )
+            times = f"{reading:>16s} {total:>16s}"
+            print(f"{kind:>9s} {size:6.0f} {times} {most:6.0f} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def frames(names, *parts) -> Source:
     n = len(parts[0])
 
     def batch(i: int):
-        rows = [pd.DataFrame(part[i : i + height]) for part in parts]
+        rows = [pd.DataFrame(part[i : i + height], copy=False) for part in parts]
         return pd.concat([r.reset_index(drop=True) for r in rows], axis=1)
 
     height = _height(names)
