@@ -271,7 +271,7 @@ def test_the_package_stays_small():
     from fl.closure import without_docstrings
 
     trees = [without_docstrings(ast.parse(m.read_text())) for m in MODULES]
-    assert sum(1 for tree in trees for _ in ast.walk(tree)) <= 155_000
+    assert sum(1 for tree in trees for _ in ast.walk(tree)) <= 170_000
 
 
 @everywhere

@@ -82,7 +82,8 @@ def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
 
 def generalised(moments: Moments, exponents, grid) -> np.ndarray:
     r"""Return the criterion of generalised cross-validation,
-    :math:`\frac1n[\mathrm{RSS}+\sum(1-u)^2q]\,/\,(1-(1+\sum u)/n)^2`, (P, L); infinite
+    :math:`\frac1n[\mathrm{RSS}+\sum(1-u)^2q]\,/\,(1-(1+\sum u)/n)^2`, of the rows of
+    ``moments`` at ``exponents`` (P,) and the penalties of ``grid`` (P, L): (P, L); infinite
     where nothing is left to judge by.
     """
     s, n = spectral(moments), moments.n
@@ -107,7 +108,8 @@ def gathered(X, y, number: int = FOLDS) -> list[Moments]:
 
 
 def table(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs (n, d) and label (n,) of one of `TABLES`, as scikit-learn ships it.
+    """Return inputs (n, d) and label (n,) of the table ``name`` of `TABLES`, as scikit-learn
+    ships it.
 
     Raises:
         ValueError: for an unknown name.

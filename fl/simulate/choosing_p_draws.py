@@ -9,7 +9,8 @@ import xarray as xr
 from scipy import linalg
 
 from fl import validate
-from fl.moments import Moments, spectral
+from fl.moments import spectral
+from fl.numerics import psd_power
 from fl.simulate import choosing_p as tables
 from fl.simulate.noise import CASES
 from fl.simulate.noise import task as published_task
@@ -92,9 +93,10 @@ def _weights(X, p: float, rng) -> np.ndarray:
     _, s, Vt = np.linalg.svd(X - X.mean(0), full_matrices=False)
     lam = s**2 / len(X)
     prior = lam**p
-    size = np.sqrt(prior / (prior @ lam))
+    prior /= prior @ lam
     z = rng.standard_normal(len(s))
-    return size * z @ Vt
+    z *= np.sqrt(prior)
+    return z @ Vt
 
 
 def _teacher(lam, design: Design, rng) -> Teacher:
@@ -123,7 +125,8 @@ def _noise(design: Design, rng) -> np.ndarray:
 def statistics(seed: int, design: Design) -> xr.Dataset:
     """Return what the likelihood needs of a table of a ``seed`` and a ``design``."""
     X, y, _ = sample(seed, design)
-    return tables.statistics(Moments(design.d).add(X, y))
+    (whole,) = tables.gathered(X, y, 1)
+    return tables.statistics(whole)
 
 
 def risks(seed: int, design: Design) -> xr.Dataset:
@@ -134,8 +137,10 @@ def risks(seed: int, design: Design) -> xr.Dataset:
     folds = tables.gathered(X, y)
     run = tables.assessed(folds)
     lam = power_law(design.d, design.a).eigenvalues
-    s = spectral(tables.merged(folds))
-    u = tables.kept(s.lam, tables.EXPONENTS, run["grid"].values)
+    whole = tables.merged(folds)
+    s = spectral(whole)
+    grid = run["grid"].values
+    u = tables.kept(s.lam, tables.EXPONENTS, grid)
     unshrunk = s.along / np.sqrt(s.lam)
     w = u * unshrunk @ s.basis.T
     risk = (w - best) ** 2 @ lam
@@ -147,10 +152,10 @@ def rescaled(seed: int, design: Design, columns: int) -> xr.Dataset:
     drawn, and the label and the first so many ``columns`` times 100.
     """
     X, y, _ = sample(seed, design)
-    before = Moments(design.d).add(X, y)
+    before = tables.gathered(X, y, 1)
     X[:, :columns] *= 100
-    after = Moments(design.d).add(X, 100 * y)
-    both = map(tables.statistics, (before, after))
+    after = tables.gathered(X, 100 * y, 1)
+    both = map(tables.statistics, before + after)
     return xr.concat(both, "units")
 
 
@@ -167,22 +172,27 @@ def dense(seed: int, design: Design, delta: float) -> xr.Dataset:
     """
     rng = np.random.default_rng([seed, LABELS])
     X, _, _ = sample(seed, design)
-    n, d, p = design.n, design.d, design.p
+    n, p = design.n, design.p
     contrasts = linalg.helmert(n)
     Z = contrasts @ X
     _, s, Vt = np.linalg.svd(Z, full_matrices=False)
     lam = s**2 / n
     mean = np.exp(np.log(lam).mean())
-    prior = delta / mean / n * (lam / mean) ** p
+    prior = (lam / mean) ** p
+    prior *= delta / (n * mean)
     signal = Z @ Vt.T
-    V = np.eye(n - 1) + signal * prior @ signal.T
-    z = linalg.cholesky(V, lower=True) @ rng.standard_normal(n - 1)
+    V = signal * prior @ signal.T
+    V += np.eye(n - 1)
+    root = linalg.cholesky(V, lower=True)
+    z = root @ rng.standard_normal(n - 1)
     y = z @ contrasts
-    first, second = X[: n // 3], X[n // 3 :]
-    moments = Moments(d).add(first, y[: n // 3])
-    moments = moments.merge(Moments(d).add(second, y[n // 3 :]))
-    size = z @ np.linalg.solve(V, z) / (n - 1)
-    deviance = (n - 1) * np.log(size) + np.linalg.slogdet(V)[1]
+    # two unequal chunks
+    first, *second = tables.gathered(X, y, 3)
+    moments = tables.merged([tables.merged(second), first])
+    white = np.linalg.solve(V, z)
+    size = z @ white / (n - 1)
+    volume = np.linalg.slogdet(V)[1]
+    deviance = (n - 1) * np.log(size) + volume
     return tables.statistics(moments).assign(deviance=deviance)
 
 
@@ -201,9 +211,12 @@ def published(seed: int, case: str, permuted: bool = False, n: int = 200) -> xr.
     validate.choice("case", case, CASES["distinguished"])
     rng = np.random.default_rng([seed, DATA])
     coefficient = rng.standard_normal()
-    X, y, _ = published_task(case, 1.0, [coefficient]).sample(n, rng)
-    y = rng.permutation(y) if permuted else y
-    return tables.statistics(Moments(len(X)).add(X.T, y))
+    task = published_task(case, 1.0, [coefficient])
+    X, y, _ = task.sample(n, rng)
+    if permuted:
+        y = rng.permutation(y)
+    (whole,) = tables.gathered(X.T, y, 1)
+    return tables.statistics(whole)
 
 
 def folded(seed: int, design: Design, moved: bool = True) -> xr.Dataset:
@@ -217,20 +230,26 @@ def folded(seed: int, design: Design, moved: bool = True) -> xr.Dataset:
     """
     X, y, _ = sample(seed, design)
     folds = tables.gathered(X, y)
-    fit = np.array([design.p]), np.array([[PENALTY]])
-    cv = tables.cross_validated(folds, *fit).item()
-    gcv = tables.generalised(tables.merged(folds), *fit).item()
-    total, n = 0.0, len(y)
-    for out in np.array_split(np.arange(n), len(folds)):
-        rest = np.delete(np.arange(n), out)
+    p = np.array([design.p])
+    penalty = np.array([[PENALTY]])
+    cv = tables.cross_validated(folds, p, penalty)
+    whole = tables.merged(folds)
+    gcv = tables.generalised(whole, p, penalty)
+    n, total = len(y), 0.0
+    every = np.arange(n)
+    for out in np.array_split(every, len(folds)):
+        rest = np.delete(every, out)
         hat = _hat(X[rest], X[out], design.p)
         errors = y[out] - hat @ y[rest]
-        total += np.sum((errors - (0 if moved else errors.mean())) ** 2)
+        if not moved:
+            errors -= errors.mean()
+        total += errors @ errors
     hat = _hat(X, X, design.p)
     left = y - hat @ y
-    spare = 1 - np.trace(hat) / n
-    rows = total / n, left @ left / n / spare**2
-    ways = {"cv": ("way", [cv, rows[0]]), "gcv": ("way", [gcv, rows[1]])}
+    spare = n - np.trace(hat)
+    by_rows = n * (left @ left) / spare**2
+    found = {"cv": [cv.item(), total / n], "gcv": [gcv.item(), by_rows]}
+    ways = {name: ("way", pair) for name, pair in found.items()}
     return xr.Dataset(ways, {"way": ["moments", "rows"]})
 
 
@@ -239,9 +258,10 @@ def _hat(X, X_new, p: float) -> np.ndarray:
     normal equations of the rows.
     """
     n = len(X)
-    Z = X - X.mean(0)
+    mean = X.mean(0)
+    Z = X - mean
     S = Z.T @ Z / n
-    values, vectors = np.linalg.eigh(S)
-    inverse = (vectors * values**-p) @ vectors.T
-    slopes = np.linalg.solve(S + PENALTY * inverse, Z.T / n)
-    return 1 / n + (X_new - X.mean(0)) @ slopes
+    inverse = psd_power(S, -p)
+    normal = S + PENALTY * inverse
+    slopes = np.linalg.solve(normal, Z.T / n)
+    return 1 / n + (X_new - mean) @ slopes

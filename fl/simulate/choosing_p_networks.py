@@ -6,9 +6,8 @@ import numpy as np
 import xarray as xr
 
 from fl import datasets, validate
-from fl.moments import Moments
 from fl.numerics import psd_power
-from fl.simulate.choosing_p import statistics
+from fl.simulate.choosing_p import gathered, statistics
 
 EXPONENTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 ETAS, STEPS, WIDTH, ROWS, EVERY = (0.1, 0.3), 600, 64, 150, 10
@@ -37,29 +36,43 @@ def trained(
         ValueError: for a negative noise.
     """
     noise = validate.number("noise", noise, 0)
-    images = datasets.load("digits")
-    first, second = map(int, pair.split())
-    here = np.isin(images.labels, [first, second])
-    X = images.X[:, here]
-    y = np.where(images.labels[here] == second, 1.0, -1.0)
+    X, y = _pair(pair)
     order = np.random.default_rng([seed, SPLIT]).permutation(len(y))
-    train, test = order[:ROWS], order[ROWS:]
-    labels = y[train] + noise**0.5 * _normal(seed, NOISE, ROWS)
-    X = X - X[:, train].mean(1, keepdims=True)
-    S = X[:, train] @ X[:, train].T / ROWS
-    size = np.trace(S)
-    X /= size**0.5
-    S /= size
-    S += FLOOR * np.linalg.norm(S, 2) * np.eye(len(S))
+    train = order[:ROWS]
+    test = order[ROWS:]
+    drawn = _normal(seed, NOISE, ROWS)
+    labels = y[train] + noise**0.5 * drawn
+    X_train = X[:, train]
+    mean = X_train.mean(1, keepdims=True)
+    X_train = X_train - mean
+    X_test = X[:, test] - mean
+    S = X_train @ X_train.T
+    S /= ROWS
+    floor = FLOOR * np.linalg.norm(S, 2)
+    identity = np.eye(len(S))
+    S += floor * identity
     P = np.array([psd_power(S, p) for p in EXPONENTS])
     # the first step of a linear layer has the same size for all of them
-    P *= np.trace(S) / np.trace(P @ S, axis1=1, axis2=2)[:, None, None]
-    rows = X[:, train], labels, X[:, test], y[test]
-    errors = np.array([_descend(rows, P, eta, steps, seed) for eta in etas])
-    seen = statistics(Moments(len(S)).add(X[:, train].T, labels))
-    best = ("p", np.take(etas, errors.argmin(0)))
-    run = seen.assign(error=("p", errors.min(0)), eta=best)
+    first = np.trace(P @ S, axis1=1, axis2=2)
+    P /= first[:, None, None]
+    rows = X_train, labels, X_test, y[test]
+    errors = [_descend(rows, P, eta, steps, seed) for eta in etas]
+    errors = np.array(errors)
+    (whole,) = gathered(X_train.T, labels, 1)
+    seen = statistics(whole)
+    eta = np.take(etas, errors.argmin(0))
+    error = errors.min(0)
+    run = seen.assign(error=("p", error), eta=("p", eta))
     return run.assign_coords(p=list(EXPONENTS))
+
+
+def _pair(pair: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images (d, n) of two digits and their labels (n,), -1 and 1."""
+    images = datasets.load("digits")
+    digits = [int(digit) for digit in pair.split()]
+    here = np.isin(images.labels, digits)
+    second = images.labels[here] == digits[1]
+    return images.X[:, here], np.where(second, 1.0, -1.0)
 
 
 def _normal(seed: int, stream: int, *shape: int) -> np.ndarray:
@@ -74,21 +87,29 @@ def _descend(rows, P, eta: float, steps: int, seed: int) -> np.ndarray:
     P = np.float32(P)
     B, d = P.shape[:2]
     start = np.float32(_normal(seed, WEIGHTS, WIDTH, d + 1))
-    W = np.tile(start[:, :d] / d**0.5, (B, 1, 1))
-    a = np.tile(start[:, d] / WIDTH**0.5, (B, 1, 1))
+    n = len(y)
+    size = np.linalg.norm(X) * (d / n) ** 0.5
+    hidden = start[:, :d] / size
+    outer = start[:, d] / WIDTH**0.5
+    W = np.tile(hidden, (B, 1, 1))
+    a = np.tile(outer, (B, 1, 1))
     best = np.full(B, np.inf)
     with np.errstate(over="ignore", invalid="ignore"):  # a step size may be too large
         for step in range(steps):
             H = W @ X
             active = H > 0
             H *= active
-            residual = (a @ H - y) / len(y)
-            back = a.transpose(0, 2, 1) * residual
-            gradient = (back * active) @ X.T
-            a = a - eta * residual @ H.transpose(0, 2, 1)
-            W = W - eta * gradient @ P
+            output = a @ H
+            residual = (output - y) / n
+            back = residual * np.swapaxes(a, 1, 2)
+            inner = back * active @ X.T
+            outer = residual @ np.swapaxes(H, 1, 2)
+            a = a - eta * outer
+            W = W - eta * inner @ P
             if step % EVERY == 0:
-                hidden = np.maximum(W @ X_test, 0)
-                missed = (a @ hidden)[:, 0] - y_test
-                best = np.fmin(best, (missed**2).mean(1))
+                H = np.maximum(W @ X_test, 0)
+                output = a @ H
+                missed = output[:, 0] - y_test
+                error = (missed**2).mean(1)
+                best = np.fmin(best, error)
     return best

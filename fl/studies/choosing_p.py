@@ -86,9 +86,12 @@ def fits(run: xr.Dataset, exponents=EXPONENTS) -> xr.Dataset:
     def one(lam, scores, residual, dof):
         data = _data(lam, scores, residual, dof)
         fit = theory.fit(*data, exponents)
-        full = theory.standard_error(data[0], np.ones(len(data[0])), data[-1])
+        lam, *_, dof = data
+        ones = np.ones_like(lam)
+        full = theory.standard_error(lam, ones, dof)
         told = float(fit.told)
-        return fit.p, fit.low, fit.high, fit.se, full, fit.signal, fit.resolved, told
+        about = fit.se, full, fit.signal, fit.resolved, told
+        return fit.p, fit.low, fit.high, *about
 
     names = ("p_hat", "low", "high", "se", "full", "signal", "resolved", "told")
     parts = [run[name] for name in STATISTICS]
@@ -124,11 +127,15 @@ def choosers(run: xr.Dataset) -> xr.Dataset:
     outside = (fit["low"] > 0) | (fit["high"] < 0)
     sure = (fit["told"] > 0) & outside
     dims = list(run["dof"].dims)
-    whole = run.assign(p_hat=fit["p_hat"], sure=sure).stack(unit=dims)
-    units = [whole.isel(unit=i) for i in range(whole.sizes["unit"])]
-    risk = [_risks(run["p"].values, one) for one in units]
-    shaped = np.reshape(risk, (*run["dof"].shape, -1))
-    least = run["cv"].min("penalty").argmin("p")
+    whole = run.assign(p_hat=fit["p_hat"], sure=sure)
+    whole = whole.stack(unit=dims)
+    units = range(whole.sizes["unit"])
+    p = run["p"].values
+    risk = [_risks(p, whole.isel(unit=i)) for i in units]
+    shape = *run["dof"].shape, -1
+    shaped = np.reshape(risk, shape)
+    best = run["cv"].min("penalty")
+    least = best.argmin("p")
     taken = run["p"][least].drop_vars("p")
     fit = fit.assign(risk=((*dims, "chooser"), shaped), cv_p=taken)
     return fit.assign_coords(chooser=CHOOSERS)
@@ -136,23 +143,24 @@ def choosers(run: xr.Dataset) -> xr.Dataset:
 
 def _risks(p, one: xr.Dataset) -> list[float]:
     """Return the risks of `CHOOSERS` on one table."""
-    data = _data(*(one[name].values for name in STATISTICS))
-    names = ("risk", "cv", "gcv", "grid")
-    risk, cv, gcv, grid = (one[name].values for name in names)
-    size = theory.geometric_mean(data[0]) ** (p + 1)
-    dev = theory.deviance(p[:, None], size[:, None] / grid, *data)
+    given = [one[name].values for name in STATISTICS]
+    data = _data(*given)
+    risk, cv, gcv = (one[name].values for name in ("risk", "cv", "gcv"))
+    mean = theory.geometric_mean(data[0])
+    above = p[:, None] + 1
+    delta = mean**above / one["grid"].values
+    dev = theory.deviance(p[:, None], delta, *data)
     rows = np.arange(len(p))
     tuned = risk[rows, cv.argmin(1)]
     likely = risk[rows, dev.argmin(1)]
     lowest = dev.min(1)
     weights = np.exp((lowest.min() - lowest) / 2)
-    near = abs(p - float(one["p_hat"])).argmin()
-    zero = abs(p).argmin()
-    fixed = [tuned[abs(p - q).argmin()] for q in FIXED]
+    average = np.average(likely, weights=weights)
+    wanted = [*FIXED, one["p_hat"].item()]
+    *fixed, chosen = (tuned[abs(p - q).argmin()] for q in wanted)
     joint = [risk.flat[table.argmin()] for table in (cv, gcv, dev)]
-    last = tuned[near if one["sure"] else zero]
-    mean = np.average(likely, weights=weights)
-    return [*fixed, *joint, tuned[near], mean, last, risk.min()]
+    last = chosen if one["sure"] else fixed[FIXED.index(0)]
+    return [*fixed, *joint, chosen, average, last, risk.min()]
 
 
 def statistics(
@@ -189,8 +197,9 @@ def rescaled(scale: Scale, block: int = 0, columns: int = RESCALED.d) -> xr.Data
     ``seed``, at a ``scale`` and a ``block``.
     """
     number = scales.at(scale, smoke=30, book=60, paper=300)
+    seeds = scales.seeds(number, block)
     fixed = {"design": RESCALED, "columns": columns}
-    return fits(sweep(draws.rescaled, seeds=scales.seeds(number, block), **fixed))
+    return fits(sweep(draws.rescaled, seeds=seeds, **fixed))
 
 
 def folded(scale: Scale, block: int = 0, moved: bool = True) -> xr.Dataset:
@@ -208,13 +217,16 @@ def matched(scale: Scale, block: int = 0) -> xr.Dataset:
     """
     number = scales.at(scale, smoke=40, book=60, paper=400)
     seeds = scales.seeds(number, block)
-    return choosers(sweep(draws.risks, seeds=seeds, design=MATCHED))
+    run = sweep(draws.risks, seeds=seeds, design=MATCHED)
+    return choosers(run)
 
 
 def models(scale: Scale) -> xr.Dataset:
     """Return what the `choosers` do on tables of `MODELS` at a ``scale``."""
     number = scales.at(scale, smoke=4, book=16, paper=60)
-    return choosers(sweep(draws.risks, {"design": MODELS}, scales.seeds(number)))
+    seeds = scales.seeds(number)
+    run = sweep(draws.risks, {"design": MODELS}, seeds)
+    return choosers(run)
 
 
 def published(scale: Scale, block: int = 0, permuted: bool = False) -> xr.Dataset:
@@ -233,7 +245,8 @@ def halves(scale: Scale, block: int = 0, names=JUDGED) -> xr.Dataset:
     """
     number = scales.at(scale, smoke=6, book=20, paper=48)
     seeds = scales.seeds(number, block)
-    return choosers(sweep(simulate.half, {"name": list(names)}, seeds))
+    run = sweep(simulate.half, {"name": list(names)}, seeds)
+    return choosers(run)
 
 
 @stored("choosing_p")
@@ -243,8 +256,8 @@ def tables(scale: Scale) -> xr.Dataset:
     """
     number = scales.at(scale, smoke=2, book=4, paper=24)
     grid = {"name": list(simulate.TABLES), "units": list(simulate.UNITS)}
-    run = choosers(sweep(simulate.half, grid, scales.seeds(number)))
-    return _described(run)
+    run = sweep(simulate.half, grid, scales.seeds(number))
+    return _described(choosers(run))
 
 
 @stored("choosing_p_networks")
@@ -256,7 +269,8 @@ def trained(scale: Scale) -> xr.Dataset:
     steps = scales.at(scale, smoke=50, book=600, paper=600)
     grid = {"pair": pairs, "noise": list(NOISES)}
     run = sweep(networks.trained, grid, scales.seeds(2), steps=steps)
-    return _described(fits(run).merge(run[["error", "eta"]]))
+    whole = fits(run).merge(run[["error", "eta"]])
+    return _described(whole)
 
 
 def _described(run: xr.Dataset) -> xr.Dataset:

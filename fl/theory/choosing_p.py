@@ -209,13 +209,17 @@ def standard_error(lam, u, dof: int) -> float:
     logs = _centred(validate.positive("lam", lam))
     u = validate.array("u", u, (len(logs),))
     spare = validate.count("dof", dof, minimum=len(u)) - len(u)
-    known = np.append(np.ones_like(u), spare**0.5)
-    A = np.column_stack([known, np.append(u, 0)])
+    level = np.append(np.ones_like(u), spare**0.5)
+    size = np.append(u, 0)
+    A = np.column_stack([level, size])
     target = np.append(u * logs, 0)
-    left = target - A @ np.linalg.lstsq(A, target)[0]
+    best = np.linalg.lstsq(A, target)[0]
+    left = target - A @ best
     information = left @ left
-    small = 1e-12 * (u @ u)  # equal eigenvalues, up to rounding
-    return float(np.sqrt(2 / information)) if information > small else np.inf
+    small = 1e-12 * (u @ u)
+    if information <= small:  # equal eigenvalues, up to rounding
+        return np.inf
+    return float(np.sqrt(2 / information))
 
 
 def geometric_mean(lam) -> float:
@@ -231,7 +235,8 @@ def geometric_mean(lam) -> float:
 def _deviance(p, delta, lam, scores, residual, dof):
     above = np.expand_dims(p, -1) + 1
     powers = np.exp(above * _centred(lam))
-    D = 1 + np.expand_dims(delta, -1) * powers
+    delta = np.expand_dims(delta, -1)
+    D = 1 + delta * powers
     left = (1 / D) @ scores + residual
     logs = np.log(D).sum(-1)
     return dof * np.log(left / dof) + logs
@@ -248,9 +253,13 @@ def _lowest(x, y) -> float:
     if k in (0, len(x) - 1):
         return float(x[k])
     near = slice(k - 1, k + 2)
-    bend, slope, _ = np.polyfit(x[near] - x[k], y[near] - y[k], 2)
-    shift = -slope / (2 * bend) if bend > 0 else 0.0
-    return float(np.clip(x[k] + shift, *x[near][[0, 2]]))
+    at = x[near] - x[k]
+    rise = y[near] - y[k]
+    bend, slope, _ = np.polyfit(at, rise, 2)
+    shift = 0.0
+    if bend > 0:
+        shift = np.clip(-slope / (2 * bend), at[0], at[2])
+    return float(x[k] + shift)
 
 
 def _interval(x, excess, p: float) -> tuple[float, float]:
@@ -261,9 +270,11 @@ def _interval(x, excess, p: float) -> tuple[float, float]:
     if not len(inside):  # a drop between two points of the grid
         return p, p
     first, last = inside[0], inside[-1]
-    entry = slice(max(first - 1, 0), first + 1)
+    before = max(first - 1, 0)
+    entry = slice(before, first + 1)
     leave = slice(last, last + 2)
-    low = np.interp(0, -excess[entry], x[entry])
+    fall = -excess[entry]
+    low = np.interp(0, fall, x[entry])
     high = np.interp(0, excess[leave], x[leave])
     return float(low), float(high)
 
