@@ -19,10 +19,12 @@ STYLE = """
 .fl-diagnose .says{font-size:1.15em;font-weight:600}
 .fl-diagnose .warn{border-left:4px solid #d55e00;padding-left:.7rem;margin:.4rem 0}
 .fl-diagnose .pictures{display:flex;flex-wrap:wrap;gap:1rem}
-.fl-diagnose figure{margin:0;flex:1 1 280px;max-width:420px}
+.fl-diagnose figure{margin:0;flex:1 1 210px;max-width:420px}
 .fl-diagnose figcaption{font-size:.875em}
 .fl-diagnose svg{width:100%;height:auto}
 html[data-theme=dark] .fl-diagnose svg{filter:invert(1) hue-rotate(180deg)}
+html[data-theme=dark] .text_html:has(.fl-diagnose){background:none!important;
+ color:inherit!important}
 """
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -83,7 +85,7 @@ def _table(title: str, head: list[str], rows: list[list[str]]) -> str:
         cells.insert(0, [_tag("th", x) for x in head])
     lines = ["<tr>" + "".join(row) + "</tr>" for row in cells]
     body = "".join(lines)
-    return f"{_tag('h2', title)}\n<table>{body}</table>"
+    return f"{_tag('h3', title)}\n<table>{body}</table>"
 
 
 def _pictures(report: Report) -> list[str]:
