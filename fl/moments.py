@@ -188,7 +188,7 @@ def spectral(moments: Moments) -> Spectrum:
     size = n * np.sqrt(lam)
     along = U.T @ moments.b / size
     explained = n * float(along @ along)
-    residual = max(moments.v - explained, 0.0)
+    residual = max(moments.v - explained, unit * moments.v)  # known to rounding
     if r == dof:
         residual = 0.0
     return Spectrum(lam, along, residual, dof, U)

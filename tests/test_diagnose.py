@@ -170,8 +170,27 @@ def test_directions_of_one_size_tell_nothing(d):
     assert str(report) and page(report)
 
 
-def test_labels_without_noise_are_no_error():
+@pytest.mark.parametrize("p", [-1.0, -0.5, 0.3])
+@pytest.mark.parametrize(("n", "d"), [(1e5, 60), (1e8, 60)])
+def test_many_rows_do_not_move_the_exponent(p, n, d):
+    # from the law of the scores: every direction far above the noise
+    rng = np.random.default_rng(3)
+    lam = np.geomspace(1, 0.05, d)
+    t = lam ** (p + 1)
+    D = 1 + n * t / t.sum()
+    found = []
+    for _ in range(40):
+        scores = D * rng.chisquare(1, d)
+        found.append(theory.fit(lam, scores, n - d, int(n) - 1))
+    inside = np.mean([c.low <= p <= c.high for c in found])
+    assert all(c.told for c in found) and inside > 0.8  # .95, s.e. .034
+    mean = np.mean([c.p for c in found])
+    assert abs(mean - p) < 4 * found[0].se / np.sqrt(40)
+
+
+def test_labels_without_noise_are_no_error_and_no_evidence_of_an_end():
     X, _ = powers(n=300, d=6)
+    assert not fl.diagnose(X[:, :3] / X[:, :3].std(0), X.sum(1)).told
     report = fl.diagnose(X, X.sum(1))
     assert report.noise < 1e-3 and max(x.risk for x in report.risks) < 1e-6
     json.dumps(report.record(), allow_nan=False)

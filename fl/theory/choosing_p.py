@@ -150,9 +150,11 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
     lam, scores, residual, dof = _checked(lam, scores, residual, dof)
     p = validate.array("exponents", exponents, ("K",))[:, None]
     powers = (p + 1) * _centred(lam)
-    # beyond these ends every direction is fitted, or none is
+    # beyond these ends every direction is fitted, or none is; with many rows even the
+    # weakest direction may stand far above the noise
+    strength = scores.mean() * dof / residual if residual else 1.0
     low = -8 - powers.max(1)
-    high = 8 - powers.min(1)
+    high = max(8.0, np.log1p(strength) + 3) - powers.min(1)
     rows = np.arange(len(p))
     for points in (33, 9, 9, 9, 9, 9):
         grid = np.linspace(low, high, points, axis=1)
