@@ -62,7 +62,7 @@ def diagnose_file(path, target: str, standardise: bool = True) -> Report:
     names = source.names
     often = names.count(target)
     if often != 1 or len(names) < 2:
-        shown = ", ".join(names[:20])
+        shown = ", ".join(name or "(no name)" for name in names[:20])
         more = ", ..." if len(names) > 20 else ""
         said = f"must be the name of one column of {shown}{more}"
         raise ValueError(f"{path}: target {target!r} stands {often} times: {said}")
