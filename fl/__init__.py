@@ -13,6 +13,7 @@ __all__ = [
     "PowerPreconditioner",
     "cached",
     "check",
+    "diagnose",
     "glue",
     "meter",
     "scale",
@@ -31,6 +32,7 @@ def __getattr__(name: str):
         return importlib.import_module(f"fl.{name}")
     if name in __all__:
         others = {"cached": "store", "PowerPreconditioner": "power_preconditioner"}
+        others |= {"diagnose": "diagnose_run"}
         module = f"fl.{others.get(name, 'book')}"
         return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'fl' has no attribute {name!r}")

@@ -251,6 +251,41 @@ def meter(
         _write_json(json_path, records(target, found))
 
 
+@app.command()
+def diagnose(
+    file: Annotated[Path, typer.Argument(help=".csv, .tsv, .parquet, .npz or .npy")],
+    target: Annotated[str, typer.Option(help="Name of the column to predict.")],
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Do not standardise the columns.")
+    ] = False,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write the numbers to this file.")
+    ] = None,
+    html_path: Annotated[
+        Path | None, typer.Option("--html", help="Write a page to this file.")
+    ] = None,
+) -> None:
+    """Ask a table which power of the input covariance ridge regression should use, and
+    whether it can tell. One pass over the rows; columns that cannot be used are named.
+
+    Example: `fl diagnose houses.csv --target price --html houses.html`
+    """
+    from fl.diagnose_page import page, write
+    from fl.diagnose_run import diagnose_file
+
+    _check_folder(json_path)
+    _check_folder(html_path, "--html")
+    try:
+        report = diagnose_file(file, target, standardise=not raw)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    write(report, _console())
+    if json_path is not None:
+        _write(json_path, json.dumps(report.record(), indent=1) + "\n")
+    if html_path is not None:
+        _write(html_path, page(report))
+
+
 def _select(names: list[str] | None) -> list[Claim]:
     try:
         return select(names or [])
@@ -258,9 +293,9 @@ def _select(names: list[str] | None) -> list[Claim]:
         raise typer.BadParameter(str(error)) from None
 
 
-def _check_folder(path: Path | None) -> None:
+def _check_folder(path: Path | None, option: str = "--json") -> None:
     if path is not None and not path.resolve().parent.is_dir():
-        raise typer.BadParameter(f"--json {path}: its folder must exist")
+        raise typer.BadParameter(f"{option} {path}: its folder must exist")
 
 
 def _good(what: str, name: str, known: list[str]) -> None:
@@ -281,6 +316,10 @@ def _mark(good: bool) -> str:
 
 
 def _write_json(path: Path, records: list[dict]) -> None:
+    _write(path, json.dumps(records, indent=1) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
     part = path.with_suffix(path.suffix + ".part")
-    part.write_text(json.dumps(records, indent=1) + "\n")
+    part.write_text(text, "utf-8")
     part.replace(path)

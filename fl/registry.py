@@ -29,6 +29,7 @@ TOPICS = (
     "single_index",
     "unified",
     "effective_exponent",
+    "choosing_p",
     "spectral_updates",
     "feature_matrix",
     "exponent_meter",

@@ -14,7 +14,7 @@ MODULES = sorted((ROOT / "fl").rglob("*.py"))
 TOPICS = ("fl.theory", "fl.simulate", "fl.studies", "fl.claims", "fl.instruments")
 GROUND = (
     *("validate", "numerics", "cells", "tasks", "links", "updates", "datasets"),
-    "scales",
+    *("scales", "moments", "moments_folds"),
 )
 LAB = (
     *(
@@ -36,6 +36,8 @@ EVERYONE = (
     "power_preconditioner",
     *("meter", "meter_layers", "meter_reading", "meter_bench", "meter_script"),
 )
+# a tool for everyone that needs a prediction
+TOOL = tuple(f"diagnose_{part}" for part in ("read", "pass", "run", "report", "page"))
 # what runs and keeps experiments; one unit of an experiment knows nothing of it
 KEEPING = [f"fl.{name}" for name in LAB]
 JUDGES = ("fl.evidence", "fl.judging", "fl.registry")
@@ -150,10 +152,17 @@ def test_what_serves_without_the_book_sees_no_topic(path):
     assert not touches(path, *TOPICS, *KEEPING)
 
 
+@room(*TOOL)
+def test_a_tool_sees_no_experiment_and_of_the_lab_its_look(path):
+    others = [t for t in TOPICS if t != "fl.theory"]
+    lab = [name for name in KEEPING if name != "fl.plotting"]
+    assert not touches(path, *others, *lab, "torch")
+
+
 def test_every_module_is_in_a_room():
-    known = {*GROUND, *LAB, *EVERYONE, "__init__"}
+    known = {*GROUND, *LAB, *EVERYONE, *TOOL, "__init__"}
     assert {m.stem for m in (ROOT / "fl").glob("*.py")} == known, (
-        "a new module of fl/ needs a room: add it to GROUND, LAB or EVERYONE here, and "
+        "a new module of fl/ needs a room: add it to GROUND, LAB, EVERYONE or TOOL here, and "
         "to the picture in CONTRIBUTING.md"
     )
 

@@ -13,6 +13,7 @@ import pytest
 
 from fl.instruments.exponent_reader import read_balance
 from fl.tasks import Spectrum, Task, Teacher, two_level
+from fl.theory import choosing_p
 from fl.theory.alignment import early_alignment
 from fl.theory.scaling_laws import exponent, two_laws
 from fl.theory.spectral_updates_order import learning_time
@@ -178,6 +179,32 @@ def test_one_preconditioned_step_is_that_of_the_theory(tmp_path):
         model = spiked(one, s**p)
         expected = [(*spike(model, eta), risk(one, s**p, 0.03, eta)) for eta in steps]
         assert np.allclose(found, expected, rtol=2e-5)
+
+
+@browser
+def test_the_evidence_is_that_of_the_theory(tmp_path):
+    cases = [
+        (truth, noise, d)
+        for truth in (-1.0, 0.3, 1.5)
+        for noise, d in ((0.1, 4), (1.0, 60), (10.0, 80), (3.0, 25))
+    ]
+    shown = asked(
+        tmp_path,
+        f"{json.dumps(cases)}.map(([truth, noise, d]) => {{"
+        "const curves = flFigures.evidence.curves({truth, noise, d});"
+        "return [curves[0].found, flFigures.evidence.say(curves)]})",
+    )
+    for (truth, noise, d), (found, words) in zip(cases, shown, strict=True):
+        lam = 1 / np.arange(1.0, d + 1)
+        t = lam ** (truth + 1)
+        scores = 1 + 300 * t / t.sum() / noise
+        fit = choosing_p.fit(lam, scores, 299 - d, 299)
+        rise = fit.deviance - fit.deviance.min()
+        assert np.allclose(found["rise"], rise, atol=1e-4)
+        assert found["drop"] == pytest.approx(fit.signal, abs=1e-2)
+        assert words.startswith("told") == fit.told
+        low, high = map(float, re.findall(r"-?\d+\.\d+", words)[:2])
+        assert (low, high) == pytest.approx((fit.low, fit.high), abs=0.01)
 
 
 @browser

@@ -17,7 +17,7 @@ GROUPS = [
         "Input laws, teachers, sizes and tools that belong to no theorem.",
         [
             *("tasks", "links", "updates", "numerics", "cells", "datasets"),
-            *("validate", "scales"),
+            *("validate", "scales", "moments", "moments_folds"),
         ],
     ),
     (
@@ -49,6 +49,11 @@ GROUPS = [
             *(f"meter_{part}" for part in ("reading", "layers", "bench", "script")),
         ]
         + ["power_preconditioner"],
+    ),
+    (
+        "Diagnose a table",
+        "What a table says about the exponent of ridge regression, and whether it can.",
+        [f"diagnose_{part}" for part in ("run", "report", "page", "pass", "read")],
     ),
     (
         "Studies",

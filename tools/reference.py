@@ -55,6 +55,9 @@ def strip(book: nbformat.NotebookNode) -> None:
             data = output.get("data", {})
             if "image/svg+xml" in data:
                 data["image/svg+xml"] = "<svg></svg>"
+            if "text/html" in data:
+                html = data["text/html"]
+                data["text/html"] = re.sub("(?s)<svg.*</svg>", "<svg></svg>", html)
             data.pop("image/png", None)
             output.pop("transient", None)
 

@@ -1,0 +1,99 @@
+"""What a table says about the exponent of a preconditioner: `diagnose`.
+
+The exponent is estimated by its likelihood (`fl.theory.choosing_p`), the damping of each
+exponent by cross-validation, both from the moments of one pass. The answer is about ridge
+regression on the columns of the table, not about a network: chapters "choosing_p" and
+"diagnose" say why, and the exponent of an optimizer is never set from here.
+"""
+
+import numpy as np
+
+from fl.diagnose_pass import gather
+from fl.diagnose_read import Source, frames, open_table
+from fl.diagnose_report import Report, compared
+from fl.moments import spectral
+from fl.moments_folds import tuned
+from fl.theory import choosing_p as theory
+
+EXPONENTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+
+
+def diagnose(X, y, standardise: bool = True) -> Report:
+    """Return what inputs ``X`` (n, d), an array or a data frame, and labels ``y`` (n,)
+    say; print it, or look at its attributes.
+
+    Columns that cannot be used are left out by name. With ``standardise`` each is divided
+    by its standard deviation, found in the same pass; without, the exponent measures the
+    units of the columns too.
+
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).standard_normal((200, 3))
+    >>> diagnose(X, X.sum(1)).told  # three directions of one size
+    False
+
+    Raises:
+        ValueError: for shapes that do not fit, fewer than three rows, labels that are
+            constant or no numbers, or no column that can be used.
+    """
+    framed = hasattr(X, "iloc")
+    if not framed:
+        X = np.asarray(X)
+    y = np.asarray(y)
+    if X.ndim != 2 or 0 in X.shape or y.shape != (len(X),):
+        shapes = f"X, y have shapes {X.shape}, {y.shape}"
+        raise ValueError(f"{shapes}: must be (n, d) and (n,), n and d >= 1")
+    d = X.shape[1]
+    names = [f"column {j + 1}" for j in range(d)]
+    if framed:
+        names = list(map(str, X.columns))
+    source = frames([*names, "y"], X, y)
+    return _report(source, d, standardise)
+
+
+def diagnose_file(path, target: str, standardise: bool = True) -> Report:
+    """Return what the table in the file ``path`` says about its column ``target``;
+    ``standardise`` as in `diagnose`.
+
+    Raises:
+        ValueError: as `diagnose`; for a file that cannot be read, or a target that is not
+            the name of one column.
+    """
+    source = open_table(path)
+    names = source.names
+    often = names.count(target)
+    if often != 1 or len(names) < 2:
+        shown = ", ".join(name or "(no name)" for name in names[:20])
+        more = ", ..." if len(names) > 20 else ""
+        said = f"must be the name of one column of {shown}{more}"
+        raise ValueError(f"{path}: target {target!r} stands {often} times: {said}")
+    return _report(source, names.index(target), standardise)
+
+
+def _report(source: Source, where: int, standardise: bool) -> Report:
+    table = gather(source, where)
+    deviations = np.sqrt(table.whole.C.diagonal() / table.whole.n)
+    by = deviations if standardise else 1.0
+    whole, *folds = (m.take(slice(None), by) for m in (table.whole, *table.folds))
+    seen = spectral(whole)
+    choice = theory.fit(seen.lam, seen.scores, seen.residual, seen.dof)
+    exponents = [*EXPONENTS, choice.p] if choice.told else list(EXPONENTS)
+    dampings, errors = tuned(whole, folds, exponents)
+    pairs = zip(exponents, dampings, strict=True)
+    kept = [theory.shrinkage(seen.lam, p, damping).sum() for p, damping in pairs]
+    relative = errors * whole.n / whole.v
+    sizes = np.array([fold.n for fold in folds])
+    return Report(
+        rows=whole.n,
+        target=source.names[where],
+        columns=table.names,
+        left_out=table.left_out,
+        unlabelled=table.unlabelled,
+        binary=table.binary,
+        standardised=standardise,
+        ratio=float(deviations.max() / deviations.min()),
+        lam=seen.lam,
+        noise=choice.noise * seen.dof / whole.v,
+        choice=choice,
+        folds=len(folds),
+        risks=compared(exponents, dampings, kept, relative, sizes),
+    )

@@ -1,0 +1,198 @@
+r"""Choosing the exponent: ridge regression with the preconditioner :math:`\hat\Sigma^p`
+over a grid of exponents and penalties, its cross-validation, and what comes out on fresh
+rows of real tables. All from moments, of one pass over the rows.
+
+Rows are samples here: ``X`` is (n, d).
+"""
+
+from collections.abc import Sequence
+from functools import reduce
+
+import numpy as np
+import xarray as xr
+
+from fl import validate
+from fl.moments import Moments, spectral
+from fl.moments_folds import HeldOut
+
+EXPONENTS = np.linspace(-2, 2, 17)
+PENALTIES, FOLDS, MOST, WIDEST = 33, 5, 1500, 160
+SPLIT = 2  # a stream of random numbers
+# table -> the set of scikit-learn, and what is the label: a class, a column, or the target
+TABLES = {
+    "diabetes": ("diabetes", "target"),
+    "breast cancer": ("breast_cancer", "target"),
+    "wine, class 0": ("wine", 0),
+    "wine, class 1": ("wine", 1),
+    "wine, alcohol": ("wine", "column 0"),
+    "iris, petal width": ("iris", "column 3"),
+    "digits, the digit": ("digits", "target"),
+    "digits, 0": ("digits", 0),
+    "digits, 3": ("digits", 3),
+    "digits, 8": ("digits", 8),
+    "linnerud, weight": ("linnerud", "target"),
+}
+UNITS = ("standardised", "raw")
+
+
+def penalties(lam, exponents=EXPONENTS, number: int = PENALTIES) -> np.ndarray:
+    """Return ``number`` log-spaced penalties for each of ``exponents`` (P,), (P, number),
+    from where every eigenvalue of ``lam`` (r,) is fitted to where none is.
+
+    Raises:
+        ValueError: for eigenvalues that are not > 0.
+    """
+    lam = validate.positive("lam", lam)
+    above = np.asarray(exponents) + 1
+    t = lam ** above[:, None]
+    low = t.min(1) * np.exp(-8.0)
+    high = t.max(1) * np.exp(8.0)
+    return np.geomspace(low, high, number, axis=1)
+
+
+def kept(lam, exponents, grid) -> np.ndarray:
+    """Return the share (P, L, r) of each direction, of eigenvalue ``lam`` (r,), that ridge
+    regression keeps at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
+    """
+    above = np.asarray(exponents) + 1
+    t = lam ** above[:, None, None]
+    return t / (t + grid[..., None])
+
+
+def held_out(train: Moments, test: Moments, exponents, grid) -> np.ndarray:
+    """Return the mean squared error (P, L) on the rows of ``test`` of ridge regression on
+    those of ``train``, at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
+    """
+    judge = HeldOut(train.merge(test), test)
+    pairs = zip(exponents, grid, strict=True)
+    return np.array([judge.error(*pair) for pair in pairs])
+
+
+def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
+    """Return the mean over the rows of all ``folds`` of the error in their absence, (P, L),
+    at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
+    """
+    whole = merged(folds)
+    total = np.zeros(grid.shape)
+    for fold in folds:
+        rest = whole.without(fold)
+        total += fold.n * held_out(rest, fold, exponents, grid)
+    return total / whole.n
+
+
+def generalised(moments: Moments, exponents, grid) -> np.ndarray:
+    r"""Return the criterion of generalised cross-validation,
+    :math:`\frac1n[\mathrm{RSS}+\sum(1-u)^2q]\,/\,(1-(1+\sum u)/n)^2`, of the rows of
+    ``moments`` at ``exponents`` (P,) and the penalties of ``grid`` (P, L): (P, L); infinite
+    where nothing is left to judge by.
+    """
+    s, n = spectral(moments), moments.n
+    u = kept(s.lam, exponents, grid)
+    left = n - 1 - u.sum(-1)
+    missed = (1 - u) ** 2 @ s.scores + s.residual
+    errors = np.full(left.shape, np.inf)
+    np.divide(n * missed, left**2, errors, where=left > 1e-9 * n)
+    return errors
+
+
+def merged(parts: Sequence[Moments]) -> Moments:
+    """Return the moments of the rows of all ``parts``."""
+    return reduce(Moments.merge, parts)
+
+
+def gathered(X, y, number: int = FOLDS) -> list[Moments]:
+    """Return the moments of ``number`` folds of the rows ``X`` (n, d), ``y`` (n,)."""
+    parts = np.array_split(np.arange(len(y)), number)
+    d = X.shape[1]
+    return [Moments(d).add(X[i], y[i]) for i in parts]
+
+
+def table(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs (n, d) and label (n,) of the table ``name`` of `TABLES`, as scikit-learn
+    ships it.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    from sklearn import datasets  # two seconds, for those who need it
+
+    source, label = TABLES[validate.choice("name", name, TABLES)]
+    raw = {"scaled": False} if source == "diabetes" else {}
+    load = getattr(datasets, f"load_{source}")
+    X, y = load(return_X_y=True, **raw)
+    if isinstance(label, int):
+        y = y == label
+    elif label != "target":
+        column = int(label.removeprefix("column "))
+        y = X[:, column]
+        X = np.delete(X, column, 1)
+    if y.ndim > 1:
+        y = y[:, 0]
+    return X.astype(float), y.astype(float)
+
+
+def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
+    """Return the risks on one half of a real table of ridge regression on the other.
+
+    Args:
+        seed: of the split; at most `MOST` rows train.
+        name: of the table, one of `TABLES`.
+        units: ``raw``, or ``standardised`` by the training rows, which drops columns that
+            are constant there.
+
+    Returns:
+        what `assessed` returns, and ``risk`` (p, penalty) in units of the label's variance
+        on the other half.
+
+    Raises:
+        ValueError: for an unknown table or units.
+    """
+    validate.choice("units", units, UNITS)
+    X, y = table(name)
+    rows = np.random.default_rng([seed, SPLIT]).permutation(len(y))
+    n = min(len(y) // 2, MOST)
+    train, test = rows[:n], rows[n:]
+    if units == "standardised":
+        spread = X[train].std(0)
+        size = abs(X[train]).max(0)
+        varied = spread > 1e-9 * size
+        X = X[:, varied] / spread[varied]
+    folds = gathered(X[train], y[train])
+    (fresh,) = gathered(X[test], y[test], 1)
+    run = assessed(folds)
+    risk = held_out(merged(folds), fresh, EXPONENTS, run["grid"].values)
+    risk *= fresh.n / fresh.v
+    return run.assign(risk=(("p", "penalty"), risk))
+
+
+def assessed(folds: list[Moments]) -> xr.Dataset:
+    """Return what can be known from the moments of ``folds``.
+
+    Returns:
+        ``cv`` and ``gcv`` (p, penalty), the ``grid`` of penalties, and `statistics` of all
+        folds.
+    """
+    train = merged(folds)
+    run = statistics(train)
+    lam = run["lam"].values
+    grid = penalties(lam[np.isfinite(lam)])
+    tables = {
+        "cv": cross_validated(folds, EXPONENTS, grid),
+        "gcv": generalised(train, EXPONENTS, grid),
+        "grid": grid,
+    }
+    named = {name: (("p", "penalty"), values) for name, values in tables.items()}
+    return run.assign(named).assign_coords(p=EXPONENTS)
+
+
+def statistics(moments: Moments) -> xr.Dataset:
+    """Return ``lam`` and ``scores`` (direction), padded with NaN to `WIDEST` directions,
+    ``residual`` and ``dof``: what the likelihood needs of ``moments``.
+    """
+    s = spectral(moments)
+    lam, scores = np.full((2, WIDEST), np.nan)
+    r = len(s.lam)
+    lam[:r] = s.lam
+    scores[:r] = s.scores
+    wide = {"lam": ("direction", lam), "scores": ("direction", scores)}
+    return xr.Dataset(wide | {"residual": s.residual, "dof": s.dof})

@@ -1,0 +1,302 @@
+r"""Choosing the exponent without the teacher: the likelihood of p from streamed moments.
+
+Of n rows of data the covariance :math:`\hat\Sigma=\frac1n\sum(x-\bar x)(x-\bar x)^\top=
+U\operatorname{diag}(\lambda)U^\top` has r eigenvalues > 0, the *scores*
+:math:`q_r=(u_r^\top b)^2/(n\lambda_r)` with :math:`b=\sum(x-\bar x)(y-\bar y)` say how
+much of the label stands along each eigenvector, and the *residual*
+:math:`\sum(y-\bar y)^2-\sum q_r` is what no direction explains. Under the model
+
+.. math:: y=\mu+Xw+\varepsilon,\qquad w\sim N(0,A\hat\Sigma^p),\qquad
+          \varepsilon\sim N(0,\sigma^2)
+
+the scores are independent, :math:`q_r\sim\sigma^2(1+\delta t_r)\chi^2_1` with
+:math:`t_r=(\lambda_r/\bar\lambda)^{p+1}`, :math:`\bar\lambda` the geometric mean; the
+residual is :math:`\sigma^2\chi^2_{m-r}`, m = n - 1. All derived in chapter "choosing_p".
+
+Arguments that many functions share: ``lam`` (r,), ``scores`` (r,), ``residual``, and
+``dof``, the degrees of freedom m.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fl import validate
+
+EXPONENTS = np.linspace(-2, 2, 81)
+DROP = 3.841458820694124  # the 95 % quantile of chi-square with one degree of freedom
+SIGNAL, WIDTH = 7.0, 1.5  # the rule of `Choice.told`
+
+
+@dataclass(frozen=True)
+class Choice:
+    r"""What the likelihood says about the exponent.
+
+    Attributes:
+        p: where the deviance is smallest.
+        low: lower end of the 95 % profile interval; the end of the range if it is cut.
+        high: upper end.
+        se: standard error of `p`, `standard_error`; infinite where nothing is resolved.
+        resolved: number of resolved directions :math:`\sum u_r^2`.
+        signal: deviance without a signal, less the smallest deviance.
+        told: whether `signal` is at least 7 and the interval narrower than 1.5; if not,
+            the data cannot tell: keep p = 0.
+        damping: :math:`\rho` of the ridge regression :math:`\min_w\frac1n|y-Xw|^2
+            +\rho\,w^\top\hat\Sigma^{-p}w` that belongs to `p`, in the units of the input;
+            infinite where no signal is seen.
+        noise: :math:`\sigma^2`, variance of the label that is not explained.
+        exponents: where the deviance was computed (K,).
+        deviance: at these, the smallest over `damping` (K,).
+    """
+
+    p: float
+    low: float
+    high: float
+    se: float
+    resolved: float
+    signal: float
+    told: bool
+    damping: float
+    noise: float
+    exponents: np.ndarray
+    deviance: np.ndarray
+
+
+def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
+    """Return what the data say about the exponent.
+
+    Args:
+        lam: eigenvalues (r,) of the sample covariance.
+        scores: of the eigenvectors (r,).
+        residual: sum of squares that no eigenvector explains; 0 if r = m.
+        dof: degrees of freedom m = n - 1.
+        exponents: the range (K,), rising; the interval is cut at its ends.
+
+    Raises:
+        ValueError: for eigenvalues that are not > 0, negative scores or residual, fewer
+            degrees of freedom than directions, a label without variance, or exponents
+            that do not rise.
+
+    >>> import numpy as np
+    >>> lam = np.geomspace(1, 0.01, 40)
+    >>> expected = 1 + 50 * lam  # p = 0, sigma = 1
+    >>> choice = fit(lam, expected, 60.0, 100)
+    >>> abs(choice.p) < 0.01, choice.told
+    (True, True)
+    """
+    exponents = _rising(exponents)
+    scores = np.asarray(scores)
+    curve, _ = profile(exponents, lam, scores, residual, dof)
+    p = _lowest(exponents, curve)
+    (best,), (delta,) = profile([p], lam, scores, residual, dof)
+    best = min(best, curve.min())
+    low, high = _interval(exponents, curve - best - DROP, p)
+    nothing = deviance(0.0, 0.0, lam, scores, residual, dof)
+    signal = float(nothing - best)
+    scale = geometric_mean(lam) ** (p + 1)
+    damping = scale / delta if delta else np.inf
+    u = shrinkage(lam, p, damping)
+    left = (1 - u) @ scores + residual
+    narrow = high - low < WIDTH
+    return Choice(
+        p=p,
+        low=low,
+        high=high,
+        se=standard_error(lam, u, dof),
+        resolved=float(u @ u),
+        signal=signal,
+        told=bool(signal >= SIGNAL and narrow),
+        damping=float(damping),
+        noise=float(left / dof),
+        exponents=exponents,
+        deviance=curve,
+    )
+
+
+def deviance(p, delta, lam, scores, residual: float, dof: int) -> np.ndarray:
+    r"""Return minus twice the restricted log-likelihood, up to a constant, with the noise
+    at its best value.
+
+    .. math:: \mathrm{dev}(p,\delta)=m\log\hat\sigma^2+\sum_r\log(1+\delta t_r),\qquad
+              \hat\sigma^2=\frac1m\Bigl[\sum_r\frac{q_r}{1+\delta t_r}+\mathrm{RSS}\Bigr]
+
+    Args:
+        p: exponents, any shape.
+        delta: signal over noise :math:`\delta` in the direction of geometric mean
+            eigenvalue, a shape that fits ``p``.
+        lam: eigenvalues (r,).
+        scores: (r,).
+        residual: RSS.
+        dof: m.
+
+    Raises:
+        ValueError: as `fit`.
+    """
+    lam, scores, residual, dof = _checked(lam, scores, residual, dof)
+    return _deviance(p, delta, lam, scores, residual, dof)
+
+
+def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
+    r"""Return the deviance, smallest over :math:`\delta`, and that :math:`\delta`, both
+    (K,), at each of ``exponents`` (K,).
+
+    ``lam``, ``scores``, ``residual`` and ``dof`` are those of `fit`. The search is over
+    :math:`\log\delta` on a grid that is refined around its best point; 0 if no signal is
+    better than any.
+
+    Raises:
+        ValueError: as `fit`.
+    """
+    lam, scores, residual, dof = _checked(lam, scores, residual, dof)
+    p = validate.array("exponents", exponents, ("K",))[:, None]
+    powers = (p + 1) * _centred(lam)
+    # beyond these ends every direction is fitted, or none is; with many rows even the
+    # weakest direction may stand far above the noise
+    strength = scores.mean() * dof / residual if residual else 1.0
+    low = -8 - powers.max(1)
+    high = max(8.0, np.log1p(strength) + 3) - powers.min(1)
+    rows = np.arange(len(p))
+    for points in (33, 9, 9, 9, 9, 9):
+        grid = np.linspace(low, high, points, axis=1)
+        values = _deviance(p, np.exp(grid), lam, scores, residual, dof)
+        k = values.argmin(1)
+        left = np.maximum(k - 1, 0)
+        right = np.minimum(k + 1, points - 1)
+        low = grid[rows, left]
+        high = grid[rows, right]
+    best = values[rows, k]
+    delta = np.exp(grid[rows, k])
+    nothing = _deviance(0.0, 0.0, lam, scores, residual, dof)
+    delta[nothing <= best] = 0
+    return np.minimum(best, nothing), delta
+
+
+def shrinkage(lam, p: float, damping: float) -> np.ndarray:
+    r"""Return :math:`u_r=\lambda_r^{p+1}/(\lambda_r^{p+1}+\rho)` (r,), the share of each
+    direction that ridge regression keeps.
+
+    ``lam`` (r,) are eigenvalues, ``p`` the exponent, ``damping`` is :math:`\rho`;
+    :math:`\sum u_r` is the effective dimension.
+
+    Raises:
+        ValueError: for eigenvalues that are not > 0 or a negative damping.
+    """
+    t = validate.positive("lam", lam) ** (p + 1)
+    if not damping >= 0:
+        raise ValueError(f"damping = {damping!r}: must be >= 0")
+    return t / (t + damping)
+
+
+def standard_error(lam, u, dof: int) -> float:
+    r"""Return the standard error of the estimated exponent, from the Fisher information of
+    :math:`(\log\sigma^2,\log\delta,p)`.
+
+    .. math:: \mathrm{se}^2=2\Big/\min_{a,c}\Bigl[\sum_r(u_rl_r-a-cu_r)^2+(m-r)\,a^2\Bigr],
+              \qquad l_r=\log\lambda_r
+
+    With many rows a is 0 and the minimum is :math:`\sum u_r^2(l_r-\bar l)^2`, the mean
+    taken with the weights :math:`u^2`.
+
+    Args:
+        lam: eigenvalues (r,).
+        u: their `shrinkage` (r,).
+        dof: degrees of freedom m.
+
+    Returns:
+        infinity if nothing is resolved, or only directions of one size.
+
+    Raises:
+        ValueError: for eigenvalues that are not > 0, or lengths that differ.
+    """
+    logs = _centred(validate.positive("lam", lam))
+    u = validate.array("u", u, (len(logs),))
+    spare = validate.count("dof", dof, minimum=len(u)) - len(u)
+    level = np.append(np.ones_like(u), spare**0.5)
+    size = np.append(u, 0)
+    A = np.column_stack([level, size])
+    target = np.append(u * logs, 0)
+    best = np.linalg.lstsq(A, target)[0]
+    left = target - A @ best
+    information = left @ left
+    small = 1e-12 * (u @ u)
+    if information <= small:  # equal eigenvalues, up to rounding
+        return np.inf
+    return float(np.sqrt(2 / information))
+
+
+def geometric_mean(lam) -> float:
+    """Return the geometric mean of ``lam`` (r,).
+
+    Raises:
+        ValueError: for eigenvalues that are not > 0.
+    """
+    logs = np.log(validate.positive("lam", lam))
+    return float(np.exp(logs.mean()))
+
+
+def _deviance(p, delta, lam, scores, residual, dof):
+    above = np.expand_dims(p, -1) + 1
+    powers = np.exp(above * _centred(lam))
+    delta = np.expand_dims(delta, -1)
+    D = 1 + delta * powers
+    left = (1 / D) @ scores + residual
+    logs = np.log(D).sum(-1)
+    return dof * np.log(left / dof) + logs
+
+
+def _centred(lam) -> np.ndarray:
+    logs = np.log(lam)
+    return logs - logs.mean()
+
+
+def _lowest(x, y) -> float:
+    """Return where the parabola through the lowest of ``y`` and its neighbours is lowest."""
+    k = int(np.argmin(y))
+    if k in (0, len(x) - 1):
+        return float(x[k])
+    near = slice(k - 1, k + 2)
+    at = x[near] - x[k]
+    rise = y[near] - y[k]
+    bend, slope, _ = np.polyfit(at, rise, 2)
+    shift = 0.0
+    if bend > 0:
+        shift = np.clip(-slope / (2 * bend), at[0], at[2])
+    return float(x[k] + shift)
+
+
+def _interval(x, excess, p: float) -> tuple[float, float]:
+    """Return the outermost points where the line through ``excess`` is 0, the ends of ``x``
+    where it is lower there; ``p`` lies inside.
+    """
+    inside = np.flatnonzero(excess <= 0)
+    if not len(inside):  # a drop between two points of the grid
+        return p, p
+    first, last = inside[0], inside[-1]
+    before = max(first - 1, 0)
+    entry = slice(before, first + 1)
+    leave = slice(last, last + 2)
+    fall = -excess[entry]
+    low = np.interp(0, fall, x[entry])
+    high = np.interp(0, excess[leave], x[leave])
+    return float(low), float(high)
+
+
+def _checked(lam, scores, residual, dof):
+    lam = validate.positive("lam", lam)
+    scores = validate.array("scores", scores, (len(lam),))
+    residual = validate.number("residual", residual, 0)
+    dof = validate.count("dof", dof, minimum=len(lam))
+    if scores.min() < 0:
+        raise ValueError(
+            f"scores has smallest entry {scores.min():g}: all must be >= 0"
+        )
+    if scores.sum() + residual == 0:
+        raise ValueError("scores and residual are 0: the label must have some variance")
+    return lam, scores, residual, dof
+
+
+def _rising(exponents) -> np.ndarray:
+    exponents = validate.array("exponents", exponents, ("K",))
+    if len(exponents) < 3 or (np.diff(exponents) <= 0).any():
+        raise ValueError(f"exponents = {exponents}: must be at least three, rising")
+    return exponents
