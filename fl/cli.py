@@ -151,15 +151,7 @@ def audit(
     if keep and (names or scale is not Scale.book):
         raise typer.BadParameter("--keep stores all claims at the scale book alone")
     data = audits.audit(chosen, scale.value, blocks, jobs)
-    columns = [
-        "blocks",
-        "held",
-        "control failed",
-        "margin",
-        "worst",
-        "sharpness",
-        "sound",
-    ]
+    columns = "blocks,held,control failed,margin,worst,sharpness,sound".split(",")
     table = Table(Column("claim", no_wrap=True), *columns)
     found = audits.summaries(data)
     for id, row in found.items():
@@ -281,7 +273,7 @@ def diagnose(
         raise typer.BadParameter(str(error)) from error
     write(report, _console())
     if json_path is not None:
-        _write(json_path, json.dumps(report.record(), indent=1) + "\n")
+        _write_json(json_path, report.record())
     if html_path is not None:
         _write(html_path, page(report))
 
@@ -315,7 +307,7 @@ def _mark(good: bool) -> str:
     return "[green]yes[/]" if good else "[bold red]NO[/]"
 
 
-def _write_json(path: Path, records: list[dict]) -> None:
+def _write_json(path: Path, records: list | dict) -> None:
     _write(path, json.dumps(records, indent=1) + "\n")
 
 

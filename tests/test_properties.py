@@ -548,11 +548,6 @@ row(
     positive,
 )
 row(
-    "feature_matrix.relative_gap",
-    lambda d: dict(A=matrices(d, 3), B=matrices(d, 3)),
-    positive,
-)
-row(
     "feature_matrix.geometric_mean",
     lambda d: dict(P=covariances(d, -6, 6), J=matrices(2, d), t=SHARE),
     symmetric_psd,
@@ -642,7 +637,7 @@ row(
     "noise.least_flow_risk",
     lambda d: signal(d) | dict(n=NUMBER, noise=NOISE),
     lambda f, lam, energy, **_: (
-        -1e-7 * energy.sum() <= f <= energy.sum() * (1 + 1e-2) + 1e-9
+        -1e-7 * energy.sum() <= f <= energy.sum() * (1 + 1e-6) + 1e-9
     ),
 )
 row("noise.least_share", lambda d: dict(task=tasks(d), p=POWER, n=NUMBER), positive)
@@ -836,7 +831,7 @@ row(
     "single_index_batch.sample_power",
     lambda d: teacher(d) | dict(rho=NOISE, p=POWER),
     cosine,
-    30,
+    80,
 )
 row(
     "single_index_network.slope_moments",
@@ -1175,10 +1170,182 @@ row(
     all_of(unit, lambda f, **_: np.isclose(f.sum(), 1)),
 )
 
-# the state after each NaN means what the docstring says: no outlier
-MAY_BE_NAN = {"spikes.kernel_outlier", "spectrum_resolvent.resolvent"}
-# needs a run of an experiment; `tests/test_spikes.py` has it
-ELSEWHERE = {"spikes_conditional.predicted"}
+# --- interpolators, scaling laws, one preconditioned step, the exponent of a table
+
+
+def eigenvalues(d, low=-6, high=6):
+    return values(d, low, high, zeros=False)
+
+
+few = st.integers(1, 4)
+row(
+    "help_or_hurt.preconditioned_modes",
+    lambda d: {name: covariances(d, zeros=False) for name in ("S", "P", "C")},
+    positive,
+)
+row(
+    "help_or_hurt.interpolator_risk",
+    lambda d: dict(t=eigenvalues(d + 1), energy=values(d + 1, -6, 3), n=few),
+    positive,
+    40,
+)
+row(
+    "help_or_hurt.crossing_noise",
+    lambda d: dict(lam=eigenvalues(d + 1), energy=values(d + 1, -6, 3), n=few),
+    anything,
+)
+row(
+    "help_or_hurt.best_spectrum",
+    lambda d: dict(energy=values(d + 1, -6, 3), n=few, noise=NOISE),
+    positive,
+)
+row(
+    "help_or_hurt.interpolation_price",
+    lambda d: dict(
+        X=matrices(d + 2, 2),
+        S=covariances(d + 2, zeros=False),
+        C=covariances(d + 2),
+        noise=NOISE,
+    ),
+    positive,
+)
+row(
+    "help_or_hurt.below",
+    lambda d: dict(name=st.just("n"), n=NUMBER, d=NUMBER),
+    positive,
+)
+row(
+    "help_or_hurt_stopping.flow_risk",
+    lambda d: dict(
+        t=eigenvalues(d),
+        energy=values(d, -6, 3),
+        n=NUMBER,
+        noise=NOISE,
+        times=values(3),
+    ),
+    positive,
+    40,
+)
+row("help_or_hurt_stopping.contour", lambda d: {}, anything, 1)
+row(
+    "help_or_hurt_stopping.complex_ridge",
+    lambda d: dict(t=eigenvalues(d), n=NUMBER, times=values(3)),
+    lambda f, **_: bool((f[:, f.shape[1] // 2 :].imag > 0).all()),
+)
+row("help_or_hurt_stopping.stopping_bound", lambda d: {}, within(1.68, 1.69), 1)
+decay = dict(a=st.floats(0.5, 4), b=st.floats(0.5, 8), p=st.floats(-1, 3))
+row(
+    "scaling_laws.exponent",
+    lambda d: dict(
+        variable=st.sampled_from(["time", "samples", "path", "compute", "model"]),
+        **decay,
+        zeta=st.none() | st.floats(0.1, 9),
+    ),
+    positive,
+    40,
+)
+row("scaling_laws.speed_decay", lambda d: decay, positive)
+slopes = dict(q=st.floats(0.5, 6), b=st.floats(0.5, 8))
+row(
+    "scaling_laws.two_laws",
+    lambda d: slopes | dict(n=values(3), time=values(3)),
+    positive,
+)
+row("scaling_laws.shape", lambda d: slopes | dict(x=eigenvalues(2, -2, 2)), positive, 4)
+row("scaling_laws.best_split", lambda d: slopes, positive, 4)
+row(
+    "scaling_laws.feature_risk",
+    lambda d: dict(
+        lam=eigenvalues(d + 1, -4, 4),
+        energy=values(d + 1, -4, 3),
+        width=few,
+        times=eigenvalues(2),
+    ),
+    positive,
+)
+
+
+@st.composite
+def first_steps(draw, d):
+    from fl.theory.unified import Problem
+
+    s, b = draw(eigenvalues(d, -2, 2)).astype(float), draw(shares(d))
+    sizes = draw(ASPECT), draw(ASPECT)
+    return possible(Problem, draw(pairs()), s / s.mean(), b, *sizes)
+
+
+@st.composite
+def spiked_weights(draw, d):
+    from fl.theory.unified_spike import LAYERS, spiked
+
+    layer = draw(st.sampled_from(list(LAYERS)))
+    return possible(spiked, draw(first_steps(d)), draw(eigenvalues(d, -2, 2)), layer)
+
+
+def filtered(found, problem, **_):
+    phi, cos2 = found
+    return positive(phi) and unit(cos2)
+
+
+stepped = lambda d: dict(problem=first_steps(d))
+row("unified.best_filter", stepped, filtered, 40)
+row("unified.best_own", stepped, anything, 40)
+row("unified.other", lambda d: stepped(d) | dict(damping=PENALTY), cosine, 40)
+row("unified_spike.spiked", lambda d: stepped(d) | dict(phi=eigenvalues(d)), anything)
+row("unified_spike.bulk_edge", lambda d: dict(model=spiked_weights(d)), positive, 40)
+row("unified_spike.threshold", lambda d: dict(model=spiked_weights(d)), positive, 40)
+row(
+    "unified_spike.spike",
+    lambda d: dict(model=spiked_weights(d), eta=STEP),
+    lambda f, **_: f[0] > 0 and unit(f[1]),
+    40,
+)
+row("unified_risk.resolvent", lambda d: stepped(d) | dict(s=log(-6, 3)), positive)
+row(
+    "unified_risk.risk",
+    lambda d: (
+        stepped(d) | dict(phi=eigenvalues(d, -2, 2), penalty=PENALTY, etas=values(2))
+    ),
+    positive,
+)
+table = lambda d: dict(
+    lam=eigenvalues(d + 1),
+    scores=values(d + 1, -3, 6),
+    residual=st.just(0.0) | log(-3, 6),
+    dof=st.integers(d + 1, 10**6),
+)
+row("choosing_p.fit", table, lambda f, **_: f.low <= f.p <= f.high, 40)
+row("choosing_p.deviance", lambda d: table(d) | dict(p=POWER, delta=PENALTY), anything)
+row(
+    "choosing_p.profile",
+    lambda d: table(d) | dict(exponents=st.just(np.linspace(-2, 2, 9))),
+    anything,
+)
+row(
+    "choosing_p.shrinkage",
+    lambda d: dict(lam=values(d), p=POWER, damping=st.just(0.0) | PENALTY),
+    unit,
+    40,
+)
+row(
+    "choosing_p.standard_error",
+    lambda d: dict(
+        lam=eigenvalues(d + 1),
+        u=st.lists(SHARE, min_size=d + 1, max_size=d + 1).map(np.array),
+        dof=st.integers(d + 1, 10**6),
+    ),
+    positive,
+)
+row("choosing_p.geometric_mean", lambda d: dict(lam=values(d)), positive)
+
+# NaN and infinity mean what the docstring says: no outlier; an exponent nothing tells
+MAY_BE_NAN = {
+    *("spikes.kernel_outlier", "spectrum_resolvent.resolvent"),
+    *("choosing_p.standard_error", "choosing_p.fit"),
+}
+# needs a run of an experiment, or is the last line of another row's function;
+# `tests/test_spikes.py` has both
+ELSEWHERE = {"spikes_conditional.predicted", "spikes_risk.from_form"}
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -1209,7 +1376,7 @@ def test_the_answer_is_finite_and_obeys_or_the_input_is_refused(name):
         assert obeys(found, **drawn), found
 
     check()
-    assert np.mean(answered) > 0.05, f"{name} refuses nearly everything"
+    assert np.mean(answered) >= 0.05, f"{name} refuses nearly everything"
 
 
 def test_every_public_function_of_the_theory_has_a_row():

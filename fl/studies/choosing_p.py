@@ -168,9 +168,9 @@ def statistics(
 ) -> xr.Dataset:
     """Return `fits` of tables of some ``designs`` by label, at a ``scale``, a ``block``.
 
-    ``number`` of tables; 80, 300 or 1000 if None.
+    ``number`` of tables; 80, 150 or 1000 if None.
     """
-    tables = number or scales.at(scale, smoke=80, book=300, paper=1000)
+    tables = number or scales.at(scale, smoke=80, book=150, paper=1000)
     seeds = scales.seeds(tables, block)
     run = sweep(draws.statistics, {"design": dict(designs)}, seeds)
     return fits(run).assign_attrs(tables=tables, block=block)

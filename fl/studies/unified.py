@@ -227,7 +227,7 @@ def _runs(
     block,
     number: int,
 ) -> list:
-    d = at(scale, smoke=60, book=140, paper=400)
+    d = at(scale, smoke=100, book=140, paper=400)
 
     def run(d, cell, *case):
         problem = cell.at(d)

@@ -65,8 +65,9 @@ def flow_risk(lam, energy, p: float, n: int, noise: float, t) -> np.ndarray:
 
 
 def least_flow_risk(lam, energy, p: float, n: int, noise: float) -> float:
-    """Return the smallest `flow_risk` along the flow: the linear student, stopped by an
-    oracle; ``lam``, ``energy``, ``p``, ``n`` and ``noise`` are those of `flow_risk`.
+    """Return the smallest `flow_risk` along the flow, its start included: the linear
+    student, stopped by an oracle; ``lam``, ``energy``, ``p``, ``n`` and ``noise`` are
+    those of `flow_risk`.
 
     Raises:
         ValueError: for what `flow_risk` refuses.
@@ -77,7 +78,7 @@ def least_flow_risk(lam, energy, p: float, n: int, noise: float) -> float:
     last = 10 / rates.min()
     times = np.geomspace(first, last, MOMENTS)
     risks = flow_risk(lam, energy, p, n, noise, times)
-    return float(risks.min())
+    return float(min(risks.min(), np.sum(energy)))
 
 
 def least_share(task: Task, p: float, n: int) -> float:
@@ -87,8 +88,11 @@ def least_share(task: Task, p: float, n: int) -> float:
     What the link adds beyond its linear part counts as noise.
 
     Raises:
-        ValueError: for a multi-index task, or what `flow_risk` refuses.
+        ValueError: for a multi-index task, a link without a linear part, or what
+            `flow_risk` refuses.
     """
     lam, energy, noise = linear_part(task)
+    if not energy.sum() > 0:
+        raise ValueError("task: its link must have a linear part")
     least = least_flow_risk(lam, energy, p, n, noise)
     return least / energy.sum()

@@ -86,13 +86,15 @@ def two_laws(q: float, b: float, n, time) -> np.ndarray:
         time: T > 0, of the same shape as ``n`` or one that broadcasts.
 
     Raises:
-        ValueError: for exponents outside these limits.
+        ValueError: for exponents outside these limits, numbers or times not > 0.
 
     >>> float(two_laws(2.0, 2.0, 100.0, 1e12).round(5))  # (pi/2)^2/100
     0.02467
     """
     constant, _ = interpolation_power_law(q, b, 1)
     (first,) = flow_power_law(q, b, [0.5])
+    n = validate.positive("n", n, np.shape(n))
+    time = validate.positive("time", time, np.shape(time))
     s = (b - 1) / q
     early = first * np.power(4.0 * time, -s)
     late = constant * np.power(n, 1 - b)

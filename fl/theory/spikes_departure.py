@@ -51,10 +51,15 @@ def departure(
         psi2: N/d.
         penalty: lambda.
         level: q / (1 - q), a number or an array in the shape of ``width``.
+
+    Raises:
+        ValueError: for a student without a part of that degree.
     """
     numbers = pair(**links)
     name, tau = links["student"]
     top = LINKS[name].hermite(degree, tau)[degree]
+    if abs(top) < 1e-12:
+        raise ValueError(f"links: the student {name} has no part of degree {degree}")
     mt, _ = companion((numbers.rest + penalty) / numbers.mu1**2, psi2)
     strength = top**2 * factorial(degree) * mt / numbers.mu1**2
     spread = width * (level / (strength * np.asarray(width, float))) ** (1 / degree)
