@@ -19,7 +19,7 @@ from fl.moments import Moments
 
 FOLDS = 5
 LEAST = 3  # rows
-# the fold of row i is entry i modulo the length: balanced, and no pattern of the rows
+# fold of the i-th row with a label, modulo the length: balanced, no pattern of the rows
 BLOCKS = np.tile(range(FOLDS), (1009, 1))
 PATTERN = np.random.default_rng(0).permuted(BLOCKS, axis=1).ravel()
 NAMELESS = re.compile(r"column \d+ without a name|Unnamed: \d+")
@@ -73,7 +73,7 @@ class _Seen:
         self.where = where
         self.inputs = [j for j in range(len(names)) if j != where]
         self.folds = [Moments(len(self.inputs)) for _ in range(FOLDS)]
-        self.rows = 0
+        self.rows = self.labelled = 0
         self.reasons = {}
         self.levels = set()
         self.counting = set(self.inputs)
@@ -94,7 +94,9 @@ class _Seen:
         if len(self.levels) < 3:
             few = np.unique(y[known])[:3]
             self.levels.update(few.tolist())
-        which = PATTERN[row % PATTERN.size]
+        order = self.labelled + np.cumsum(known) - 1
+        which = PATTERN[order % PATTERN.size]
+        self.labelled = order[-1] + 1
         for k, fold in enumerate(self.folds):
             chosen = np.flatnonzero(known & (which == k))
             if len(chosen):

@@ -19,8 +19,8 @@ BARE = (
     "at p = -1 nothing does."
 )
 SHORT = (
-    "Fewer than two rows a column: where few directions matter, or the truth is not "
-    "linear, p = 0 is safer than the estimate."
+    "Fewer than two rows a column: in trials of that size the estimate gained next to "
+    "nothing over p = 0."
 )
 CUT = "The interval is cut by an end of [-2, 2]: read that end as at most or at least."
 LOUD = (
@@ -33,6 +33,7 @@ HEAD = ["p", "damping", "dimension", "risk", "s.e.", "minus risk at 0", "s.e."]
 FORMATS = ["+.2f", ".2e", ".1f", ".4f", ".4f", "+z.4f", ".4f"]
 FLAT = 1e-3  # of the risk: a difference that matters to nobody
 MANY = 20  # columns left out that are named
+ENOUGH = 14  # directions for an interval of 1.5 if the sd of their log eigenvalues is 1
 
 
 class Risk(NamedTuple):
@@ -144,11 +145,14 @@ class Report:
         low, high = ("at most " * below, "at least " * above)
         interval = f"95 % interval [{low}{c.low:.2f}, {high}{c.high:.2f}]"
         if not c.told:
-            few = f"too few resolved directions ({c.resolved:.1f})"
-            why = few if c.signal >= SIGNAL else "next to no linear signal"
+            why = f"too few resolved directions ({c.resolved:.1f})"
+            if c.resolved > ENOUGH:
+                why = f"{c.resolved:.1f} resolved directions, of eigenvalues too much alike"
+            if c.signal < SIGNAL:
+                why = "next to no linear signal"
             return f"p: cannot tell, keep 0: {why}, {interval}"
         p = f"{c.p:.2f} +- {c.se:.2f}"
-        if c.p in (c.low, c.high):  # the range ends before the evidence does
+        if below and c.p == c.low or above and c.p == c.high:  # the range ends first
             p = f"at most {c.high:.2f}" if below else f"at least {c.low:.2f}"
         inside = c.low <= 0 <= c.high
         zero = "contains 0: keep 0" if inside else "excludes 0: look at the risks"

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -152,6 +153,33 @@ def test_an_end_of_the_range_is_no_number():
     report = fl.diagnose(X, y, standardise=False)
     assert report.choice.p == -2 and CUT in report.warnings()
     assert re.search(r"p: at most -\d|cannot tell.*\[at most -2.00", report.verdict())
+
+
+def test_many_directions_of_one_size_are_not_called_few():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 40))
+    y = X @ rng.standard_normal(40) + rng.standard_normal(400)
+    report = fl.diagnose(X, y)
+    assert not report.told and report.choice.resolved > 30
+    assert "eigenvalues too much alike" in report.verdict()
+
+
+def test_an_interval_of_no_width_is_no_end_of_the_range():
+    report = fl.diagnose(*powers(), standardise=False)
+    choice = replace(report.choice, low=report.choice.p, high=report.choice.p)
+    said = replace(report, choice=choice).verdict()
+    assert "at least" not in said and "at most" not in said
+
+
+def test_few_labels_among_many_rows_fill_the_folds_evenly():
+    X = np.random.default_rng(0).standard_normal((40, 2))
+    for seed in range(20):
+        y = np.full(40, np.nan)
+        y[np.random.default_rng(seed).choice(40, 7, replace=False)] = range(7)
+        labelled = np.isfinite(y)
+        report = fl.diagnose(X, y)
+        assert report.folds == 5 and report.unlabelled == 33
+        close(report, fl.diagnose(X[labelled], y[labelled]))
 
 
 @pytest.mark.parametrize("n", [3, 4, 5, 6, 11])
