@@ -228,3 +228,16 @@ def test_the_stored_runs_begin_like_fresh_ones():
 def test_another_block_has_other_tables():
     a, b = (study.halves("smoke", block, ["linnerud, weight"]) for block in (0, 1))
     assert not set(a["seed"].values) & set(b["seed"].values)
+
+
+def test_an_interval_narrower_than_the_grid_is_that_of_a_finer_one():
+    lam = np.exp(-np.linspace(0, 12, 1500))
+    scores = 1 + 1e7 * lam**1.53 / (lam**1.53).sum()
+    given = lam, scores, 1e7, 10**7 + 1500
+    coarse = theory.fit(*given)
+    near = np.linspace(coarse.p - 0.3, coarse.p + 0.3, 301)
+    fine = theory.fit(*given, near)
+    assert coarse.se < 0.025
+    np.testing.assert_allclose(
+        coarse.high - coarse.low, fine.high - fine.low, rtol=0.01
+    )

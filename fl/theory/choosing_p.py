@@ -90,7 +90,7 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
     p = _lowest(exponents, curve)
     (best,), (delta,) = profile([p], lam, scores, residual, dof)
     best = min(best, curve.min())
-    low, high = _interval(exponents, curve - best - DROP, p)
+    low, high = _interval(exponents, curve - best, p)
     nothing = deviance(0.0, 0.0, lam, scores, residual, dof)
     signal = float(nothing - best)
     scale = geometric_mean(lam) ** (p + 1)
@@ -264,13 +264,15 @@ def _lowest(x, y) -> float:
     return float(x[k] + shift)
 
 
-def _interval(x, excess, p: float) -> tuple[float, float]:
-    """Return the outermost points where the line through ``excess`` is 0, the ends of ``x``
-    where it is lower there; ``p`` lies inside.
+def _interval(x, rise, p: float) -> tuple[float, float]:
+    """Return the outermost points where ``rise``, 0 at ``p``, is `DROP`, the ends of ``x``
+    where it is lower there. The root of a parabola is a line on either side of ``p``.
     """
+    at = np.searchsorted(x, p)
+    x = np.insert(x, at, p)
+    heights = np.insert(rise, at, 0.0)
+    excess = np.sqrt(heights) - DROP**0.5
     inside = np.flatnonzero(excess <= 0)
-    if not len(inside):  # a drop between two points of the grid
-        return p, p
     first, last = inside[0], inside[-1]
     before = max(first - 1, 0)
     entry = slice(before, first + 1)
