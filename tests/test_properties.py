@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, reject, settings
+from hypothesis import Phase, given, reject, settings
 from hypothesis import strategies as st
 
 from fl.links import LINKS, Link
@@ -829,9 +829,9 @@ row(
 )
 row(
     "single_index_batch.sample_power",
-    lambda d: teacher(d) | dict(rho=NOISE, p=POWER),
+    lambda d: teacher(d) | dict(rho=NOISE, p=st.floats(-2, 2)),
     cosine,
-    80,
+    30,
 )
 row(
     "single_index_network.slope_moments",
@@ -1357,7 +1357,10 @@ def test_the_answer_is_finite_and_obeys_or_the_input_is_refused(name):
     wanted = os.environ.get("FL_EXAMPLES")
 
     @settings(
-        max_examples=int(wanted or examples), derandomize=not wanted, database=None
+        max_examples=int(wanted or examples),
+        derandomize=not wanted,
+        database=None,
+        phases=[Phase.generate],  # making a failing case smaller takes minutes
     )
     @given(st.integers(1, 5).flatmap(lambda d: st.fixed_dictionaries(arguments(d))))
     def check(drawn):

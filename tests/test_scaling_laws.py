@@ -113,7 +113,7 @@ def test_a_tail_is_what_is_cut_off():
         (lambda: theory.exponent("steps", A, B, 0.0), "variable = 'steps'"),
         (lambda: theory.exponent("time", A, 1.0, 0.0), "b = 1.0"),
         (lambda: theory.exponent("samples", A, 5.0, 0.25), "b = 5.0: must be < 2q"),
-        (lambda: theory.exponent("width", A, 4.5, 0.5), "b = 4.5: must be < 2a"),
+        (lambda: theory.exponent("width", A, 3.0, 0.5), "b = 3.0: must be < a"),
         (lambda: theory.exponent("time", A, B, -0.5), "p = -0.5: must be above"),
         (lambda: theory.exponent("path", A, B, 0.0), "zeta = None"),
         (lambda: theory.exponent("time", A, B, 0.0, 1.0), "zeta = 1.0"),

@@ -32,7 +32,7 @@ from fl.theory.unified_spike import spiked
 @claim(
     "unified.spike",
     statement="After a step with Σ^p under any covariance the weights, and the weights "
-    "as the features see them, have a spike at a closed place and with a closed overlap "
+    "as the features see them, have above the threshold a spike at a closed place and with a closed overlap "
     "with the teacher",
     source="derived",
     control="the same formulas for a step without a preconditioner",
@@ -246,7 +246,7 @@ def risk(scale, broken, block):
 
 @claim(
     "unified.visible",
-    statement="A visible spike is not a useful one: for a teacher on the weak "
+    statement="A visible spike need not be a useful one: for a teacher on the weak "
     "directions p = 1 raises the larger singular value in the features, and p = -1 at "
     "the same step size leaves the smaller risk",
     source="observed",

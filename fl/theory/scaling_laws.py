@@ -31,7 +31,8 @@ def exponent(
     Args:
         variable: one of `VARIABLES`.
         a: decay of the eigenvalues, > 0.
-        b: decay of the energies, between 1 and 2q + 1; for the width 2a + 1.
+        b: decay of the energies, between 1 and 2q + 1; for the width a + 1, and
+            a > 1: one resolvent cannot fall faster than its own ridge.
         p: exponent of the preconditioner, with a(p + 1) > 1.
         zeta: of the path, > 0; no other variable has one.
 
@@ -46,8 +47,8 @@ def exponent(
     """
     validate.choice("variable", variable, VARIABLES)
     q = speed_decay(a, b, p)
-    if variable == "width" and b >= 2 * a + 1:
-        raise ValueError(f"b = {b!r}: must be < 2a + 1 = {2 * a + 1:g} for the width")
+    if variable == "width" and not (a > 1 and b < a + 1):
+        raise ValueError(f"b = {b!r}: must be < a + 1 = {a + 1:g}, and a > 1")
     if (variable == "path") != (zeta is not None):
         raise ValueError(f"zeta = {zeta!r}: a path has one, {variable} does not")
     share = {"time": 1 / q, "compute": 1 / (1 + q)}.get(variable, 1.0)

@@ -183,6 +183,13 @@ def _clean(task: Task, halvings: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return u, weight / weight.sum(), link(tau * u)
 
 
+def _inverse(M: np.ndarray) -> np.ndarray:
+    try:
+        return np.linalg.inv(M)
+    except np.linalg.LinAlgError:
+        raise ArithmeticError("a resolvent was met at one of its poles") from None
+
+
 def _point(pencil: _Pencil, t: float) -> _Point:
     s, b, tau, gamma, blocks, both = pencil
     one, shift = np.eye(2), np.diag([t, 1.0])
@@ -190,10 +197,10 @@ def _point(pencil: _Pencil, t: float) -> _Point:
     R = -s.mean() * np.diag([1 / t, 1.0])
     for _ in range(1000):
         screen = one + gamma * R @ blocks
-        damped = blocks @ np.linalg.inv(screen)
+        damped = blocks @ _inverse(screen)
         mean, squared = np.tensordot(both, damped, 1)
         scaled = np.multiply.outer(s, mean)
-        resolvents = np.linalg.inv(scaled - shift)
+        resolvents = _inverse(scaled - shift)
         last, R = R, np.tensordot(share, resolvents, 1)
         change = abs(R - last).max()
         if change < 1e-12 * abs(R).max():
@@ -206,7 +213,7 @@ def _point(pencil: _Pencil, t: float) -> _Point:
     seen = np.tensordot(b * s**2, resolvents, 1) / tau**2
     reached = np.tensordot(b * s, resolvents, 1) / tau
     pole = one + excess @ seen
-    middle = np.linalg.solve(pole, excess)
+    middle = _inverse(pole) @ excess
     part = reached @ middle @ reached.T
     trace = resolvents[:, 0, 0].mean()
     return _Point(t, np.linalg.det(pole), part[0, 0], trace)
