@@ -1233,13 +1233,12 @@ row(
     lambda f, **_: bool((f[:, f.shape[1] // 2 :].imag > 0).all()),
 )
 row("help_or_hurt_stopping.stopping_bound", lambda d: {}, within(1.68, 1.69), 1)
-decay = dict(a=st.floats(0.5, 4), b=st.floats(0.5, 8), p=st.floats(-1, 3))
+decay = dict(a=st.floats(1, 4), b=st.floats(0.9, 4), p=st.floats(-0.9, 3))
 row(
     "scaling_laws.exponent",
     lambda d: dict(
-        variable=st.sampled_from(["time", "samples", "path", "compute", "model"]),
+        variable=st.sampled_from(["time", "samples", "compute", "width"]),
         **decay,
-        zeta=st.none() | st.floats(0.1, 9),
     ),
     positive,
     40,

@@ -31,9 +31,9 @@ from fl.theory.unified_spike import spiked
 
 @claim(
     "unified.spike",
-    statement="After a step with Σ^p under any covariance the weights, and the weights "
-    "as the features see them, have above the threshold a spike at a closed place and with a closed overlap "
-    "with the teacher",
+    statement="After a step with Σ^p above the threshold the weights, and the weights "
+    "as the features see them, have a spike at a closed place and with a closed "
+    "overlap with the teacher",
     source="derived",
     control="the same formulas for a step without a preconditioner",
 )
