@@ -464,7 +464,6 @@ STUDIES = [
     noise_study.floors,
     noise_study.transfers,
     contest_study.compact_contest,
-    contest_study.equal_operations,
 ]
 
 
