@@ -1431,3 +1431,15 @@ def test_waves_that_a_rule_does_not_resolve_are_resolved_or_refused():
     fast = Link("fast", lambda u: np.cos(1e5 * u), lambda u: -1e5 * np.sin(1e5 * u))
     with pytest.raises(ValueError, match="fast: .* nodes do not resolve"):
         teacher_given_spike(fast, 0.8, kappa)
+
+
+def test_a_resolvent_near_zero_keeps_its_digits():
+    m, slope = spikes.companion(1e-12, 0.5)
+    assert (m, slope) == pytest.approx((2.0, -8.0), rel=1e-9)
+
+
+def test_a_gram_matrix_of_zeros_teaches_nothing():
+    from fl.theory.gram_linear import linear_outputs
+
+    found = linear_outputs([[0.0]], [[1.0, 2.0]], [3.0], 0.1, 5)
+    assert found.tolist() == [0.0, 0.0]

@@ -7,7 +7,7 @@ Letters as in `fl.theory.alignment_ridge`: speeds :math:`t_r=r^{-q}` with
 
 import numpy as np
 from scipy.special import gamma as gamma_function
-from scipy.special import zeta
+from scipy.special import gammaln, zeta
 
 from fl import validate
 
@@ -21,12 +21,16 @@ def flow_power_law(q: float, b: float, t) -> np.ndarray:
     :math:`q=a(p+1)`.
 
     Raises:
-        ValueError: unless ``q`` > 0, ``b`` > 1 and all times are > 0.
+        ValueError: unless ``q`` > 0, ``b`` > 1 and all times are > 0, and the law is a
+            floating-point number there.
     """
     q, s = _exponents(q, b, 0)
     t = validate.positive("t", t, ("T",))
-    top = gamma_function(s) / q
-    return top * (2 * t) ** -s
+    with np.errstate(over="ignore"):
+        risk = np.exp(gammaln(s) - s * np.log(2 * t)) / q
+    if not np.isfinite(risk).all():
+        raise ValueError(f"t has smallest entry {t.min():g}: the law overflows there")
+    return risk
 
 
 def interpolation_power_law(q: float, b: float, n: int) -> tuple[float, float]:

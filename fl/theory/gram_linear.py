@@ -32,14 +32,14 @@ def linear_outputs(
     C = validate.array("C", C, (N, "M"))
     y = validate.array("y", y, (N,))
     values, V = np.linalg.eigh(G)
-    smallest = 1e-12 * values[-1]
-    kept = values > smallest
+    top = values[-1]  # 0 if there is nothing to learn from
+    kept = values > 1e-12 * top
     values, V = values[kept], V[:, kept]
     filled = np.ones_like(values)
     if steps is not None:
         eta = validate.number("eta", eta, 0, open_low=True)
         steps = validate.count("steps", steps, minimum=0)
-        largest = N / values[-1]
+        largest = N / top if top > 0 else np.inf
         if eta > largest:
             raise ValueError(
                 f"eta = {eta:g}: must be at most {largest:g}, beyond it descent diverges"

@@ -239,6 +239,10 @@ def companion(s, psi2) -> tuple:
     r"""Return :math:`\tilde m(s)=\lim\frac1N\operatorname{tr}(W_0^\top W_0+s)^{-1}` and
     its derivative; ``s`` and ``psi2`` as in `stieltjes`.
     """
+    if np.less(psi2, 1).all():
+        # no null direction: the two sides exchanged, where nothing cancels
+        m, slope = stieltjes(np.divide(s, psi2), np.divide(1, psi2))
+        return m / psi2, slope / np.square(psi2)
     m, slope = stieltjes(s, psi2)
     null = 1 - 1 / psi2
     mt = m / psi2 + null / s
