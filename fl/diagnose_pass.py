@@ -28,7 +28,7 @@ NAMELESS = re.compile(r"column \d+ without a name|Unnamed: \d+")
 class Table(NamedTuple):
     """What is known after the pass.
 
-    Attributes:
+    Args:
         names: of the d columns that are kept.
         whole: moments of all rows.
         folds: of at most `FOLDS` disjoint sets of rows, which make up the whole.

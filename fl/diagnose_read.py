@@ -27,7 +27,7 @@ MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-
 class Source(NamedTuple):
     """A table that is read once.
 
-    Attributes:
+    Args:
         names: of its columns, as the file has them.
         rows: how many, None if that is not known before they are read.
         batches: data frames of rows with these columns.

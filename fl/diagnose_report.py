@@ -39,7 +39,7 @@ ENOUGH = 14  # directions for an interval of 1.5 if the sd of their log eigenval
 class Risk(NamedTuple):
     r"""One exponent in cross-validation, with the damping of its least error.
 
-    Attributes:
+    Args:
         p: exponent.
         damping: :math:`\rho` of :math:`\min_w\frac1n|y-Xw|^2+\rho\,w^\top\hat\Sigma^{-p}w`.
         dimension: effective dimension, the sum over directions of what is kept of each.

@@ -145,7 +145,7 @@ class Moments:
 class Spectrum(NamedTuple):
     r"""A table in the eigenbasis :math:`U` of its covariance :math:`C/n`.
 
-    Attributes:
+    Args:
         lam: eigenvalues (r,) above rounding, falling.
         along: :math:`z_r=u_r^\top b/(n\sqrt{\lambda_r})` (r,).
         residual: sum of squares of the label that no direction explains; 0 if r = n - 1.

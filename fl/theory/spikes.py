@@ -241,8 +241,9 @@ def companion(s, psi2) -> tuple:
     """
     if np.less(psi2, 1).all():
         # no null direction: the two sides exchanged, where nothing cancels
-        m, slope = stieltjes(np.divide(s, psi2), np.divide(1, psi2))
-        return m / psi2, slope / np.square(psi2)
+        turned = 1 / np.asarray(psi2, float)
+        m, slope = stieltjes(turned * s, turned)
+        return turned * m, turned**2 * slope
     m, slope = stieltjes(s, psi2)
     null = 1 - 1 / psi2
     mt = m / psi2 + null / s
