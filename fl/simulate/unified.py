@@ -44,12 +44,14 @@ class Setting(spikes.Setting):
     def lam(self) -> Tensor:
         """Eigenvalues of the covariance, shape (d,), falling."""
         values = log_spaced(self.d, self.ratio).eigenvalues
-        return torch.from_numpy(values).to(streamed_ridge.device())
+        device = streamed_ridge.device()
+        return torch.from_numpy(values).to(device)
 
     @property
     def beta(self) -> Tensor:
         r"""The teacher as z sees it, :math:`\Sigma^{1/2}\beta^\star`, of length 1."""
-        root = self.lam ** ((1 + self.slope) / 2)
+        power = (1 + self.slope) / 2
+        root = self.lam**power
         return root / root.norm()
 
     def white(self, *seed: int) -> streamed_ridge.Samples:
@@ -65,12 +67,12 @@ class Setting(spikes.Setting):
         """Return inputs (number, n, d) and labels (number, n) of ``number`` samples, drawn
         by the whole numbers ``seed``.
         """
-        many = replace(self, psi1=number * self.n / self.d)
-        X, y = map(
-            torch.cat,
-            zip(*many.sample(*seed), strict=True),
-        )
-        return X.reshape(number, self.n, -1), y.reshape(number, -1)
+        rows = number * self.n
+        many = replace(self, psi1=rows / self.d)
+        chunks = many.sample(*seed)
+        X, y = map(torch.cat, zip(*chunks, strict=True))
+        X = X.reshape(number, self.n, -1)
+        return X, y.reshape(number, -1)
 
 
 def spike(
@@ -99,29 +101,27 @@ def spike(
     """
     setting = Setting(**sizes)
     step = first_step(setting, seed, output=False)
-    P = torch.diag(setting.lam**p)
+    power = setting.lam**p
+    P = torch.diag(power)
     if damping is not None:
         (X,), _ = setting.samples(1, seed, FIRST_SAMPLE)
-        P = _shrunk(X.T @ X / len(X), damping).inverse()
-    left = torch.diag(setting.lam ** (0.5 * features))
-    size = eta * setting.width**0.5 / step.a.norm()
-    W1 = left @ (step.W0 + size * P @ step.G0)
+        covariance = X.T @ X / len(X)
+        P = _shrunk(covariance, damping).inverse()
+    seen = 0.5 * features
+    left = torch.diag(setting.lam**seen)
+    length = step.a.norm()
+    size = eta * setting.width**0.5 / length
+    move = size * P @ step.G0
+    W1 = left @ (step.W0 + move)
     s1, v1 = leading(W1)
-    target = left @ (setting.beta / setting.lam**0.5)
-    found = {
-        "teacher": target,
-        "step": left @ P @ step.signal,
-    }
-    return {"s1": s1} | {name: float(_cos2(v, W1 @ v1)) for name, v in found.items()}
+    u1 = W1 @ v1
+    target = setting.beta / setting.lam**0.5
+    teacher = _cos2(left @ target, u1)
+    along = _cos2(left @ P @ step.signal, u1)
+    return {"s1": s1, "teacher": float(teacher), "step": float(along)}
 
 
-def gradients(
-    seed: int,
-    draws: int,
-    level: float,
-    damping: float,
-    **sizes,
-) -> dict:
+def gradients(seed: int, draws: int, level: float, damping: float, **sizes) -> dict:
     r"""Return what samples say of :math:`g=X^\top y/n`, and how well four
     preconditioners align it with the teacher, on the same samples.
 
@@ -141,48 +141,34 @@ def gradients(
     """
     setting = Setting(**sizes)
     beta = setting.beta / setting.lam**0.5
-    inverse = (beta @ beta) / (setting.d * beta**2)
+    weight = setting.d * beta**2
+    inverse = (beta @ beta) / weight
     X, y = setting.samples(draws + 1, seed, SECOND_SAMPLE)
     g = X.mT @ y[..., None] / setting.n
-    moments = {
-        "square": g[..., 0] ** 2,
-        "along": g[..., 0] * beta,
-    }
     covariance = X.mT @ X / setting.n
+    own, another = covariance[:-1], covariance[1:]
+    shift = damping * inverse
     filters = {
-        "known": (
-            torch.diag(setting.lam)[None],
-            level * inverse,
-        ),
-        "own": (
-            covariance[:-1],
-            damping * inverse,
-        ),
-        "other": (
-            covariance[1:],
-            damping * inverse,
-        ),
-        "plain": (covariance[:-1], damping),
+        "known": (torch.diag(setting.lam)[None], level * inverse),
+        "own": (own, shift),
+        "other": (another, shift),
+        "plain": (own, damping),
     }
     found = {}
-    for name, (C, shift) in filters.items():
-        v = torch.linalg.solve(_shrunk(C, shift), g[:-1])
-        found[name] = float(_cos2(v[..., 0], beta).mean())
-    return found | {
-        name: (
-            "input",
-            value.mean(0).numpy(force=True),
-        )
-        for name, value in moments.items()
-    }
+    for name, (C, added) in filters.items():
+        v = torch.linalg.solve(_shrunk(C, added), g[:-1])
+        cosines = _cos2(v[..., 0], beta)
+        found[name] = float(cosines.mean())
+    entries = g[..., 0]
+    moments = {"square": entries**2, "along": entries * beta}
+    for name, value in moments.items():
+        mean = value.mean(0)
+        found[name] = ("input", mean.numpy(force=True))
+    return found
 
 
 def risk(
-    seed: int,
-    exponents: tuple,
-    etas: tuple,
-    penalty: float,
-    **sizes,
+    seed: int, exponents: tuple, etas: tuple, penalty: float, **sizes
 ) -> xr.Dataset:
     r"""Return the exact population risk of ridge on a fresh sample after steps with the
     preconditioners :math:`\Sigma^p`, all from one first sample.
@@ -203,30 +189,17 @@ def risk(
     lam = setting.lam[:, None]
     risks, values = [], []
     for p, eta in zip(exponents, etas, strict=True):
-        move = eta * setting.width**0.5 * lam**p * step.G0
+        size = eta * setting.width**0.5
+        move = size * lam**p * step.G0
         W = lam**0.5 * (step.W0 + move)
         student = Student(setting, W)  # it meets z, of covariance I
-        risks += student.risks(
-            setting.white(seed, SECOND_SAMPLE),
-            [penalty],
-        )
+        fresh = setting.white(seed, SECOND_SAMPLE)
+        risks += student.risks(fresh, [penalty])
         values.append(leading(W)[0])
-    return xr.Dataset(
-        {
-            "risk": ("step", risks),
-            "s1": ("step", values),
-        }
-    )
+    return xr.Dataset({"risk": ("step", risks), "s1": ("step", values)})
 
 
-def twins(
-    seed: int,
-    p: float,
-    eta: float,
-    steps: int,
-    matched=True,
-    **sizes,
-) -> dict:
+def twins(seed: int, p: float, eta: float, steps: int, matched=True, **sizes) -> dict:
     r"""Return the relative ``gap`` between the preactivations of two networks, over
     their training by `fl.simulate.gram.train`, all layers and biases.
 
@@ -238,31 +211,34 @@ def twins(
     """
     setting = Setting(**sizes)
     (X,), (y,) = setting.samples(1, seed, FIRST_SAMPLE)
-    P = setting.lam.numpy(force=True) ** p
-    root, one = P**0.5, np.eye(setting.d)
+    lam = setting.lam.numpy(force=True)
+    P = lam**p
+    root = P**0.5
+    one = np.eye(setting.d)
     rng = np.random.default_rng([seed, FIRST_LAYER])
     V0 = gram.first_layer(rng, setting.width, one / setting.d)
     later = gram.later_layers(rng, [setting.width, 1])
     rule = Rule(steps=steps, eta=eta, bias_eta=eta)
-    X, y = (
-        X.numpy(force=True).T,
-        y.numpy(force=True),
-    )
+    X = X.numpy(force=True).T
+    y = y.numpy(force=True)
     first = V0 * root if matched else V0
-    plain = gram.train(root[:, None] * X, y, V0, later, one, rule)
+    turned = root[:, None] * X
+    plain = gram.train(turned, y, V0, later, one, rule)
     other = gram.train(X, y, first, later, np.diag(P), rule)
-    gap = np.linalg.norm(other.Z - plain.Z) / np.linalg.norm(plain.Z)
-    return {
-        "gap": gap,
-        "moved": plain.loss[-1] / plain.loss[0],
-    }
+    apart = np.linalg.norm(other.Z - plain.Z)
+    size = np.linalg.norm(plain.Z)
+    gap = apart / size
+    left = plain.loss[-1] / plain.loss[0]
+    return {"gap": gap, "moved": left}
 
 
 def _shrunk(C: Tensor, damping) -> Tensor:
     """Return matrices ``C`` (.., d, d) plus a diagonal or a number."""
-    return C + damping * torch.eye(C.shape[-1]).to(C)
+    one = torch.eye(C.shape[-1]).to(C)
+    return C + damping * one
 
 
 def _cos2(v: Tensor, w: Tensor) -> Tensor:
     """Return the squared cosine of ``v`` (.., d) and ``w`` (d,)."""
-    return (v @ w) ** 2 / (v**2).sum(-1) / (w @ w)
+    square = (v**2).sum(-1)
+    return (v @ w) ** 2 / square / (w @ w)

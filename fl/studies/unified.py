@@ -15,10 +15,7 @@ from fl.sweep import sweep
 from fl.tasks import log_spaced
 from fl.theory import unified as theory
 from fl.theory.spikes import pair
-from fl.theory.unified_spike import (
-    spiked,
-    threshold,
-)
+from fl.theory.unified_spike import spiked, threshold
 
 PENALTY = 0.03
 STRENGTH = 2.0  # of the steps of `damped`
@@ -41,13 +38,8 @@ class Cell(NamedTuple):
         s = log_spaced(d, self.ratio).eigenvalues
         b = s**self.slope
         numbers = pair(noise=self.noise)
-        return theory.Problem(
-            numbers,
-            s,
-            b / b.sum(),
-            self.psi1,
-            self.psi2,
-        )
+        share = b / b.sum()
+        return theory.Problem(numbers, s, share, self.psi1, self.psi2)
 
 
 class Run(NamedTuple):
@@ -62,26 +54,12 @@ WEAK, FLAT, STRONG = (Cell(slope=slope) for slope in (-1.5, 0.0, 1.5))
 # the problem, the exponent, the layer, the step over its threshold
 SPIKES = (
     (WEAK, -1.0, "weights", 1.6),
-    (
-        Cell(30.0, 1.5, 2.0, 2.0),
-        0.5,
-        "weights",
-        1.8,
-    ),
+    (Cell(30.0, 1.5, 2.0, 2.0), 0.5, "weights", 1.8),
     (WEAK, 1.0, "features", 1.6),
-    (
-        Cell(12.0, 1.5, 4.0, 0.5),
-        -0.5,
-        "features",
-        1.8,
-    ),
+    (Cell(12.0, 1.5, 4.0, 0.5), -0.5, "features", 1.8),
 )
 # the problem and the damping of its own covariance
-DAMPED = (
-    (WEAK, 0.05),
-    (Cell(psi1=2.0), 0.15),
-    (STRONG, 0.5),
-)
+DAMPED = ((WEAK, 0.05), (Cell(psi1=2.0), 0.15), (STRONG, 0.5))
 # the last two: a teacher on the weak directions and few samples
 GRADIENTS = (
     (FLAT,),
@@ -91,11 +69,9 @@ GRADIENTS = (
     (Cell(12.0, -2.0, 0.5, 1.0, 0.3),),
     (Cell(30.0, -2.0, 0.7, 1.0, 0.3),),
 )
-# the problem, and the size of the last two steps
-RISKS = (
-    (Cell(12.0, -1.5, 2.5, 1.2), 2.3),
-    (Cell(12.0, 0.0, 2.5, 1.2), 0.9),
-)
+# teachers on the weak directions, spread evenly, and on the strong ones, and the size of
+# the last two steps
+RISKS = tuple((Cell(12.0, slope, 2.5, 1.2), 2.0) for slope in (-1.5, 0.0, 0.75))
 
 
 def spikes(scale: Scale, block: int = 0) -> list:
@@ -106,20 +82,9 @@ def spikes(scale: Scale, block: int = 0) -> list:
     def place(problem, p, layer, multiple):
         model = spiked(problem, problem.s**p, layer)
         eta = multiple * float(threshold(model))
-        return {
-            "eta": eta,
-            "p": p,
-            "features": layer == "features",
-        }
+        return {"eta": eta, "p": p, "features": layer == "features"}
 
-    return _runs(
-        simulate.spike,
-        SPIKES,
-        place,
-        scale,
-        block,
-        24,
-    )
+    return _runs(simulate.spike, SPIKES, place, scale, block, 24)
 
 
 def damped(scale: Scale, block: int = 0) -> list:
@@ -132,14 +97,7 @@ def damped(scale: Scale, block: int = 0) -> list:
         eta = float(STRENGTH / problem.pair.mu1 / length)
         return {"eta": eta, "damping": damping}
 
-    return _runs(
-        simulate.spike,
-        DAMPED,
-        place,
-        scale,
-        block,
-        24,
-    )
+    return _runs(simulate.spike, DAMPED, place, scale, block, 24)
 
 
 def gradients(scale: Scale, block: int = 0) -> list:
@@ -155,14 +113,7 @@ def gradients(scale: Scale, block: int = 0) -> list:
             "damping": float(theory.best_own(problem)[0]),
         }
 
-    return _runs(
-        simulate.gradients,
-        GRADIENTS,
-        place,
-        scale,
-        block,
-        12,
-    )
+    return _runs(simulate.gradients, GRADIENTS, place, scale, block, 12)
 
 
 def risks(scale: Scale, block: int = 0) -> list:
@@ -172,75 +123,38 @@ def risks(scale: Scale, block: int = 0) -> list:
     """
 
     def place(problem, eta):
-        models = [spiked(problem, problem.s**p, "features") for p in EXPONENTS]
-        felt = [float(FELT / model.square.sum() ** 0.5) for model in models]
-        exponents, etas = (
-            (0.0, *EXPONENTS, -1.0, 1.0),
-            (0.0, *felt, eta, eta),
-        )
-        return {
-            "exponents": exponents,
-            "etas": etas,
-            "penalty": PENALTY,
-        }
+        felt = []
+        for p in EXPONENTS:
+            model = spiked(problem, problem.s**p, "features")
+            length = model.square.sum() ** 0.5
+            felt.append(float(FELT / length))
+        exponents = (0.0, *EXPONENTS, -1.0, 1.0)
+        etas = (0.0, *felt, eta, eta)
+        return {"exponents": exponents, "etas": etas, "penalty": PENALTY}
 
-    return _runs(
-        simulate.risk,
-        RISKS,
-        place,
-        scale,
-        block,
-        24,
-    )
+    return _runs(simulate.risk, RISKS, place, scale, block, 48)
 
 
-def twins(
-    scale: Scale,
-    block: int = 0,
-    matched: bool = True,
-) -> xr.Dataset:
+def twins(scale: Scale, block: int = 0, matched: bool = True) -> xr.Dataset:
     """Return how far two networks are apart that should be one, over the exponents
     `POWERS` and seeds; ``matched`` as in `fl.simulate.unified.twins`, ``scale``
     and ``block`` as in `spikes`.
     """
     d = at(scale, smoke=30, book=60, paper=200)
-    fixed = FLAT._asdict() | {
-        "d": d,
-        "eta": 0.1,
-        "steps": 10,
-        "matched": matched,
-    }
-    run = sweep(
-        simulate.twins,
-        {"p": POWERS},
-        seeds(6, block),
-        **fixed,
-    )
+    fixed = FLAT._asdict() | {"d": d, "eta": 0.1, "steps": 10, "matched": matched}
+    run = sweep(simulate.twins, {"p": POWERS}, seeds(6, block), **fixed)
     return run.assign_attrs(fixed, seeds=6)
 
 
-def _runs(
-    function,
-    cases: tuple,
-    place,
-    scale,
-    block,
-    number: int,
-) -> list:
+def _runs(function, cases: tuple, place, scale, block, number: int) -> list:
     d = at(scale, smoke=100, book=140, paper=400)
 
     def run(d, cell, *case):
         problem = cell.at(d)
         fixed = cell._asdict() | {"d": d} | place(problem, *case)
-        data = sweep(
-            function,
-            seeds=seeds(number, block),
-            **fixed,
-        )
-        return Run(
-            problem,
-            case,
-            data.assign_attrs(fixed, n=round(cell.psi1 * d)),
-        )
+        data = sweep(function, seeds=seeds(number, block), **fixed)
+        n = round(cell.psi1 * d)
+        return Run(problem, case, data.assign_attrs(fixed, n=n))
 
-    return [(run(d, *case), run(d // 2, *case)) for case in cases]
+    half = d // 2
+    return [(run(d, *case), run(half, *case)) for case in cases]

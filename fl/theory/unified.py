@@ -14,14 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fl import validate
-from fl.theory.alignment_ridge import (
-    resolvent_scale,
-)
-from fl.theory.single_index import (
-    Direction,
-    Moments,
-    check,
-)
+from fl.theory.alignment_ridge import resolvent_scale
+from fl.theory.single_index import Direction, Moments, check
 from fl.theory.single_index_batch import kfac
 from fl.theory.spikes import Pair
 
@@ -50,12 +44,7 @@ class Problem:
 
     def __post_init__(self):
         for name in ("psi1", "psi2"):
-            validate.number(
-                name,
-                getattr(self, name),
-                0,
-                open_low=True,
-            )
+            validate.number(name, getattr(self, name), 0, open_low=True)
         mean = check(*self.sizes)[0].mean()
         if abs(mean - 1) > 1e-8:
             raise ValueError(f"s has mean {mean:g}: must be 1")
@@ -68,7 +57,8 @@ class Problem:
     @property
     def energy(self) -> np.ndarray:
         r"""Shares :math:`\lambda_j{\beta^\star_j}^2` of the teacher (d,), of sum 1."""
-        return self.s * self.b / (self.s @ self.b)
+        share = self.s * self.b
+        return share / share.sum()
 
     @property
     def moments(self) -> Moments:
@@ -79,14 +69,16 @@ class Problem:
         tau2 = self.s @ self.b
         square = self.pair.mu1s**2 / tau2
         nu = self.pair.energy / square
-        return Moments(tau2, square**0.5, nu - tau2, nu)
+        rho = nu - tau2
+        return Moments(tau2, square**0.5, rho, nu)
 
     def own(self, damping: float) -> Direction:
         r"""Return the limits for :math:`P=(\hat\Sigma+\lambda)^{-1}` with the covariance
         of the sample that gives the gradient: v is the ridge estimator of y on x with
         the penalty ``damping``.
         """
-        return kfac(*self.sizes, self.moments.rho, damping)
+        rho = self.moments.rho
+        return kfac(*self.sizes, rho, damping)
 
 
 def best_filter(problem: Problem, level: float | None = None) -> tuple:
@@ -103,11 +95,10 @@ def best_filter(problem: Problem, level: float | None = None) -> tuple:
     if level is None:
         level = problem.moments.nu / problem.psi1
     k = problem.b * len(problem.b)
-    phi = k / (k * problem.s + level)
-    return (
-        phi,
-        problem.energy @ phi * problem.moments.tau2,
-    )
+    t = k * problem.s
+    phi = k / (t + level)
+    cos2 = problem.energy @ phi * problem.moments.tau2
+    return phi, cos2
 
 
 def best_own(problem: Problem) -> tuple:
@@ -124,7 +115,8 @@ def best_own(problem: Problem) -> tuple:
     damping = problem.moments.rho / problem.psi1
     spectrum = len(problem.b) * problem.b * problem.s
     kappa = resolvent_scale(spectrum, 1 / problem.psi1, damping)
-    return damping, best_filter(problem, kappa)[1]
+    _, cos2 = best_filter(problem, kappa)
+    return damping, cos2
 
 
 def other(problem: Problem, damping: float) -> Direction:
@@ -141,12 +133,15 @@ def other(problem: Problem, damping: float) -> Direction:
               \sum_j\frac{t_j^2\ell_j}{D_j^2}\Bigr].
     """
     s, b, gamma = problem.sizes
-    k = b * len(b)
-    t = k * s
+    d = len(b)
+    t = d * b * s
     kappa = resolvent_scale(t, gamma, damping)
-    share, gain = t / (t + kappa), kappa / damping
-    seen = (s * b + gamma * problem.moments.nu / len(b)) * share**2
-    spread = gamma * np.mean(share**2 / s)
-    spread /= 1 - gamma * np.mean(share**2)
+    share = t / (t + kappa)
+    sampling = gamma * problem.moments.nu / d
+    seen = (s * b + sampling) * share**2
+    left = 1 - gamma * np.mean(share**2)
+    spread = gamma * np.mean(share**2 / s) / left
     square = seen @ (1 / s + spread)
-    return Direction(gain * (b @ share), gain**2 * square)
+    gain = kappa / damping
+    along = gain * (b @ share)
+    return Direction(along, gain**2 * square)

@@ -8,10 +8,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.optimize import brentq
 
-from fl.theory.spikes_risk import (
-    effective,
-    from_form,
-)
+from fl.theory.spikes_risk import effective, from_form
 from fl.theory.unified import Problem
 from fl.theory.unified_spike import spiked
 
@@ -23,12 +20,14 @@ def resolvent(problem: Problem, s: float) -> tuple:
 
     .. math:: q_j=\frac1{s+\psi_2\lambda_j/(1+e)},\qquad e=\bar{\mathbb E}[\lambda q].
     """
+    seen = problem.psi2 * problem.s
 
     def diagonal(e):
-        return 1 / (s + problem.psi2 * problem.s / (1 + e))
+        return 1 / (s + seen / (1 + e))
 
     def excess(e):
-        return np.mean(problem.s * diagonal(e)) - e
+        q = diagonal(e)
+        return np.mean(problem.s * q) - e
 
     e = brentq(excess, 0, 2 / s, xtol=1e-15, rtol=1e-14)
     return diagonal(e), e
@@ -55,32 +54,30 @@ def risk(problem: Problem, phi, penalty: float, etas) -> np.ndarray:
     def form(s):
         q, e = resolvent(problem, s)
         bottom = 1 + e + squares * (q @ model.square)
-        return problem.energy @ q - squares * (q @ model.along) ** 2 / bottom
+        along = q @ model.along
+        gain = squares * along**2 / bottom
+        return problem.energy @ q - gain
 
     found = _effective(problem, penalty)
-    return from_form(
-        problem.pair,
-        found,
-        *_with_slope(form, found[2]),
-    )
+    values = _with_slope(form, found[2])
+    return from_form(problem.pair, found, *values)
 
 
 @lru_cache(maxsize=64)  # it does not depend on the step
 def _effective(problem: Problem, penalty: float) -> tuple:
     def trace(s):
         q, _ = resolvent(problem, s)
-        return (q.mean() - 1 / s) / problem.psi2 + 1 / s
+        null = 1 / s
+        return null + (q.mean() - null) / problem.psi2
 
     sizes = problem.psi1, problem.psi2, penalty
-    return effective(
-        problem.pair,
-        *sizes,
-        lambda s, _: _with_slope(trace, s),
-    )
+    return effective(problem.pair, *sizes, lambda s, _: _with_slope(trace, s))
 
 
 def _with_slope(f, s: float) -> tuple:
     """Return f(s) and f'(s), by differences of fourth order."""
     h = 1e-3 * s
-    near, far = (f(s + k * h) - f(s - k * h) for k in (1, 2))
-    return f(s), (8 * near - far) / (12 * h)
+    near = f(s + h) - f(s - h)
+    far = f(s + 2 * h) - f(s - 2 * h)
+    slope = (8 * near - far) / (12 * h)
+    return f(s), slope

@@ -29,7 +29,8 @@ class Spiked(NamedTuple):
 
     def mean(self, q: float) -> float:
         r"""Return :math:`\bar{\mathbb E}[h^2/(q-h)^2]` at a ``q`` > max h."""
-        return np.mean((self.h / (q - self.h)) ** 2)
+        share = self.h / (q - self.h)
+        return np.mean(share**2)
 
     def sum(self, q: float) -> float:
         r"""Return :math:`\sum_j\mathbb Ev_j^2/(q-h_j)` at a ``q`` > max h."""
@@ -53,9 +54,11 @@ def spiked(problem: Problem, phi, layer: str = "weights") -> Spiked:
     if validate.choice("layer", layer, LAYERS) == "start":
         h = phi = phi / np.mean(phi * s)
     sampling = pair.energy / problem.psi1 / len(s)
-    power = s * (pair.mu1s**2 * problem.energy + sampling)
-    square = (pair.mu1 * phi) ** 2 * power
-    along = pair.mu1 * pair.mu1s * phi * problem.energy
+    signal = pair.mu1s * problem.energy
+    size = pair.mu1 * phi
+    power = s * (pair.mu1s * signal + sampling)
+    square = size**2 * power
+    along = size * signal
     if layer == "features":
         return Spiked(s, s * square, s * along, problem.psi2)
     along = along * problem.moments.tau2**0.5
@@ -67,20 +70,17 @@ def bulk_edge(model: Spiked) -> float:
     :math:`\bar{\mathbb E}[h^2/(q-h)^2]=\psi_2`.
     """
     top = model.h.max()
+    near = top * (1 + 1e-12)
     far = top * (1 + 2 * model.psi2**-0.5)
-    return _root(
-        model.mean,
-        model.psi2,
-        top * (1 + 1e-12),
-        far,
-    )
+    return _root(model.mean, model.psi2, near, far)
 
 
 def threshold(model: Spiked) -> float:
     r"""Return the step size from which ``model`` has an outlier: where
     :math:`\eta^2\sum_j\mathbb Ev_j^2/(q-h_j)=\psi_2` at the q of the edge.
     """
-    return (model.psi2 / model.sum(bulk_edge(model))) ** 0.5
+    q = bulk_edge(model)
+    return (model.psi2 / model.sum(q)) ** 0.5
 
 
 def spike(model: Spiked, eta: float) -> tuple:
@@ -105,21 +105,22 @@ def spike(model: Spiked, eta: float) -> tuple:
     seen = eta > threshold(model)
     if seen:
         level = model.psi2 / eta**2
-        far = model.h.max() + 2 * model.square.sum() / level
+        reach = 2 * model.square.sum() / level
+        far = model.h.max() + reach
         q = _root(model.sum, level, q, far)
     gap = q - model.h
     place = q * (model.psi2 + np.mean(model.h / gap))
+    if not seen:
+        return float(place**0.5), 0.0
     bulk = model.psi2 - model.mean(q)
-    cosine = np.sum(model.along / gap) ** 2 / np.sum(model.square / gap**2)
-    overlap = q / place * cosine * bulk if seen else 0.0
+    along = np.sum(model.along / gap)
+    square = np.sum(model.square / gap**2)
+    overlap = q / place * along**2 / square * bulk
     return float(place**0.5), float(overlap)
 
 
 def _root(falling, level: float, near: float, far: float) -> float:
-    return brentq(
-        lambda q: falling(q) - level,
-        near,
-        far,
-        xtol=1e-14,
-        rtol=1e-14,
-    )
+    def excess(q):
+        return falling(q) - level
+
+    return brentq(excess, near, far, xtol=1e-14, rtol=1e-14)
