@@ -1,6 +1,6 @@
 r"""The second spike of one gradient step: where an even teacher shows.
 
-A teacher with :math:`\alpha=\mathbb Ef^{*\prime}=0` and centred labels leaves
+An even teacher, whose :math:`\alpha=\mathbb Ef^{*\prime}=0`, with centred labels leaves
 :math:`Xy/n` without direction, but the gradient on the first layer has one more term,
 
 .. math:: c_2\,\mathrm{diag}(a)\,G_0\,\hat H,\qquad \hat H = X\,\mathrm{diag}(y)X^\top/n,
@@ -77,7 +77,7 @@ def second_spike(
     whose outlier is found from a fixed point of 2 x 2 matrices.
 
     Args:
-        task: with a teacher of mean slope 0.
+        task: with an even teacher; only a mean slope is looked for and refused.
         gamma: d/n.
         aspect: N/d, neurons per dimension.
         activation: name of a link.
