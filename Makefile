@@ -41,6 +41,8 @@ setup: $(VENV)/.installed
 # compiled when they are first used, because compiling all that nobody uses is a third of the time
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): downloads about 420 MB the first time (PyTorch for processors 190 MB, the rest 230 MB)."
+	@test "$$(uname -s)" != Linux -o -n "$(TORCH_INDEX)" || echo "On Linux pip may choose the build of PyTorch for GPUs, 3 GB more. To avoid it: make TORCH_INDEX=URL, the index of the CPU builds that PyTorch's installation page names."
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch

@@ -8,6 +8,8 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -42,6 +44,9 @@ _SHAPE = {"metavar": "[IDS or TOPICS]...", "autocompletion": _complete}
 Names = Annotated[list[str] | None, typer.Argument(**_SHAPE)]
 Sizes = Annotated[
     Scale, typer.Option(help="Sizes: seconds, the book's, or the papers'.")
+]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="Write the numbers to this file.")
 ]
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Worker processes; all cores if not given.")
@@ -79,9 +84,8 @@ def list_claims(names: Names = None) -> None:
     """List the claims: id, source, statement. Example: `fl list gram`"""
     known, asked = listed(), set(names or [])
     for name in asked:
-        near = [
-            id for id, _, _ in known if id.partition(".")[0] == name.partition(".")[0]
-        ]
+        topic = name.partition(".")[0]
+        near = [id for id, _, _ in known if id.partition(".")[0] == topic]
         _good("claim or topic", name, [*near, *TOPICS])
     table = Table(Column("claim", no_wrap=True), "source", "statement")
     for id, source, statement in known:
@@ -90,13 +94,23 @@ def list_claims(names: Names = None) -> None:
     _console().print(table)
 
 
+@app.command("why")
+def show_why(names: Annotated[list[str], typer.Argument(**_SHAPE)]) -> None:
+    """Show what claims rest on, down to definitions, and what of it no claim checks.
+
+    Example: `fl why unified.same_sample`
+    """
+    from fl.statements import why
+
+    for claim in _select(names):
+        _console().print(why(claim))
+
+
 @app.command()
 def verify(
     names: Names = None,
     scale: Sizes = Scale.book,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write the verdicts to this file.")
-    ] = None,
+    json_path: Json = None,
     jobs: Jobs = None,
     block: Annotated[int, typer.Option(min=0, help="Of seeds; 0 is the book's.")] = 0,
 ) -> None:
@@ -176,10 +190,7 @@ def sweep(
     ],
     scale: Sizes = Scale.paper,
     folder: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where to write; by default a new folder below the paper scale."
-        ),
+        Path | None, typer.Option(help="A new one, unless the scale is paper's.")
     ] = None,
     jobs: Jobs = None,
     scheduler: Annotated[
@@ -205,10 +216,8 @@ def sweep(
             folder = stored.FOLDER
         folder = folder or Path(tempfile.mkdtemp(prefix="fl-"))
         _good("name", name, sorted(stored.RUNS))
-    try:
+    with _refused():
         job = Job(name, scale.value, folder, out)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
     if not carry_out(job, jobs, scheduler, print):
         raise typer.Exit(1)
 
@@ -216,9 +225,7 @@ def sweep(
 @app.command()
 def meter(
     target: Annotated[str, typer.Argument(metavar="SCRIPT.py:make")],
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write the numbers to this file.")
-    ] = None,
+    json_path: Json = None,
     seed: Annotated[int, typer.Option(min=0, help="Of gradients and bases.")] = 0,
 ) -> None:
     """Read the two exponents of the optimizer that make(params) returns.
@@ -228,10 +235,8 @@ def meter(
     from fl.meter_script import benches, records  # torch is for those who need it
 
     _check_folder(json_path)
-    try:
+    with _refused():
         found = benches(target, seed)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
     table = Table("basis", *"left s.e. right s.e. kappa".split())
     for row in records(target, found):
         numbers = list(row.values())[2:]
@@ -247,12 +252,8 @@ def meter(
 def diagnose(
     file: Annotated[Path, typer.Argument(help=".csv, .tsv, .parquet, .npz or .npy")],
     target: Annotated[str, typer.Option(help="Name of the column to predict.")],
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Do not standardise the columns.")
-    ] = False,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write the numbers to this file.")
-    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Keep the units.")] = False,
+    json_path: Json = None,
     html_path: Annotated[
         Path | None, typer.Option("--html", help="Write a page to this file.")
     ] = None,
@@ -267,10 +268,8 @@ def diagnose(
 
     _check_folder(json_path)
     _check_folder(html_path, "--html")
-    try:
+    with _refused():
         report = diagnose_file(file, target, standardise=not raw)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     write(report, _console())
     if json_path is not None:
         _write_json(json_path, report.record())
@@ -278,11 +277,17 @@ def diagnose(
         _write(html_path, page(report))
 
 
-def _select(names: list[str] | None) -> list[Claim]:
+@contextmanager
+def _refused() -> Iterator[None]:
     try:
-        return select(names or [])
+        yield
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(str(error)) from error
+
+
+def _select(names: list[str] | None) -> list[Claim]:
+    with _refused():
+        return select(names or [])
 
 
 def _check_folder(path: Path | None, option: str = "--json") -> None:
@@ -291,10 +296,8 @@ def _check_folder(path: Path | None, option: str = "--json") -> None:
 
 
 def _good(what: str, name: str, known: list[str]) -> None:
-    try:
+    with _refused():
         validate.choice(what, name, known)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def _console() -> Console:

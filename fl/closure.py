@@ -3,7 +3,8 @@
 First-party are `fl`, the top-level package of the module itself, and whatever else is
 neither the standard library nor an installed package: a reader's own files. A file counts
 as its syntax tree without docstrings, comments and layout, so that an edit of the words
-changes nothing, and is read again whenever it has changed on disk.
+changes nothing, and is read again whenever it has changed on disk. What a claim of the book
+says that it ``uses`` counts as words too: nothing is computed with it.
 
 The ``__init__`` files of `fl` are faces: they hold no logic (a test looks) and count only
 for those who take a name from them.
@@ -121,6 +122,8 @@ def parse(text: bytes, path: Path, package: str = "") -> Source:
     if path.suffix != ".py":  # compiled
         return Source(hashlib.sha256(text).hexdigest(), (), {})
     tree = without_docstrings(ast.parse(text, str(path)))
+    if path.parent == PACKAGE / "claims":
+        _drop_uses(tree)
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
     often = Counter(name for node in ast.walk(tree) for name in _binds(node))
     bound = {n: what for n, what in _bound(tree, package) if often[n] == 1}
@@ -167,6 +170,12 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
         ):
             node.body = body[1:]
     return tree
+
+
+def _drop_uses(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
+        if getattr(getattr(node, "func", None), "id", "") == "claim":
+            node.keywords = [k for k in node.keywords if k.arg != "uses"]
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, tuple[str, ...]]]:

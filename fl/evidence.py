@@ -184,7 +184,7 @@ def _finite(value):
 
 
 def claim(
-    id: str, *, statement: str, source: str, control: str, blunt: str = ""
+    id: str, *, statement: str, source: str, control: str, blunt: str = "", uses=()
 ) -> Callable:
     """Return a decorator for a function ``(scale, broken, block) -> Evidence``.
 
@@ -193,8 +193,9 @@ def claim(
         statement: what is claimed.
         source: one of `SOURCES`, with the paper's key in the place of KEY.
         control: the hypothesis that ``broken=True`` breaks.
-        blunt: for an observation alone: why its control lies less than three tolerances
-            off.
+        blunt: for an observation alone, why its control is no three tolerances off.
+        uses: labels of boxes and ids of claims that the statement rests on, a tuple of
+            words that only `fl.registry.uses` reads.
 
     Raises:
         ValueError: if another function has the id, the id has no topic, the source is

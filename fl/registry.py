@@ -8,6 +8,7 @@ import ast
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from operator import itemgetter
 from pathlib import Path
 
 from fl import validate
@@ -61,19 +62,28 @@ def listed() -> list[tuple[str, str, str]]:
     """Return id, source and statement of every claim in reading order, read from the files:
     importing them takes seconds.
     """
-    paths = itertools.chain.from_iterable(map(_files, TOPICS))
-    return list(itertools.chain.from_iterable(map(_words, paths)))
+    wanted = itemgetter("id", "source", "statement")
+    return list(map(wanted, _words()))
 
 
-def _words(path: Path) -> Iterator[tuple[str, str, str]]:
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree):
-        function = getattr(node, "func", None)
-        if getattr(function, "id", "") == "claim":
-            id = ast.literal_eval(node.args[0])
-            keywords = {k.arg: k.value for k in node.keywords}
-            said = map(keywords.get, ("source", "statement"))
-            yield id, *map(ast.literal_eval, said)
+def uses() -> dict[str, tuple[str, ...]]:
+    """Return what each claim, in reading order, says that it rests on: labels of the
+    book's boxes and ids of claims, read from the files.
+    """
+    return {w["id"]: w.get("uses", ()) for w in _words()}
+
+
+def _words() -> Iterator[dict]:
+    """Yield the words of each claim, as its file has them."""
+    kept = {"source", "statement", "uses"}
+    for path in itertools.chain.from_iterable(map(_files, TOPICS)):
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            function = getattr(node, "func", None)
+            if getattr(function, "id", "") == "claim":
+                said = {k.arg: k.value for k in node.keywords if k.arg in kept}
+                said["id"] = node.args[0]
+                yield {k: ast.literal_eval(v) for k, v in said.items()}
 
 
 def verify(id: str, scale: Scale = "book", block: int = 0) -> Verdict:

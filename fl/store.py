@@ -161,6 +161,13 @@ def _count(found: Tally, name: str, results: list, begun: int) -> None:
         )
 
 
+def peek(function: Callable, **arguments):
+    """Return what is stored of ``function`` called with ``arguments``; None if nothing."""
+    key = function_key(function).with_arguments(arguments)
+    found = _load(cache_folder() / function_name(function) / key.digest)
+    return found if _is_there(found) else None
+
+
 def cached(function: Callable, **arguments):
     """Return ``function`` called with ``arguments``, through the store (`evaluate`)."""
     return evaluate(function, [arguments], jobs=1)[0]

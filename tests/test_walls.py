@@ -30,6 +30,7 @@ LAB = (
     ),
     *("sweep_file", "sweep_run", "cluster"),
     *("evidence", "judging", "audit", "registry", "plotting", "book", "cli"),
+    "statements",
 )
 EVERYONE = (
     *("optimizers", "optimizers_drive", "preconditioners", "preconditioners_kfac"),

@@ -63,7 +63,7 @@ GROUPS = [
     (
         "Claims",
         "Study against theory.",
-        ["claims/", "evidence", "judging", "audit", "registry"],
+        ["claims/", "evidence", "judging", "audit", "registry", "statements"],
     ),
     (
         "Sweeps and stored runs",

@@ -81,6 +81,7 @@ from fl.theory import TOPIC as theory
     "TOPIC.variance",
     statement="The mean of n squares of standard normal numbers has variance 2/n",
     source="derived",
+    uses=("thm-LABEL-variance",),
     control="half as many numbers in each mean",
 )
 def variance(scale, broken, block):

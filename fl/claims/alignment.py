@@ -25,6 +25,7 @@ def predictions(function, *labels, dims=()) -> xr.DataArray:
     statement="The early feature's squared correlation with the teacher, a ratio of "
     "means over training sets, is A(p): cases High and Low, SNR 1/2, 1 and 5, N = 200.",
     source="proved",
+    uses=("thm-alignment-early",),
     control="A(p) without sampling noise",
 )
 def early_feature(scale, broken, block):
@@ -53,6 +54,7 @@ def early_feature(scale, broken, block):
     "on the preconditioned unit sphere: High with p >= -1 and Low with p <= -1, where "
     "one direction grows clearly faster than those of sampling noise.",
     source="derived",
+    uses=("thm-alignment-growth",),
     control="the exponent of the lazy regime, P² in place of P",
 )
 def growth_rate(scale, broken, block):
@@ -91,6 +93,7 @@ def growth_rate(scale, broken, block):
     statement="Gradient flow conserves $w^T P^{-1} w + b^2 - a^2$ of every ReLU "
     "neuron.",
     source="proved",
+    uses=("thm-alignment-conserved",),
     control="the same quantity without P",
 )
 def conservation(scale, broken, block):
@@ -118,6 +121,7 @@ def conservation(scale, broken, block):
     "with q = a(p+1), s = (b-1)/q < 1, corrected for the modes beyond d and the step "
     "size.",
     source="derived",
+    uses=("thm-alignment-flow",),
     control="the curve of the exponent p + 1/4",
 )
 def population_flow(scale, broken, block):
@@ -157,6 +161,7 @@ def population_flow(scale, broken, block):
     statement="Training and test error of ridge regression with P = Σ^p are those of "
     "the deterministic equivalent.",
     source="derived",
+    uses=("thm-alignment-ridge",),
     control="without the factor 1/(1-γ)",
 )
 def ridge_risk(scale, broken, block):
@@ -189,6 +194,7 @@ def ridge_risk(scale, broken, block):
     statement="On power laws the interpolator's excess risk is C(q) N^(1-b) plus "
     "(q-1) times the noise, up to first corrections in N and N/d.",
     source="derived",
+    uses=("thm-alignment-interpolation",),
     control="the exponent makes no difference: the constants of the smallest q for all",
 )
 def interpolation(scale, broken, block):
@@ -225,6 +231,7 @@ def interpolation(scale, broken, block):
     "inputs best, on average over Gaussian teachers and noise, are p* = b/a - 1 and "
     "noise/N.",
     source="proved",
+    uses=("thm-alignment-optimal",),
     control="no ridge: the best p moves below, to that of the deterministic equivalent",
 )
 def optimal_p(scale, broken, block):

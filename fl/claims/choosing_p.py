@@ -29,6 +29,7 @@ def _statistics(run: xr.Dataset):
     statement="The restricted likelihood from moments, merged from two chunks, is that of the "
     "density of all labels, for more rows than columns and for fewer",
     source="proved",
+    uses=("thm-choosing-likelihood",),
     control="n degrees of freedom in the place of n - 1",
 )
 def likelihood(scale, broken, block):
@@ -55,6 +56,7 @@ def likelihood(scale, broken, block):
     statement="The same factor for all inputs, and any for the labels, leaves the estimate as "
     "it is",
     source="proved",
+    uses=("thm-choosing-likelihood",),
     control="the factor for two of thirty columns",
 )
 def invariance(scale, broken, block):
@@ -91,6 +93,7 @@ def invariance(scale, broken, block):
     statement="Under its model the 95 % profile interval holds the exponent in 95 % of tables, "
     "with 12 to 89 directions, more rows than columns and fewer",
     source="derived",
+    uses=("thm-choosing-likelihood", "thm-choosing-error"),
     control="plus or minus 1.96 standard errors that count every direction in full",
 )
 def coverage(scale, broken, block):
@@ -145,6 +148,7 @@ def _most(share: float, draws: int, cells: int) -> float:
     statement="The rule tells in at most 2 % of tables where nothing is to be told: noise "
     "alone, a flat spectrum, an even link",
     source="observed",
+    uses=("thm-choosing-likelihood",),
     control="a linear teacher on a spectrum that is not flat",
 )
 def cannot_tell(scale, broken, block):
@@ -189,6 +193,7 @@ def folds(scale, broken, block):
     statement="Where weights do follow a power, the evidence's exponent with the penalty of "
     "cross-validation costs at most 5 % more than cross-validation over both",
     source="observed",
+    uses=("thm-choosing-likelihood", "choosing_p.folds"),
     control="the exponent -1 for every table, with the penalty of cross-validation",
 )
 def matched(scale, broken, block):
@@ -218,6 +223,7 @@ def matched(scale, broken, block):
     statement="On the data of [YN25] at SNR 1 the estimate has the sign of the case, positive "
     "in High and negative in Low, in at least 90 % of tables",
     source="observed",
+    uses=("thm-choosing-likelihood",),
     control="permuted labels",
 )
 def cases(scale, broken, block):
@@ -243,6 +249,7 @@ def cases(scale, broken, block):
     "cross-validation over both, in the mean over halves of ten tables (labels of five data "
     "sets)",
     source="observed",
+    uses=("thm-choosing-likelihood", "choosing_p.folds"),
     control="whitening by default, the exponent -1",
 )
 def real(scale, broken, block):

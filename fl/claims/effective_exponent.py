@@ -56,6 +56,7 @@ def _few_squares(steps: int, before: int = 0) -> float:
     "effective_exponent.gd",
     statement="Gradient descent has the exponent 0",
     source="proved",
+    uses=("thm-exponent-exact",),
     control="whitened inputs: the same step in their coordinates is a step with the "
     "inverse covariance",
 )
@@ -68,6 +69,7 @@ def gd(scale, broken, block):
     "effective_exponent.kfac",
     statement="K-FAC with a damping below the spectrum has the exponent -1",
     source="derived",
+    uses=("thm-exponent-multipliers",),
     control="a damping ten times the largest eigenvalue of the Fisher matrix",
 )
 def kfac(scale, broken, block):
@@ -81,6 +83,7 @@ def kfac(scale, broken, block):
     statement="The natural gradient of two linear layers has the exponent -1 in the "
     "first",
     source="derived",
+    uses=("thm-exponent-multipliers",),
     control="a damping ten times the largest eigenvalue of the Fisher matrix",
 )
 def ngd(scale, broken, block):
@@ -94,6 +97,7 @@ def ngd(scale, broken, block):
     statement="Adam divides by the root of the second moment: -1/2 on noise, -1 on "
     "signal, next to 0 off the axes",
     source="derived",
+    uses=("thm-exponent-multipliers",),
     control="the formula for the axes, on rotated inputs",
 )
 def adam(scale, broken, block):
@@ -110,6 +114,7 @@ def adam(scale, broken, block):
     statement="AdaHessian has the exponent -1 on the whole population, and on batches "
     "what Hutchinson's noise leaves",
     source="derived",
+    uses=("thm-exponent-multipliers",),
     control="rotated inputs",
 )
 def adahessian(scale, broken, block):
@@ -127,6 +132,7 @@ def adahessian(scale, broken, block):
     statement="Sophia-H has the exponent -1 unclipped and -1/2 clipped, and erf in "
     "between",
     source="derived",
+    uses=("thm-exponent-multipliers",),
     control="rotated inputs",
 )
 def sophia(scale, broken, block):
@@ -144,6 +150,7 @@ def sophia(scale, broken, block):
     statement="Shampoo with exponents -1/4 has the exponent -1/4 when both factors "
     "average many noise gradients",
     source="derived",
+    uses=("thm-exponent-multipliers",),
     control="factors of a single gradient, which make it a polar factor",
 )
 def shampoo(scale, broken, block):
@@ -165,6 +172,7 @@ def shampoo(scale, broken, block):
     "effective_exponent.soap",
     statement="SOAP on noise gradients has the exponent -1/2 in any basis",
     source="derived",
+    uses=("thm-exponent-multipliers",),
     control="Adam in its place",
 )
 def soap(scale, broken, block):
@@ -179,6 +187,7 @@ def soap(scale, broken, block):
     statement="Muon on noise gradients of a wide layer has the exponent -1/2, less "
     "what its iteration leaves open",
     source="derived",
+    uses=("thm-exponent-multipliers",),
     control="a gradient that is signal",
 )
 def muon(scale, broken, block):
@@ -193,6 +202,7 @@ def muon(scale, broken, block):
     statement="SAM multiplies by 1 + rho lambda/|g|: an exponent that rises from 0 as "
     "the gradient shrinks in training",
     source="proved",
+    uses=("thm-exponent-multipliers",),
     control="without the ascent step (rho = 0)",
 )
 def sam(scale, broken, block):

@@ -47,6 +47,7 @@ def _rounding(gaps: xr.DataArray, sizes: dict, rival=None, within=ROUNDING) -> E
     statement="The meter reads powers of a moment that it shares with the optimizer exactly, "
     "in every layer of an MLP and a CNN",
     source="proved",
+    uses=("thm-exponent-meter-exact",),
     control="the meter is given the square of the moment: half the exponent",
 )
 def exact(scale, broken, block):
@@ -66,6 +67,7 @@ def exact(scale, broken, block):
     statement="With moments of its own the meter reads the inverse and the inverse root of a "
     "running moment to 0.1, in windows of 20 steps, on the digits",
     source="observed",
+    uses=("thm-exponent-meter-exact",),
     control="windows of one step",
 )
 def own_moment(scale, broken, block):
@@ -91,6 +93,7 @@ def own_moment(scale, broken, block):
     statement="With heavy-ball momentum filtered and either weight decay taken out, gradient "
     "descent is read as 0",
     source="proved",
+    uses=("thm-exponent-meter-exact",),
     control="the corrections left out",
 )
 def corrections(scale, broken, block):
@@ -104,6 +107,7 @@ def corrections(scale, broken, block):
     "exponent_meter.damped",
     statement="A damped inverse is read as the slope of -log(lambda + delta), not as -1",
     source="proved",
+    uses=("thm-exponent-meter-exact",),
     control="the exponent -1 of the inverse without damping",
 )
 def damped(scale, broken, block):
@@ -157,6 +161,7 @@ def _derived(method: str, run: xr.Dataset) -> tuple[np.ndarray, float]:
     statement="The bench reads 0 for gradient descent, -1/2 on both sides for Adam on the "
     "axes, and both powers of L^r G R^p up to the derived effect of memory",
     source="derived",
+    uses=("thm-exponent-meter-memory",),
     control="Adam on turned axes, for which -1/2 is not derived",
 )
 def bench(scale, broken, block):
@@ -182,6 +187,7 @@ def bench(scale, broken, block):
     statement="The assertion passes right powers and fails a root of the wrong order, exchanged "
     "factors and a lost damping",
     source="observed",
+    uses=("exponent_meter.bench",),
     control="gradients of one size in every direction, on which all versions read alike",
 )
 def faults(scale, broken, block):

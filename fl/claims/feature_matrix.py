@@ -50,6 +50,7 @@ def _worst(run, broken, errors, tolerance, reason) -> Evidence:
     "feature_matrix.fact",
     statement="At rest under decoupled decay $W'W = FP$, for any depth",
     source="proved",
+    uses=("thm-feature_matrix-fact",),
     control="P left out, the formula of plain descent",
 )
 def fact(scale, broken, block):
@@ -76,6 +77,7 @@ def fact(scale, broken, block):
     statement="Two linear layers with coupled decay end at the feature matrix "
     "$(J'J)^{1/2}$ of plain descent, whatever P",
     source="derived",
+    uses=("thm-feature_matrix-coupled",),
     control="decoupled decay",
 )
 def coupled(scale, broken, block):
@@ -99,6 +101,7 @@ def coupled(scale, broken, block):
     statement="Under the flow of a linear network with decoupled decay k the imbalance in "
     "the metric of P shrinks as $e^{-2kt}$",
     source="proved",
+    uses=("thm-feature_matrix-forgets",),
     control="coupled decay",
 )
 def forgets(scale, broken, block):
@@ -126,6 +129,7 @@ def forgets(scale, broken, block):
     statement="From a balanced start a linear network of depth L has throughout training "
     "$W'W = P \\#_{1/L} J'J$",
     source="proved",
+    uses=("thm-feature_matrix-mean",),
     control="the mean with the identity: the exponent 1/L of the ansatz without P",
 )
 def geometric_mean(scale, broken, block):
@@ -152,6 +156,7 @@ def geometric_mean(scale, broken, block):
     "norm in the metric, and this is a fixed point of the recursive feature machine "
     "$M \\leftarrow P \\# J'J$",
     source="derived",
+    uses=("thm-feature_matrix-three",),
     control="the recursive feature machine without P, $M \\leftarrow (J'J)^{1/2}$",
 )
 def recursive(scale, broken, block):
@@ -184,6 +189,7 @@ def recursive(scale, broken, block):
     statement="$k\\bar W - (W_0 - W_T)/(\\eta T) = -\\bar GP$ over any stretch of training: "
     "the exponent that it gives is exact long before rest",
     source="proved",
+    uses=("thm-feature_matrix-average",),
     control="the averages alone, as if the weights were at rest",
 )
 def average(scale, broken, block):
@@ -209,6 +215,7 @@ def average(scale, broken, block):
     statement="The exponent of a ReLU network on the digits, at rest under decoupled decay, "
     "is read from averages of its weights and gradients",
     source="derived",
+    uses=("def-feature_matrix-readers", "thm-feature_matrix-average"),
     control="coupled decay, which leaves the exponent 0 whatever P",
 )
 def read_gradient(scale, broken, block):
@@ -227,6 +234,7 @@ def read_gradient(scale, broken, block):
     statement="The exponent of a ReLU network on the digits, trained by plain steps from a "
     "small start, is read from its weights alone",
     source="derived",
+    uses=("def-feature_matrix-readers", "thm-feature_matrix-forgets"),
     control="PyTorch's usual size of the start, whose imbalance training keeps",
 )
 def read_balance(scale, broken, block):
@@ -247,6 +255,7 @@ def read_balance(scale, broken, block):
     statement="The certificate $1-R^2$ of Adam and K-FAC is more than a decade above "
     "that of gradient descent and exact powers, from a small start",
     source="observed",
+    uses=("def-feature_matrix-readers",),
     control="the exact powers from PyTorch's usual size of the start",
 )
 def scope(scale, broken, block):

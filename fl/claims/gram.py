@@ -38,6 +38,7 @@ def worst_gap(found, frozen: bool = False) -> float:
     "tanh, bias, momentum before and after P, mini-batches, left factor, P changing in "
     "time, decoupled decay, and real digits",
     source="proved",
+    uses=("thm-gram-recursion",),
     control="coupled L2 penalty with a fixed P whose square is not proportional to P",
 )
 def recursion(scale, broken, block):
@@ -51,6 +52,7 @@ def recursion(scale, broken, block):
     statement="Two data sets with the same X^T P X, the same labels and the same W0 X "
     "have identical trajectories, however far apart they are",
     source="proved",
+    uses=("thm-gram-recursion",),
     control="the same twins trained with another P",
 )
 def twins(scale, broken, block):
@@ -68,6 +70,7 @@ def twins(scale, broken, block):
     "pre-activations has the mean tr G/N and the variance 2 tr G^2/(h N^2), functions "
     "of the Gram matrix alone: the same for a data set and its twin",
     source="proved",
+    uses=("thm-gram-information",),
     control="isotropic initialisation, whose mean is tr(X^T X)/N",
 )
 def initial_law(scale, broken, block):
@@ -94,6 +97,7 @@ def initial_law(scale, broken, block):
     "through X^T P X: a data set and its twin, drawn independently, agree in the mean "
     "squared error of every sample after 20 steps",
     source="proved",
+    uses=("thm-gram-information",),
     control="isotropic initialisation",
 )
 def isotropy(scale, broken, block):
@@ -116,6 +120,7 @@ def isotropy(scale, broken, block):
     statement="The pre-activations of a test input follow from their initial value and "
     "the cross-Gram X^T P x of every step, with no further look at the inputs",
     source="proved",
+    uses=("thm-gram-recursion",),
     control="the cross-Gram of the first step throughout, where P moves",
 )
 def test_time(scale, broken, block):
@@ -132,6 +137,7 @@ def test_time(scale, broken, block):
     statement="For P = Sigma_hat^p the matrix G_P/N has the eigenvalues s_r^(2(p+1)), "
     "with s_r the singular values of X/sqrt(N)",
     source="paper YN25",
+    uses=("thm-gram-spectrum",),
     control="the exponent 2p, the spectrum of P itself",
 )
 def spectrum(scale, broken, block):

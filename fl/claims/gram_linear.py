@@ -12,6 +12,7 @@ from fl.theory import gram_linear as theory
     statement="Whitening over training and test inputs together (N + M <= d, linearly "
     "independent) leaves the test set at exact chance: a linear model from 0 predicts 0",
     source="proved",
+    uses=("thm-gram-recursion",),
     control="whitening over the training inputs alone",
 )
 def whitening(scale, broken, block):
@@ -28,6 +29,7 @@ def whitening(scale, broken, block):
     "trained networks (tanh and ReLU) have test outputs whose centred covariance with "
     "the labels is zero on average",
     source="proved",
+    uses=("thm-gram-recursion",),
     control="isotropic start, with the same preconditioner and Gram matrices",
 )
 def whitened_networks(scale, broken, block):
@@ -68,6 +70,7 @@ def covariance(networks):
     statement="A linear model started at 0 with N <= d ends at the same minimum-norm "
     "interpolator for every power of the training covariance",
     source="proved",
+    uses=("thm-gram-limit",),
     control="powers of the population covariance",
 )
 def same_limit(scale, broken, block):

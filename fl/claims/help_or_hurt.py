@@ -19,6 +19,7 @@ FINITE = "1/(N(1-γ)) relative: a sample more or less in the equivalent"
     statement="Bias and variance of the interpolator are those of the equivalent for "
     "three fixed preconditioners, one of which does not commute with the covariance",
     source="derived",
+    uses=("thm-help-risk",),
     control="without the factor 1/(1-γ)",
 )
 def ridgeless(scale, broken, block):
@@ -46,6 +47,7 @@ def ridgeless(scale, broken, block):
     statement="With P = Σ^-1 the interpolator of Gaussian inputs has the bias 1 - N/d, in "
     "units of the signal, and the variance N/(d-N-1)",
     source="proved",
+    uses=("thm-help-risk",),
     control="the variance N/(d-N) of the limit of large sizes",
 )
 def natural_exact(scale, broken, block):
@@ -71,6 +73,7 @@ def natural_exact(scale, broken, block):
     statement="P = Σ^-1 interpolates with the least variance on every sample of heavy-"
     "tailed inputs, against 22 rivals",
     source="proved",
+    uses=("thm-help-optima",),
     control="Σ estimated from 200 unlabelled inputs",
 )
 def variance(scale, broken, block):
@@ -100,6 +103,7 @@ def variance(scale, broken, block):
     "the least mean risk over teachers on every sample, against 22 rivals; C does not "
     "commute with the covariance",
     source="proved",
+    uses=("thm-help-optima",),
     control="the best preconditioner that commutes with the covariance",
 )
 def bias(scale, broken, block):
@@ -132,6 +136,7 @@ def _ahead(leads, rival):
     statement="The best interpolator with P = C + m Σ^-1 on drawn inputs has m = "
     "noise/(d-N), C commuting with Σ",
     source="derived",
+    uses=("thm-help-between",),
     control="m = noise/N, the penalty of the best ridge regression",
 )
 def best_interpolator(scale, broken, block):
@@ -155,6 +160,7 @@ def best_interpolator(scale, broken, block):
     "loss below the crossing noise and a gain above it, for label noise and for a "
     "quadratic rest of the same variance",
     source="derived",
+    uses=("thm-help-risk",),
     control="a quadratic rest is no noise",
 )
 def crossing(scale, broken, block):
@@ -190,6 +196,7 @@ def crossing(scale, broken, block):
     statement="The risk of a preconditioned flow with fewer samples than inputs is the "
     "contour's sum of ridge regressions: p = -1/2, 0, 1/2, three times",
     source="derived",
+    uses=("thm-help-stopping",),
     control="ridge regression of the penalty 1/2τ in its place",
 )
 def early_stopping(scale, broken, block):

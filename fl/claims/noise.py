@@ -56,6 +56,7 @@ TRACE = (
     statement="Case High, stopped at the best epoch: the noise-free error falls by a "
     "quarter or more from p = -2 to -1, and again from -1 to 0, at each SNR",
     source="observed",
+    uses=("thm-noise-fig1", "thm-alignment-early"),
     control=SHUFFLED,
 )
 def high(scale, broken, block):
@@ -68,6 +69,7 @@ def high(scale, broken, block):
     statement="Case Low, stopped at the best epoch: the noise-free error rises by a "
     "third or more from p = -2 to -1, and again from -1 to 0, at each SNR",
     source="observed",
+    uses=("thm-noise-fig1", "thm-alignment-early"),
     control=SHUFFLED,
 )
 def low(scale, broken, block):
@@ -80,6 +82,7 @@ def low(scale, broken, block):
     statement="SNR 1, p = -1: from 200 rows to 20 the best noise-free error of the "
     "network grows as that of the best linear student does, give or take a quarter",
     source="observed",
+    uses=("thm-noise-linear",),
     control="the exponent that points away from the teacher",
 )
 def network_sizes(scale, broken, block):
@@ -121,6 +124,7 @@ def _growth(case: str, p: float) -> float:
     "noise-free error at p = -2 is larger than at p = 1 in case High, smaller in case "
     "Low",
     source="observed",
+    uses=("thm-noise-fig1",),
     control="randomly rotated inputs",
     blunt=TRACE,
 )
@@ -139,6 +143,7 @@ def adahessian(scale, broken, block):
     statement="Case High, SNR 1: at the best epoch the noise-free errors of p = 0 and p "
     "= 1 are equal within a factor of two",
     source="observed",
+    uses=("thm-noise-fig1",),
     control="the last step",
 )
 def fair_comparison(scale, broken, block):
@@ -154,6 +159,7 @@ def fair_comparison(scale, broken, block):
     statement="From P-isotropic initial weights the best noise-free error is in the same "
     "order: it falls from p = -2 to 0 in High and rises in Low (SNR 1)",
     source="observed",
+    uses=("noise.high", "noise.low"),
     control="shuffled training labels, so that the start alone could make an order",
     blunt=TRACE,
 )
@@ -170,6 +176,7 @@ def isotropic_init(scale, broken, block):
     statement="SNR 1, p = -1: at the same number of updates mini-batches of 20 of the 200 "
     "rows change the best noise-free error by less than a factor of two, in both cases",
     source="observed",
+    uses=("thm-noise-fig1",),
     control="the same 20 rows in every batch",
 )
 def minibatch(scale, broken, block):
@@ -191,6 +198,7 @@ def minibatch(scale, broken, block):
     statement="With a teacher of two directions of equal variance the best noise-free "
     "error at p = -2 is larger than at p = 0 in case High, smaller in case Low (SNR 1)",
     source="observed",
+    uses=("thm-noise-fig1",),
     control="its two directions at opposite ends of the spectrum",
 )
 def multi_index(scale, broken, block):

@@ -18,6 +18,7 @@ from fl.theory.noise import flow_risk
     statement="The linear student's noise-free error along its flow is the closed form, "
     "for p = -2 to 1 in both cases, with 40 and with 200 rows (SNR 1)",
     source="derived",
+    uses=("thm-noise-linear",),
     control="the flow of the population, with the noise of 200 or 40 rows added",
 )
 def linear_student(scale, broken, block):

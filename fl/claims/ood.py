@@ -27,6 +27,7 @@ NO_CUE = "training patterns that say nothing about the class"
     statement="The ranking of the optimizers by the accuracy against the pattern is "
     "the reverse of that against the digit, up to neighbours",
     source="observed",
+    uses=("thm-ood-fig2", "thm-ood-identity"),
     control=NO_CUE,
 )
 def reversal(scale, broken, block):
@@ -57,6 +58,7 @@ def reversal(scale, broken, block):
     statement="With the metric Sigma^p, D - N rises at each step of p = -1, -1/2, 0, 1: "
     "the network reads the digit more and the pattern less",
     source="observed",
+    uses=("thm-ood-fig2", "thm-ood-cues"),
     control=NO_CUE,
 )
 def exact_power(scale, broken, block):
@@ -71,6 +73,7 @@ def exact_power(scale, broken, block):
     statement="From the power -1 to +1 of AdaHessian's diagonal the exponent of the "
     "updates and D - N rise",
     source="observed",
+    uses=("thm-ood-fig2", "def-exponent"),
     control=NO_CUE,
 )
 def power_sweep(scale, broken, block):
@@ -87,6 +90,7 @@ def power_sweep(scale, broken, block):
     statement="At equal training loss every optimizer is right about 0.97 of the "
     "validation digits or more (MNIST: 0.94)",
     source="observed",
+    uses=("thm-ood-fig2",),
     control=f"{NO_CUE}: digits alone are harder",
     blunt="the control has one seed, which alone moves it by the tolerance",
 )
@@ -107,6 +111,7 @@ def id_near_ceiling(scale, broken, block):
     statement="GD reads the digit more and the pattern less, D - N, than Adam, and Adam "
     "than K-FAC (damping 1e-6)",
     source="observed",
+    uses=("thm-ood-fig2",),
     control=NO_CUE,
 )
 def gd_adam_kfac(scale, broken, block):
@@ -130,6 +135,7 @@ def _runs(scale, broken, block, names) -> xr.Dataset:
     statement="On the images of the pattern test N = a C + (1 - a)(1 - D - nu): what "
     "is not read as the digit is read as the pattern, but for the share nu",
     source="proved",
+    uses=("thm-ood-identity",),
     control="D of the digit test, whose patterns are the neighbours' only",
 )
 def cue_conflict(scale, broken, block):
@@ -154,6 +160,7 @@ def cue_conflict(scale, broken, block):
     statement="With the eigenvectors of Sigma as coordinates Adam's exponent falls and "
     "its N rises, each by more than GD's changes",
     source="observed",
+    uses=("def-exponent", "thm-exponent-multipliers"),
     control="random coordinates",
 )
 def rotation(scale, broken, block):
@@ -177,6 +184,7 @@ def rotation(scale, broken, block):
     "the linear discriminant rule does, in every seed (patterns of the protocol's "
     "amplitude)",
     source="observed",
+    uses=("thm-ood-cues",),
     control="the linear rule at p = 0: nearest class means, which read digits",
 )
 def discriminant(scale, broken, block):

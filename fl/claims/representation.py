@@ -25,6 +25,7 @@ LAST_DIGITS *= study.NEAR["kappa_F"] ** 2
     "exactly 1 - η and adds $\\eta F^+ \\Xi P$ from the label noise, for every head of "
     "full rank, covariance and batch of at least d_X samples, without damping",
     source="proved",
+    uses=("thm-representation-kfac",),
     control="a damping of 0.01 where the covariance has the trace d_X",
 )
 def kfac_contraction(scale, broken, block):
@@ -49,6 +50,7 @@ def kfac_contraction(scale, broken, block):
     "$\\tan\\theta_+ = (1-\\eta)\\tan\\theta/(1+\\eta\\tan^2\\theta)$ under population "
     "KFAC, for any F*, from starts without a right angle",
     source="proved",
+    uses=("thm-representation-angles",),
     control="the angles between the row spaces without whitening",
 )
 def angles(scale, broken, block):
@@ -77,6 +79,7 @@ def angles(scale, broken, block):
     "features moves the same way in every basis, on any batch and with either right "
     "factor",
     source="proved",
+    uses=("thm-representation-gauge",),
     control="the left factor left out: the loss sees the row space alone, the gradient "
     "does not",
 )
@@ -95,6 +98,7 @@ def gauge_invariance(scale, broken, block):
     "$(K-1)/(K+1)$ with $K = \\kappa(F_\\star)^2\\,\\kappa(S_\\perp)$, and the best step "
     "attains it",
     source="proved",
+    uses=("thm-representation-bound",),
     control="balanced layers, F'F = GG', after every step, at shares of their best "
     "step: κ(F*) without the square",
 )
@@ -134,6 +138,7 @@ def _bound(m) -> float:
     "and 1 for (F'F, S); the first spectrum has the condition number κ(F*)², κ(F*), 1 "
     "with orthonormal features, balanced layers, an orthonormal head",
     source="proved",
+    uses=("thm-representation-bound", "thm-representation-gauge"),
     control="orthonormal features in place of each gauge, as if only the row space "
     "mattered",
 )
@@ -174,6 +179,7 @@ def _factor(problem, pair, gauge: float, run) -> float:
     "the right subspace by the closed form in $F^\\top(F-F_\\star)$ and "
     "$G_\\star S P$, while one KFAC step stays in it",
     source="proved",
+    uses=("thm-representation-kfac",),
     control="a teacher whose rows span an invariant subspace of S: SGD stays too",
 )
 def head_error(scale, broken, block):
@@ -197,6 +203,7 @@ def head_error(scale, broken, block):
     "at a distance fixed by the covariance (0.6247 for levels 1.8 and 0.2), the first "
     "KFAC step on any batch of full rank spans row(G*)",
     source="proved",
+    uses=("thm-representation-kfac",),
     control="a teacher that is an eigenvector of S: SGD finds it too",
 )
 def first_step(scale, broken, block):

@@ -25,6 +25,7 @@ def _behind(data, *optimizers: str):
     "ends nearer than each of SGD, Adam and Muon, and at less than a quarter of SGD's "
     "distance, in geometric mean",
     source="observed",
+    uses=("thm-representation-kfac", "thm-representation-bound"),
     control="the isotropic problem, SGD alone",
 )
 def head_to_head(scale, broken, block):
@@ -42,6 +43,7 @@ def head_to_head(scale, broken, block):
     statement="On the isotropic problem with a well-conditioned head tuned SGD ends "
     "within 1.5 times KFAC's distance, in geometric mean",
     source="observed",
+    uses=("thm-representation-bound",),
     control="the moderate problem",
 )
 def isotropic_tie(scale, broken, block):
@@ -58,6 +60,7 @@ def isotropic_tie(scale, broken, block):
     "the moderate problem tuned Adam, with the 467 steps that the operations of 100 steps "
     "of KFAC buy, ends at less than twice KFAC's distance, in geometric mean",
     source="observed",
+    uses=("representation.head_to_head",),
     control="as many steps",
 )
 def equal_operations(scale, broken, block):

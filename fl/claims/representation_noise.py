@@ -47,6 +47,7 @@ def _spread_laws(run, kurtosis: float) -> dict:
     "\\mathrm{tr}S^{-1}/(n-d_X-1)$ for KFAC, "
     "whose noise, not its rate, pays for the conditioning",
     source="proved",
+    uses=("thm-representation-variance",),
     control="n in place of n - dX - 1 for KFAC",
 )
 def variance(scale, broken, block) -> Evidence:
@@ -67,6 +68,11 @@ def variance(scale, broken, block) -> Evidence:
     "KFAC's has $n - d_X + 1 - 2d_X/n$ for $n - d_X - 1$, in its noise floor too; SGD's "
     "floor and the risk of a new head are those of Gaussian inputs, to the order given",
     source="derived",
+    uses=(
+        "thm-representation-variance",
+        "thm-representation-transfer",
+        "representation.noise_floor",
+    ),
     control="the laws of Gaussian inputs",
 )
 def signs(scale, broken, block) -> Evidence:
@@ -123,6 +129,7 @@ def _floor_laws(run) -> dict:
     "$\\frac{\\sigma^2}{n f_i s_j}\\frac{r}{2-r}$ per mode, $r = \\eta f_i s_j$ for "
     "SGD, $r = \\eta$ and n - dX - 1 for KFAC",
     source="derived",
+    uses=("thm-representation-kfac", "thm-representation-bound"),
     control="for SGD, the law of separate batches for head and features",
 )
 def noise_floor(scale, broken, block) -> Evidence:
@@ -148,6 +155,7 @@ def noise_floor(scale, broken, block) -> Evidence:
     "$b + (\\sigma^2 d_Y + b)\\,k/(n-k-1)$, with the bias b of the features measured "
     "in the covariance of the new task",
     source="proved",
+    uses=("thm-representation-transfer",),
     control="the missed signal not counted as label noise: b + σ² dY k/(n - k - 1)",
 )
 def transfer(scale, broken, block) -> Evidence:

@@ -15,6 +15,7 @@ from fl.theory.alignment_laws import flow_correction, interpolation_correction
     statement="The risk falls like a power of time, of samples and of compute, of the "
     "exponents (b-1)/q, b-1, (b-1)/(1+q): p = 0, 1/3, 1",
     source="derived",
+    uses=("thm-scaling-table",),
     control="samples have the exponent of time, and compute that of samples",
 )
 def table(scale, broken, block):
@@ -61,6 +62,7 @@ def table(scale, broken, block):
     statement="The risk of random features at a fixed time of gradient descent is that of "
     "the contour, for three widths: not the one at the end",
     source="derived",
+    uses=("thm-help-stopping",),
     control="the time of training makes no difference",
 )
 def model_size(scale, broken, block):

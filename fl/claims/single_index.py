@@ -110,6 +110,7 @@ SAMPLE = filtered(own.sample_power, "rho", *_KNOWN)
     "the teacher as the bias-variance formula in p, d/n and the label's second moment "
     "says",
     source="derived",
+    uses=("thm-single_index-population",),
     control="the formula for the power of the batch's own covariance",
 )
 def population_power(scale, broken, block):
@@ -128,6 +129,7 @@ def population_power(scale, broken, block):
     "(Σ̂ + λ)^-1, aligns with the teacher as the ridge formula with the effective "
     "κ(λ) says",
     source="derived",
+    uses=("thm-single_index-kfac",),
     control="the formula for the same filter of the true covariance",
 )
 def kfac(scale, broken, block):
@@ -140,6 +142,7 @@ def kfac(scale, broken, block):
     statement="the step filtered by the power Σ̂^p of the batch's own covariance "
     "aligns with the teacher as a contour integral over its spectrum says",
     source="derived",
+    uses=("thm-single_index-sample",),
     control="the formula for the power of the true covariance",
 )
 def sample_power(scale, broken, block):
@@ -154,6 +157,7 @@ def sample_power(scale, broken, block):
     statement="for an evenly spread teacher the damping that aligns best is (d/n) ρ, "
     "whatever the covariance",
     source="derived",
+    uses=("thm-single_index-damping",),
     control="(d/n) ν, the best damping of the true covariance",
 )
 def best_damping(scale, broken, block):
@@ -180,6 +184,7 @@ def top_damping(task, gamma, data):
     "which runs from p = -1 without noise to p = r in noise alone, is the optimum of "
     "the formula",
     source="derived",
+    uses=("thm-single_index-population",),
     control="p = r at every level of noise",
 )
 def best_exponent(scale, broken, block):
@@ -217,6 +222,7 @@ def _tops(curves, top: float) -> np.ndarray:
     statement="whitening by the true covariance and by the batch's own align equally "
     "well at d/n = τ²/(τ² + ρ)",
     source="derived",
+    uses=("thm-single_index-population", "thm-single_index-kfac"),
     control="ν in place of ρ",
 )
 def whitening_crossing(scale, broken, block):

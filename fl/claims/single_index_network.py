@@ -42,6 +42,7 @@ def spiked(task, gamma, data):
     "outlying singular value, and its vector aligns with the teacher as the direction "
     "times the overlap of the spike says",
     source="derived",
+    uses=("thm-single_index-spike",),
     control="the weights before the step ignored: a singular vector along the direction",
 )
 def spike(scale, broken, block):
@@ -68,6 +69,7 @@ def hidden_damping(task, gamma, data):
     "batch-covariance step with damping (tr Σ/n) Var σ'/(E σ')², which only a linear "
     "activation escapes",
     source="derived",
+    uses=("thm-single_index-kfac",),
     control="no implicit damping",
 )
 def natural_gradient(scale, broken, block):
@@ -93,6 +95,7 @@ def first_order(task, gamma, data):
     "gradient descent, so does Muon's update weighted by the head, and Adam multiplies "
     "it by χ/arcsin χ < 1",
     source="derived",
+    uses=("thm-single_index-step", "thm-single_index-population"),
     control="coordinates that are the eigenvectors of the covariance",
 )
 def adam_batchnorm_muon(scale, broken, block):
@@ -117,6 +120,7 @@ def unled(task, gamma, data):
     "update are equal, and the top right singular vector of the weights after a large "
     "step does not align with the teacher, while the gradient's does",
     source="derived",
+    uses=("thm-single_index-spike",),
     control="the gradient, which its polar factor replaces, expected to show nothing too",
 )
 def muon(scale, broken, block):
@@ -173,6 +177,7 @@ def in_the_plane(task, gamma, data):
     "vector aligns with an even teacher as the fixed point in n/d, N/d, E σ'' and the "
     "law of the label says",
     source="derived",
+    uses=("thm-single_index-second",),
     control="a network with E σ'' = 0 (tanh), which has no second spike",
 )
 def second_spike(scale, broken, block):
@@ -208,6 +213,20 @@ def of_a_sign(task, gamma, data):
     "best damping and exponent, the crossing of both whitenings, spike, natural gradient, "
     "Adam, batch-norm, Muon, even teachers, second spike",
     source="observed",
+    uses=(
+        "single_index.population_power",
+        "single_index.kfac",
+        "single_index.sample_power",
+        "single_index.best_damping",
+        "single_index.best_exponent",
+        "single_index.whitening_crossing",
+        "single_index.spike",
+        "single_index.natural_gradient",
+        "single_index.adam_batchnorm_muon",
+        "single_index.muon",
+        "single_index.even_teacher",
+        "single_index.second_spike",
+    ),
     control="a tanh teacher on a single coordinate, which is linear in a sign",
 )
 def signs(scale, broken, block):

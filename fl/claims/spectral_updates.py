@@ -25,6 +25,7 @@ LAM = np.array(study.LAM)
     "they guarantee; so nuclear rank ≥ 2 × stable rank means that the spectral step "
     "does more, ≤ half of it that the gradient step does",
     source="proved",
+    uses=("thm-spectral-sandwich",),
     control="the ranks compared without the factor two",
 )
 def guarantee(scale, broken, block):
@@ -67,6 +68,7 @@ def _guarantees(run) -> theory.Guarantee:
     "nuclear rank exceeds 2 × stable rank, and it is the mean of the features that "
     "makes it so",
     source="observed",
+    uses=("thm-spectral-mean", "thm-spectral-sandwich"),
     control="the mean taken from the features",
 )
 def digits(scale, broken, block):
@@ -85,6 +87,7 @@ def digits(scale, broken, block):
     statement="The step with the q-th power of the singular values multiplies by "
     "λ^((q-1)/2) on noise and by λ^(q-1) on a signal of full rank, with a 1/h correction",
     source="derived",
+    uses=("thm-spectral-powers",),
     control="one exponent, (q-1)/2, whatever the gradient is made of",
 )
 def power(scale, broken, block):
@@ -104,6 +107,7 @@ def power(scale, broken, block):
     statement="Two-sided roots, L^-a G R^-b: of one and the same gradient they are the "
     "step with q = 1 - 2(a+b), of many gradients they have the exponent -b on noise",
     source="derived",
+    uses=("thm-spectral-powers",),
     control="the rule for one gradient where the factors hold many, and the reverse",
 )
 def factors(scale, broken, block):
@@ -124,6 +128,7 @@ def factors(scale, broken, block):
     statement="With a signal of rank one in the noise the q-step is no power of the "
     "covariance: it multiplies direction k by (Γ^((q+1)/2))_kk / Γ_kk",
     source="derived",
+    uses=("thm-spectral-spike",),
     control="each direction by the power (q-1)/2 of its own second moment",
 )
 def rank_one(scale, broken, block):

@@ -43,6 +43,7 @@ def _flow(gaps, rival, sizes):
     statement="Under the q-flow a deep linear net learns a mode in the time "
     "λ^-q s^((1 - q(2L-1))/L) τ, with τ the same for all modes of an equal start",
     source="proved",
+    uses=("thm-spectral-order",),
     control="the exponent of s that belongs to two layers, whatever the depth",
 )
 def order_of_learning(scale, broken, block):
@@ -71,6 +72,7 @@ def order_of_learning(scale, broken, block):
     statement="From small random starts, too, linear nets of depth 2 and 3 learn the "
     "weak mode first below q* = 1/(2L-1) and the strong one first above it",
     source="observed",
+    uses=("thm-spectral-order",),
     control="the critical power of depth 2 for every depth",
 )
 def critical(scale, broken, block):
@@ -94,6 +96,7 @@ def critical(scale, broken, block):
     statement="The q-flow of two aligned layers conserves w^(1+q) - a^(1+q) in every "
     "mode",
     source="proved",
+    uses=("thm-spectral-conserved",),
     control="the difference of squares, which the gradient flow conserves",
 )
 def conserved(scale, broken, block):
@@ -124,6 +127,7 @@ def _first(both, k):
     "E f λ^(1+p), and κ times that along the signal, κ = 1 + λ E f''/E f: a strong "
     "direction is ahead from the exponent p* = log κ / log(λ_1/λ) - 1 on",
     source="proved",
+    uses=("thm-spectral-escape",),
     control="labels and outputs without their means: only the signal grows",
 )
 def escape(scale, broken, block):
@@ -159,6 +163,7 @@ def _growth(centred: bool) -> np.ndarray:
     statement="With at least as many neurons as inputs, orthonormal at the start, the "
     "polar step amplifies neither the strong direction nor the signal on the way out",
     source="proved",
+    uses=("thm-spectral-polar",),
     control="a single neuron, for which the polar step is the normalised gradient",
 )
 def polar_neutral(scale, broken, block):

@@ -119,6 +119,7 @@ def _rigid(scale, runs: list, features: list, rivals: list) -> Evidence:
     statement="the bulk of the sample spectrum of the features is the k-block fixed "
     "point, before and after the step",
     source="derived",
+    uses=("thm-spectrum-bulk",),
     control="one row law, the covariance averaged over kappa, in place of the mixture",
 )
 def bulk(scale, broken, block):
@@ -134,6 +135,7 @@ def bulk(scale, broken, block):
     statement="the bulk of the population covariance of the features follows the "
     "unweighted fixed point, before and after the step",
     source="derived",
+    uses=("thm-spectrum-bulk",),
     control="the law before the step: a spike of rank one leaves the bulk as it was",
 )
 def population(scale, broken, block):
@@ -152,6 +154,7 @@ def population(scale, broken, block):
     statement="the spectrum of the features of a trained network, after one giant step on "
     "twenty samples per input, is that of the spiked random network",
     source="derived",
+    uses=("thm-spectrum-bulk", "thm-spectrum-spiked"),
     control="the law before the step: a spike of rank one leaves the bulk as it was",
 )
 def trained_network(scale, broken, block):
@@ -167,6 +170,7 @@ def trained_network(scale, broken, block):
     statement="after the step as many eigenvalues as independent block means grow "
     "like p, with predicted slopes",
     source="derived",
+    uses=("thm-spectrum-outliers",),
     control="one such eigenvalue in each network, as the step has rank one up to noise",
 )
 def diverging(scale, broken, block):
@@ -211,6 +215,7 @@ def _leading(run: study.Run, draw: xr.Dataset) -> np.ndarray:
     "spiked model, for a network whose own output vanishes: also with four samples per "
     "input",
     source="derived",
+    uses=("thm-spectrum-spiked",),
     control="the constants of the population gradient: no noise of the batch",
 )
 def step(scale, broken, block):
@@ -250,6 +255,7 @@ def _constants(run: study.Run) -> xr.DataArray:
     statement="the step ties each row to its own old overlap with the teacher: its "
     "squared norm and its new overlap rise with it, at predicted slopes",
     source="derived",
+    uses=("thm-spectrum-spiked",),
     control="rows that are isotropic around the spike",
 )
 def row_terms(scale, broken, block):

@@ -43,6 +43,7 @@ def _made(run: Run, change=None) -> float:
     statement="the ridge error on the spiked random features of any number of blocks "
     "is the predicted one",
     source="derived",
+    uses=("thm-spectrum-error",),
     control="linear part and noise of a feature with their means over kappa, whatever "
     "kappa",
 )
@@ -65,6 +66,7 @@ def test_error(scale, broken, block):
     statement="the ridge error of a trained network is that of the spiked random "
     "features with its spike and alignment",
     source="derived",
+    uses=("thm-spectrum-error", "spectrum.row_terms"),
     control="the Gaussian equivalent of the same features, which is right after a small "
     "step",
 )
@@ -92,6 +94,7 @@ def test_error_network(scale, broken, block):
     statement="after one giant step the error of the tanh network on the sine is below "
     "the floor of linear models, with few and with many samples per neuron",
     source="derived",
+    uses=("thm-spectrum-error",),
     control="the same network without the step",
 )
 def below_the_floor(scale, broken, block):
@@ -114,6 +117,7 @@ def below_the_floor(scale, broken, block):
     "per input, four ReLU blocks leave the predicted share of the error of one, about a "
     "sixth",
     source="derived",
+    uses=("thm-spectrum-error",),
     control="an odd activation, which learns the odd part of the link alone",
 )
 def expressivity(scale, broken, block):
@@ -134,6 +138,7 @@ def expressivity(scale, broken, block):
     statement="without a step the error is the classical risk of ridge regression on "
     "random features, plus the noise",
     source="consistency",
+    uses=("thm-spectrum-error", "thm-spikes-risk"),
     control="the penalty not converted from one convention to the other",
 )
 def random_features_limit(scale, broken, block):

@@ -20,6 +20,7 @@ LIMIT = "none: two sizes take the term in 1/d off"
     "a'/sqrt(N): the relative error falls like 1/sqrt(d), up to a factor between 1 and "
     "sqrt(log d)",
     source="derived",
+    uses=("thm-spikes-rank-one",),
     control="the Frobenius norm, in which the error does not vanish",
 )
 def rank_one(scale, broken, block):
@@ -42,6 +43,7 @@ def rank_one(scale, broken, block):
     statement="In Frobenius norm what remains does not vanish: it tends to a closed "
     "form, for centred labels",
     source="derived",
+    uses=("thm-spikes-frobenius",),
     control="labels of mean 1, for the student that is not odd",
 )
 def frobenius(scale, broken, block):
@@ -73,6 +75,7 @@ def _felt(runs: xr.Dataset, strength: xr.DataArray, psi2) -> xr.DataArray:
     statement="Above the threshold the largest singular value sits at the BBP location "
     "of theta2, corrected for the network's own output",
     source="derived",
+    uses=("thm-spikes-location", "thm-spikes-output"),
     control="theta1, the part along the teacher, in place of theta2",
 )
 def location(scale, broken, block):
@@ -100,6 +103,7 @@ def _place(runs: xr.Dataset, strength: xr.DataArray) -> xr.DataArray:
     "overlaps, the left one with the teacher times theta1^2/theta2^2, corrected for the "
     "network's own output",
     source="derived",
+    uses=("thm-spikes-location", "thm-spikes-output"),
     control="the factor theta1^2/theta2^2 left out",
 )
 def alignment(scale, broken, block):
@@ -132,6 +136,7 @@ def _left(runs: xr.Dataset) -> tuple:
     statement="Below the threshold nothing leaves the bulk: s1 ends at 1 + sqrt(psi2) "
     "and u1 does not see the teacher",
     source="derived",
+    uses=("thm-spikes-location",),
     control="a step of twice the threshold",
 )
 def below_threshold(scale, broken, block):
@@ -163,6 +168,7 @@ def below_threshold(scale, broken, block):
     "closed form Lambda, and its eigenvector has a closed overlap with the right "
     "singular vector of the spike",
     source="derived",
+    uses=("thm-spikes-kernel",),
     control="theta1 in place of theta2",
 )
 def kernel_outlier(scale, broken, block):

@@ -55,6 +55,7 @@ def _small(run: xr.DataArray, links: dict) -> xr.DataArray:
     "ridge goes below the linear floor: erf for erf(z) and erf(3z), tanh for tanh (n/d = "
     "20 and 40)",
     source="paper BE22",
+    uses=("thm-spikes-large",),
     control="a step of order one, eta = 0.1 sqrt(N)",
 )
 def large_step_beats_floor(scale, broken, block):
@@ -67,6 +68,7 @@ def large_step_beats_floor(scale, broken, block):
     statement="A student that is neither odd nor smooth can pass the floor as well: ReLU "
     "for a ReLU teacher, outside the theorem's hypotheses",
     source="observed",
+    uses=("thm-spikes-large",),
     control="a ReLU student of an odd teacher, erf(3z)",
 )
 def large_step_not_odd(scale, broken, block):
@@ -85,6 +87,7 @@ def large_step_not_odd(scale, broken, block):
     "and erf(3z)) the risk after a large step falls with the samples at a rate nearer to "
     "d/n than to sqrt(d/n), for penalties inside the theorem's window",
     source="paper BE22",
+    uses=("thm-spikes-large",),
     control="a step of order one, eta = 0.1 sqrt(N): the floor is in the way",
 )
 def large_step_rate(scale, broken, block):
@@ -109,6 +112,7 @@ def large_step_rate(scale, broken, block):
     "of X'y moves with the width like N^((k-1)/2k), not like sqrt(N): its exponent is "
     "nearer to the first, for k = 2 (ReLU) and k = 3 (erf), between N = 100 and 400",
     source="derived",
+    uses=("thm-spikes-staircase",),
     control="neurons one by one: the share that a single feature holds",
 )
 def departure(scale, broken, block):
@@ -139,6 +143,7 @@ def departure(scale, broken, block):
     statement="No step of any size takes an odd student of a ReLU teacher, or a ReLU "
     "student of an odd teacher, below the linear floor",
     source="proved",
+    uses=("thm-spikes-parity",),
     control="a ReLU student of a ReLU teacher",
 )
 def parity(scale, broken, block):
@@ -166,6 +171,7 @@ def parity(scale, broken, block):
     statement="For steps of every size the risk is, to within 1 % at N = 160, that of "
     "features which are Gaussian given the projection of the input on X'y",
     source="derived",
+    uses=("thm-spikes-conditional",),
     control="Gaussian features without the condition: the closed form of a step of order "
     "one",
 )

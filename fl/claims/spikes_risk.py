@@ -21,6 +21,7 @@ from fl.theory import spikes_risk
     statement="The pole of the resolvent form T that gives the risk is minus the "
     "square of the outlying singular value",
     source="consistency",
+    uses=("thm-spikes-risk", "thm-spikes-location"),
     control="theta1 in place of theta2 in the location",
 )
 def pole_is_outlier(scale, broken, block):
@@ -50,6 +51,7 @@ def pole_is_outlier(scale, broken, block):
     "of ridge on mu1 W1'x plus independent Gaussian noise of the size of the rest "
     "(eta up to 2)",
     source="paper BE22",
+    uses=("thm-spikes-equivalence",),
     control="the noise left out: features mu1 W1'x alone",
 )
 def gaussian_equivalence(scale, broken, block):
@@ -95,6 +97,7 @@ def _over_penalties(run: xr.DataArray, *etas, **rest) -> xr.DataArray:
     "ratios, the penalty and the step, corrected for the network's own output (eta up "
     "to 2)",
     source="derived",
+    uses=("thm-spikes-risk", "thm-spikes-output"),
     control="the closed form without the step",
 )
 def risk(scale, broken, block):
@@ -120,6 +123,7 @@ def _closed_gains(runs: xr.DataArray, cells) -> xr.DataArray:
     statement="The risk falls with every increase of the step, by what the closed form "
     "says, also with much data (n/d = 2 and 10)",
     source="derived",
+    uses=("thm-spikes-risk",),
     control="labels shuffled in the first step: the spike is there, but does not point "
     "at the teacher",
 )
@@ -138,6 +142,7 @@ def risk_monotone(scale, broken, block):
     statement="The gain of a step of order one dies with the width: it is the closed "
     "form's, for N/d up to 4",
     source="derived",
+    uses=("thm-spikes-risk",),
     control="the gain at N/d = 1 in place of each",
 )
 def wide(scale, broken, block):
@@ -160,6 +165,7 @@ def wide(scale, broken, block):
     statement="A step of order one gains nothing if the teacher has no linear part "
     "(erf student, teacher |u|): the gain is zero if and only if mu1, mu1* or eta is",
     source="paper BE22",
+    uses=("thm-spikes-equivalence",),
     control="the linear part put back: a ReLU teacher, (u + |u|)/2",
 )
 def no_gain(scale, broken, block):
@@ -184,6 +190,7 @@ def no_gain(scale, broken, block):
     statement="After a step of order one the closed form of the risk is never below "
     "that of the best linear predictor, |P_{>1} f*|^2",
     source="consistency",
+    uses=("thm-spikes-risk",),
     control="a step of order sqrt(N), beyond the closed form: the simulated risk",
 )
 def linear_floor(scale, broken, block):
@@ -230,6 +237,7 @@ def linear_floor(scale, broken, block):
     "penalty: the conjugate kernel, the neural tangent kernel, and a smooth kernel of "
     "the inner product (n = 10 d)",
     source="paper BE22",
+    uses=("thm-spikes-equivalence",),
     control="samples beyond proportion to the inputs, as a power of them: d = 4",
 )
 def kernel_floor(scale, broken, block):
@@ -243,6 +251,7 @@ def kernel_floor(scale, broken, block):
     statement="Ridge on the sample of the first step has a higher risk than ridge on a "
     "fresh one (n = 2d, eta = 4, penalty 1)",
     source="observed",
+    uses=("thm-spikes-risk",),
     control="no step: the first sample has left no trace in the weights",
     blunt="against no effect an order is as sharp as the quantile of its noise",
 )

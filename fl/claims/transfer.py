@@ -37,6 +37,7 @@ GRADIENT = [("high", 0.0), ("low", 0.0)]
     statement="SNR 1, time 100, ridge 0.001: features of p = -1 serve task 2 better than "
     "those of gradient descent, p = 0, in both cases",
     source="observed",
+    uses=("thm-transfer-fig3",),
     control="task 2 on the direction of task 1",
 )
 def fig3(scale, broken, block):
@@ -55,6 +56,7 @@ def fig3(scale, broken, block):
     statement="Case High: powers of AdaHessian's diagonal transfer best at p = -1 too, "
     "where transfer.fig3 looks",
     source="observed",
+    uses=("transfer.fig3",),
     control="SNR 5 in task 2",
 )
 def adahessian(scale, broken, block):
@@ -72,6 +74,7 @@ def adahessian(scale, broken, block):
     statement="Without label noise, or at time 10, the exponent towards task 2 beats p = "
     "-1 (ridge 0.001)",
     source="observed",
+    uses=("thm-transfer-fig3",),
     control="SNR 1 and time 100",
 )
 def not_universal(scale, broken, block):
@@ -98,6 +101,7 @@ def not_universal(scale, broken, block):
     statement="SNR 1, time 100: a ridge tuned on validation rows of task 2 leaves less "
     "than half of p = -1's lead over the exponent towards task 2",
     source="observed",
+    uses=("thm-transfer-fig3",),
     control="another ridge that is not tuned, 0.0001",
 )
 def tuned_ridge(scale, broken, block):
@@ -117,6 +121,7 @@ def tuned_ridge(scale, broken, block):
     statement="At p = -1 noise in task 1 (SNR 1/2 against none) cuts the error on the "
     "same task 2 by a quarter or more",
     source="observed",
+    uses=("thm-transfer-share",),
     control="the same noise values, sorted along the direction of task 1",
 )
 def mechanism(scale, broken, block):
@@ -134,6 +139,7 @@ def mechanism(scale, broken, block):
     statement="At p = -1 and time 30 the noise of task 1 (SNR 1/2 against none) has "
     "raised the share of the other directions by more than in the early feature",
     source="observed",
+    uses=("thm-transfer-share",),
     control="the same noise values, sorted along the direction of task 1",
 )
 def share(scale, broken, block):
@@ -170,6 +176,7 @@ def _early_share(case: str, snr: float, n: int) -> float:
     statement="Five tasks in a row: of p = -2 and 0 each has an order of the teachers in "
     "which p = -1 serves the next task better (SNR 1)",
     source="observed",
+    uses=("thm-transfer-fig3",),
     control="the teacher stays on one direction, whatever the exponent",
 )
 def sequence(scale, broken, block):

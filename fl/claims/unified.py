@@ -27,6 +27,7 @@ from fl.theory.unified_spike import spiked
     "as the features see them, have a spike at a closed place and with a closed "
     "overlap with the teacher",
     source="derived",
+    uses=("thm-unified-spike",),
     control="the same formulas for a step without a preconditioner",
 )
 def spike(scale, broken, block):
@@ -50,6 +51,7 @@ def spike(scale, broken, block):
     statement="At p = -1/2 the direction has the same length, and with it the spike the "
     "same threshold, under every covariance and for every teacher",
     source="proved",
+    uses=("thm-unified-half",),
     control="p = 0, the plain gradient",
 )
 def half_invariance(scale, broken, block):
@@ -73,6 +75,7 @@ def half_invariance(scale, broken, block):
     statement="The filter of Σ that aligns best, found from draws of the gradient, is "
     "1/(λ + γν/k), k the teacher's weight: (Σ + γν)^-1 for one spread evenly",
     source="proved",
+    uses=("thm-unified-known",),
     control="Σ^-1, the best filter without noise",
 )
 def optimal_preconditioner(scale, broken, block):
@@ -105,6 +108,7 @@ def optimal_preconditioner(scale, broken, block):
     "ridge estimator: its place, its overlap with that estimator, and how well this "
     "aligns with the teacher are closed forms",
     source="derived",
+    uses=("thm-unified-spike", "thm-single_index-kfac", "thm-unified-own"),
     control="the true covariance: (Σ + λ)^-1 in the networks, and the best filter's "
     "alignment",
 )
@@ -148,6 +152,7 @@ def _order(found, pairs, named) -> Evidence:
     statement="The covariance of the sample that gives the gradient aligns better than "
     "the best filter of the true one, if both know equally much of the teacher",
     source="derived",
+    uses=("thm-unified-own",),
     control="the covariance of another sample of the same size",
 )
 def same_sample(scale, broken, block):
@@ -180,6 +185,7 @@ def _closed(problem, data) -> np.ndarray:
     statement="The ridge risk after a step with Σ^p, p = -1, 0, 1, of one strength in "
     "the features, is a closed form in spectrum, teacher, p and step",
     source="derived",
+    uses=("thm-unified-risk",),
     control="the closed gain with the exponent -p",
 )
 def risk(scale, broken, block):
@@ -204,6 +210,7 @@ def risk(scale, broken, block):
     "directions p = 1 raises the larger singular value in the features, and p = -1 at "
     "the same step size leaves the smaller risk",
     source="observed",
+    uses=("thm-unified-spike", "thm-unified-risk"),
     control="a teacher on the strong directions: the order of the risks",
 )
 def visible(scale, broken, block):
@@ -233,6 +240,7 @@ def visible(scale, broken, block):
     "preconditioner P on x is the network started with V0 and trained plainly on "
     "P^(1/2) x, in all its layers and at every step",
     source="proved",
+    uses=("thm-unified-identity",),
     control="the isotropic start W0 = V0",
 )
 def p_isotropic_identity(scale, broken, block):

@@ -1,0 +1,58 @@
+"""Whatever machine it runs on, the same numbers: more threads, no home, no compiler, no
+network, another locale.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+# trained networks, their law, random matrices
+CLAIMS = ["gram.test_time", "gram.initial_law", "spikes.linear_floor"]
+SCRIPT = f"""
+import json, os
+import fl
+fl.setup()
+import torch
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+found = fl.verdicts({CLAIMS})
+print(json.dumps([[v.measured, v.control_measured, v.tolerance] for v in found]))
+"""
+
+
+def numbers(folder, prefix=(), without=(), **settings) -> np.ndarray:
+    """Return what ``SCRIPT`` finds in a process of its own, its results store empty."""
+    environment = {k: v for k, v in os.environ.items() if k not in without}
+    environment |= {"FL_CACHE": str(folder / "store"), "FL_JOBS": "1"}
+    environment |= {"FL_SCALE": "smoke", "OMP_NUM_THREADS": "1"} | settings
+    command = [*prefix, sys.executable, "-c", SCRIPT]
+    kept = {"env": environment, "cwd": folder, "capture_output": True, "text": True}
+    run = subprocess.run(command, check=False, **kept)
+    assert run.returncode == 0, run.stderr
+    return np.array(json.loads(run.stdout))
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """The numbers on this machine as it is, with one thread."""
+    return numbers(tmp_path_factory.mktemp("usual"))
+
+
+def test_threads_do_not_change_a_digit(usual, tmp_path):
+    found = numbers(tmp_path, OMP_NUM_THREADS="2", MKL_NUM_THREADS="2")
+    np.testing.assert_allclose(found, usual, rtol=1e-6)
+
+
+def test_no_home_no_compiler_no_network_and_another_locale(usual, tmp_path):
+    # a network of its own, with nobody in it, where the machine gives one
+    unshare = shutil.which("unshare")
+    alone = [unshare, "--net", "--map-root-user"]
+    closed = unshare and not subprocess.run([*alone, "true"], check=False).returncode
+    settings = {"PATH": str(tmp_path), "LC_ALL": "C", "PYTHONHASHSEED": "7"}
+    lost = ("HOME", "USER", "LANG")
+    found = numbers(tmp_path, alone if closed else (), lost, **settings)
+    np.testing.assert_array_equal(found, usual)
