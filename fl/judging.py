@@ -101,12 +101,17 @@ def order(
     draws = leads.sizes[dim]
     unit = quantile(draws, sides=1)
     needed = np.maximum(unit * error, SMALLEST)
-    where, (measured, *own) = worst_cell(-mean / needed, mean, error, needed)
-    expected = None
+    expected, spread = None, needed / unit
     if rival is not None:
         expected = float((_mean(rival, dim) / needed).min())
+    if dim in getattr(rival, "dims", ()):  # sampled too, with errors of its own
+        spread = np.maximum(spread, standard_error(leads - rival, dim))
+    allowed = quantile(draws, mean.size) * spread / needed
+    where, (measured, *own, noise) = worst_cell(
+        -mean / needed, mean, error, needed, allowed
+    )
     if within is None:
-        within = quantile(draws, mean.size) / unit
+        within = noise
     seen = np.clip(unit * mean / needed, -FAR, FAR)
     missed = float(nctdtr(draws - 1, seen, unit).sum().clip(max=1))
     words = (

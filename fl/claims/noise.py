@@ -147,7 +147,12 @@ def adahessian(scale, broken, block):
     control="the last step",
 )
 def fair_comparison(scale, broken, block):
-    """What the last step shows between them is how fast they overfit."""
+    """What the last step shows between them is how fast they overfit.
+
+    The control states the side alone: the linear student's closed form says at which end
+    the gap is, but the network overfits more slowly than that by an amount that depends on
+    its width.
+    """
     run = study.longer(scale, block)
     errors = study.last(run)["clean"] if broken else _best(run)
     gaps = np.log(errors).diff("p")
@@ -204,6 +209,10 @@ def minibatch(scale, broken, block):
 def multi_index(scale, broken, block):
     """Two distinguished directions, both of large (High) or both of small variance
     (Low).
+
+    The control states the side alone: at opposite ends the direction of large variance
+    carries nearly all of the signal, so that Low turns to the order of High; by how much
+    depends on when the network leaves its start.
     """
     teacher = "opposite" if broken else "two"
     run = study.variants(scale, block, 8, teacher=teacher, exponents=(-2.0, 0.0))

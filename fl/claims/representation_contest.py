@@ -4,6 +4,8 @@ All run from the same starts on the same batches, so their final distances are c
 seed by seed, in logarithms.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from fl import judging
@@ -29,13 +31,26 @@ def _behind(data, *optimizers: str):
     control="the isotropic problem, SGD alone",
 )
 def head_to_head(scale, broken, block):
-    """The logarithms of the ratios, of SGD's over 4."""
+    """The logarithms of the ratios, of SGD's over 4.
+
+    On the isotropic problem the factors of KFAC say nothing, and estimating the right one
+    multiplies the variance of a step by n/(n - dX - 1) (`representation.variance`): SGD
+    ends nearer by the root of that, give or take as much for the left factor and for what
+    the two were tuned to.
+    """
     condition = "isotropic" if broken else "moderate"
     data = study.compact_contest(scale, block, condition)
+    sizes = data.attrs | {"condition": condition}
     others = ["SGD"] if broken else ["SGD", "Adam", "Muon"]
-    behind = _behind(data, *others)
-    margin = np.log(4) * (behind.optimizer == "SGD")
-    return judging.order(behind - margin, data.attrs | {"condition": condition})
+    leads = _behind(data, *others)
+    leads = leads - np.log(4) * (leads.optimizer == "SGD")
+    if not broken:
+        return judging.order(leads, sizes)
+    n = data.attrs["n"]
+    dearer = np.log(n / (n - data.attrs["dX"] - 1)) / 2
+    found = judging.order(leads, sizes, -np.log(4) - dearer)
+    allowed = found.sizes["worst cell"]["allowed"]
+    return replace(found, within=found.within + dearer / allowed)
 
 
 @claim(
@@ -47,7 +62,11 @@ def head_to_head(scale, broken, block):
     control="the moderate problem",
 )
 def isotropic_tie(scale, broken, block):
-    """Compare SGD and KFAC seed by seed."""
+    """Compare SGD and KFAC seed by seed.
+
+    The control states the side alone: SGD's way from a far start has no closed form; that
+    it is a factor of 4 behind at least is `head_to_head`.
+    """
     condition = "moderate" if broken else "isotropic"
     data = study.compact_contest(scale, block, condition)
     spare = np.log(1.5) - _behind(data, "SGD")
@@ -64,7 +83,9 @@ def isotropic_tie(scale, broken, block):
     control="as many steps",
 )
 def equal_operations(scale, broken, block):
-    """Compare Adam and KFAC seed by seed."""
+    """Compare Adam and KFAC seed by seed. The control states the side alone: how fast Adam
+    descends here is measured, not derived.
+    """
     run = study.compact_contest if broken else study.equal_operations
     data = run(scale, block)
     return judging.order(np.log(2) - _behind(data, "Adam"), data.attrs)

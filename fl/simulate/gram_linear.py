@@ -76,7 +76,7 @@ def linear_chance(
     source: str, over: str, n: int, n_test: int, d: int, seed: int
 ) -> dict:
     r"""Return the ``risk`` :math:`|f-y|^2/|y|^2` of a whitened linear model on the test
-    set (predicting 0 has 1).
+    set (predicting 0 has 1), and its data ``X`` (input, sample), ``y`` (sample,).
 
     Args:
         source: ``power law`` (eigenvalues 1/r, linear teacher) or ``digits`` (zeros
@@ -110,7 +110,8 @@ def linear_chance(
     w = descend(train, y[:n], P)
     errors = w @ X[:, n:] - y[n:]
     signal = (y[n:] ** 2).sum()
-    return {"risk": (errors**2).sum() / signal}
+    X = (("input", "sample"), X)
+    return {"risk": (errors**2).sum() / signal, "X": X, "y": ("sample", y)}
 
 
 def network_chance(
@@ -186,7 +187,8 @@ def limit(of: str, p: float, n: int, d: int, seed: int) -> dict:
         seed: of the draw.
 
     Returns:
-        ``X`` (input, sample), ``y`` (sample,) and the final weights ``w`` (input,).
+        ``X`` (input, sample), ``y`` (sample,), ``P`` (input, other) and the final
+        weights ``w`` (input,).
 
     Raises:
         ValueError: for an unknown ``of``.
@@ -202,7 +204,8 @@ def limit(of: str, p: float, n: int, d: int, seed: int) -> dict:
     P = numerics.psd_power(covariance, p)
     w = descend(X, y, P)
     X = (("input", "sample"), X)
-    return {"X": X, "y": ("sample", y), "w": ("input", w)}
+    P = (("input", "other"), P)
+    return {"X": X, "y": ("sample", y), "P": P, "w": ("input", w)}
 
 
 def _labelled(spectrum, direction, number, rng, snr=np.inf):

@@ -11,7 +11,7 @@ import numpy as np
 
 from fl import datasets, numerics, tasks, validate
 from fl.simulate import gram
-from fl.updates import Rule, gap
+from fl.updates import Rule
 
 TWIN, LAW = 1, 2  # streams: what the second entry of a seed draws
 STARTS = ["P-isotropic", "isotropic"]
@@ -124,11 +124,10 @@ def digits(sizes: Sizes, p: float, seed: int, rule: Rule) -> Cell:
     return Cell(X, Y, W0, theta0, P, rule)
 
 
-def twin_gap(
+def twins(
     sizes: Sizes, p: float, seed: int, trained: float | None = None, **rule
-) -> dict:
-    r"""Return how far the runs of two twins are apart (``gap``), and the twins
-    themselves (``distance`` :math:`= |X'-X|/|X|`).
+) -> list[Cell]:
+    r"""Return two networks whose data sets are twins for :math:`\Sigma^p`.
 
     Args:
         sizes: of the data and the hidden layer.
@@ -140,19 +139,18 @@ def twin_gap(
     rng = np.random.default_rng([seed, TWIN])
     X, y = problem(sizes, seed)
     X = X[:, : len(y)]
-    spectrum = sizes.spectrum
-    P = used = spectrum.power(p)
-    if trained is not None:
-        used = spectrum.power(trained)
+    P = sizes.spectrum.power(p)
+    used = P if trained is None else sizes.spectrum.power(trained)
     W0 = gram.first_layer(rng, sizes.width, P)
     theta0 = gram.later_layers(rng, [sizes.width, 1])
-    X2, W2 = gram.twin(X, W0, P, rng)
-    rule = Rule(**rule)
-    run = gram.train(X, y, W0, theta0, used, rule)
-    other = gram.train(X2, y, W2, theta0, used, rule)
-    moved = np.linalg.norm(X2 - X)
-    distance = moved / np.linalg.norm(X)
-    return {"gap": gap(run, other), "distance": distance}
+    both = (X, W0), gram.twin(X, W0, P, rng)
+    return [Cell(inputs, y, W, theta0, used, Rule(**rule)) for inputs, W in both]
+
+
+def distance(one: Cell, other: Cell) -> float:
+    """Return how far the inputs of two cells are apart, :math:`|X'-X|/|X|`."""
+    moved = np.linalg.norm(other.X - one.X)
+    return float(moved / np.linalg.norm(one.X))
 
 
 def law(

@@ -121,9 +121,10 @@ def transfer(
 
 def batchnorm_gap(
     problem: Problem, n: int, noise: float, seed: int, refit: bool = True
-) -> float:
-    """Return the relative gap between the gradients in random features with and
-    without batch-norm, by autograd.
+) -> dict:
+    """Return the relative ``gap`` between the gradients in random features with and
+    without batch-norm, by autograd, and what they are gradients at: the features ``G``
+    (k, dX), the moments ``S_hat`` (dX, dX) of the inputs and ``C`` (dX, dY) with the labels.
 
     Args:
         problem: what is to be learned.
@@ -137,18 +138,19 @@ def batchnorm_gap(
 
     G = default_rng(seed).standard_normal(problem.G_star.shape)
     batch = samples(problem, n, noise, default_rng(seed))
-    X, Y = map(torch.tensor, batch)
+    inputs, labels = map(torch.tensor, batch)
     grads = []
     for normalise in (False, True):
         weights = torch.tensor(G, requires_grad=True)
-        Z = X @ weights.T
+        Z = inputs @ weights.T
         if normalise:
             Z = Z / Z.pow(2).mean(0).sqrt()
-        head = torch.linalg.lstsq(Z.detach(), Y).solution
+        head = torch.linalg.lstsq(Z.detach(), labels).solution
         if not refit:
             head = 1.1 * head
-        loss = (Z @ head - Y).pow(2).sum() / (2 * n)
+        loss = (Z @ head - labels).pow(2).sum() / (2 * n)
         grads += torch.autograd.grad(loss, weights)
     plain, normalised = grads
-    gap = (normalised - plain).norm()
-    return float(gap / plain.norm())
+    gap = (normalised - plain).norm() / plain.norm()
+    X, Y = batch
+    return {"gap": float(gap), "G": G, "S_hat": X.T @ X / n, "C": X.T @ Y / n}

@@ -20,19 +20,21 @@ DIGITS = {"source": "digits", "n_test": 24, "d": 64}
 NETWORK = Sizes(d=60, n=15, n_test=45, width=100)
 
 
-def linear(scale: Scale, block: int = 0, over: str = "train+test") -> xr.Dataset:
+def linear(scale: Scale, block: int = 0, over: str = "train+test") -> list[xr.Dataset]:
     """Return the test ``risk`` (n, seed) of a linear model on two kinds of data,
-    whitened ``over`` train or train+test inputs.
+    whitened ``over`` train or train+test inputs, with the data ``X`` and ``y``.
 
     ``scale`` and ``block`` set the number of draws and their seeds.
     """
     number = scales.at(scale, smoke=2, book=5, paper=20)
     seeds = scales.seeds(number, block)
-    sets, found = {40: POWER_LAW, 12: DIGITS}, []
-    for n, sizes in sets.items():
-        grid = {"over": [over], "n": [n]}
-        found.append(sweep(gram_linear.linear_chance, grid, seeds, **sizes))
-    return xr.concat(found, "n").assign_attrs({"linear, by n": sets, "draws": number})
+    found = []
+    for n, sizes in {40: POWER_LAW, 12: DIGITS}.items():
+        run = sweep(
+            gram_linear.linear_chance, {"over": [over], "n": [n]}, seeds, **sizes
+        )
+        found.append(run.assign_attrs(sizes, n=n, draws=number))
+    return found
 
 
 def risks(scale: Scale, block: int = 0) -> xr.Dataset:

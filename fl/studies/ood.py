@@ -20,7 +20,7 @@ from fl.sweep import sweep
 # how many seeds: of the runs of all methods, of one whose paired standard error
 # decides, of one that changes more than its seeds do, of a control of the first
 SEEDS = {"smoke": 1, "book": 3, "paper": 10}
-PAIRED = {"smoke": 4, "book": 6, "paper": 10}
+PAIRED = {"smoke": 6, "book": 6, "paper": 10}
 TURNED = {"smoke": 3, "book": 4, "paper": 10}
 WIDTHS = {"smoke": 64, "book": ood.WIDTH, "paper": ood.WIDTH}  # of the network
 CONTROL = {"smoke": 1, "book": 1, "paper": 10}

@@ -51,7 +51,7 @@ def single_batches(scale, block=0, damping: float = 0.0) -> list[Run]:
     """Return the features after one step of KFAC with a ``damping`` from wrong heads and
     random features, on nine batches, three of each of three pairs of condition numbers:
     the same at every ``scale``, seeds of ``block``. ``found`` also holds the batch's
-    ``xi``.
+    ``xi`` and ``S_hat``.
     """
     factors = KFAC._replace(damping=damping)
     kappas = [(1, 1), (50, 3), (1000, 10)]
@@ -67,7 +67,7 @@ def single_batches(scale, block=0, damping: float = 0.0) -> list[Run]:
             F = simulate.wrong_head(problem, rng)
             G = rng.standard_normal(problem.G_star.shape)
             after = simulate.feature_step(problem, F, G, batch, attrs["eta"], factors)
-            found = {"kfac": after, "xi": batch.xi}
+            found = {"kfac": after, "xi": batch.xi, "S_hat": batch.S_hat}
             runs.append(Run(problem, F, G, found, attrs))
     return runs
 
@@ -115,38 +115,41 @@ def first_step(scale, block=0, invariant: bool = False) -> xr.Dataset:
     return xr.Dataset(columns, attrs=attrs)
 
 
-def batchnorm(scale, block=0, refit: bool = True) -> xr.Dataset:
-    """Return the relative ``gap`` (seed) that batch-norm makes in the gradient, at
-    ``kappa_S`` (seed): the same at every ``scale``, seeds of ``block``.
+def batchnorm(scale, block=0, refit: bool = True) -> list[Run]:
+    """Return the relative ``gap`` that batch-norm makes in the gradient, and the moments
+    it was taken at (`batchnorm_gap`), at three condition numbers of the covariance: the
+    same at every ``scale``, seeds of ``block``.
 
     Without ``refit`` the head is off by 10 percent.
     """
     kappas = [1, 30, 300]
     batch = {"n": 64, "noise": 0.09}
     seeds = scales.seeds(len(kappas), block)
-    gaps = []
+    attrs = LARGE | batch | {"kappa_S": kappas, "kappa_F": 3, "seeds": seeds}
+    runs = []
     for seed, kappa_S in zip(seeds, kappas, strict=True):
         problem = random_problem(**LARGE, kappa_S=kappa_S, kappa_F=3, seed=seed)
-        gap = batchnorm_gap(problem, **batch, seed=seed, refit=refit)
-        gaps.append(gap)
-    attrs = LARGE | batch | {"kappa_S": kappas, "kappa_F": 3, "seeds": seeds}
-    return xr.Dataset({"gap": ("seed", gaps)}, attrs=attrs)
+        found = batchnorm_gap(problem, **batch, seed=seed, refit=refit)
+        runs.append(Run(problem, problem.F_star, found["G"], found, attrs))
+    return runs
 
 
-def far_starts(scale, block=0, whitened: bool = True) -> xr.Dataset:
-    """Return the principal ``angles`` (eta, step, angle) along KFAC from 1.2 radians,
-    ``whitened`` or plain: the same at every ``scale``, seeds of ``block``.
+def far_starts(scale, block=0, whitened: bool = True) -> list[Run]:
+    """Return the principal ``angles`` (step, angle) along KFAC from 1.2 radians at three
+    step sizes ``eta``, ``whitened`` or plain: the same at every ``scale``, seeds of
+    ``block``.
     """
     etas = [0.1, 0.3, 1.0]
     seeds = scales.seeds(len(etas), block)
     sizes = SMALL | {"kappa_S": 10, "kappa_F": 5}
-    paths = []
+    runs = []
     for seed, eta in zip(seeds, etas, strict=True):
         problem = random_problem(**sizes, seed=seed)
         G = simulate.start(problem, 1.2, default_rng(seed))
-        paths.append(angles(problem, G, eta, 10, whitened))
-    found = {"angles": (("eta", "step", "angle"), paths)}
-    return xr.Dataset(found, {"eta": etas}, sizes | {"seeds": seeds})
+        found = {"angles": angles(problem, G, eta, 10, whitened)}
+        attrs = sizes | {"eta": eta, "seeds": seeds}
+        runs.append(Run(problem, problem.F_star, G, found, attrs))
+    return runs
 
 
 def near_start(block=0) -> tuple[Problem, np.ndarray]:
