@@ -263,7 +263,7 @@ ZOO: dict[str, Recipe] = {
     "GD": Recipe(_published(torch.optim.SGD), {"lr": _rate(1.0)}),
     "momentum": Recipe(
         _published(torch.optim.SGD),
-        {"lr": _rate(0.1), "momentum": Hyper(0.9, high=1.0)},
+        {"lr": _rate(0.1), "momentum": Hyper(0.9, high=0.9999)},
     ),
     "SAM": Recipe(_published(_sam), {"lr": _rate(1.0), "rho": Hyper(0.5)}, twice=True),
     "Adam": Recipe(_published(torch.optim.Adam), {"lr": _rate(1e-3)}),

@@ -35,7 +35,6 @@ LIMITS = {
     "memory": (0, 0.9999),
     "momentum": (0, 0.9999),
     "floor": (0,),
-    "every": (1,),
 }
 
 
@@ -79,6 +78,10 @@ class Method(torch.optim.Optimizer):
             checked_weight(f"params[{i}]", w)
         for key in LIMITS.keys() & group.keys():
             validate.number(key, group[key], *LIMITS[key])
+        validate.count("every", group.get("every", 1))
+        betas = validate.array("betas", group.get("betas", (0, 0)), (2,))
+        for i, keep in enumerate(betas.tolist()):
+            validate.number(f"betas[{i}]", keep, 0, LIMITS["memory"][1])
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None):

@@ -684,7 +684,7 @@ def call(name="GD", model=None, steps=3, **hyper):
         ({"lr": np.nan}, "lr of GD = nan"),
         (
             {"name": "momentum", "momentum": 1.5},
-            r"momentum of momentum = 1.5: must be a finite number in \[0, 1\]",
+            r"momentum of momentum = 1.5: must be a finite number in \[0, 0.9999\]",
         ),
         ({"name": "Shampoo", "memory": 1.0}, "memory of Shampoo = 1.0"),
         (

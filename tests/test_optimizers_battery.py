@@ -487,15 +487,95 @@ def test_a_clipped_step_of_kfac_counts_every_layer_at_its_own_rate():
     assert nu[0, 0] < 1 and total == pytest.approx(1e-6)
 
 
+# hyper-parameters: every method, every argument, every kind of mistake
+
+NOT_FINITE = [np.nan, np.inf, -np.inf]
+NOT_NUMBERS = ["0.1", b"1", None, True, 1j, [0.1], np.array([0.1]), torch.tensor([1])]
+
+
+def beyond(h) -> list:
+    """Return numbers outside the range of a hyper-parameter of the table."""
+    if isinstance(h.default, int):
+        return [0, -1, 1.0, 2.5, np.float64(3)]
+    below = [h.low - 1e-9, h.low - 1, -1e30] if h.low > -np.inf else []
+    above = [h.high + 1e-9, h.high + 1] if h.high < np.inf else []
+    return below + above + [h.low] * h.open_low
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_bad_hyper_parameters_are_refused_before_any_work(name):
+    def loss():
+        raise AssertionError("the loss was asked")
+
+    needs = {key: np.eye(1) for key in ZOO[name].needs}
+    for key, h in ZOO[name].hyper.items():
+        allowed = "an integer >= 1" if isinstance(h.default, int) else "a finite number"
+        for value in [*NOT_FINITE, *NOT_NUMBERS, *beyond(h)]:
+            with pytest.raises(ValueError) as error:
+                minimise(name, nn.Linear(1, 1), loss, 1, **needs | {key: value})
+            message = f"{key} of {name} = {value!r}: must be {allowed}"
+            assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_averages_of_the_table_forget(name):
+    """What is kept of an average lies in [0, 1), and a damping is not zero."""
+    for key in {"momentum", "memory"} & ZOO[name].hyper.keys():
+        assert ZOO[name].hyper[key].low == 0 and ZOO[name].hyper[key].high < 1
+    for key in {"lr", "bias_lr", "damping", "clip", "floor"} & ZOO[name].hyper.keys():
+        assert ZOO[name].hyper[key].low == 0 and ZOO[name].hyper[key].open_low
+
+
+MAKE = {
+    "Shampoo": lambda **hyper: Shampoo([parameter(2)], **{"lr": 0.1} | hyper),
+    "power-AdaHessian": lambda **hyper: PowerAdaHessian(
+        [parameter(2)], **{"lr": 0.1, "p": 1.0} | hyper
+    ),
+    "K-FAC": lambda **hyper: KFAC(
+        *plain(), **{"lr": 0.1, "damping": 1e-3, "clip": 1.0, "every": 1} | hyper
+    ),
+}
+RATES = {key: [-1.0] for key in ("lr", "damping", "clip", "floor")}
+KEPT = {key: [-0.1, 1.0, 2.0] for key in ("memory", "momentum")}
+OPTIONS = {
+    "Shampoo": ["lr", "memory", "momentum", "floor"],
+    "power-AdaHessian": ["lr", "p"],
+    "K-FAC": ["lr", "damping", "clip"],
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_bad_options_of_an_optimizer_are_named(name):
+    make = MAKE[name]
+    make()
+    for key in OPTIONS[name]:
+        outside = {**RATES, **KEPT, "p": []}[key]
+        for value in [*NOT_FINITE, *NOT_NUMBERS, *outside]:
+            with pytest.raises(ValueError) as error:
+                make(**{key: value})
+            message = f"{key} = {value!r}: must be a finite number in "
+            assert str(error.value).startswith(message)
+    for value in [0, -1, 1.0, *NOT_FINITE, *NOT_NUMBERS] * (name != "power-AdaHessian"):
+        with pytest.raises(ValueError) as error:
+            make(every=value)
+        assert str(error.value) == f"every = {value!r}: must be an integer >= 1"
+
+
 @pytest.mark.parametrize(
-    ("option", "value"),
-    [("lr", -1.0), ("memory", 1.0), ("momentum", -0.1), ("floor", -1.0), ("every", 0)],
+    ("betas", "message"),
+    [
+        ((1.0, 0.9), r"betas\[0\] = 1.0: must be a finite number in \[0, 0.9999\]"),
+        ((0.9, 1.5), r"betas\[1\] = 1.5: must be a finite number in \[0, 0.9999\]"),
+        ((-0.1, 0.9), r"betas\[0\] = -0.1"),
+        ((0.9, np.nan), "betas has 1 entries that are NaN or infinite"),
+        ((0.9,), r"betas has shape \(1,\): must be \(2,\)"),
+        (0.9, r"betas has shape \(\): must be \(2,\)"),
+        ("ab", "betas = 'ab': must be an array of real numbers of shape"),
+    ],
 )
-def test_options_out_of_range_are_named(option, value):
-    with pytest.raises(
-        ValueError, match=f"{option} = {value}: must be a finite number"
-    ):
-        Shampoo([parameter(2)], **{"lr": 0.1} | {option: value})
+def test_averages_that_never_forget_are_named(betas, message):
+    with pytest.raises(ValueError, match=message):
+        MAKE["power-AdaHessian"](betas=betas)
 
 
 def test_a_gradient_without_its_graph_is_named():

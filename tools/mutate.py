@@ -1,42 +1,58 @@
 """How many small errors the unit tests catch: ``python tools/mutate.py NUMBER [SEED]``.
 
 Each of NUMBER random mutants has one token of `fl/theory` or `fl/preconditioners.py`
-exchanged: an operator, a comparison, a number. The tests of its topic run on a copy of the
-checkout, with a time limit (a mutant that runs for ever is caught). Mutants that no test
-catches are printed. ``FL_JOBS`` sets the number of mutants at a time.
+exchanged: an operator, a comparison, a number. It is caught if a unit test, a property row
+or an example in a docstring fails, or does not end in three times its usual processor time.
+
+A server has the libraries loaded and forks for each mutant, in a copy of the checkout. One
+run without a mutant tells which tests call which function of the theory, and how long each
+takes: the tests of the mutated function come first, the cheapest before the others, then
+all tests of its topic. ``FL_JOBS`` sets the number of servers.
 """
 
+import ast
+import importlib
 import io
+import json
+import multiprocessing
 import os
 import random
 import re
+import resource
 import shutil
-import subprocess
 import sys
 import tempfile
+import time
 import tokenize
-from concurrent.futures import ThreadPoolExecutor
+import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT = 300  # seconds for the tests of one mutant
-OTHER = {
-    "+": "-",
-    "-": "+",
-    "*": "/",
-    "/": "*",
-    "**": "*",
-    "@": "*",
-    "<": "<=",
-    ">": ">=",
-}
-OTHER |= {"<=": "<", ">=": ">", "==": "!=", "and": "or", "or": "and", "not": ""}
+HERE = Path()  # the copy that a server works in
+LOADED = ["numpy", "scipy", "scipy.stats", "scipy.integrate", "torch", "xarray"]
+LOADED += ["pandas", "sklearn.linear_model", "sklearn.datasets", "pytest"]
+LOADED += ["hypothesis", "numba", "joblib", "rich", "typer"]
+START = 30  # seconds of processor time to load the package and the tests
+OTHER = {"+": "-", "-": "+", "*": "/", "/": "*", "**": "*", "@": "*", "<": "<="}
+OTHER |= {"<=": "<", ">": ">=", ">=": ">", "==": "!=", "not": ""}
+OTHER |= {"and": "or", "or": "and"}
+
+# --- mutants ---------------------------------------------------------------------------
 
 
-def places(path: Path) -> list[tuple]:
-    """Return position and new text of every token that can be exchanged."""
+def modules() -> list[str]:
+    """Return the files that are mutated, relative to the checkout."""
+    paths = [*ROOT.glob("fl/theory/[a-z]*.py"), ROOT / "fl" / "preconditioners.py"]
+    return [str(path.relative_to(ROOT)) for path in sorted(paths)]
+
+
+def places(path: str) -> list[tuple]:
+    """Return position, old and new text of every token that can be exchanged."""
     found = []
-    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+    text = (ROOT / path).read_text()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
         new = OTHER.get(token.string)
         if token.type == tokenize.NUMBER and re.fullmatch(r"\d+", token.string):
             new = str(int(token.string) + 1)
@@ -51,57 +67,193 @@ def _is_marker(token) -> bool:
     return token.string in ("*", "**", "/") and before in ("", "(", ",", "[", "{")
 
 
-def mutated(path: Path, place: tuple) -> str:
-    """Return the source of ``path`` with the token at ``place`` exchanged."""
+def mutated(text: str, place: tuple) -> str:
+    """Return the source ``text`` with the token at ``place`` exchanged."""
     (row, column), old, new = place
-    lines = path.read_text().splitlines(keepends=True)
+    lines = text.splitlines(keepends=True)
     line = lines[row - 1]
     lines[row - 1] = line[:column] + new + line[column + len(old) :]
     return "".join(lines)
 
 
-def tests_of(path: Path) -> list[str]:
-    """Return the test files of the topic that a module's name begins with."""
+def function_at(path: str, row: int) -> str | None:
+    """Return the innermost function around a row as ``path:first line``, if any."""
+    around = [
+        min([node.lineno, *(d.lineno for d in node.decorator_list)])
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.FunctionDef) and node.body[0].lineno <= row
+        if row <= node.end_lineno
+    ]
+    return f"{path}:{max(around)}" if around else None
+
+
+# --- tests -----------------------------------------------------------------------------
+
+
+def tests_of(path: str) -> list[str]:
+    """Return the test file of the topic that a module's name begins with, and itself."""
+    stem = Path(path).stem
     names = [p.stem.removeprefix("test_") for p in ROOT.glob("tests/test_*.py")]
-    own = [n for n in names if path.stem == n or path.stem.startswith(f"{n}_")]
-    files = [f"tests/test_{max(own, key=len)}.py"]
-    if path.parent.name == "theory":
-        files += ["tests/test_properties.py", "-k", f"not properties or [{path.stem}."]
-    return files
+    own = [n for n in names if stem == n or stem.startswith(f"{n}_")]
+    return [f"tests/test_{max(own, key=len)}.py", path]
 
 
-def caught(path: Path, place: tuple) -> bool:
-    """Tell whether the tests fail, or do not end, on one mutant."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy"
-        unwanted = shutil.ignore_patterns(".*", "_build", "data", "__pycache__")
-        shutil.copytree(ROOT, copy, ignore=unwanted)
-        inside = path.relative_to(ROOT)
-        (copy / inside).write_text(mutated(path, place))
-        environment = os.environ | {"PYTHONPATH": str(copy), "FL_CACHE": f"{folder}/c"}
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
-        run = [sys.executable, "-m", "pytest", *options, *tests_of(path), str(inside)]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+class Calls:
+    """A pytest plugin: which functions of `modules` each test calls, and its seconds."""
+
+    def __init__(self, wanted: list[str]):
+        self.wanted = {str(HERE / path): path for path in wanted}
+        self.found: dict[str, tuple[float, list[str]]] = {}
+        self.failed: list[str] = []
+
+    def pytest_runtest_protocol(self, item) -> None:
+        """Begin to listen."""
+        self.calls, self.start = set(), time.process_time()
+        sys.settrace(self._hear)
+
+    def pytest_runtest_logfinish(self, nodeid) -> None:
+        """Note what was heard."""
+        sys.settrace(None)
+        took = time.process_time() - self.start
+        self.found[nodeid] = took, sorted(self.calls)
+
+    def pytest_runtest_logreport(self, report) -> None:
+        """Note what fails without a mutant."""
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    def _hear(self, frame, event, argument) -> None:
+        path = self.wanted.get(frame.f_code.co_filename)
+        if path:
+            self.calls.add(f"{path}:{frame.f_code.co_firstlineno}")
+
+
+class Chosen:
+    """A pytest plugin: run the tests of ``order`` alone, in that order."""
+
+    def __init__(self, order: list[str]):
+        self.place = {name: i for i, name in enumerate(order)}
+
+    def pytest_collection_modifyitems(self, items: list) -> None:
+        """Select and sort."""
+        chosen = [item for item in items if item.nodeid in self.place]
+        items[:] = sorted(chosen, key=lambda item: self.place[item.nodeid])
+
+
+# --- servers ---------------------------------------------------------------------------
+
+
+def prepare() -> None:
+    """Make this process a server: a copy of its own, the libraries loaded."""
+    global HERE
+    HERE = Path(tempfile.mkdtemp(prefix="mutate-")).resolve()
+    for name in ("fl", "tests"):
+        unwanted = shutil.ignore_patterns("__pycache__", "notebooks", ".*")
+        shutil.copytree(ROOT / name, HERE / name, ignore=unwanted)
+    for path in ROOT.glob("[a-zA-Z]*"):
+        if not (HERE / path.name).exists() and path.name != "_build":
+            (HERE / path.name).symlink_to(path)
+    os.chdir(HERE)
+    sys.path.insert(0, str(HERE))
+    os.environ |= {"PYTHONPATH": str(HERE), "FL_JOBS": "1"}
+    for name in LOADED:
+        importlib.import_module(name)
+
+
+def forked(act: Callable[[], int], seconds: float) -> bool:
+    """Tell whether ``act`` returns zero in a child that may compute for ``seconds``."""
+    child = os.fork()
+    if not child:
+        quiet = os.open(HERE / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(quiet, 1), os.dup2(quiet, 2)
+        limit = int(seconds) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+        os.environ["FL_CACHE"] = tempfile.mkdtemp(dir=HERE)
+        code = 1
         try:
-            done = subprocess.run(
-                run, cwd=copy, env=environment, timeout=LIMIT, **quiet
-            )
-        except subprocess.TimeoutExpired:
-            return True
-    return done.returncode != 0
+            code = int(act())
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def pytest_on(files: list[str], plugin, *options: str) -> int:
+    """Run the tests of ``files`` in this process; return pytest's code."""
+    import pytest
+
+    quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:nbval"]
+    quiet += ["-W", "ignore:Module already imported"]
+    return pytest.main([*quiet, *options, *files], plugins=[plugin])
+
+
+def listen(files: list[str]) -> dict[str, tuple[float, list[str]]]:
+    """Return seconds and called functions of every test of ``files``."""
+    answer = HERE / "calls.json"
+
+    def act() -> int:
+        calls = Calls(modules())
+        pytest_on(files, calls)
+        answer.write_text(json.dumps([calls.found, calls.failed]))
+        return 0
+
+    answer.unlink(missing_ok=True)
+    forked(act, 3600)
+    found, failed = json.loads(answer.read_text())
+    if failed:
+        raise ValueError(f"these tests fail without a mutant: {', '.join(failed)}")
+    return found
+
+
+def caught(mutant: tuple, tests: dict) -> bool:
+    """Tell whether a test fails, or does not end, on one ``mutant`` (path, place)."""
+    path, place = mutant
+    own = [t for t in tests if t.split("::")[0] in tests_of(path)]
+    stem = Path(path).stem
+    own += [t for t in tests if "test_properties" in t and f"[{stem}." in t]
+    name = function_at(path, place[0][0])
+    near = [t for t in tests if name in tests[t][1]]
+    file, text = HERE / path, (ROOT / path).read_text()
+
+    def passes(chosen: list[str]) -> bool:
+        order = sorted(chosen, key=lambda test: tests[test][0])
+        usual = sum(tests[test][0] for test in order)
+        files = sorted({test.split("::")[0] for test in order})
+        sys.dont_write_bytecode = True  # a mutant can have the size and age of another
+        act = lambda: pytest_on(files, Chosen(order), "-x")  # noqa: E731
+        return not order or forked(act, 3 * usual + START)
+
+    file.write_text(mutated(text, place))
+    survives = passes(near) and passes(own)
+    shutil.copy2(ROOT / path, file)
+    return not survives
 
 
 def main(number: int, seed: int = 0) -> None:
     """Try ``number`` mutants drawn with ``seed``; print the survivors and the score."""
-    paths = [*ROOT.glob("fl/theory/[a-z]*.py"), ROOT / "fl" / "preconditioners.py"]
-    all_places = [(path, place) for path in sorted(paths) for place in places(path)]
-    chosen = random.Random(seed).sample(all_places, number)
-    with ThreadPoolExecutor(int(os.environ.get("FL_JOBS") or 2)) as pool:
-        found = list(pool.map(lambda mutant: caught(*mutant), chosen))
-    for (path, ((row, _), old, new)), hit in zip(chosen, found, strict=True):
-        if not hit:
-            print(f"survives: {path.relative_to(ROOT)}:{row}: {old} becomes {new!r}")
-    print(f"caught {sum(found)} of {number} mutants")
+    everywhere = [(path, place) for path in modules() for place in places(path)]
+    chosen = random.Random(seed).sample(everywhere, number)
+    files = {file for path in modules() for file in tests_of(path)}
+    files |= {"tests/test_properties.py"}
+    jobs = int(os.environ.get("FL_JOBS") or 2)
+    context = multiprocessing.get_context("fork")
+    start = time.perf_counter()
+    with context.Pool(jobs, prepare) as pool:
+        tests = {}
+        for found in pool.imap_unordered(listen, [[file] for file in sorted(files)]):
+            tests |= found
+        spent = sum(seconds for seconds, _ in tests.values())
+        print(f"{len(tests)} tests take {spent:.0f} s", flush=True)
+        (path, (at, old, _)), hits = chosen[0], 0
+        if pool.apply(caught, ((path, (at, old, old)), tests)):
+            raise ValueError(f"tests of {path} fail without a mutant")
+        tried = pool.imap(partial(caught, tests=tests), chosen)
+        for (path, ((row, _), old, new)), hit in zip(chosen, tried, strict=True):
+            hits += hit
+            if not hit:
+                print(f"survives: {path}:{row}: {old} becomes {new!r}", flush=True)
+    print(f"caught {hits} of {number} ({time.perf_counter() - start:.0f} s)")
 
 
 if __name__ == "__main__":
