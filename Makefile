@@ -28,7 +28,7 @@ ifdef FL_DATA
 export FL_DATA := $(abspath $(FL_DATA))
 endif
 
-.PHONY: book test setup lint unit claims chapters reference verify seconds clean clean-cache
+.PHONY: book test setup lint unit claims chapters reference verify seconds bench clean clean-cache
 
 book: $(VENV)/.installed
 	$(BIN)/python tools/book.py
@@ -77,6 +77,10 @@ verify: $(VENV)/.installed
 # write tools/seconds.json anew: in which order claims are evaluated
 seconds: $(VENV)/.installed
 	$(BIN)/python tools/seconds.py
+
+# what each part costs, against the obvious way of doing it; on a quiet machine (BENCH="--long": an hour more)
+bench: $(VENV)/.installed
+	$(BIN)/python tools/bench.py $(BENCH)
 
 clean-cache:
 	rm -rf .fl-cache

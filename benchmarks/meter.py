@@ -1,17 +1,13 @@
-"""What the meter costs: seconds a step with it over seconds a step without.
-
-    python benchmarks/meter.py [--tens 1]
+"""What the meter costs: a step of training with it and without,
+``python benchmarks/meter.py``.
 
 For the MLP and the CNN of the book on the digits, in single precision, batches of 64, SGD
-and Adam; every window read, and one in ten. One thread; run it on a quiet machine.
+and Adam; every window read, and one in ten.
 """
 
-import argparse
-import os
-import time
+from clock import THREADS, Row, agree, clocked, main, shared
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
+# isort: split
 import torch
 
 from fl.instruments.digits_networks import NETWORKS, Digits, network
@@ -20,36 +16,35 @@ from fl.meter import Meter
 SGD, ADAM = torch.optim.SGD, torch.optim.Adam
 
 
-def seconds(name: str, make, steps: int, every: int) -> float:
-    """Return CPU seconds a step, the best of three; without a meter if ``every`` is 0."""
-    times = []
-    for _ in range(3):
-        model, digits = network(name, 0).float(), Digits(0)
-        optimizer = make(model.parameters(), lr=1e-3)
-        meter = Meter(model, optimizer, every=every) if every else None
-        start = time.process_time()
-        digits.train(model, optimizer, steps)
-        times.append((time.process_time() - start) / steps)
-        if meter:
-            meter.close()
-    return min(times)
+def trained(name: str, make, steps: int, every: int) -> torch.Tensor:
+    """Train for ``steps``, without a meter if ``every`` is 0; return the last weights."""
+    model, digits = network(name, 0).float(), Digits(0)
+    optimizer = make(model.parameters(), lr=1e-3)
+    meter = Meter(model, optimizer, every=every) if every else None
+    digits.train(model, optimizer, steps)
+    if meter:
+        meter.close()
+    return next(model.parameters()).detach()
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words = "how many times ten windows of 20 steps are trained"
-    arguments.add_argument("--tens", type=int, default=1, help=words)
-    steps = 200 * arguments.parse_args().tens
-    torch.set_num_threads(1)
-    print(
-        f"{'network':8s} {'optimizer':10s} {'bare, ms':>9s} {'every':>7s} {'1 in 10':>8s}"
-    )
+def rows(long: bool):
+    """Yield all rows."""
+    torch.set_num_threads(int(THREADS))
+    steps = 2000 if long else 200  # whole windows of 20, a whole ten of them
     for name in NETWORKS:
         for make in (SGD, ADAM):
-            bare, whole, tenth = (seconds(name, make, steps, n) for n in (0, 1, 10))
-            ratios = f"{whole / bare:6.2f}x {tenth / bare:7.2f}x"
-            print(f"{name:8s} {make.__name__:10s} {bare * 1e3:9.2f} {ratios}")
+            gap = (trained(name, make, 40, 1) - trained(name, make, 40, 0)).abs().max()
+            label = f"{name}, {make.__name__}"
+            agree(f"{label}: training with and without the meter", float(gap), 1e-12)
+            for every, words in (
+                (0, "bare"),
+                (10, "one window in ten"),
+                (1, "metered"),
+            ):
+                act = lambda n=name, m=make, e=every: trained(n, m, steps, e)  # noqa: E731
+                made = shared(clocked(act, repeats=3), steps)
+                yield Row("meter", f"{label}, {words}", **made)
 
 
 if __name__ == "__main__":
-    main()
+    main(rows, __doc__)

@@ -1,86 +1,89 @@
-"""Time per step of every optimizer of the zoo, next to the loop one would write with
-`torch.optim.SGD`.
+"""A step of every optimizer of the zoo beside a step of plain SGD:
+``python benchmarks/optimizers.py``.
 
-    python benchmarks/optimizers.py [--steps 60] [--data digits]
-
-The problem is that of the two-cue protocol: 600 digits, the network 64-256-10, full
-batch; nothing stops the run. Prints CPU milliseconds a step (loss, gradients, second
-derivatives, update) and the ratio to the plain loop. L-BFGS counts iterations, of one
-loss or more each. Run it on a quiet machine.
+The problem is that of the two-cue protocol: 600 digits, the network 64-256-10, full batch.
+A step is the loss, the gradients, second derivatives where they are needed, and the
+update. Beside it stands what is left of a step when the evaluations of loss and gradients
+that the driver asks for are taken away: the method itself, and our bookkeeping. L-BFGS
+counts iterations, of one evaluation or more each.
 """
 
-import argparse
-import os
 import time
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from clock import THREADS, Row, agree, clocked, main, shared
 
+# isort: split
 import torch
 from torch.nn.functional import cross_entropy
 
 from fl.optimizers import ZOO, minimise
+from fl.optimizers_drive import Problem
 from fl.simulate import ood, ood_images
 
-
-def best(function, repeats: int = 3) -> float:
-    """Return CPU seconds per step; ``function`` returns how many it made. The best of
-    three.
-    """
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        steps = function()
-        times.append((time.process_time() - start) / max(steps, 1))
-    return min(times)
+STEPS = 20
 
 
-def plain(model, loss, steps: int) -> int:
+def plain(model, loss, steps: int) -> None:
     """Train with the loop of a tutorial."""
     descent = torch.optim.SGD(model.parameters(), lr=1.0)
     for _ in range(steps):
         descent.zero_grad()
         loss().backward()
         descent.step()
-    return steps
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--steps", type=int, default=60)
-    arguments.add_argument(
-        "--data", choices=list(ood_images.PROTOCOLS), default="digits"
-    )
-    given = arguments.parse_args()
-    torch.set_num_threads(1)
-    data = ood_images.draw(0, given.data)
-    X = {
-        t: torch.as_tensor(data.X["train"], dtype=t)
-        for t in (torch.float32, torch.float64)
-    }
+class Evaluations:
+    """The CPU seconds that `Problem` spends on losses and gradients."""
+
+    def __enter__(self):
+        self.seconds, self.plain = 0.0, Problem.gradients
+
+        def timed(problem, *arguments, **named) -> None:
+            start = time.process_time()
+            self.plain(problem, *arguments, **named)
+            self.seconds += time.process_time() - start
+
+        Problem.gradients = timed
+        return self
+
+    def __exit__(self, *error) -> None:
+        Problem.gradients = self.plain
+
+
+def rows(long: bool):
+    """Yield all rows."""
+    torch.set_num_threads(int(THREADS))
+    data = ood_images.draw(0, "digits")
     y = torch.as_tensor(data.labels["train"])
 
-    def seconds(train, dtype=torch.float32) -> float:
-        def once() -> int:
-            model = ood.network(X[dtype].shape[1], 0, dtype)
-            return train(model, lambda: cross_entropy(model(X[dtype]), y))
+    def problem(dtype) -> tuple:
+        X = torch.as_tensor(data.X["train"], dtype=dtype)
+        model = ood.network(X.shape[1], 0, dtype)
+        return model, lambda: cross_entropy(model(X), y)
 
-        once()  # imports and warms up
-        return best(once)
+    ends = []
+    for train in (plain, lambda *rest: minimise("GD", *rest)):
+        model, loss = problem(torch.float64)
+        train(model, loss, STEPS)
+        ends.append(float(loss()))
+    agree("GD of the zoo and torch's loop", abs(ends[0] / ends[1] - 1), 1e-12)
 
-    base = seconds(lambda model, loss: plain(model, loss, given.steps))
-    print(f"CPU milliseconds a step on {given.data}")
-    print(f"  {'loop with torch.optim.SGD':26s} {base * 1e3:7.2f}")
+    single = torch.float32
+    made = clocked(lambda: plain(*problem(single), STEPS), repeats=3)
+    yield Row("optimizers", "torch.optim.SGD in a loop", **shared(made, STEPS))
     for name in ZOO:
         hyper = {"covariance": data.covariance} if name == "exact" else {}
-        dtype = torch.float64 if name == "L-BFGS" else torch.float32
-        each = seconds(
-            lambda model, loss, n=name, h=hyper: minimise(
-                n, model, loss, given.steps, **h
-            ),
-            dtype,
+        dtype = torch.float64 if name == "L-BFGS" else single
+        act = lambda n=name, d=dtype, h=hyper: minimise(n, *problem(d), STEPS, **h)  # noqa: E731
+        with Evaluations() as spent:
+            made = shared(clocked(act, repeats=3), STEPS)
+            runs = 4 * STEPS  # one that warms up
+        yield Row("optimizers", name, **made)
+        rest = max(0.0, made["cpu"] - spent.seconds / runs)
+        yield Row(
+            "optimizers", f"  {name}: without the evaluations", **made | {"cpu": rest}
         )
-        print(f"  {name:26s} {each * 1e3:7.2f}   {each / base:5.1f} x")
 
 
 if __name__ == "__main__":
-    main()
+    main(rows, __doc__)

@@ -39,8 +39,6 @@ OTHER = {"+": "-", "-": "+", "*": "/", "/": "*", "**": "*", "@": "*", "<": "<="}
 OTHER |= {"<=": "<", ">": ">=", ">=": ">", "==": "!=", "not": ""}
 OTHER |= {"and": "or", "or": "and"}
 
-# --- mutants ---------------------------------------------------------------------------
-
 
 def modules() -> list[str]:
     """Return the files that are mutated, relative to the checkout."""
@@ -85,9 +83,6 @@ def function_at(path: str, row: int) -> str | None:
         if row <= node.end_lineno
     ]
     return f"{path}:{max(around)}" if around else None
-
-
-# --- tests -----------------------------------------------------------------------------
 
 
 def tests_of(path: str) -> list[str]:
@@ -140,9 +135,6 @@ class Chosen:
         items[:] = sorted(chosen, key=lambda item: self.place[item.nodeid])
 
 
-# --- servers ---------------------------------------------------------------------------
-
-
 def prepare() -> None:
     """Make this process a server: a copy of its own, the libraries loaded."""
     global HERE
@@ -183,7 +175,7 @@ def pytest_on(files: list[str], plugin, *options: str) -> int:
     """Run the tests of ``files`` in this process; return pytest's code."""
     import pytest
 
-    quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:nbval"]
+    quiet = [f"-pno:{name}" for name in ("cacheprovider", "xdist", "nbval")]
     quiet += ["-W", "ignore:Module already imported"]
     return pytest.main([*quiet, *options, *files], plugins=[plugin])
 
@@ -201,8 +193,9 @@ def listen(files: list[str]) -> dict[str, tuple[float, list[str]]]:
     answer.unlink(missing_ok=True)
     forked(act, 3600)
     found, failed = json.loads(answer.read_text())
-    if failed:
-        raise ValueError(f"these tests fail without a mutant: {', '.join(failed)}")
+    for name in failed:  # it would catch everything
+        print(f"left out, fails without a mutant: {name}", flush=True)
+        del found[name]
     return found
 
 
@@ -248,12 +241,14 @@ def main(number: int, seed: int = 0) -> None:
         (path, (at, old, _)), hits = chosen[0], 0
         if pool.apply(caught, ((path, (at, old, old)), tests)):
             raise ValueError(f"tests of {path} fail without a mutant")
-        tried = pool.imap(partial(caught, tests=tests), chosen)
-        for (path, ((row, _), old, new)), hit in zip(chosen, tried, strict=True):
+        tried = enumerate(pool.imap(partial(caught, tests=tests), chosen), 1)
+        for (path, ((row, _), old, new)), (i, hit) in zip(chosen, tried, strict=True):
             hits += hit
             if not hit:
                 print(f"survives: {path}:{row}: {old} becomes {new!r}", flush=True)
-    print(f"caught {hits} of {number} ({time.perf_counter() - start:.0f} s)")
+            if i % 20 == 0 or i == number:
+                seconds = time.perf_counter() - start
+                print(f"caught {hits} of {i} ({seconds:.0f} s)", flush=True)
 
 
 if __name__ == "__main__":
