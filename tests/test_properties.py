@@ -1123,8 +1123,6 @@ row(
         n=st.integers(5, 5000),
         penalty=log(-3, 3),
         noise=NOISE,
-        tau=log(-1, 1),
-        points=st.just(15),
     ),
     positive,
     8,
