@@ -1320,7 +1320,7 @@ row(
 )
 row(
     "choosing_p.shrinkage",
-    lambda d: dict(lam=values(d), p=POWER, damping=st.just(0.0) | PENALTY),
+    lambda d: dict(lam=values(d), p=POWER, penalty=st.just(0.0) | PENALTY),
     unit,
     40,
 )

@@ -82,7 +82,7 @@ def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
 
 def generalised(moments: Moments, exponents, grid) -> np.ndarray:
     r"""Return the criterion of generalised cross-validation,
-    :math:`\frac1n[\mathrm{RSS}+\sum(1-u)^2q]\,/\,(1-(1+\sum u)/n)^2`, of the rows of
+    :math:`\frac1n[\mathrm{RSS}+\sum(1-s)^2q]\,/\,(1-(1+\sum s)/n)^2`, of the rows of
     ``moments`` at ``exponents`` (P,) and the penalties of ``grid`` (P, L): (P, L); infinite
     where nothing is left to judge by.
     """
