@@ -59,19 +59,21 @@ def half_invariance(scale, broken, block):
     """
     p = 0.0 if broken else -0.5
 
-    def square(problem):
+    def squares(problem):
         numbers = problem.pair
-        plain = numbers.mu1s**2 + numbers.energy / problem.psi1
-        own = spiked(problem, problem.s**p).square.sum()
-        return own / numbers.mu1**2, plain
+        model = spiked(problem, problem.s**p)
+        own = model.square.sum() / numbers.mu1**2
+        return own, numbers.mu1s**2 + numbers.energy / problem.psi1
 
     def length(problem, _, data):
-        own, plain = square(problem)
-        seen = data.square.values @ problem.s ** (2 * p)
+        own, plain = squares(problem)
+        filter = problem.s**p
+        seen = data.square.values @ filter**2
         yield seen / plain, own / plain, 1.0
 
     def network(problem, _, data):
-        strengths = data.eta * problem.pair.mu1 * np.sqrt(square(problem))
+        lengths = np.sqrt(squares(problem))
+        strengths = data.eta * problem.pair.mu1 * lengths
         yield data.s1.values, *spikes.location(strengths, problem.psi2)
         yield data.step.values, *spikes.left_overlap(strengths, problem.psi2)
 

@@ -59,11 +59,10 @@ def kept(lam, exponents, grid) -> np.ndarray:
     return t / (t + grid[..., None])
 
 
-def held_out(train: Moments, test: Moments, exponents, grid) -> np.ndarray:
-    """Return the mean squared error (P, L) on the rows of ``test`` of ridge regression on
-    those of ``train``, at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
+def held_out(judge: HeldOut, exponents, grid) -> np.ndarray:
+    """Return the mean squared error (P, L) on the rows of ``judge`` of ridge regression
+    on the others, at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
     """
-    judge = HeldOut(train.merge(test), test)
     pairs = zip(exponents, grid, strict=True)
     return np.array([judge.error(*pair) for pair in pairs])
 
@@ -73,10 +72,8 @@ def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
     at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
     """
     whole = merged(folds)
-    total = np.zeros(grid.shape)
-    for fold in folds:
-        rest = whole.without(fold)
-        total += fold.n * held_out(rest, fold, exponents, grid)
+    judges = [HeldOut(whole, fold) for fold in folds]
+    total = sum(judge.n * held_out(judge, exponents, grid) for judge in judges)
     return total / whole.n
 
 
@@ -160,7 +157,8 @@ def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
     folds = gathered(X[train], y[train])
     (fresh,) = gathered(X[test], y[test], 1)
     run = assessed(folds)
-    risk = held_out(merged(folds), fresh, EXPONENTS, run["grid"].values)
+    judge = HeldOut(merged([*folds, fresh]), fresh)
+    risk = held_out(judge, EXPONENTS, run["grid"].values)
     risk *= fresh.n / fresh.v
     return run.assign(risk=(("p", "penalty"), risk))
 

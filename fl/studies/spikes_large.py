@@ -196,7 +196,7 @@ def without_a_step(scale: Scale, block: int = 0, d: int | None = None) -> xr.Dat
     """
     n, number = at(
         scale,
-        smoke=(200, 6),
+        smoke=(200, 16),
         book=(600, 8),
         paper=(3000, 8),
     )
