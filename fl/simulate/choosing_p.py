@@ -72,8 +72,10 @@ def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
     at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
     """
     whole = merged(folds)
-    judges = [HeldOut(whole, fold) for fold in folds]
-    total = sum(judge.n * held_out(judge, exponents, grid) for judge in judges)
+    total = np.zeros(grid.shape)
+    for fold in folds:
+        judge = HeldOut(whole, fold)
+        total += fold.n * held_out(judge, exponents, grid)
     return total / whole.n
 
 
