@@ -24,6 +24,13 @@ def _statistics(run: xr.Dataset):
     return lam, scores, float(run["residual"]), int(run["dof"])
 
 
+def _expected(design) -> tuple:
+    """Return eigenvalues and signal (d,) of the power law that a ``design`` draws."""
+    lam = 1.0 / np.arange(1, design.d + 1)
+    t = lam ** (design.p + 1)
+    return lam, design.snr**2 * t / t.sum()
+
+
 @claim(
     "choosing_p.likelihood",
     statement="The restricted likelihood from moments, merged from two chunks, is that of the "
@@ -65,9 +72,8 @@ def invariance(scale, broken, block):
     moved = abs(p.isel(units=1) - p.isel(units=0))
     expected = None
     if broken:
-        lam = 1.0 / np.arange(1, design.d + 1)
-        t = lam ** (design.p + 1)
-        scores = 1 + design.n * design.snr**2 * t / t.sum()
+        lam, energy = _expected(design)
+        scores = 1 + design.n * energy
         m = design.n - 1
         units = np.where(np.arange(design.d) < columns, 1e4, 1.0)
         fits = [theory.fit(x, scores, m - design.d, m) for x in (lam, lam * units)]
@@ -202,9 +208,7 @@ def matched(scale, broken, block):
     expected = None
     if broken:
         design = study.MATCHED
-        lam = 1.0 / np.arange(1, design.d + 1)
-        t = lam ** (design.p + 1)
-        energy = design.snr**2 * t / t.sum()
+        lam, energy = _expected(design)
         test = [tuned_ridge(lam, energy, p, design.n, 1.0).test for p in (-1, design.p)]
         expected = (test[0] - 1) / (test[1] - 1) - 1
     sizes = {"tables": lead.size, "chooser": name}
