@@ -94,7 +94,7 @@ def _pictures(report: Report) -> list[str]:
     said = "told" if report.told else "cannot tell"
     captions = {
         _evidence: f"Evidence for p: {said}. Band: the 95 % interval, below 3.84.",
-        _risks: "Risk of each p with its damping, minus that of 0; bars: two s.e.",
+        _risks: "Risk of each p with its penalty, minus that of 0; bars: two s.e.",
         _spectrum: "Spectrum of the inputs.",
     }
     figures = []

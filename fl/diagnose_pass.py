@@ -154,6 +154,8 @@ def unique(names: list[str]) -> list[str]:
             name = f"column {j} without a name"
         elif often[name] > 1:
             name = f"{name} (column {j})"
+        while name in found:  # another column may be called that
+            name = f"{name} (column {j})"
         found.append(name)
     return found
 

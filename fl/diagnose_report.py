@@ -29,7 +29,7 @@ LOUD = (
 )
 BINARY = "Two labels: this is squared loss, not classification."
 RULE = "Differences below two of their s.e., or a thousandth of the risk, are not real."
-HEAD = ["p", "damping", "dimension", "risk", "s.e.", "minus risk at 0", "s.e."]
+HEAD = ["p", "penalty", "dimension", "risk", "s.e.", "minus risk at 0", "s.e."]
 FORMATS = ["+.2f", ".2e", ".1f", ".4f", ".4f", "+z.4f", ".4f"]
 FLAT = 1e-3  # of the risk: a difference that matters to nobody
 MANY = 20  # columns left out that are named
@@ -37,11 +37,11 @@ ENOUGH = 14  # directions for an interval of 1.5 if the sd of their log eigenval
 
 
 class Risk(NamedTuple):
-    r"""One exponent in cross-validation, with the damping of its least error.
+    r"""One exponent in cross-validation, with the penalty of its least error.
 
     Args:
         p: exponent.
-        damping: :math:`\rho` of :math:`\min_w\frac1n|y-Xw|^2+\rho\,w^\top\hat\Sigma^{-p}w`.
+        penalty: :math:`\rho` of :math:`\min_w\frac1n|y-Xw|^2+\rho\,w^\top\hat\Sigma^{-p}w`.
         dimension: effective dimension, the sum over directions of what is kept of each.
         risk: mean squared error over the variance of the label.
         se: its standard error over folds.
@@ -51,7 +51,7 @@ class Risk(NamedTuple):
     """
 
     p: float
-    damping: float
+    penalty: float
     dimension: float
     risk: float
     se: float
@@ -66,8 +66,8 @@ class Risk(NamedTuple):
         return abs(self.difference) > least
 
 
-def compared(exponents, dampings, dimensions, errors, sizes) -> list[Risk]:
-    """Return the risks of ``exponents`` (P,), 0 among them, with their ``dampings`` and
+def compared(exponents, penalties, dimensions, errors, sizes) -> list[Risk]:
+    """Return the risks of ``exponents`` (P,), 0 among them, with their ``penalties`` and
     ``dimensions`` (P,), from ``errors`` (P, K) on folds of ``sizes`` (K,) rows.
 
     The standard errors are those of Nadeau and Bengio: training sets overlap, and the
@@ -82,7 +82,7 @@ def compared(exponents, dampings, dimensions, errors, sizes) -> list[Risk]:
     largest = (errors * shares).max(1) / risk
     known = (
         exponents,
-        dampings,
+        penalties,
         dimensions,
         risk,
         se,

@@ -1,6 +1,6 @@
 """What a table says about the exponent of a preconditioner: `diagnose`.
 
-The exponent is estimated by its likelihood (`fl.theory.choosing_p`), the damping of each
+The exponent is estimated by its likelihood (`fl.theory.choosing_p`), the penalty of each
 exponent by cross-validation, both from the moments of one pass. The answer is about ridge
 regression on the columns of the table, not about a network: chapters "choosing_p" and
 "diagnose" say why, and the exponent of an optimizer is never set from here.
@@ -77,9 +77,9 @@ def _report(source: Source, where: int, standardise: bool) -> Report:
     seen = spectral(whole)
     choice = theory.fit(seen.lam, seen.scores, seen.residual, seen.dof)
     exponents = [*EXPONENTS, choice.p] if choice.told else list(EXPONENTS)
-    dampings, errors = tuned(whole, folds, exponents)
-    pairs = zip(exponents, dampings, strict=True)
-    kept = [theory.shrinkage(seen.lam, p, damping).sum() for p, damping in pairs]
+    penalties, errors = tuned(whole, folds, exponents)
+    pairs = zip(exponents, penalties, strict=True)
+    kept = [theory.shrinkage(seen.lam, p, penalty).sum() for p, penalty in pairs]
     relative = errors * whole.n / whole.v
     sizes = np.array([fold.n for fold in folds])
     return Report(
@@ -95,5 +95,5 @@ def _report(source: Source, where: int, standardise: bool) -> Report:
         noise=choice.noise * seen.dof / whole.v,
         choice=choice,
         folds=len(folds),
-        risks=compared(exponents, dampings, kept, relative, sizes),
+        risks=compared(exponents, penalties, kept, relative, sizes),
     )

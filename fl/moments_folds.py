@@ -3,8 +3,8 @@ r"""Ridge regression judged on rows that were held out, from moments alone.
 On the training rows, in the eigenbasis of their covariance with `fl.moments.Spectrum`,
 
 .. math:: \min_w\tfrac1n\lVert y-Xw\rVert^2+\rho\,w^\top\hat\Sigma^{-p}w,\qquad
-          w_r=\frac{u_rz_r}{\sqrt{\lambda_r}},\quad
-          u_r=\frac{\lambda_r^{p+1}}{\lambda_r^{p+1}+\rho},
+          w_r=\frac{s_rz_r}{\sqrt{\lambda_r}},\quad
+          s_r=\frac{\lambda_r^{p+1}}{\lambda_r^{p+1}+\rho},
 
 with rows and labels centred by the *training* means. The mean square that is missed on the
 rows held out is then a quadratic form in their moments about these means.
@@ -42,20 +42,20 @@ class HeldOut:
         self.C = U.T @ C @ U
         self.b = U.T @ b
 
-    def error(self, p: float, dampings) -> np.ndarray:
+    def error(self, p: float, penalties) -> np.ndarray:
         r"""Return the mean squared error (L,) on the fold for the exponent ``p`` and each
-        of ``dampings`` (L,), :math:`\rho`.
+        of ``penalties`` (L,), :math:`\rho`.
 
         Raises:
             ValueError: if one of these is not a number >= 0, or ``p`` is not finite.
         """
         p = validate.number("p", p)
         t = self.lam ** (p + 1)
-        damping = validate.array("dampings", dampings, ("L",))
-        least = damping.min()
+        penalty = validate.array("penalties", penalties, ("L",))
+        least = penalty.min()
         if least < 0:
-            raise ValueError(f"dampings has {least:g}: must be >= 0")
-        u = t / (t + damping[:, None])
+            raise ValueError(f"penalties has {least:g}: must be >= 0")
+        u = t / (t + penalty[:, None])
         w = u * self.least_squares
         linear = w @ self.b
         square = (w @ self.C * w).sum(1)
@@ -65,7 +65,7 @@ class HeldOut:
 def tuned(
     whole: Moments, folds: Sequence[Moments], exponents: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each of ``exponents`` (P,) the damping (P,) of least error over the
+    """Return for each of ``exponents`` (P,) the penalty (P,) of least error over the
     ``folds`` (K,), which make up the ``whole``, and the mean squared errors (P, K) there.
 
     The search is over the logarithm, on a grid from where all directions are fitted to
@@ -78,23 +78,23 @@ def tuned(
     lam = spectral(whole).lam
     logs = np.log(lam)
     found = [_tuned(held, p, (p + 1) * logs) for p in exponents]
-    dampings, errors = zip(*found, strict=True)
-    return np.array(dampings), np.array(errors)
+    penalties, errors = zip(*found, strict=True)
+    return np.array(penalties), np.array(errors)
 
 
 def _tuned(held: list[HeldOut], p: float, logs) -> tuple[float, np.ndarray]:
-    """Return damping and errors (K,) for one exponent, with the logarithms of its t."""
+    """Return penalty and errors (K,) for one exponent, with the logarithms of its t."""
     sizes = np.array([h.n for h in held])
     low = logs.min() - 9
     high = logs.max() + 9
     for points in (49, 13, 13):
         grid = np.linspace(low, high, points)
-        dampings = np.exp(grid)
-        errors = np.array([h.error(p, dampings) for h in held])
+        penalties = np.exp(grid)
+        errors = np.array([h.error(p, penalties) for h in held])
         total = sizes @ errors
         least = total.min() * (1 + TIE)
         equal = np.flatnonzero(total <= least)
         k = int(equal[-1])
         low = grid[max(k - 1, 0)]
         high = grid[min(k + 1, points - 1)]
-    return float(dampings[k]), errors[:, k]
+    return float(penalties[k]), errors[:, k]

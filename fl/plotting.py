@@ -140,31 +140,6 @@ def matrix(ax: Axes, values, title: str, **image) -> None:
     ax.grid(False)
 
 
-def heat_map(ax: Axes, x, y, values, label: str, dots=None, **look) -> None:
-    """Draw a function of two variables as colours with a colour bar.
-
-    A dot that cannot be seen agrees with the map: only its rim stands out.
-
-    Args:
-        ax: where to draw.
-        x: positions (K,).
-        y: positions (L,).
-        values: (L, K).
-        label: of the colour bar.
-        dots: measurements on the same scale, x, y and value, each (J,).
-        look: further arguments of `plt.pcolormesh`.
-    """
-    colours = {"cmap": "cividis", "shading": "gouraud", "rasterized": True} | look
-    image = ax.pcolormesh(x, y, values, **colours)
-    if dots is not None:
-        *where, value = dots
-        scale = {"cmap": image.cmap, "norm": image.norm}
-        rim = {"s": 70, "edgecolors": "white", "zorder": 3}
-        ax.scatter(*where, c=value, **scale, **rim)
-    ax.grid(False)
-    ax.figure.colorbar(image, ax=ax, label=label)
-
-
 def svg(draw: Callable[[Axes], None], name: str, width: float, height: float) -> str:
     """Return what ``draw`` puts on one pair of axes as the text of an SVG, ``width`` times
     ``height`` inches. No state of matplotlib changes; ``name`` tells the picture's marks

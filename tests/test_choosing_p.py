@@ -28,7 +28,7 @@ def test_expected_scores_give_their_exponent_noise_and_penalty(p):
     assert fit.p == pytest.approx(p, abs=0.01) and fit.low < p < fit.high
     assert fit.noise == pytest.approx(3, rel=1e-3)
     mean = theory.geometric_mean(LAM)
-    assert fit.damping == pytest.approx(mean ** (p + 1) / 40, rel=0.05)
+    assert fit.penalty == pytest.approx(mean ** (p + 1) / 40, rel=0.05)
 
 
 def test_the_deviance_is_the_sum_of_logarithms_of_normal_densities():
@@ -70,7 +70,7 @@ def test_units_of_all_inputs_and_of_the_label_do_not_matter_but_scale_the_penalt
     two = theory.fit(49 * LAM, 9 * scores, 540.0, 100)
     for name in ("p", "low", "high", "se", "signal", "resolved"):
         assert getattr(one, name) == pytest.approx(getattr(two, name), abs=1e-8)
-    assert two.damping == pytest.approx(one.damping * 49 ** (one.p + 1))
+    assert two.penalty == pytest.approx(one.penalty * 49 ** (one.p + 1))
     assert two.noise == pytest.approx(9 * one.noise)
 
 
@@ -82,7 +82,7 @@ def test_nothing_is_told_of_noise_equal_directions_or_two_of_them():
     few = theory.fit(LAM[[0, 29]], expected(0.0)[[0, 29]], 98.0, 100)
     assert not few.told
     falling = theory.fit(LAM, expected(0.0, -0.5 / 10), 70.0, 100)
-    assert falling.damping > 0
+    assert falling.penalty > 0
 
 
 def test_the_error_is_that_of_two_resolved_directions_and_of_the_whole_information():
@@ -126,7 +126,7 @@ def test_bad_input_is_refused_by_name():
         theory.fit(*good, exponents=[0.0, -1.0, 1.0])
     with pytest.raises(ValueError, match="variance"):
         theory.fit(LAM, np.zeros(30), 0.0, 100)
-    with pytest.raises(ValueError, match="damping"):
+    with pytest.raises(ValueError, match="penalty"):
         theory.shrinkage(LAM, 0.0, -1.0)
 
 

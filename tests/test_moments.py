@@ -152,14 +152,14 @@ def test_scores_do_not_depend_on_order_units_or_origin():
 # --- folds ----------------------------------------------------------------------------
 
 
-def refitted(X, y, train, test, p, damping):
+def refitted(X, y, train, test, p, penalty):
     """The same error from rows: ridge regression on P^(1/2) x, solved as equations."""
     mean, label = X[train].mean(0), y[train].mean()
     A, t = X[train] - mean, y[train] - label
     S = A.T @ A / len(t)
     lam, U = np.linalg.eigh(S)
     inverse = (U * lam**-p) @ U.T
-    w = np.linalg.solve(S + damping * inverse, A.T @ t / len(t))
+    w = np.linalg.solve(S + penalty * inverse, A.T @ t / len(t))
     return ((y[test] - label - (X[test] - mean) @ w) ** 2).mean()
 
 
@@ -168,12 +168,12 @@ def test_a_fold_from_moments_is_that_of_refitted_rows(p):
     X, y = table(mean=3.0)
     test = np.arange(90) % 5 == 1
     held = HeldOut(moments(X, y), moments(X[test], y[test]))
-    dampings = np.array([1e-6, 1e-3, 1.0])
-    expected = [refitted(X, y, ~test, test, p, rho) for rho in dampings]
-    np.testing.assert_allclose(held.error(p, dampings), expected, rtol=1e-7)
+    penalties = np.array([1e-6, 1e-3, 1.0])
+    expected = [refitted(X, y, ~test, test, p, rho) for rho in penalties]
+    np.testing.assert_allclose(held.error(p, penalties), expected, rtol=1e-7)
 
 
-def test_without_damping_every_exponent_is_least_squares():
+def test_without_penalty_every_exponent_is_least_squares():
     X, y = table()
     test = np.arange(90) % 5 == 1
     held = HeldOut(moments(X, y), moments(X[test], y[test]))
@@ -181,31 +181,31 @@ def test_without_damping_every_exponent_is_least_squares():
     np.testing.assert_allclose(errors, errors[0], rtol=1e-12)
 
 
-def test_the_damping_found_is_the_best_of_a_fine_grid():
+def test_the_penalty_found_is_the_best_of_a_fine_grid():
     X, y = table()
     parts = [moments(X[k::5], y[k::5]) for k in range(5)]
     whole = moments(X, y)
     exponents = [-1.0, 0.0, 1.0]
-    dampings, errors = tuned(whole, parts, exponents)
+    penalties, errors = tuned(whole, parts, exponents)
     assert errors.shape == (3, 5)
     held = [HeldOut(whole, part) for part in parts]
-    for p, damping, error in zip(exponents, dampings, errors, strict=True):
+    for p, penalty, error in zip(exponents, penalties, errors, strict=True):
         grid = np.geomspace(1e-12, 1e6, 2000)
         every = np.mean([h.error(p, grid) for h in held], 0)
         assert error.mean() <= every.min() * (1 + 1e-4)
-        again = [h.error(p, [damping])[0] for h in held]
+        again = [h.error(p, [penalty])[0] for h in held]
         np.testing.assert_allclose(again, error)
 
 
-def test_bad_folds_and_dampings_are_refused():
+def test_bad_folds_and_penalties_are_refused():
     m = moments(*table())
     held = HeldOut(m, moments(*(a[:9] for a in table())))
-    for p, dampings, word in [
+    for p, penalties, word in [
         (np.inf, [1.0], "p = inf"),
-        (0, [-1.0], "dampings has -1"),
-        (0, [], "dampings has shape"),
+        (0, [-1.0], "penalties has -1"),
+        (0, [], "penalties has shape"),
     ]:
         with pytest.raises(ValueError, match=word):
-            held.error(p, dampings)
+            held.error(p, penalties)
     with pytest.raises(ValueError, match="must be fewer"):
         HeldOut(m, m)

@@ -1123,8 +1123,6 @@ row(
         n=st.integers(5, 5000),
         penalty=log(-3, 3),
         noise=NOISE,
-        tau=log(-1, 1),
-        points=st.just(15),
     ),
     positive,
     8,
@@ -1322,7 +1320,7 @@ row(
 )
 row(
     "choosing_p.shrinkage",
-    lambda d: dict(lam=values(d), p=POWER, damping=st.just(0.0) | PENALTY),
+    lambda d: dict(lam=values(d), p=POWER, penalty=st.just(0.0) | PENALTY),
     unit,
     40,
 )

@@ -21,7 +21,7 @@ from fl.simulate import spikes_risk as stage
 from fl.simulate import spikes_shares
 from fl.studies import spikes as study
 from fl.studies import spikes_large as large
-from fl.theory import spikes, spikes_departure, spikes_risk
+from fl.theory import spikes, spikes_conditional, spikes_departure, spikes_risk
 from fl.theory.spikes_conditional import (
     _erf_moments,
     conditional_risk,
@@ -358,9 +358,39 @@ def test_conditional_risk_meets_the_closed_form_without_a_step():
     rng, d = np.random.default_rng(1), 100
     W, axes = rng.standard_normal((d, d)) / d**0.5, np.eye(d)[:12]
     b = rng.standard_normal(d)
-    risks = [conditional_risk(W, b, x, 2 * d, 0.1, 0.01, points=15) for x in axes]
+    risks = [conditional_risk(W, b, x, 2 * d, 0.1, 0.01) for x in axes]
     closed = spikes_risk.small_step_risk(PAIR, 2.0, 1.0, 0.1, 0.0)
     assert abs(np.mean(risks) - closed) < 4 * np.std(risks) / len(axes) ** 0.5 < 0.1
+
+
+@pytest.mark.parametrize("link", [("erf", 3.0), ("relu", 2.0)])
+def test_moments_about_a_shift_are_those_of_a_sum_over_draws(link):
+    name, tau = link
+    f = LINKS[name]
+    shift, scale, h = 0.4, 0.7, 1e-4
+    z = np.linspace(-9, 9, 40001)
+    weight = np.exp(-(z**2) / 2)
+    weight /= weight.sum()
+
+    def mean(shift):
+        return weight @ f(tau * (shift + scale * z)) - weight @ f(tau * z)
+
+    centred = f(tau * (shift + scale * z)) - weight @ f(tau * z)
+    slope = (mean(shift + h) - mean(shift - h)) / (2 * h)
+    expected = mean(shift), slope, weight @ centred**2
+    found = spikes_conditional._moments("student", link, shift, scale)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_the_conditional_equivalent_keeps_parity_and_lets_relus_pass():
+    rng, d = np.random.default_rng(2), 30
+    b = np.eye(d)[0]
+    W = rng.standard_normal((d, 2 * d)) / d**0.5
+    W[0] += 3 * rng.standard_normal(2 * d)
+    erf3, relu = ("erf", 3.0), ("relu", 1.0)
+    for teacher, passes in ((erf3, False), (relu, True)):
+        risk = conditional_risk(W, b, b, 10**6, 1e-6, 0.0, relu, teacher)
+        assert (risk < spikes.pair(relu, teacher).floor) == passes
 
 
 # the simulation
@@ -543,7 +573,7 @@ def test_exponents_are_those_of_powers():
 
 
 def test_predictions_are_the_risks_of_each_first_layer():
-    run = large.layers("smoke")[0]
+    run = large.layers("smoke", number=2)[0]
     at1 = run.isel(seed=1)
     arguments = at1.beta.values, int(run.n), 0.1, 0.01
     expected = conditional_risk(at1.W.values, at1.signal.values, *arguments)

@@ -319,9 +319,10 @@ flFigures.evidence = {
   say([{ found }]) {
     const inside = found.p.map((_, k) => k).filter((k) => found.rise[k] <= 3.841458820694124);
     const [first, last] = [inside[0], inside[inside.length - 1]];
+    // the root of a parabola is a line
     const cross = (k, side) => {
-      const [a, b] = [found.rise[k], found.rise[k + side]];
-      return b === undefined ? found.p[k] : found.p[k] + (side * 0.05 * (3.841458820694124 - a)) / (b - a);
+      const [a, b, level] = [found.rise[k], found.rise[k + side], 3.841458820694124].map(Math.sqrt);
+      return k + side in found.rise ? found.p[k] + (side * 0.05 * (level - a)) / (b - a) : found.p[k];
     };
     const [low, high] = [cross(first, -1), cross(last, 1)];
     const interval = `interval ${low.toFixed(2)} to ${high.toFixed(2)}, signal ${found.drop.toFixed(1)}`;

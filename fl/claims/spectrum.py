@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import zip_longest
 
 import numpy as np
 import xarray as xr
@@ -20,6 +21,10 @@ from fl.theory.spectrum_features import (
     realised_features,
     spiked_model,
 )
+from fl.theory.spectrum_resolvent import resolvent
+
+# complex arguments of a resolvent, in units of the median eigenvalue
+POINTS = np.array([0.3, 1.0, 3.0]) + 0.3j
 
 
 def networks(runs: list[study.Run]) -> dict:
@@ -57,6 +62,10 @@ def _sizes(values: tuple) -> xr.DataArray:
     return xr.concat(both, "d").assign_coords(d=[1, 3])
 
 
+def _unmoved(run: study.Run, model: SpikedModel) -> list[Features]:
+    return [conditional_features(run.setting.activation, spiked_model(0 * model.r))]
+
+
 def after(run: study.Run) -> SpikedModel:
     """Return the spiked model after the step of ``run``."""
     step, s = run.recipe, run.setting
@@ -69,49 +78,44 @@ def after(run: study.Run) -> SpikedModel:
     )
 
 
-def _drawn(run: study.Run, model: SpikedModel) -> Features:
-    kappa = run.data.kappa.values[0]
-    return realised_features(run.setting.activation, model, kappa)
+def _drawn(run: study.Run, model: SpikedModel) -> list[Features]:
+    """Return the features of ``model`` with the realised kappa of each draw."""
+    activation = run.setting.activation
+    return [realised_features(activation, model, kappa) for kappa in run.data.kappa]
 
 
-def _unmoved(run: study.Run, model: SpikedModel) -> Features:
-    return conditional_features(run.setting.activation, spiked_model(0 * model.r))
-
-
-def _rigid(scale, runs: list, features: list, rivals: list) -> Evidence:
-    """Return the evidence of the worst Kolmogorov distance between the bulks of
-    ``runs`` and the laws of ``features``, or of ``rivals`` if there are any.
+def _of_resolvents(runs: list, features: list, rivals: list) -> Evidence:
+    """Return the evidence that the traces of the resolvents of ``runs`` at `POINTS` are
+    those of the laws of their ``features``, one for each draw or one for all; or of
+    ``rivals`` if there are any.
     """
-    points, pairs = (
-        study.law_points(scale),
-        [features, rivals or features],
-    )
-    laws, tried = (
-        [
-            theory.sample_law(
-                f,
-                run.setting.alpha,
-                run.setting.delta,
-                points,
-            )
-            for run, f in zip(runs, each, strict=True)
-        ]
-        for each in pairs
-    )
-    distances = [
-        law.distance(theory.bulk_of(run.data.eigenvalue.values[0], f))
-        for law, run, f in zip(tried, runs, features, strict=True)
-    ]
-    width = runs[0].setting.width
-    found = {"sizes": networks(runs)}
-    found["within"] = 2 * 2**0.5 / np.pi * np.log(width) / width + 1e-3
-    if rivals:
-        found["expected"] = max(map(theory.Law.gap, laws, tried))
-    reason = (
-        "Kolmogorov distance; eigenvalues are rigid: twice sqrt(2)/pi log(p)/p, where "
-        "the maximum of a log-correlated field lies, and 0.001 for the smoothed density"
-    )
-    return Evidence(0, max(distances), found["within"], reason, **found)
+    cells = []
+    for run, own, others in zip_longest(runs, features, rivals):
+        values = run.data.eigenvalue.values
+        unit = np.median(values)
+        z = unit * POINTS
+        seen = (1 / (values[..., None] - z)).mean(1)
+        truth, used = (_traces(run.setting, each, z) for each in (own, others or own))
+        # what differs between draws is in both, and taken off
+        right = truth.mean(0)
+        three = seen - truth + right, right, used.mean(0)
+        cells.append([_parts(unit * values) for values in three])
+    return of_the_limit(cells, runs, bool(rivals))
+
+
+def _traces(setting: study.Setting, features: list, z) -> np.ndarray:
+    """Return the traces of the resolvents (draw, point) at ``z`` for each of ``features``."""
+    points, start = [], None
+    for one in features:
+        points.append(resolvent(one, z, setting.alpha, setting.delta, start))
+        start = points[0].x
+    return np.array([point.trace for point in points])
+
+
+def _parts(values: np.ndarray) -> xr.DataArray:
+    """Return real and imaginary parts of ``values`` (.., points), as cells."""
+    both = np.concatenate([values.real, values.imag], -1)
+    return xr.DataArray(both, dims=("seed", "cell")[-both.ndim :])
 
 
 @claim(
@@ -123,11 +127,13 @@ def _rigid(scale, runs: list, features: list, rivals: list) -> Evidence:
     control="one row law, the covariance averaged over kappa, in place of the mixture",
 )
 def bulk(scale, broken, block):
-    """Worst Kolmogorov distance over four networks, with the realised kappa."""
+    """The trace of the resolvent at three points near the spectrum, for four networks,
+    each draw with its realised kappa.
+    """
     runs = study.bulks(scale, block)
     features = [_drawn(run, spiked_model(run.recipe.r)) for run in runs]
-    rivals = [theory.averaged(f) for f in features] if broken else []
-    return _rigid(scale, runs, features, rivals)
+    rivals = [[theory.averaged(f) for f in each] for each in features]
+    return _of_resolvents(runs, features, rivals if broken else [])
 
 
 @claim(
@@ -139,14 +145,14 @@ def bulk(scale, broken, block):
     control="the law before the step: a spike of rank one leaves the bulk as it was",
 )
 def population(scale, broken, block):
-    """Worst Kolmogorov distance over three networks of the erf activation, whose kernel
+    """The trace of the resolvent for three networks of the erf activation, whose kernel
     is exact; delta = 1/2.
     """
     runs = study.populations(scale, block)
     models = [spiked_model(run.recipe.r) for run in runs]
-    features = [conditional_features(study.ERF2, model) for model in models]
+    features = [[conditional_features(study.ERF2, model)] for model in models]
     rivals = list(map(_unmoved, runs, models)) if broken else []
-    return _rigid(scale, runs, features, rivals)
+    return _of_resolvents(runs, features, rivals)
 
 
 @claim(
@@ -158,11 +164,11 @@ def population(scale, broken, block):
     control="the law before the step: a spike of rank one leaves the bulk as it was",
 )
 def trained_network(scale, broken, block):
-    """Worst Kolmogorov distance over two networks, with the realised kappa."""
-    runs = study.steps(scale, block)
+    """The trace of the resolvent for two networks, each draw with its realised kappa."""
+    runs = study.trained(scale, block)
     models = list(map(after, runs))
     rivals = list(map(_unmoved, runs, models)) if broken else []
-    return _rigid(scale, runs, list(map(_drawn, runs, models)), rivals)
+    return _of_resolvents(runs, list(map(_drawn, runs, models)), rivals)
 
 
 @claim(
@@ -178,7 +184,7 @@ def diverging(scale, broken, block):
     kappa of each draw.
     """
     runs, gaps, biases, rivals = (
-        study.bulks(scale, block)[1:],
+        study.bulks(scale, block)[-3:],
         [],
         [],
         [],

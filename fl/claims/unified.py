@@ -48,26 +48,41 @@ def spike(scale, broken, block):
 
 @claim(
     "unified.half_invariance",
-    statement="At p = -1/2 the direction has the same length, and with it the spike the "
-    "same threshold, under every covariance and for every teacher",
+    statement="At p = -1/2 the direction has the same length under every covariance and "
+    "for every teacher, and with it the spike of the weights the same threshold, place and "
+    "overlap with the direction",
     source="proved",
     uses=("thm-unified-half",),
     control="p = 0, the plain gradient",
 )
 def half_invariance(scale, broken, block):
-    """Compare the mean squared length with that under isotropic inputs."""
+    """Compare the mean squared length with that under isotropic inputs, and in networks
+    place and overlap of the spike, which follow from it, just above their threshold.
+    """
     p = 0.0 if broken else -0.5
 
-    def predict(problem, _, data):
-        numbers, filter = problem.pair, problem.s**p
-        length = data.square.values @ filter**2
-        plain = numbers.mu1s**2 + numbers.energy / problem.psi1
-        square = spiked(problem, filter).square.sum()
-        closed = square / numbers.mu1**2
-        yield length / plain, closed / plain, 1.0
+    def squares(problem):
+        numbers = problem.pair
+        model = spiked(problem, problem.s**p)
+        own = model.square.sum() / numbers.mu1**2
+        return own, numbers.mu1s**2 + numbers.energy / problem.psi1
 
-    pairs = study.gradients(scale, block)
-    return compare(pairs, predict, broken)
+    def length(problem, _, data):
+        own, plain = squares(problem)
+        filter = problem.s**p
+        seen = data.square.values @ filter**2
+        yield seen / plain, own / plain, 1.0
+
+    def network(problem, _, data):
+        lengths = np.sqrt(squares(problem))
+        strengths = data.eta * problem.pair.mu1 * lengths
+        yield data.s1.values, *spikes.location(strengths, problem.psi2)
+        yield data.step.values, *spikes.left_overlap(strengths, problem.psi2)
+
+    lengths = study.gradients(scale, block)
+    networks = study.halves(scale, block, p)
+    found = limits(lengths, length) + limits(networks, network)
+    return judge(found, lengths + networks, broken)
 
 
 @claim(

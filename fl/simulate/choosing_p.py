@@ -59,11 +59,10 @@ def kept(lam, exponents, grid) -> np.ndarray:
     return t / (t + grid[..., None])
 
 
-def held_out(train: Moments, test: Moments, exponents, grid) -> np.ndarray:
-    """Return the mean squared error (P, L) on the rows of ``test`` of ridge regression on
-    those of ``train``, at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
+def held_out(judge: HeldOut, exponents, grid) -> np.ndarray:
+    """Return the mean squared error (P, L) on the rows of ``judge`` of ridge regression
+    on the others, at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
     """
-    judge = HeldOut(train.merge(test), test)
     pairs = zip(exponents, grid, strict=True)
     return np.array([judge.error(*pair) for pair in pairs])
 
@@ -75,14 +74,14 @@ def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
     whole = merged(folds)
     total = np.zeros(grid.shape)
     for fold in folds:
-        rest = whole.without(fold)
-        total += fold.n * held_out(rest, fold, exponents, grid)
+        judge = HeldOut(whole, fold)
+        total += fold.n * held_out(judge, exponents, grid)
     return total / whole.n
 
 
 def generalised(moments: Moments, exponents, grid) -> np.ndarray:
     r"""Return the criterion of generalised cross-validation,
-    :math:`\frac1n[\mathrm{RSS}+\sum(1-u)^2q]\,/\,(1-(1+\sum u)/n)^2`, of the rows of
+    :math:`\frac1n[\mathrm{RSS}+\sum(1-s)^2q]\,/\,(1-(1+\sum s)/n)^2`, of the rows of
     ``moments`` at ``exponents`` (P,) and the penalties of ``grid`` (P, L): (P, L); infinite
     where nothing is left to judge by.
     """
@@ -160,7 +159,8 @@ def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
     folds = gathered(X[train], y[train])
     (fresh,) = gathered(X[test], y[test], 1)
     run = assessed(folds)
-    risk = held_out(merged(folds), fresh, EXPONENTS, run["grid"].values)
+    judge = HeldOut(merged([*folds, fresh]), fresh)
+    risk = held_out(judge, EXPONENTS, run["grid"].values)
     risk *= fresh.n / fresh.v
     return run.assign(risk=(("p", "penalty"), risk))
 

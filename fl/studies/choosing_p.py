@@ -82,28 +82,26 @@ def fits(run: xr.Dataset, exponents=EXPONENTS) -> xr.Dataset:
     ``dof``; the interval is sought on ``exponents`` (K,). ``full`` is the standard error
     that counts every direction in full.
     """
+    names = ("p", "low", "high", "se", "signal", "resolved", "told")
 
-    def one(lam, scores, residual, dof):
-        data = _data(lam, scores, residual, dof)
+    def one(*statistics):
+        data = _data(*statistics)
         fit = theory.fit(*data, exponents)
         lam, *_, dof = data
-        ones = np.ones_like(lam)
-        full = theory.standard_error(lam, ones, dof)
-        told = float(fit.told)
-        about = fit.se, full, fit.signal, fit.resolved, told
-        return fit.p, fit.low, fit.high, *about
+        full = theory.standard_error(lam, np.ones_like(lam), dof)
+        return full, *(float(getattr(fit, name)) for name in names)
 
-    names = ("p_hat", "low", "high", "se", "full", "signal", "resolved", "told")
     parts = [run[name] for name in STATISTICS]
     core = [["direction"], ["direction"], [], []]
     found = xr.apply_ufunc(
         one,
         *parts,
         input_core_dims=core,
-        output_core_dims=[[]] * len(names),
+        output_core_dims=[[]] * (len(names) + 1),
         vectorize=True,
     )
-    return xr.Dataset(dict(zip(names, found, strict=True)))
+    named = zip(("full", *names), found, strict=True)
+    return xr.Dataset(dict(named)).rename(p="p_hat")
 
 
 def _data(lam, scores, residual, dof) -> tuple:

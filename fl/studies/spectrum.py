@@ -107,23 +107,14 @@ def tripled(cases: list[tuple]) -> list[tuple]:
     return cases + wide
 
 
-def law_points(scale: Scale) -> int:
-    """Return the points on which a law is computed at ``scale``."""
-    return scales.at(scale, smoke=60, book=200, paper=400)
-
-
-def _width(scale: Scale) -> int:
-    return scales.at(scale, smoke=300, book=600, paper=4000)
-
-
 def bulks(scale: Scale, block: int = 0) -> list[Run]:
-    """Return the spectra of `BULKS` at ``scale``, six draws of ``block``."""
-    width = _width(scale)
+    """Return the spectra of `BULKS` at two widths of ``scale``, six draws of ``block``."""
+    width = scales.at(scale, smoke=100, book=200, paper=1000)
     cases = []
     for activation, r, alpha, delta in BULKS:
         setting = Setting(activation, width, alpha, delta)
         cases.append((Spiked(r), setting))
-    return measure(simulate.spectrum, scales.seeds(6, block), cases)
+    return measure(simulate.spectrum, scales.seeds(6, block), tripled(cases))
 
 
 def widths(scale: Scale, block: int = 0) -> list[Run]:
@@ -140,17 +131,31 @@ def widths(scale: Scale, block: int = 0) -> list[Run]:
 
 
 def populations(scale: Scale, block: int = 0) -> list[Run]:
-    """Return the population spectra of `POPULATIONS` with two inputs per neuron at
-    ``scale``, one draw of ``block``.
+    """Return the population spectra of `POPULATIONS` with two inputs per neuron at two
+    widths of ``scale``, six draws of ``block``.
     """
-    setting = Setting(ERF2, _width(scale), alpha=MANY, delta=0.5)
-    cases = [(Spiked(r), setting) for r in POPULATIONS]
-    return measure(simulate.population_spectrum, scales.seeds(1, block), cases)
+    width = scales.at(scale, smoke=60, book=100, paper=600)
+    setting = Setting(ERF2, width, alpha=MANY, delta=0.5)
+    cases = tripled([(Spiked(r), setting) for r in POPULATIONS])
+    return measure(simulate.population_spectrum, scales.seeds(6, block), cases)
 
 
-def _step_settings(scale: Scale) -> list[Setting]:
-    width = scales.at(scale, smoke=300, book=700, paper=2000)
+def trained(scale: Scale, block: int = 0) -> list[Run]:
+    """Return the spectra of the trained networks of `STEPS` at two widths of ``scale``,
+    eight draws of ``block``.
+    """
+    width = scales.at(scale, smoke=60, book=100, paper=500)
+    recipes = [step for _, _, step in STEPS]
+    cases = list(zip(recipes, _step_settings(width), strict=True))
+    return measure(simulate.spectrum, scales.seeds(8, block), tripled(cases))
+
+
+def _step_settings(width: int) -> list[Setting]:
     return [Setting(activation, width, 2.0, 1.0, link) for link, activation, _ in STEPS]
+
+
+def _width(scale: Scale) -> int:
+    return scales.at(scale, smoke=300, book=700, paper=2000)
 
 
 def steps(scale: Scale, block: int = 0) -> list[Run]:
@@ -158,7 +163,7 @@ def steps(scale: Scale, block: int = 0) -> list[Run]:
     ``block``.
     """
     recipes = [step for _, _, step in STEPS]
-    cases = zip(recipes, _step_settings(scale), strict=True)
+    cases = zip(recipes, _step_settings(_width(scale)), strict=True)
     return measure(simulate.spectrum, scales.seeds(1, block), cases)
 
 
@@ -190,7 +195,8 @@ def before_the_step(scale: Scale, block: int = 0) -> list[Run]:
     """Return the spectra of the networks of `steps` at ``scale`` before the step, one
     draw of ``block``.
     """
-    cases = [(Spiked((0.0,)), setting) for setting in _step_settings(scale)]
+    settings = _step_settings(_width(scale))
+    cases = [(Spiked((0.0,)), setting) for setting in settings]
     return measure(simulate.spectrum, scales.seeds(1, block), cases)
 
 

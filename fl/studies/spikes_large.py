@@ -35,7 +35,7 @@ CELL = ("psi1", "psi2", "penalty", "eta")
 WINDOW = 0.9  # penalty = N n^-0.9, for eps < 0.1 in the window of the theorem
 MUCH_DATA = (10.0, 20.0, 40.0, 80.0)  # psi1
 # psi1, eta / sqrt(N); the first is where features are least Gaussian
-LAYERS = ((3.0, 8.0), (4.0, 0.0), (4.0, 1.0), (6.0, 4.0))
+LAYERS = ((3.0, 8.0), (4.0, 1.0), (4.0, 0.0), (6.0, 4.0))
 # eta / sqrt(N) for the first two of `BELOW`: projections near the ones they want
 EXACT = (4.0, 8.0)
 # degrees of which student and teacher both have a part, the first beyond the linear one
@@ -196,7 +196,7 @@ def without_a_step(scale: Scale, block: int = 0, d: int | None = None) -> xr.Dat
     """
     n, number = at(
         scale,
-        smoke=(200, 6),
+        smoke=(200, 16),
         book=(600, 8),
         paper=(3000, 8),
     )
@@ -212,34 +212,44 @@ def without_a_step(scale: Scale, block: int = 0, d: int | None = None) -> xr.Dat
     return run.risk.assign_attrs(fixed, seeds=number)
 
 
-def layers(scale: Scale, block: int = 0, cells: tuple = LAYERS) -> list[xr.Dataset]:
+def layers(
+    scale: Scale,
+    block: int = 0,
+    cells: tuple = LAYERS,
+    d: int = 80,
+    number: int = 1,
+    draws: int | None = None,
+    **links: tuple,
+) -> list[xr.Dataset]:
     """Return stepped first layers and their risks (seed, draw), one run for each cell.
 
     Args:
         scale: sizes.
         block: of seeds.
         cells: psi1 and eta / sqrt(N); ``smoke`` takes the first two.
+        d: number of inputs.
+        number: of first layers.
+        draws: of the second sample; 24, 48 or 96 if None.
+        links: ``student`` and ``teacher``, each ``(name, tau)``.
     """
-    number, draws = at(scale, smoke=(2, 24), book=(4, 48), paper=(8, 96))
+    draws = draws or at(scale, smoke=24, book=48, paper=96)
     cells = cells[: at(scale, smoke=2, book=10, paper=10)]
-    fixed = {
-        "d": 80,
-        "psi2": 2.0,
-        "penalty": PENALTY,
-        "draws": draws,
-        "noise": 0.01,
-    }
+    fixed = {"d": d, "psi2": 2.0, "penalty": PENALTY, "draws": draws, "noise": 0.01}
     runs = []
     for psi1, etabar in cells:
-        sizes = {
-            "psi1": psi1,
-            "eta": etabar * 160**0.5,
-            **fixed,
-        }
+        sizes = {"psi1": psi1, "eta": etabar * (2 * d) ** 0.5, **fixed, **links}
         run = sweep(first_layer, {}, seeds(number, block), **sizes)
-        run = run.assign_coords(etabar=etabar, n=round(80 * psi1))
+        run = run.assign_coords(etabar=etabar, n=round(d * psi1))
         runs.append(run.assign_attrs(sizes, seeds=number))
     return runs
+
+
+def layers_twice(scale: Scale, block: int = 0) -> list[list[xr.Dataset]]:
+    """Return `layers` at two sizes d, for the seeds of ``block`` at ``scale``."""
+    dims, number = at(
+        scale, smoke=((20, 40), 12), book=((20, 40), 24), paper=((60, 120), 32)
+    )
+    return [layers(scale, block, d=d, number=number, draws=8) for d in dims]
 
 
 def _giant(etabars: tuple, number: int, block: int, **fixed) -> xr.DataArray:

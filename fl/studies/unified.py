@@ -15,6 +15,7 @@ from fl.sweep import sweep
 from fl.tasks import log_spaced
 from fl.theory import unified as theory
 from fl.theory.spikes import pair
+from fl.theory.spikes import threshold as isotropic
 from fl.theory.unified_spike import spiked, threshold
 
 PENALTY = 0.03
@@ -58,6 +59,8 @@ SPIKES = (
     (WEAK, 1.0, "features", 1.6),
     (Cell(12.0, 1.5, 4.0, 0.5), -0.5, "features", 1.8),
 )
+# problems whose steps at p = -1/2 are to be those under isotropic inputs, in thresholds
+HALVES = ((FLAT, 1.8), (STRONG, 1.6))
 # the problem and the damping of its own covariance
 DAMPED = ((WEAK, 0.05), (Cell(psi1=2.0), 0.15), (STRONG, 0.5))
 # the last two: a teacher on the weak directions and few samples
@@ -85,6 +88,19 @@ def spikes(scale: Scale, block: int = 0) -> list:
         return {"eta": eta, "p": p, "features": layer == "features"}
 
     return _runs(simulate.spike, SPIKES, place, scale, block, 24)
+
+
+def halves(scale: Scale, block: int = 0, p: float = -0.5) -> list:
+    """Return the spike in the problems of `HALVES` after steps with an exponent ``p``, of
+    multiples of the threshold under isotropic inputs; ``scale`` and ``block`` as in
+    `spikes`.
+    """
+
+    def place(problem, multiple):
+        numbers, psi1, psi2 = problem.pair, problem.psi1, problem.psi2
+        return {"eta": float(multiple * isotropic(numbers, psi1, psi2)), "p": p}
+
+    return _runs(simulate.spike, HALVES, place, scale, block, 24)
 
 
 def damped(scale: Scale, block: int = 0) -> list:

@@ -37,16 +37,16 @@ class Choice:
         low: lower end of the 95 % profile interval; the end of the range if it is cut.
         high: upper end.
         se: standard error of `p`, `standard_error`; infinite where nothing is resolved.
-        resolved: number of resolved directions :math:`\sum u_r^2`.
+        resolved: number of resolved directions :math:`\sum s_r^2`, :math:`s_r` of `shrinkage`.
         signal: deviance without a signal, less the smallest deviance.
         told: whether `signal` is at least 7 and the interval narrower than 1.5; if not,
             the data cannot tell: keep p = 0.
-        damping: :math:`\rho` of the ridge regression :math:`\min_w\frac1n|y-Xw|^2
+        penalty: :math:`\rho` of the ridge regression :math:`\min_w\frac1n|y-Xw|^2
             +\rho\,w^\top\hat\Sigma^{-p}w` that belongs to `p`, in the units of the input;
             infinite where no signal is seen.
         noise: :math:`\sigma^2`, variance of the label that is not explained.
         exponents: where the deviance was computed (K,).
-        deviance: at these, the smallest over `damping` (K,).
+        deviance: at these, the smallest over `penalty` (K,).
     """
 
     p: float
@@ -56,7 +56,7 @@ class Choice:
     resolved: float
     signal: float
     told: bool
-    damping: float
+    penalty: float
     noise: float
     exponents: np.ndarray
     deviance: np.ndarray
@@ -94,8 +94,8 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
     nothing = deviance(0.0, 0.0, lam, scores, residual, dof)
     signal = float(nothing - best)
     scale = geometric_mean(lam) ** (p + 1)
-    damping = scale / delta if delta else np.inf
-    u = shrinkage(lam, p, damping)
+    penalty = scale / delta if delta else np.inf
+    u = shrinkage(lam, p, penalty)
     left = (1 - u) @ scores + residual
     narrow = high - low < WIDTH
     return Choice(
@@ -106,7 +106,7 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
         resolved=float(u @ u),
         signal=signal,
         told=bool(signal >= SIGNAL and narrow),
-        damping=float(damping),
+        penalty=float(penalty),
         noise=float(left / dof),
         exponents=exponents,
         deviance=curve,
@@ -171,35 +171,35 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
     return np.minimum(best, nothing), delta
 
 
-def shrinkage(lam, p: float, damping: float) -> np.ndarray:
-    r"""Return :math:`u_r=\lambda_r^{p+1}/(\lambda_r^{p+1}+\rho)` (r,), the share of each
+def shrinkage(lam, p: float, penalty: float) -> np.ndarray:
+    r"""Return :math:`s_r=\lambda_r^{p+1}/(\lambda_r^{p+1}+\rho)` (r,), the share of each
     direction that ridge regression keeps.
 
-    ``lam`` (r,) are eigenvalues, ``p`` the exponent, ``damping`` is :math:`\rho`;
-    :math:`\sum u_r` is the effective dimension.
+    ``lam`` (r,) are eigenvalues, ``p`` the exponent, ``penalty`` is :math:`\rho`;
+    :math:`\sum s_r` is the effective dimension.
 
     Raises:
-        ValueError: for eigenvalues that are not > 0 or a negative damping.
+        ValueError: for eigenvalues that are not > 0 or a negative penalty.
     """
     t = validate.positive("lam", lam) ** (p + 1)
-    if not damping >= 0:
-        raise ValueError(f"damping = {damping!r}: must be >= 0")
-    return t / (t + damping)
+    if not penalty >= 0:
+        raise ValueError(f"penalty = {penalty!r}: must be >= 0")
+    return t / (t + penalty)
 
 
 def standard_error(lam, u, dof: int) -> float:
     r"""Return the standard error of the estimated exponent, from the Fisher information of
     :math:`(\log\sigma^2,\log\delta,p)`.
 
-    .. math:: \mathrm{se}^2=2\Big/\min_{a,c}\Bigl[\sum_r(u_rl_r-a-cu_r)^2+(m-r)\,a^2\Bigr],
+    .. math:: \mathrm{se}^2=2\Big/\min_{a,c}\Bigl[\sum_r(s_rl_r-a-cs_r)^2+(m-r)\,a^2\Bigr],
               \qquad l_r=\log\lambda_r
 
-    With many rows a is 0 and the minimum is :math:`\sum u_r^2(l_r-\bar l)^2`, the mean
-    taken with the weights :math:`u^2`.
+    With many rows a is 0 and the minimum is :math:`\sum s_r^2(l_r-\bar l)^2`, the mean
+    taken with the weights :math:`s^2`.
 
     Args:
         lam: eigenvalues (r,).
-        u: their `shrinkage` (r,).
+        u: their `shrinkage` s (r,).
         dof: degrees of freedom m.
 
     Returns:

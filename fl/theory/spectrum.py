@@ -51,13 +51,6 @@ class Law:
         below = law - steps[:-1]
         return max(above.max(), below.max())
 
-    def gap(self, other: "Law") -> float:
-        """Return the Kolmogorov distance to the law ``other``."""
-        x = np.union1d(self.x, other.x)
-        mine = np.interp(x, self.x, self.cdf, 0.0, 1.0)
-        others = np.interp(x, other.x, other.cdf, 0.0, 1.0)
-        return np.abs(mine - others).max()
-
 
 def sample_law(
     features: Features, alpha: float, delta: float, points: int = 200
@@ -165,12 +158,7 @@ def bulk_of(eigenvalues, features: Features) -> np.ndarray:
 
 def _law(features: Features, x: np.ndarray, alpha: float, delta: float) -> Law:
     near = x * (1 + 1e-5j)
-    point = resolvent(features, near, alpha, delta)
-    if not point.converged.all():
-        missed = x[~point.converged]
-        raise ArithmeticError(f"the fixed point was not reached at x = {missed}")
-    trace = point.nu.sum(axis=1)
-    density = alpha * trace.imag / np.pi
+    density = resolvent(features, near, alpha, delta).trace.imag / np.pi
     cdf = cumulative_trapezoid(density, x, initial=0.0)
     mass = cdf[-1]
     return Law(x, density, cdf / mass, mass)

@@ -71,6 +71,21 @@ class FixedPoint:
         return self.weight @ self.features.products
 
     @property
+    def trace(self) -> np.ndarray:
+        r"""The limit of :math:`\frac1p\operatorname{tr}(\Phi^\top\Phi/n-z)^{-1}`,
+        shape (g,); eigenvalues that diverge do not count in it.
+
+        Raises:
+            ArithmeticError: if the fixed point was not reached at some point.
+        """
+        if not np.all(self.converged):
+            z = -self.s / self.alpha
+            missed = z[~self.converged]
+            raise ArithmeticError(f"the fixed point was not reached at z = {missed}")
+        trace = self.nu.sum(axis=1)
+        return self.alpha * trace
+
+    @property
     def V(self) -> np.ndarray:
         """The matrices, shape (g, k, k)."""
         return _split(self.x)[0]
@@ -146,17 +161,21 @@ def descent(low: np.ndarray, factor: float) -> np.ndarray:
     return np.geomspace(top, low, int(steps) + 1)
 
 
-def resolvent(features: Features, z, alpha: float, delta: float) -> FixedPoint:
+def resolvent(
+    features: Features, z, alpha: float, delta: float, start=None
+) -> FixedPoint:
     r"""Return the fixed point at :math:`s = -\alpha z` for each ``z`` of positive
     imaginary part, shape (g,).
 
-    The imaginary part is lowered to its value in steps of a factor four.
+    The imaginary part is lowered to its value in steps of a factor four, or the ``start``
+    is near.
 
     Args:
         features: the conditional features.
         z: complex spectral arguments, a number or (g,).
         alpha: samples per neuron.
         delta: neurons per input.
+        start: (g, m), the ``x`` of a solution for features much like these, or None.
 
     Raises:
         ValueError: if ``alpha`` or ``delta`` is not > 0 or an imaginary part is not >
@@ -166,8 +185,9 @@ def resolvent(features: Features, z, alpha: float, delta: float) -> FixedPoint:
     height = validate.positive("imaginary part of z", z.imag)
     alpha = validate.number("alpha", alpha, 0, open_low=True)
     delta = validate.number("delta", delta, 0, open_low=True)
-    path = z.real + 1j * descent(height, 4)
-    point = follow(features, -alpha * path, alpha, delta)
+    heights = descent(height, 4) if start is None else height[None]
+    path = z.real + 1j * heights
+    point = follow(features, -alpha * path, alpha, delta, start)
     # the one true solution lives in the upper half plane
     above = (point.nu.imag >= 0).all(axis=1)
     converged = point.converged & above
@@ -221,7 +241,8 @@ def _join(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 def _split(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     k = math.isqrt(x.shape[1])  # m = k * k + k
-    matrix, vector = np.split(x, [k * k], axis=1)
+    matrix = x[:, : k * k]
+    vector = x[:, k * k :]
     return matrix.reshape(-1, k, k), vector
 
 

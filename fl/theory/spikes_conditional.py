@@ -4,8 +4,7 @@ Gaussian equivalent; derived.
 A giant step gives every neuron its own projection :math:`c_i` on the direction ``b`` of
 X'y. Features then no longer act like Gaussian ones, but they do so given
 :math:`u=\langle b,x\rangle`: their conditional moments enter a resolvent fixed point
-with one unknown for every value of u. Student erf(v), teacher erf(tau v): the moments
-are closed.
+with one unknown for every value of u. The moments are closed for links erf and ReLU.
 """
 
 import numpy as np
@@ -13,6 +12,9 @@ import xarray as xr
 from scipy import special
 
 from fl import validate
+from fl.links import LINKS
+
+POINTS, FARTHEST = 61, 4.5  # values of u, on equal steps
 
 
 def resolvent_risk(C, h, e, shares, n: int, penalty: float, noise: float) -> float:
@@ -80,14 +82,14 @@ def conditional_risk(
     n: int,
     penalty: float,
     noise: float,
-    tau: float = 3.0,
-    points: int = 61,
+    student: tuple = ("erf", 1.0),
+    teacher: tuple = ("erf", 3.0),
 ) -> float:
     r"""Return the risk given the weights ``W``, with Gaussian features given
     :math:`u=\langle b,x\rangle`.
 
-    The Gaussian law of u is put on equal steps of [-4.5, 4.5]. Inside a group, features
-    are linear in the rest of x plus independent noise that makes their variances exact.
+    The Gaussian law of u is put on `POINTS` equal steps. Inside a group, features are
+    linear in the rest of x plus independent noise that makes their variances exact.
 
     Args:
         W: (d, N), one neuron a column.
@@ -96,11 +98,11 @@ def conditional_risk(
         n: number of samples.
         penalty: lambda > 0.
         noise: variance of the label noise.
-        tau: scale of the teacher.
-        points: number of groups, at least 2.
+        student: link ``(name, tau)``, u -> f(tau u), then centred; erf or relu.
+        teacher: the same.
 
     Raises:
-        ValueError: for wrong shapes or a zero direction.
+        ValueError: for wrong shapes, a zero direction, or another link.
     """
     W = validate.array("W", W, ("d", "N"))
     beta = validate.array("beta", beta, (len(W),))
@@ -108,28 +110,27 @@ def conditional_risk(
     if not b.any():
         raise ValueError("direction is zero: must have a non-zero entry")
     b = b / np.linalg.norm(b)
-    points = validate.count("points", points, minimum=2)
-    u = np.linspace(-4.5, 4.5, points)[:, None]
+    u = np.linspace(-FARTHEST, FARTHEST, POINTS)[:, None]
     density = np.exp(-(u[:, 0] ** 2) / 2)
     shares = density / density.sum()
-
     c = W.T @ b
-    rest = W - np.outer(b, c)
+    along = np.outer(b, c)
+    rest = W - along
     gram = rest.T @ rest
     lengths = np.sqrt(np.diag(gram))
-    mean, slope, square = _erf_moments(u * c, lengths)
+    mean, slope, square = _moments("student", student, u * c, lengths)
     C = np.einsum("gi,gj->gij", mean, mean)
     C += np.einsum("gi,ij,gj->gij", slope, gram, slope)
     np.einsum("gii->gi", C)[:] = square
 
     rho = b @ beta
     hidden = np.sqrt(max(1 - rho**2, 0.0))
-    along = tau * rho * u
-    f_mean, f_slope, f_square = _erf_moments(along, tau * hidden)
+    f_mean, f_slope, f_square = _moments("teacher", teacher, rho * u, hidden)
     # E[s_i f*|u] = mean_i E f* + (slopes of both) times the covariance of w_i.x and
     # beta.x given u
-    shared = tau * rest.T @ beta
-    h = mean * f_mean + slope * shared * f_slope
+    shared = rest.T @ beta
+    h = mean * f_mean
+    h += slope * shared * f_slope
     e = f_square[:, 0] + noise
     return resolvent_risk(C, h, e, shares, n, penalty, noise)
 
@@ -139,7 +140,8 @@ def predicted(run: xr.Dataset) -> xr.DataArray:
 
     ``run`` holds the weights ``W`` (seed, input, neuron), the directions ``signal`` and
     ``beta`` (seed, input) and the number of samples ``n``, and as attributes
-    ``penalty`` and the variance ``noise``.
+    ``penalty``, the variance ``noise`` and, if they are not those of `conditional_risk`,
+    the links ``student`` and ``teacher``.
     """
     layers = zip(
         run.W.values,
@@ -147,13 +149,26 @@ def predicted(run: xr.Dataset) -> xr.DataArray:
         run.beta.values,
         strict=True,
     )
-    problem = (
-        int(run.n),
-        run.attrs["penalty"],
-        run.attrs["noise"],
-    )
-    risks = [conditional_risk(*layer, *problem) for layer in layers]
+    sizes = run.attrs
+    links = {name: sizes[name] for name in ("student", "teacher") if name in sizes}
+    n = int(run.n)
+    problem = n, sizes["penalty"], sizes["noise"]
+    risks = [conditional_risk(*layer, *problem, **links) for layer in layers]
     return xr.DataArray(risks, dims="seed")
+
+
+def _moments(role: str, link: tuple, shift, scale) -> tuple:
+    """Return the means of f(v), of its slope in v and of f(v)^2 for the centred link
+    f = ``(name, tau)`` and v = shift + scale * z, z ~ N(0, 1); shapes broadcast.
+    """
+    name, tau = link
+    closed = {"erf": _erf_moments, "relu": _relu_moments}
+    validate.choice(role, name, closed)
+    moments = closed[name]
+    mean, slope, square = moments(tau * shift, tau * scale)
+    level, _, _ = LINKS[name].moments(tau)
+    square = square - level * (2 * mean - level)
+    return mean - level, tau * slope, square
 
 
 def _erf_moments(shift, scale) -> tuple:
@@ -170,3 +185,14 @@ def _erf_moments(shift, scale) -> tuple:
     angle = 1 / np.sqrt(1 + 4 * variance)
     tail = special.owens_t(np.sqrt(2) * inner, angle)
     return mean, slope, 1 - 8 * tail
+
+
+def _relu_moments(shift, scale) -> tuple:
+    """Return what `_erf_moments` does, for the ReLU."""
+    far = shift / np.maximum(scale, 1e-100)  # one sharp edge where nothing is random
+    above = special.ndtr(far)
+    bump = np.exp(-(far**2) / 2)
+    bump *= scale / np.sqrt(2 * np.pi)
+    mean = shift * above + bump
+    square = shift * mean + scale**2 * above
+    return mean, above, square
