@@ -2,6 +2,8 @@
 
 import importlib
 import re
+import shutil
+import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -19,6 +21,7 @@ from fl.statements import boxes, why
 ROOT = Path(__file__).resolve().parent.parent
 EXTENSIONS = ROOT / "book" / "_ext"
 REF = re.compile(r"\{prf:ref\}`([^`]+)`")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 # a claim whose proof stands on the page without a box
 ALONE = {
     "choosing_p.folds",
@@ -214,6 +217,24 @@ def test_pictures_and_index_show_every_statement_once(page, verdicts):
     assert (
         "hidden><label" in index
     )  # without scripts there is no field, and all rows show
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_the_field_filters_the_index(page, verdicts, tmp_path):
+    index = page.index(page.graph(verdicts))
+    ask = 'f = document.getElementById("fl-find"); f.value = "ridge PROVED"; '
+    ask += 'f.dispatchEvent(new Event("input"))'
+    file = tmp_path / "page.html"
+    file.write_text(f"<!doctype html>{index}<script>{ask}</script>", "utf-8")
+    run = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    run += ["--virtual-time-budget=2000", file.as_uri()]
+    made = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    shown = re.findall(r'<tr id="row-([^"]+)" data-find="[^"]*">', made)
+    assert 0 < len(shown) < 40 and "alignment.optimal_p" in shown
+    assert (
+        f">{len(shown)} of {len(uses()) + len(boxes())}<" in made
+        and "gram.twins" not in shown
+    )
 
 
 def test_verdicts_are_those_of_the_scoreboard(page):

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable
 
 # of the columns, in reading order: width and height of a node
-SIZES = {"from": (122, 36), "box": (198, 40), "claim": (222, 28), "to": (122, 36)}
+SIZES = {"from": (118, 36), "box": (198, 40), "claim": (230, 28), "to": (118, 36)}
 GAP, ROW, PAD = 36, 8, 4
 ARROW = (
     '<defs><marker id="fl-arrow" markerUnits="userSpaceOnUse" viewBox="0 0 8 8" refX="8" refY="4" '
@@ -27,7 +27,8 @@ SHAPES = {
 
 def clip(text: str, letters: int) -> str:
     """Return a title that fits, without the dollars of its formulas."""
-    return textwrap.shorten(text.replace("$", ""), letters, placeholder=" …")
+    whole = text.replace("$", "")
+    return whole if len(whole) <= letters else f"{whole[: letters - 1].rstrip()}…"
 
 
 def mark(tag: str, x: float, y: float) -> str:
@@ -87,7 +88,7 @@ def drawn(node, spot: Spot) -> str:
     else:
         parts += [
             text(x + 25, y - 3, node.name, "fl-name"),
-            text(x + 25, y + 12, clip(node.title, 25)),
+            text(x + 25, y + 12, clip(node.title, 24)),
         ]
     parts.append(
         text(x + spot.width - 6, y + 4.5, f"{node.audit} {node.sign}".strip(), "fl-end")
@@ -108,7 +109,7 @@ def chip(node, spot: Spot) -> str:
 
 def canvas(parts: Iterable[str], width: float, height: float, label: str) -> str:
     """Return a drawing that scrolls inside its own box where the page is narrow."""
-    widths = f"min-width:{0.84 * width:.0f}px;max-width:{1.15 * width:.0f}px"
+    widths = f"min-width:{0.84 * width:.0f}px;max-width:{0.95 * width:.0f}px"
     size = f'viewBox="0 0 {width:g} {height:g}" style="{widths}"'
     drawing = f'<svg {size} role="group" aria-label="{html.escape(label)}">{"".join(parts)}</svg>'
     return f'<div class="fl-graph">{drawing}</div>'
@@ -148,7 +149,7 @@ def overview(parts: list[list], arrows: dict) -> str:
     for i, pages in enumerate(parts):
         y = PAD + 0.0
         for page in pages:
-            lines = textwrap.wrap(page.title, 21)
+            lines = textwrap.wrap(page.title, 20)
             height = 17 * len(lines) + 28
             x = PAD + GAP / 2 + i * (width + GAP)
             spot = spots[page.key] = Spot(x, y, width, height)

@@ -202,6 +202,11 @@ def math(text: str) -> str:
     )
 
 
+def broken(name: str) -> str:
+    """Return a name that may go on in a next line."""
+    return html.escape(name).replace("_", "_<wbr>").replace(".", ".<wbr>")
+
+
 def cell(node: Node) -> str:
     """Return the first cell of a row of the index."""
     where = f'<a href="{node.page}.html">{html.escape(title(node.page))}</a>'
@@ -210,7 +215,7 @@ def cell(node: Node) -> str:
         if node.is_claim
         else ""
     )
-    name = f'<a href="{node.href}"><strong>{html.escape(node.name)}</strong></a>'
+    name = f'<a href="{node.href}"><strong>{broken(node.name)}</strong></a>'
     return (
         f'{name}<br>{math(node.title)}<br><span class="fl-small">in {where}{row}</span>'
     )
@@ -220,12 +225,7 @@ def index(known: dict[str, Node]) -> str:
     """Return a table of all statements with a field that filters it."""
 
     def names(keys) -> str:
-        return (
-            "<br>".join(
-                f'<a href="#row-{k}">{html.escape(known[k].name)}</a>' for k in keys
-            )
-            or "–"
-        )
+        return " ".join(f'<a href="#row-{k}">{broken(known[k].name)}</a>' for k in keys) or "–"
 
     rows = []
     for node in known.values():
