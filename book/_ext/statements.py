@@ -1,0 +1,367 @@
+"""What rests on what: pictures and an index of all boxes and claims, where a page asks for them.
+
+The graph is that of ``fl.statements`` and ``fl.registry``; verdicts and audits are those that the
+scoreboard shows. The index takes the place of sphinx-proof's own.
+"""
+
+import html
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import graph_svg
+import yaml
+from docutils import nodes
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+BOOK = Path(__file__).resolve().parent.parent
+FORMULA = re.compile(r"\$([^$]+)\$")
+SIGNS = {"stands": "✓", "FAILS": "✗", "": "–"}
+WEAK = {"observed", "consistency"}  # say less than a box does
+HEADS = ("statement", "state", "uses", "used by")
+SCRIPT = """<script>
+(() => {
+  const field = document.getElementById("fl-find"), told = document.getElementById("fl-found");
+  const rows = [...document.querySelectorAll(".fl-index tbody tr")];
+  const show = () => {
+    const words = field.value.toLowerCase().split(/\\s+/);
+    for (const row of rows) row.hidden = !words.every((word) => row.dataset.find.includes(word));
+    told.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
+  };
+  field.closest("p").hidden = false;
+  field.addEventListener("input", show);
+  show();
+})();
+</script>"""
+
+
+@dataclass
+class Node:
+    """A box or a claim: ``verdict`` and ``audit`` of a claim are the scoreboard's, "" if it has none."""
+
+    key: str
+    name: str
+    title: str
+    page: str
+    uses: tuple[str, ...]
+    is_claim: bool
+    tag: str = "derived"
+    verdict: str = ""
+    audit: str = ""
+    users: list = field(default_factory=list)
+    checks: list = field(default_factory=list)  # the claims that name a box
+    grounded: bool = False  # it and everything below it stands
+
+    @property
+    def short(self) -> str:
+        return self.key.partition(".")[2] if self.is_claim else self.name
+
+    @property
+    def href(self) -> str:
+        return f"{self.page}.html#{'claim-' if self.is_claim else ''}{self.key}"
+
+    @property
+    def sign(self) -> str:
+        return SIGNS.get(self.verdict, "–")
+
+    def state(self) -> str:
+        """Say in words what is known."""
+        if self.is_claim:
+            known = self.verdict or "not evaluated"
+            audit = f"audit {self.audit}" if self.audit else "not audited"
+            known = f"{known}, {audit}"
+        else:
+            known = {"": "no claim checks it", "stands": "checked"}.get(
+                self.verdict, "a check FAILS"
+            )
+        below = (
+            "all below it stands" if self.grounded else "not all below it is checked"
+        )
+        return f"{self.tag}, {known}, {below}"
+
+    def words(self) -> str:
+        return f"{self.name}: {self.title.replace('$', '')} ({self.state()})"
+
+
+@dataclass
+class Chapter:
+    """A chapter of the overview."""
+
+    key: str
+    title: str
+    counts: str
+    grounded: bool
+    href: str
+
+    def words(self) -> str:
+        return f"{self.title}: {self.counts}"
+
+
+def parts() -> list[list[str]]:
+    """Return the pages of each numbered part."""
+    toc = yaml.safe_load((BOOK.parent / "_toc.yml").read_text("utf-8"))
+    numbered = [part for part in toc["parts"] if part.get("numbered")]
+    return [[Path(c["file"]).name for c in part["chapters"]] for part in numbered]
+
+
+@cache
+def title(page: str) -> str:
+    return re.search(r"^# (.+)$", (BOOK / f"{page}.md").read_text("utf-8"), re.M)[1]
+
+
+def graph(verdicts: dict[str, tuple[str, str]]) -> dict[str, Node]:
+    """Return all boxes and claims in reading order; ``verdicts`` holds the verdict and the audit of claims."""
+    from fl.registry import listed, uses
+    from fl.statements import boxes
+
+    known = {}
+    for key, box in boxes().items():
+        known[key] = Node(
+            key, box.name, box.title, box.page, box.uses, False, _tag(box)
+        )
+    places, named = checked_on(), uses()
+    for key, source, statement in listed():
+        page = places.get(key, key.partition(".")[0])
+        verdict = verdicts.get(key, ("", ""))
+        known[key] = Node(
+            key, key, statement, page, named[key], True, source.split()[0], *verdict
+        )
+    for node in known.values():
+        for used in node.uses:
+            known[used].users.append(node.key)
+            if node.is_claim:
+                known[used].checks.append(node)
+    _judge(known)
+    return known
+
+
+def checked_on() -> dict[str, str]:
+    """Return on which page each claim is checked."""
+    found = {}
+    for page in (page for part in parts() for page in part):
+        for call in re.findall(
+            r"fl\.check\(([^)]*)\)", (BOOK / f"{page}.md").read_text("utf-8")
+        ):
+            found |= dict.fromkeys(re.findall(r'"([\w.]+)"', call), page)
+    return found
+
+
+def _tag(box) -> str:
+    """Return what the box says of itself, where no claim says it."""
+    if box.name.startswith(("Definition", "Observation")):
+        return "definition" if box.name.startswith("Definition") else "observed"
+    return "proved" if re.search("[Pp]roof|[Pp]roved (here|below)", box.text) else "derived"
+
+
+def _judge(known: dict[str, Node]) -> None:
+    """Give each box the tag and the verdict of the claims that name it, and see what is grounded."""
+    for node in known.values():
+        first = [claim for claim in node.checks if claim.uses[0] == node.key] or node.checks
+        kinds = Counter(claim.tag for claim in first if claim.tag not in WEAK)
+        if not node.is_claim and kinds and node.tag != "definition":
+            node.tag = kinds.most_common(1)[0][0]
+        if not node.is_claim and node.checks:
+            verdicts = {claim.verdict for claim in node.checks}
+            node.verdict = verdicts.pop() if len(verdicts) == 1 else "FAILS"
+
+    def stands(node: Node) -> bool:
+        node.grounded = node.verdict == "stands" and all(
+            [stands(known[used]) for used in node.uses]
+        )
+        return node.grounded
+
+    for node in known.values():
+        stands(node)
+
+
+def scoreboard(env) -> dict[str, tuple[str, str]]:
+    """Return verdict and audit of each claim, read from the table of the scoreboard."""
+    found = {}
+    if "book/scoreboard" not in env.found_docs:
+        return found
+    for row in env.get_doctree("book/scoreboard").findall(nodes.row):
+        key = re.search(
+            r'id="row-([\w.]+)"',
+            " ".join(raw.astext() for raw in row.findall(nodes.raw)),
+        )
+        cells = [cell.astext() for cell in row.findall(nodes.entry)]
+        if key and len(cells) == 4:
+            held = re.search(r"held (\d+/\d+).*?(\(before an edit\))?$", cells[1], re.S)
+            audit = "" if held is None else f"({held[1]})" if held[2] else held[1]
+            found[key[1]] = cells[3].strip(), audit
+    return found
+
+
+def math(text: str) -> str:
+    """Return a title for the page, its formulas for MathJax."""
+    return FORMULA.sub(
+        r'<span class="math notranslate nohighlight">\\(\1\\)</span>', html.escape(text)
+    )
+
+
+def broken(name: str) -> str:
+    """Return a name that may go on in a next line."""
+    return html.escape(name).replace("_", "_<wbr>").replace(".", ".<wbr>")
+
+
+def cell(node: Node) -> str:
+    """Return the first cell of a row of the index."""
+    where = f'<a href="{node.page}.html">{html.escape(title(node.page))}</a>'
+    row = (
+        f' · <a href="scoreboard.html#row-{node.key}">verdict</a>'
+        if node.is_claim
+        else ""
+    )
+    name = f'<a href="{node.href}"><strong>{broken(node.name)}</strong></a>'
+    return (
+        f'{name}<br>{math(node.title)}<br><span class="fl-small">in {where}{row}</span>'
+    )
+
+
+def index(known: dict[str, Node]) -> str:
+    """Return a table of all statements with a field that filters it."""
+
+    def names(keys) -> str:
+        return " ".join(f'<a href="#row-{k}">{broken(known[k].name)}</a>' for k in keys) or "–"
+
+    rows = []
+    for node in known.values():
+        cells = [
+            cell(node),
+            node.state().replace(", ", "<br>"),
+            names(node.uses),
+            names(node.users),
+        ]
+        find = f"{node.key} {node.words()} {title(node.page)}".lower()
+        columns = "".join(f"<td>{each}</td>" for each in cells)
+        rows.append(
+            f'<tr id="row-{node.key}" data-find="{html.escape(find)}">{columns}</tr>'
+        )
+    head = "".join(f"<th>{each}</th>" for each in HEADS)
+    field = (
+        '<p hidden><label for="fl-find">Find</label> <input id="fl-find" type="search" '
+        'placeholder="for instance: ridge proved"> <span id="fl-found" role="status"></span></p>'
+    )
+    return f'{field}<table class="fl-index"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>{SCRIPT}'
+
+
+def plural(number: int, word: str, end: str) -> str:
+    return f"{number} {word}{end if number != 1 else ''}"
+
+
+def overview(known: dict[str, Node]) -> str:
+    """Return the picture of all chapters that have statements."""
+    columns, number = [], 0
+    for pages in parts():
+        made = []
+        for number, page in enumerate(pages, number + 1):
+            here = [node for node in known.values() if node.page == page]
+            if here:
+                claims = sum(node.is_claim for node in here)
+                boxes = plural(len(here) - claims, "box", "es")
+                counts = f"{boxes}, {plural(claims, 'claim', 's')}"
+                name = f"{number}. {title(page).partition(':')[0]}"
+                grounded = all(node.grounded for node in here)
+                made.append(Chapter(page, name, counts, grounded, f"#chapter-{page}"))
+        columns.append(made)
+    pairs = Counter(
+        (known[used].page, node.page) for node in known.values() for used in node.uses
+    )
+    return graph_svg.overview(
+        columns, {pair: n for pair, n in pairs.items() if pair[0] != pair[1]}
+    )
+
+
+def chapters(known: dict[str, Node]) -> str:
+    """Return a heading and a picture for each chapter."""
+    made = []
+    for page in (page for part in parts() for page in part):
+        here = [node for node in known.values() if node.page == page]
+        boxes = [node for node in here if not node.is_claim]
+        order = {node.key: i for i, node in enumerate(boxes)}
+        claims = [node for node in here if node.is_claim]
+        claims.sort(
+            key=lambda node: min(
+                (order.get(used, 99) for used in node.uses), default=99
+            )
+        )
+        if here:
+            name = f'<a href="{page}.html">{html.escape(title(page))}</a>'
+            drawing = graph_svg.chapter(boxes, claims, known)
+            made.append(f'<h3 class="fl-chapter" id="chapter-{page}">{name}</h3>{drawing}')
+    return "".join(made)
+
+
+PIECES = {
+    "overview": overview,
+    "chapters": chapters,
+    "index": index,
+    "legend": lambda known: graph_svg.legend(),
+}
+
+
+class place(nodes.General, nodes.Element):
+    """Where a piece goes when all pages have been read."""
+
+
+class Statements(SphinxDirective):
+    """One of the pieces: overview, chapters, index or legend."""
+
+    required_arguments = 1
+
+    def run(self):
+        sources = [
+            *BOOK.glob("*.md"),
+            *(BOOK.parent / "fl" / "claims").glob("*.py"),
+            BOOK.parent / "_toc.yml",
+        ]
+        for path in sources:
+            self.env.note_dependency(str(path))
+        return [place(piece=self.arguments[0])]
+
+
+def fill(app, doctree, docname) -> None:
+    """Put the pieces in their places."""
+    places = list(doctree.findall(place))
+    if places:
+        known = graph(scoreboard(app.env))
+        compare(app.env, known)
+        for each in places:
+            each.replace_self(
+                nodes.raw("", PIECES[each["piece"]](known), format="html")
+            )
+
+
+def compare(env, known: dict[str, Node]) -> None:
+    """Warn where a box has another number on its page."""
+    for node in known.values():
+        numbers = env.toc_fignumbers.get(f"book/{node.page}", {})
+        shown = next((n[node.key] for n in numbers.values() if node.key in n), None)
+        if (
+            shown
+            and not node.is_claim
+            and ".".join(map(str, shown)) != node.name.split()[1]
+        ):
+            logging.getLogger(__name__).warning(
+                "%s is %s on its page, not %s", node.key, shown, node.name
+            )
+
+
+def forget_index(app, error) -> None:
+    """Remove the index of sphinx-proof that an older build has left."""
+    if error is None and app.builder.format == "html":
+        (Path(app.outdir) / "prf-prf.html").unlink(missing_ok=True)
+
+
+def setup(app):
+    from sphinx_proof.domain import ProofDomain
+
+    ProofDomain.indices = ()  # this page is the index of statements
+    app.add_node(place)
+    app.add_directive("statements", Statements)
+    app.connect("doctree-resolved", fill)
+    app.connect("build-finished", forget_index)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
