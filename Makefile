@@ -28,10 +28,14 @@ ifdef FL_DATA
 export FL_DATA := $(abspath $(FL_DATA))
 endif
 
-.PHONY: book test setup lint unit claims chapters reference verify seconds bench clean clean-cache
+.PHONY: book pdf test setup lint unit claims chapters reference verify seconds bench clean clean-cache
 
 book: $(VENV)/.installed
 	$(BIN)/python tools/book.py
+
+# the same as one file, printed by a Chromium of this machine
+pdf: book
+	$(BIN)/python tools/pdf.py
 
 test: lint unit claims chapters
 
