@@ -1,5 +1,5 @@
 """Write ``book/api.md``, the page that lists every module of `fl`: ``python
-tools/api.py``.
+tools/api.py``. The pages of the modules are made when the book is built.
 """
 
 from pathlib import Path
@@ -8,8 +8,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Reference of `fl`
 
 Every function says what it computes, with the formula, the shape of each argument and
-what it refuses. The page is made from the docstrings; `tools/api.py` writes the list of
-modules.
+what it refuses. A page for each module is made from the docstrings, with links to the
+source.
 """
 GROUPS = [
     (
@@ -115,11 +115,10 @@ def page() -> str:
     """
     text, listed = HEAD, set()
     for title, line, entries in GROUPS:
-        text += f"\n## {title}\n\n{line}\n"
-        for name in modules(entries):
-            listed.add(name)
-            text += f"\n### `{name}`\n\n```{{eval-rst}}\n"
-            text += f".. automodule:: {name}\n   :members:\n```\n"
+        names = modules(entries)
+        listed.update(names)
+        text += f"\n## {title}\n\n{line}\n\n```{{eval-rst}}\n.. modules::\n\n"
+        text += "".join(f"   {name}\n" for name in names) + "```\n"
     everything = {
         p for p in (ROOT / "fl").rglob("*.py") if p.stem not in {"__init__", "__main__"}
     }
@@ -129,7 +128,7 @@ def page() -> str:
             raise ValueError(
                 f"{name} belongs to no group: add it to GROUPS in tools/api.py"
             )
-    return text
+    return text + "\n```{forward-addresses}\n```\n"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import claims
 import pages
+import weights
 from reference import ROOT, chapters
 from tqdm import tqdm
 
@@ -81,6 +82,8 @@ def main() -> int:
         STAMP.unlink(missing_ok=True)
         # where docstrings alone have changed, the reference alone is written anew
         if code := build(everything=known[:1] != made[:1]):
+            return code
+        if code := weights.main():
             return code
         STAMP.write_text("\n".join(made))
     say(f"the book is in {index} ({time.perf_counter() - start:.0f} s)")

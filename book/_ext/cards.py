@@ -5,6 +5,7 @@ The sentences stand in ``book/cards.yml``; minutes are counted from the words of
 
 import html
 import re
+from functools import cache
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,7 @@ WORDS_PER_MINUTE = 130  # with formulas and figures
 FORMULA = re.compile(r"\$\$.*?\$\$|\$.*?\$", re.S)
 
 
+@cache
 def cards() -> dict[str, dict]:
     """Return the entries of ``cards.yml`` whose page exists, in reading order."""
     known = yaml.safe_load((BOOK / "cards.yml").read_text("utf-8"))
@@ -44,11 +46,25 @@ def needs(entry: dict, link) -> str:
     return ", ".join(link(p) if (BOOK / f"{p}.md").is_file() else html.escape(p) for p in parts)
 
 
-def tags(name: str) -> str:
-    """Return how many claims of each tag a chapter has."""
+@cache
+def claims() -> dict[str, str]:
+    """Return the source of every claim by its id."""
     from fl.registry import listed
 
-    kinds = Counter(source.split()[0] for id, source, _ in listed() if id.partition(".")[0] == name)
+    return {id: source for id, source, _ in listed()}
+
+
+@cache
+def audited() -> dict[str, dict]:
+    """Return the stored audit of every claim."""
+    from fl.audit import known
+
+    return known()
+
+
+def tags(name: str) -> str:
+    """Return how many claims of each tag a chapter has."""
+    kinds = Counter(source.split()[0] for id, source in claims().items() if id.partition(".")[0] == name)
     order = ("paper", "proved", "derived", "consistency", "observed")
     return ", ".join(f"{kinds[kind]} {kind}" for kind in order if kinds[kind])
 
@@ -76,13 +92,10 @@ class ChapterCards(SphinxDirective):
 
 def claim_role(name, rawtext, text, lineno, inliner, options=None, content=None):
     """Link to a claim on the scoreboard, with how often it held on fresh seeds."""
-    from fl.audit import known
-    from fl.registry import listed
-
-    if text not in {id for id, _, _ in listed()}:
+    if text not in claims():
         message = inliner.reporter.warning(f"no claim {text}", line=lineno)
         return [inliner.problematic(rawtext, rawtext, message)], [message]
-    row = known().get(text)
+    row = audited().get(text)
     audit = f" ({row['held']} of {row['blocks']} seed blocks)" if row else ""
     shown = f'<a class="reference internal" href="scoreboard.html#row-{text}">{text}</a>{audit}'
     return [nodes.raw("", shown, format="html")], []

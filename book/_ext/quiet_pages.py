@@ -1,4 +1,4 @@
-"""Leave out thebe: it needs a network and a Binder, and its script is declared twice.
+"""Leave out thebe: it needs a network and a Binder, and its scripts weigh on every page.
 
 A launch provider has to be named in ``_config.yml`` all the same, or the theme gives no
 button to download a page as a notebook.
@@ -6,10 +6,11 @@ button to download a page as a notebook.
 
 
 def drop_thebe(app, pagename, templatename, context, doctree):
-    def is_thebe(script):
+    def is_thebe(script) -> bool:
         return "thebe" in str(getattr(script, "filename", script)) or "thebe" in str(getattr(script, "attributes", ""))
 
-    context["script_files"] = [s for s in context.get("script_files", []) if not is_thebe(s)]
+    for kind in ("script_files", "css_files"):
+        context[kind] = [s for s in context.get(kind, []) if not is_thebe(s)]
     for button in context.get("header_buttons", []):
         if button.get("label") == "launch-buttons":
             context["header_buttons"].remove(button)
