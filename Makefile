@@ -28,7 +28,7 @@ ifdef FL_DATA
 export FL_DATA := $(abspath $(FL_DATA))
 endif
 
-.PHONY: book pdf test setup lint unit claims chapters reference verify seconds bench clean clean-cache
+.PHONY: book pdf test browser setup lint unit claims chapters reference verify seconds bench clean clean-cache
 
 book: $(VENV)/.installed
 	$(BIN)/python tools/book.py
@@ -38,6 +38,10 @@ pdf: book
 	$(BIN)/python tools/pdf.py
 
 test: lint unit claims chapters
+
+# the built book in a real browser, on both cores; FL_SHOTS=1 keeps pictures of every page in _build/shots
+browser: book
+	$(BIN)/python -m pytest tests/browser -n 2 --dist worksteal
 
 setup: $(VENV)/.installed
 
@@ -50,7 +54,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(PIP) -e '.[book,test,zoo]'
+	$(PIP) -e '.[book,test,browser,zoo]'
 	touch $@
 
 lint: $(VENV)/.installed

@@ -1,5 +1,6 @@
 """A report of `fl.diagnose` on a terminal, and as one page that needs nothing else."""
 
+import re
 from functools import partial
 from html import escape
 
@@ -99,7 +100,9 @@ def _pictures(report: Report) -> list[str]:
     }
     figures = []
     for draw, words in captions.items():
-        svg = plotting.svg(partial(draw, report), draw.__name__, *INCHES)
+        drawn = plotting.svg(partial(draw, report), draw.__name__, *INCHES)
+        # three pictures on one page: matplotlib counts the parts of each from one
+        svg = re.sub(r'( id="|href="#|url\(#)', rf"\1{draw.__name__}-", drawn)
         named = svg.replace("<svg", f'<svg role="img" aria-label="{escape(words)}"', 1)
         figures.append(f"<figure>{named}{_tag('figcaption', words)}</figure>")
     return figures

@@ -312,6 +312,8 @@ def test_the_page_needs_nothing_from_elsewhere_and_no_name_breaks_it():
     assert all(a.startswith("#") for a in reader.asked), reader.asked
     assert "url(http" not in html and "<script>" not in html and "@import" not in html
     assert html.count("<svg") == 3 and html.count('role="img"') == 3
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids)) and {a[1:] for a in reader.asked} <= set(ids)
     assert "prefers-color-scheme:dark" in html and "&lt;script&gt;" in html
     assert "[red]" in report.columns and "<script>" in str(report)
     assert report._repr_html_() in html

@@ -57,7 +57,7 @@ def test_conda_environment_is_in_step():
     ]
     assert dependencies[0] == f"python{PROJECT['requires-python']}"
     assert (
-        dependencies[-1] == {"pip": ["-e .[book,test,zoo]"]}
+        dependencies[-1] == {"pip": ["-e .[book,test,browser,zoo]"]}
         and dependencies[-2] == "pip"
     )
     conda_names = {"pytorch": "torch"}

@@ -47,6 +47,13 @@ def asked(tmp_path, expression: str):
     return json.loads(html.unescape(found))
 
 
+def small_task(strong: float, snr: float) -> Task:
+    """The task of the figure on alignment: one strong direction and six weak ones."""
+    beta = np.zeros(7)
+    beta[:2] = np.sqrt([strong / 6.0, (1 - strong) / 0.25])
+    return Task(two_level(6.0, 1, 0.25, 6), Teacher(beta), snr=snr)
+
+
 @browser
 def test_alignment_is_that_of_the_theory(tmp_path):
     cases = [
@@ -60,11 +67,8 @@ def test_alignment_is_that_of_the_theory(tmp_path):
         f"{json.dumps(cases)}.map(([strong, snr, n, p]) => "
         "flFigures.alignment.curves({strong, snr, n})[0].at(p))",
     )
-    spectrum = two_level(6.0, 1, 0.25, 6)
     for (strong, snr, n, p), value in zip(cases, shown, strict=True):
-        beta = np.zeros(7)
-        beta[:2] = np.sqrt([strong / 6.0, (1 - strong) / 0.25])
-        task = Task(spectrum, Teacher(beta), snr=snr)
+        task = small_task(strong, snr)
         assert value == pytest.approx(early_alignment(task, p, n), rel=1e-9)
 
 

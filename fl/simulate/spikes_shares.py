@@ -38,7 +38,7 @@ def shares(
 
     Args:
         seed: fixes weights and sample.
-        degree: k.
+        degree: the degree k.
         etas: step sizes.
         penalty: lambda.
         sizes: fields of `fl.simulate.spikes.Setting`.

@@ -127,7 +127,7 @@ def deviance(p, delta, lam, scores, residual: float, dof: int) -> np.ndarray:
         lam: eigenvalues (r,).
         scores: (r,).
         residual: RSS.
-        dof: m.
+        dof: the degrees of freedom m.
 
     Raises:
         ValueError: as `fit`.

@@ -46,7 +46,7 @@ def escape_rates(lam, link: Link, p: float = 0.0, centred: bool = False) -> np.n
 
     Args:
         lam: eigenvalues (d,) of the inputs, the signal's first.
-        link: f.
+        link: the link f.
         p: exponent of the preconditioner.
         centred: labels and outputs have their means removed: then only the signal
             grows, at :math:`\mathbb E f\,\lambda_0^{1+p}(\kappa-1)`.

@@ -1,0 +1,25 @@
+/* What is wider than its box scrolls inside it: its edge is faded while there is more beyond it, and it is a tab stop, so
+   that it can be moved by keyboard. What fits is none. */
+"use strict";
+
+const flBoxes = "div.math, .fl-wide, .highlight pre, .cell_output, .cell_output > .output, .pst-scrollable-table-container";
+
+function flMore(box) {
+  box.classList.toggle("fl-more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+}
+
+function flReach() {
+  for (const box of document.querySelectorAll(flBoxes)) {
+    if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+    flMore(box);
+  }
+}
+
+addEventListener("scroll", ({ target }) => target.matches?.(flBoxes) && flMore(target), true);
+addEventListener("resize", flReach);
+addEventListener("toggle", flReach, true);
+addEventListener("load", async () => {
+  await window.MathJax?.startup?.promise;
+  flReach();
+});

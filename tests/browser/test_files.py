@@ -1,0 +1,50 @@
+"""What a file of the built book says for itself: valid, unique ids, links that lead somewhere."""
+
+import functools
+import re
+from collections import Counter
+from html import unescape
+from urllib.parse import unquote, urlsplit
+
+import html5lib
+import pytest
+from shown import HTML, PAGES
+
+
+def text(name: str) -> str:
+    """Return the text of a file."""
+    return (HTML / name).read_text("utf-8")
+
+
+@functools.cache
+def ids(name: str) -> Counter:
+    """Return the ids of a file."""
+    return Counter(map(unescape, re.findall(r'<[^<>]*\sid="([^"]*)"', text(name))))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_file_is_valid_and_names_each_thing_once(built, name):
+    parser = html5lib.HTMLParser()
+    parser.parse(text(name))
+    wrong = [f"line {at[0]}: {code} {words}" for at, code, words in parser.errors]
+    assert not wrong
+    assert not [id for id, often in ids(name).items() if often > 1]
+
+
+def leads(name: str, address: str) -> bool:
+    """Tell whether an address on a page is elsewhere, or a file and a place in it."""
+    link = urlsplit(address)
+    if link.scheme or link.netloc:
+        return True
+    file, place = HTML / name, unquote(link.fragment)
+    if link.path:
+        file = (file.parent / unquote(link.path)).resolve()
+    if not place or file.suffix != ".html":
+        return file.is_file()
+    return file.is_file() and place in ids(file.relative_to(HTML).as_posix())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(built, name):
+    found = set(re.findall(r'<[^<>]*\s(?:href|src)="([^"]*)"', text(name))) - {"#"}
+    assert not [address for address in map(unescape, found) if not leads(name, address)]

@@ -1,0 +1,51 @@
+"""Every page of the built book at three widths, in both themes, and on paper."""
+
+import os
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from shown import ROOT, SHOWN, settle, visit
+
+AXE = next(Path(axe_playwright_python.__file__).parent.rglob("axe.min.js"))
+SHOTS = ROOT / "_build" / "shots"
+
+
+def shot(page, name: str, look: str) -> None:
+    """Keep a picture of the page where ``FL_SHOTS=1`` asks for it."""
+    if os.environ.get("FL_SHOTS") == "1":
+        SHOTS.mkdir(exist_ok=True)
+        page.screenshot(path=SHOTS / f"{Path(name).stem}-{look}.png", full_page=True)
+
+
+def theme(page, name: str) -> None:
+    """Turn the page to a theme."""
+    page.evaluate("name => { document.documentElement.dataset.theme = name; }", name)
+    settle(page)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_page_is_sound(page, name):
+    wrong = page.wrong
+    visit(page, name)
+    wrong += page.evaluate("structure()")
+    for width in (1280, 768, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        settle(page)
+        wrong += [f"{width}: {said}" for said in page.evaluate("overflow()")]
+        shot(page, name, str(width))
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(media="print")
+    if page.evaluate("all('h1').length") != 1:
+        wrong.append("print: not one h1")
+    page.emulate_media(media="screen")
+    theme(page, "dark")
+    shot(page, name, "dark")
+    theme(page, "light")
+    page.evaluate("slim()")
+    page.add_script_tag(path=AXE)
+    wrong += [f"light: {said}" for said in page.evaluate("axeFinds()")]
+    theme(page, "dark")
+    dark = page.evaluate("axeFinds(['color-contrast'])")
+    wrong += [f"dark: {said}" for said in dark]
+    assert not wrong, "\n".join(dict.fromkeys(wrong))
