@@ -14,6 +14,7 @@ SOURCE = "ziamath/fonts/STIXTwoMath-Regular.ttf"
 TARGET = "_static/math.woff"
 FORMULA = re.compile(r"<math.*?</math>", re.S)
 ALWAYS = "".join(map(chr, range(0x20, 0x7F))) + "αβγδεζηθικλμνξοπρςστυφχψωϑϕϖϱϵΓΔΘΛΞΠΣΥΦΨΩ−×·…"
+ALWAYS += "√"  # a browser draws it for an element, <msqrt>: no formula contains the sign itself
 ITALIC = {"h": 0x210E, "∂": 0x1D715, "ϵ": 0x1D716, "ϑ": 0x1D717, "ϕ": 0x1D719, "ϱ": 0x1D71A, "ϖ": 0x1D71B}
 
 

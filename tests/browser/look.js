@@ -23,6 +23,9 @@ function structure() {
   for (const e of all("article [tabindex='0']")) {
     if (e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight && !e.closest(".fl-figure")) wrong.push(`a tab stop that does nothing: ${said(e)}`);
   }
+  for (const e of all("article msqrt")) {
+    if (e.firstElementChild.getBoundingClientRect().left - e.getBoundingClientRect().left < 2) wrong.push(`a root without its sign: ${said(e)}`);
+  }
   for (const e of document.querySelectorAll("article img")) if (!e.alt) wrong.push(`no alt text: ${e.src}`);
   return wrong;
 }
