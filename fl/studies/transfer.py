@@ -116,7 +116,7 @@ def adahessian(scale: Scale, block: int = 0) -> xr.Dataset:
     at a ``scale`` and a ``block``.
     """
     changes = {"targets": TARGETS, "optimizer": "adahessian"}
-    number = scales.at(scale, smoke=8, book=9, paper=14)
+    number = scales.at(scale, smoke=8, book=14, paper=14)
     return main(scale, block, ["high"], number=number, times=(LAST,), **changes)
 
 
