@@ -855,17 +855,18 @@ row(
     lambda d: dict(activation=NAME, s=values(d), gamma=ASPECT),
     positive,
 )
-row(
-    "single_index_network.adam",
-    lambda d: (
-        teacher(d)
-        | dict(
-            nu=log(-6, 3),
-            activation=st.sampled_from(["relu", "tanh", "erf", "softplus10"]),
-        )
-    ),
-    unit,
-)
+for _adam in ("adam", "adam_on_axes"):
+    row(
+        f"single_index_network.{_adam}",
+        lambda d: (
+            teacher(d)
+            | dict(
+                nu=log(-6, 3),
+                activation=st.sampled_from(["relu", "tanh", "erf", "softplus10"]),
+            )
+        ),
+        unit,
+    )
 row(
     "single_index_network.chance",
     lambda d: dict(task=tasks(d, unit=True), p=POWER),

@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 from fl.links import LINKS, Link
 from fl.scales import SCALES
@@ -274,6 +275,27 @@ def test_implicit_damping():
     assert np.isclose(network.implicit_damping("relu", S, 0.5), 0.5)
     assert abs(network.implicit_damping("linear", S, 0.5)) < 1e-12
     assert 0 < network.implicit_damping("tanh", S, 0.5) < 0.5
+
+
+def test_adam_on_the_axes_is_adam_where_noise_and_one_size_leave_no_axes():
+    s, b = np.ones(50), np.full(50, 1 / 50)
+    cell = s, b, 0.5, 1e6, "tanh"
+    expected = network.adam(*cell)
+    assert network.adam_on_axes(*cell) == pytest.approx(expected, rel=1e-3)
+    # without noise each coordinate has its sign: equal ones are right
+    assert network.adam_on_axes(s, b, 0.5, 1e-9, "tanh") == pytest.approx(1, rel=1e-3)
+
+
+def test_adam_on_the_axes_averages_the_signs_of_noisy_coordinates():
+    s, b, gamma, nu = np.array([1.5, 0.5]), np.array([0.2, 0.8]), 0.7, 0.4
+    c, V = network.slope_moments("relu", s)
+    z, weight = np.polynomial.hermite_e.hermegauss(120)
+    m = np.sqrt(2 * s * b / (gamma * nu))[:, None]
+    t = special.erf(c * (m + z) / np.sqrt(2 * V)) @ np.diag(weight / weight.sum())
+    square = (special.erf(c * (m + z) / np.sqrt(2 * V)) ** 2) @ weight / weight.sum()
+    expected = (np.sqrt(b) @ t.sum(1)) ** 2 / square.sum()
+    found = network.adam_on_axes(s, b, gamma, nu, "relu")
+    assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_adam_lies_between_two_over_pi_and_one():

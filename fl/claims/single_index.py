@@ -41,11 +41,11 @@ def _extrapolated(at_d, at_half):
     return 2 * np.ravel(at_d) - np.ravel(at_half)
 
 
-def judge(found: list, pairs: list, broken: bool, named: bool = True) -> Evidence:
+def judge(found: list, pairs: list, broken: bool) -> Evidence:
     """Return the evidence of all that `limits` has ``found`` in the cells ``pairs``.
 
     The means are held against the rivals if ``broken``, and then expected to be off by
-    the difference of the two predictions, if what the rival predicts is ``named``.
+    the difference of the two predictions.
     """
     lengths = [len(draws) for draws, _, _ in found]
     number = min(lengths)
@@ -55,7 +55,7 @@ def judge(found: list, pairs: list, broken: bool, named: bool = True) -> Evidenc
         groups = (draws - taken).reshape(number, -1)
         gaps.append(groups.mean(1))
         leads.append((right - wrong).item())
-    rival = xr.DataArray(leads, dims="cell") if broken and named else None
+    rival = xr.DataArray(leads, dims="cell") if broken else None
     sizes = pairs[0][0].data.attrs | {"cells": len(gaps)}
     sizes["n"] = [big.data.n for big, _ in pairs]
     labelled = xr.DataArray(gaps, dims=("cell", "seed"))

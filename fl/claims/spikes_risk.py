@@ -4,6 +4,7 @@ in ridge risk.
 
 import itertools
 from dataclasses import replace
+from math import comb
 
 import numpy as np
 import xarray as xr
@@ -231,16 +232,17 @@ def linear_floor(scale, broken, block):
 )
 def kernel_floor(scale, broken, block):
     """Take the smallest risk over floor, less one. Of the control the side alone is
-    expected: d^k samples teach a kernel what a degree of at most k can, so its risk lies
-    between what the teacher has beyond and the floor.
+    expected: n samples determine polynomials of no more than n coefficients, so the risk
+    lies between what the teacher has beyond their degree and the floor.
     """
     run = spikes_large.without_a_step(scale, block, 4 if broken else None)
     floor = theory.pair().floor
     leads = run / floor - 1
     if not broken:
         return order(leads, run.attrs)
-    d, psi1 = (run.attrs[name] for name in ("d", "psi1"))
-    degree = int(np.log(d * psi1) / np.log(d))
+    d = run.attrs["d"]
+    n = d * run.attrs["psi1"]
+    degree = max(k for k in range(60) if comb(d + k, k) <= n)
     name, tau = study.ERF3
     learned = LINKS[name].hermite(degree, tau)[2:]
     middle = xr.full_like(leads[0], -(learned @ learned) / (2 * floor))

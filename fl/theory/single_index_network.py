@@ -10,6 +10,7 @@ derived in chapter single_index.
 """
 
 import numpy as np
+from scipy import special
 
 from fl import numerics, validate
 from fl.links import LINKS, Link
@@ -123,6 +124,31 @@ def adam(s, b, gamma: float, nu: float, activation: str) -> float:
     chi = q / (1 + q)
     kept = chi / np.arcsin(chi)
     return gradient.cos2 * kept
+
+
+def adam_on_axes(s, b, gamma: float, nu: float, activation: str) -> float:
+    r"""Return the alignment of Adam's first step in the eigenvectors of Sigma, derived as
+    `adam` is, coordinate by coordinate: with a standard normal z
+
+    .. math:: \frac{\bigl(\sum_j\sqrt{b_j}\,\mathbb E\,t_j\bigr)^2}{\sum_jb_j\sum_j\mathbb
+              E\,t_j^2},\qquad t_j=\operatorname{erf}\frac{c(m_j+z)}{\sqrt{2V}},\qquad
+              m_j^2=\frac{d\,s_jb_j}{\gamma\nu}.
+
+    The arguments, and what is refused, are those of `adam`.
+    """
+    nu = validate.number("nu", nu, 0, open_low=True)
+    c, V = slope_moments(activation, s)
+    if V < 1e-12:
+        raise ValueError(f"activation = {activation!r}: its slope must vary")
+    power = len(s) * s * b / (gamma * nu)
+    turn = c / np.sqrt(c**2 + V)
+    inner = turn * np.sqrt(power)
+    mean = special.erf(inner / np.sqrt(2))
+    # E erf(.)^2 by Owen's T function
+    angle = np.sqrt(V / (V + 2 * c**2))
+    square = 1 - 8 * special.owens_t(inner, angle)
+    along = np.sqrt(b) @ mean
+    return float(along**2 / square.sum() / b.sum())
 
 
 def chance(task: Task, p: float) -> float:
