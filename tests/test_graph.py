@@ -199,7 +199,8 @@ def test_a_statement_is_grounded_if_all_below_it_stands(page, verdicts):
 
 def test_a_box_has_the_tag_of_its_claims_or_of_its_source(page, verdicts):
     tags = {key: node.tag for key, node in page.graph(verdicts).items()}
-    assert tags["thm-gram-spectrum"] == "paper" and tags["def-exponent"] == "definition"
+    assert tags["thm-gram-spectrum"] == tags["thm-spikes-rank-one"] == "paper"
+    assert tags["def-exponent"] == "definition" and tags["thm-gram-test"] == "proved"
     assert tags["thm-help-price"] == tags["thm-ood-cues"] == "proved"
     assert tags["thm-spikes-risk"] == tags["thm-transfer-share"] == "derived"
     assert tags["thm-ood-fig2"] == "observed"
