@@ -97,7 +97,7 @@ def test_every_box_is_checked_or_wanted():
     assert 10 <= len(re.findall(r"^\d+\. \*\*", wanted, re.M)) <= 15
 
 
-def test_a_claim_names_a_box_of_its_chapter_first():
+def test_a_claim_rests_on_something_of_its_chapter():
     pages = {label: box.page for label, box in boxes().items()}
     for id, names in uses().items():
         topic = id.partition(".")[0]
