@@ -21,6 +21,7 @@ _BOX = re.compile(
     r"(.*?)(?=^#|^`{3,}\{(?:prf:|code-cell)|\Z)",
     re.M | re.S,
 )
+_PART = re.compile(r"numbered: true(.*?)(?=- caption:|\Z)", re.S)
 _REF = re.compile(r"\{prf:ref\}`([^`]+)`")
 
 
@@ -60,8 +61,7 @@ def _numbered() -> list[str]:
         raise FileNotFoundError(
             f"{BOOK}: the book's sources are not beside the package"
         )
-    parts = toc.read_text("utf-8").split("- caption:")
-    parts = [part for part in parts if "numbered: true" in part]
+    parts = _PART.findall(toc.read_text("utf-8"))
     return re.findall(r"file: book/(\w+)", "".join(parts))
 
 

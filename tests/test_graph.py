@@ -97,7 +97,7 @@ def test_every_box_is_checked_or_wanted():
     assert 10 <= len(re.findall(r"^\d+\. \*\*", wanted, re.M)) <= 15
 
 
-def test_a_claim_names_a_box_of_its_chapter_first():
+def test_a_claim_rests_on_something_of_its_chapter():
     pages = {label: box.page for label, box in boxes().items()}
     for id, names in uses().items():
         topic = id.partition(".")[0]
@@ -199,7 +199,8 @@ def test_a_statement_is_grounded_if_all_below_it_stands(page, verdicts):
 
 def test_a_box_has_the_tag_of_its_claims_or_of_its_source(page, verdicts):
     tags = {key: node.tag for key, node in page.graph(verdicts).items()}
-    assert tags["thm-gram-spectrum"] == "paper" and tags["def-exponent"] == "definition"
+    assert tags["thm-gram-spectrum"] == tags["thm-spikes-rank-one"] == "paper"
+    assert tags["def-exponent"] == "definition" and tags["thm-gram-test"] == "proved"
     assert tags["thm-help-price"] == tags["thm-ood-cues"] == "proved"
     assert tags["thm-spikes-risk"] == tags["thm-transfer-share"] == "derived"
     assert tags["thm-ood-fig2"] == "observed"

@@ -59,11 +59,7 @@ def edge(first: Spot, last: Spot) -> str:
         (x, a), (_, b) = first.left(), last.left()
         reach = min(14 + abs(b - a) / 12, GAP - 8)
         return f'<path d="M{x:g} {a:g}C{x - reach:g} {a:g} {x - reach:g} {b:g} {x:g} {b:g}"/>'
-    ends = (
-        (first.right(), last.left())
-        if first.x < last.x
-        else (first.left(), last.right())
-    )
+    ends = (first.right(), last.left()) if first.x < last.x else (first.left(), last.right())
     (x, a), (z, b) = ends
     bend = (z - x) / 2
     return f'<path d="M{x:g} {a:g}C{x + bend:g} {a:g} {z - bend:g} {b:g} {z:g} {b:g}"/>'
@@ -90,9 +86,7 @@ def drawn(node, spot: Spot) -> str:
             text(x + 25, y - 3, node.name, "fl-name"),
             text(x + 25, y + 12, clip(node.title, 24)),
         ]
-    parts.append(
-        text(x + spot.width - 6, y + 4.5, f"{node.audit} {node.sign}".strip(), "fl-end")
-    )
+    parts.append(text(x + spot.width - 6, y + 4.5, f"{node.audit} {node.sign}".strip(), "fl-end"))
     return link(node, spot, "".join(parts), kind)
 
 

@@ -7,20 +7,16 @@ scoreboard shows. The index takes the place of sphinx-proof's own.
 import html
 import re
 from collections import Counter
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import graph_svg
-import yaml
 from docutils import nodes
+from graph_data import BOOK, Node, graph, parts, scoreboard, title
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-BOOK = Path(__file__).resolve().parent.parent
 FORMULA = re.compile(r"\$([^$]+)\$")
-SIGNS = {"stands": "✓", "FAILS": "✗", "": "–"}
-WEAK = {"observed", "consistency"}  # say less than a box does
 HEADS = ("statement", "state", "uses", "used by")
 SCRIPT = """<script>
 (() => {
@@ -39,54 +35,6 @@ SCRIPT = """<script>
 
 
 @dataclass
-class Node:
-    """A box or a claim: ``verdict`` and ``audit`` of a claim are the scoreboard's, "" if it has none."""
-
-    key: str
-    name: str
-    title: str
-    page: str
-    uses: tuple[str, ...]
-    is_claim: bool
-    tag: str = "derived"
-    verdict: str = ""
-    audit: str = ""
-    users: list = field(default_factory=list)
-    checks: list = field(default_factory=list)  # the claims that name a box
-    grounded: bool = False  # it and everything below it stands
-
-    @property
-    def short(self) -> str:
-        return self.key.partition(".")[2] if self.is_claim else self.name
-
-    @property
-    def href(self) -> str:
-        return f"{self.page}.html#{'claim-' if self.is_claim else ''}{self.key}"
-
-    @property
-    def sign(self) -> str:
-        return SIGNS.get(self.verdict, "–")
-
-    def state(self) -> str:
-        """Say in words what is known."""
-        if self.is_claim:
-            known = self.verdict or "not evaluated"
-            audit = f"audit {self.audit}" if self.audit else "not audited"
-            known = f"{known}, {audit}"
-        else:
-            known = {"": "no claim checks it", "stands": "checked"}.get(
-                self.verdict, "a check FAILS"
-            )
-        below = (
-            "all below it stands" if self.grounded else "not all below it is checked"
-        )
-        return f"{self.tag}, {known}, {below}"
-
-    def words(self) -> str:
-        return f"{self.name}: {self.title.replace('$', '')} ({self.state()})"
-
-
-@dataclass
 class Chapter:
     """A chapter of the overview."""
 
@@ -100,106 +48,9 @@ class Chapter:
         return f"{self.title}: {self.counts}"
 
 
-def parts() -> list[list[str]]:
-    """Return the pages of each numbered part."""
-    toc = yaml.safe_load((BOOK.parent / "_toc.yml").read_text("utf-8"))
-    numbered = [part for part in toc["parts"] if part.get("numbered")]
-    return [[Path(c["file"]).name for c in part["chapters"]] for part in numbered]
-
-
-@cache
-def title(page: str) -> str:
-    return re.search(r"^# (.+)$", (BOOK / f"{page}.md").read_text("utf-8"), re.M)[1]
-
-
-def graph(verdicts: dict[str, tuple[str, str]]) -> dict[str, Node]:
-    """Return all boxes and claims in reading order; ``verdicts`` holds the verdict and the audit of claims."""
-    from fl.registry import listed, uses
-    from fl.statements import boxes
-
-    known = {}
-    for key, box in boxes().items():
-        known[key] = Node(
-            key, box.name, box.title, box.page, box.uses, False, _tag(box)
-        )
-    places, named = checked_on(), uses()
-    for key, source, statement in listed():
-        page = places.get(key, key.partition(".")[0])
-        verdict = verdicts.get(key, ("", ""))
-        known[key] = Node(
-            key, key, statement, page, named[key], True, source.split()[0], *verdict
-        )
-    for node in known.values():
-        for used in node.uses:
-            known[used].users.append(node.key)
-            if node.is_claim:
-                known[used].checks.append(node)
-    _judge(known)
-    return known
-
-
-def checked_on() -> dict[str, str]:
-    """Return on which page each claim is checked."""
-    found = {}
-    for page in (page for part in parts() for page in part):
-        for call in re.findall(
-            r"fl\.check\(([^)]*)\)", (BOOK / f"{page}.md").read_text("utf-8")
-        ):
-            found |= dict.fromkeys(re.findall(r'"([\w.]+)"', call), page)
-    return found
-
-
-def _tag(box) -> str:
-    """Return what the box says of itself, where no claim says it."""
-    if box.name.startswith(("Definition", "Observation")):
-        return "definition" if box.name.startswith("Definition") else "observed"
-    return "proved" if re.search("[Pp]roof|[Pp]roved (here|below)", box.text) else "derived"
-
-
-def _judge(known: dict[str, Node]) -> None:
-    """Give each box the tag and the verdict of the claims that name it, and see what is grounded."""
-    for node in known.values():
-        first = [claim for claim in node.checks if claim.uses[0] == node.key] or node.checks
-        kinds = Counter(claim.tag for claim in first if claim.tag not in WEAK)
-        if not node.is_claim and kinds and node.tag != "definition":
-            node.tag = kinds.most_common(1)[0][0]
-        if not node.is_claim and node.checks:
-            verdicts = {claim.verdict for claim in node.checks}
-            node.verdict = verdicts.pop() if len(verdicts) == 1 else "FAILS"
-
-    def stands(node: Node) -> bool:
-        node.grounded = node.verdict == "stands" and all(
-            [stands(known[used]) for used in node.uses]
-        )
-        return node.grounded
-
-    for node in known.values():
-        stands(node)
-
-
-def scoreboard(env) -> dict[str, tuple[str, str]]:
-    """Return verdict and audit of each claim, read from the table of the scoreboard."""
-    found = {}
-    if "book/scoreboard" not in env.found_docs:
-        return found
-    for row in env.get_doctree("book/scoreboard").findall(nodes.row):
-        key = re.search(
-            r'id="row-([\w.]+)"',
-            " ".join(raw.astext() for raw in row.findall(nodes.raw)),
-        )
-        cells = [cell.astext() for cell in row.findall(nodes.entry)]
-        if key and len(cells) == 4:
-            held = re.search(r"held (\d+/\d+).*?(\(before an edit\))?$", cells[1], re.S)
-            audit = "" if held is None else f"({held[1]})" if held[2] else held[1]
-            found[key[1]] = cells[3].strip(), audit
-    return found
-
-
 def math(text: str) -> str:
     """Return a title for the page, its formulas for MathJax."""
-    return FORMULA.sub(
-        r'<span class="math notranslate nohighlight">\\(\1\\)</span>', html.escape(text)
-    )
+    return FORMULA.sub(r'<span class="math notranslate nohighlight">\\(\1\\)</span>', html.escape(text))
 
 
 def broken(name: str) -> str:
@@ -210,15 +61,9 @@ def broken(name: str) -> str:
 def cell(node: Node) -> str:
     """Return the first cell of a row of the index."""
     where = f'<a href="{node.page}.html">{html.escape(title(node.page))}</a>'
-    row = (
-        f' · <a href="scoreboard.html#row-{node.key}">verdict</a>'
-        if node.is_claim
-        else ""
-    )
+    row = f' · <a href="scoreboard.html#row-{node.key}">verdict</a>' if node.is_claim else ""
     name = f'<a href="{node.href}"><strong>{broken(node.name)}</strong></a>'
-    return (
-        f'{name}<br>{math(node.title)}<br><span class="fl-small">in {where}{row}</span>'
-    )
+    return f'{name}<br>{math(node.title)}<br><span class="fl-small">in {where}{row}</span>'
 
 
 def index(known: dict[str, Node]) -> str:
@@ -237,9 +82,7 @@ def index(known: dict[str, Node]) -> str:
         ]
         find = f"{node.key} {node.words()} {title(node.page)}".lower()
         columns = "".join(f"<td>{each}</td>" for each in cells)
-        rows.append(
-            f'<tr id="row-{node.key}" data-find="{html.escape(find)}">{columns}</tr>'
-        )
+        rows.append(f'<tr id="row-{node.key}" data-find="{html.escape(find)}">{columns}</tr>')
     head = "".join(f"<th>{each}</th>" for each in HEADS)
     field = (
         '<p hidden><label for="fl-find">Find</label> <input id="fl-find" type="search" '
@@ -267,12 +110,8 @@ def overview(known: dict[str, Node]) -> str:
                 grounded = all(node.grounded for node in here)
                 made.append(Chapter(page, name, counts, grounded, f"#chapter-{page}"))
         columns.append(made)
-    pairs = Counter(
-        (known[used].page, node.page) for node in known.values() for used in node.uses
-    )
-    return graph_svg.overview(
-        columns, {pair: n for pair, n in pairs.items() if pair[0] != pair[1]}
-    )
+    pairs = Counter((known[used].page, node.page) for node in known.values() for used in node.uses)
+    return graph_svg.overview(columns, {pair: n for pair, n in pairs.items() if pair[0] != pair[1]})
 
 
 def chapters(known: dict[str, Node]) -> str:
@@ -283,11 +122,7 @@ def chapters(known: dict[str, Node]) -> str:
         boxes = [node for node in here if not node.is_claim]
         order = {node.key: i for i, node in enumerate(boxes)}
         claims = [node for node in here if node.is_claim]
-        claims.sort(
-            key=lambda node: min(
-                (order.get(used, 99) for used in node.uses), default=99
-            )
-        )
+        claims.sort(key=lambda node: min((order.get(used, 99) for used in node.uses), default=99))
         if here:
             name = f'<a href="{page}.html">{html.escape(title(page))}</a>'
             drawing = graph_svg.chapter(boxes, claims, known)
@@ -330,9 +165,7 @@ def fill(app, doctree, docname) -> None:
         known = graph(scoreboard(app.env))
         compare(app.env, known)
         for each in places:
-            each.replace_self(
-                nodes.raw("", PIECES[each["piece"]](known), format="html")
-            )
+            each.replace_self(nodes.raw("", PIECES[each["piece"]](known), format="html"))
 
 
 def compare(env, known: dict[str, Node]) -> None:
@@ -340,14 +173,8 @@ def compare(env, known: dict[str, Node]) -> None:
     for node in known.values():
         numbers = env.toc_fignumbers.get(f"book/{node.page}", {})
         shown = next((n[node.key] for n in numbers.values() if node.key in n), None)
-        if (
-            shown
-            and not node.is_claim
-            and ".".join(map(str, shown)) != node.name.split()[1]
-        ):
-            logging.getLogger(__name__).warning(
-                "%s is %s on its page, not %s", node.key, shown, node.name
-            )
+        if shown and not node.is_claim and ".".join(map(str, shown)) != node.name.split()[1]:
+            logging.getLogger(__name__).warning("%s is %s on its page, not %s", node.key, shown, node.name)
 
 
 def forget_index(app, error) -> None:
