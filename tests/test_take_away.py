@@ -142,7 +142,7 @@ def test_a_figure_links_to_its_picture_by_name(take_away):
 
 
 def test_a_page_is_described_in_words_that_fit(take_away):
-    app = SimpleNamespace(config=SimpleNamespace(project="The book"))
+    app = SimpleNamespace(config=SimpleNamespace(html_title="The book"))
     for name, body in (
         ("book/gram", "<p>not this</p>"),
         ("book/x", "<p>A <b>b</b> " + "long " * 99),

@@ -96,7 +96,7 @@ def described(app, pagename, templatename, context, doctree) -> None:
     """Describe a page to search engines: by its result, or by its first paragraph."""
     entry = cards().get(Path(pagename).name)
     words = re.search(r"<p>(.*?)</p>", context.get("body") or "", re.S)
-    text = entry["result"] if entry else re.sub("<[^>]*>", "", words[1]) if words else app.config.project
+    text = entry["result"] if entry else re.sub("<[^>]*>", "", words[1]) if words else app.config.html_title
     text = " ".join(text.split())
     context["book_description"] = text if len(text) <= WORDS else text[:WORDS].rpartition(" ")[0] + " …"
 
