@@ -225,6 +225,11 @@ def test_labels_without_noise_are_no_error_and_no_evidence_of_an_end():
     assert str(report) and page(report)
 
 
+def test_names_differ_even_where_one_looks_like_a_repaired_one():
+    for names in (["a", "a", "a (column 2)"], ["a (column 2)", "a", "a", ""]):
+        assert len(set(diagnose_pass.unique(names))) == len(names)
+
+
 def test_doubled_and_rare_columns_are_harmless():
     X, y = powers(n=300, d=6)
     rare = np.zeros(300)
