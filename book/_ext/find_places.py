@@ -181,7 +181,13 @@ def replace(app) -> None:
     app.builder.search = False
 
 
+def drop(app, error) -> None:
+    """Remove the words of Sphinx's own search."""
+    (Path(app.outdir) / "_static/language_data.js").unlink(missing_ok=True)
+
+
 def setup(app):
     app.connect("builder-inited", replace)
     app.connect("html-collect-pages", write)
+    app.connect("build-finished", drop)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

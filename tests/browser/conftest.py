@@ -36,22 +36,26 @@ def browser(built):
         started.close()
 
 
-@pytest.fixture
-def page(browser):
-    """A page; what went wrong on it stands in ``page.wrong``."""
-    opened = browser.new_page(
-        viewport={"width": 1280, "height": 900}, color_scheme="light"
-    )
+@pytest.fixture(scope="session")
+def tab(browser):
+    """One tab for all pages; what goes wrong on them stands in ``tab.wrong``."""
+    opened = browser.new_page(color_scheme="light")
     opened.set_default_timeout(120_000)
     wrong = opened.wrong = []
-    opened.on(
-        "console", lambda m: m.type == "error" and wrong.append(f"console: {m.text}")
-    )
+    stays = ("file:", "data:", "blob:")
+    opened.on("console", lambda m: m.type == "error" and wrong.append(f"says {m.text}"))
     opened.on("pageerror", lambda error: wrong.append(f"script: {error}"))
     opened.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))
-    leaves = ("file:", "data:", "blob:")
     opened.on(
-        "request", lambda r: r.url.startswith(leaves) or wrong.append(f"left: {r.url}")
+        "request", lambda r: r.url.startswith(stays) or wrong.append(f"left {r.url}")
     )
-    yield opened
-    opened.close()
+    return opened
+
+
+@pytest.fixture
+def page(tab):
+    """The tab, empty and as wide as a desk's screen."""
+    tab.goto("about:blank")
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    tab.wrong.clear()
+    return tab

@@ -40,4 +40,5 @@ def visit(page, name: str) -> None:
     """Open a page of the book and bring what the tests ask it with."""
     page.goto(f"{HTML.as_uri()}/{name}")
     page.add_script_tag(path=Path(__file__).with_name("look.js"))
+    page.add_style_tag(content="* { transition: none !important; }")
     settle(page)
