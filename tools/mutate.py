@@ -157,8 +157,7 @@ def forked(act: Callable[[], int], seconds: float) -> bool:
     if not child:
         quiet = os.open(HERE / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(quiet, 1), os.dup2(quiet, 2)
-        limit = int(seconds) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1,) * 2)
         os.environ["FL_CACHE"] = tempfile.mkdtemp(dir=HERE)
         try:
             os._exit(int(act()))
@@ -198,6 +197,7 @@ def listen(files: list[str]) -> dict[str, tuple[float, list[str]]]:
 def caught(mutant: tuple, tests: dict) -> bool:
     """Tell whether a test fails, or does not end, on one ``mutant`` (path, place)."""
     path, place = mutant
+    sys.dont_write_bytecode = True  # a mutant can have the size and age of another
     own = [t for t in tests if t.split("::")[0] in tests_of(path)]
     own += [t for t in tests if f"[{Path(path).stem}." in t]
     name = function_at(path, place[0][0])
@@ -206,12 +206,10 @@ def caught(mutant: tuple, tests: dict) -> bool:
 
     def passes(chosen: list[str]) -> bool:
         order = sorted(chosen, key=lambda test: tests[test][0])
+        limit = START + 3 * sum(tests[test][0] for test in order)
         files = sorted({test.split("::")[0] for test in order})
-        sys.dont_write_bytecode = True  # a mutant can have the size and age of another
         act = lambda: pytest_on(files, Chosen(order), "-x")  # noqa: E731
-        return not order or forked(
-            act, 3 * sum(tests[test][0] for test in order) + START
-        )
+        return not order or forked(act, limit)
 
     file.write_text(mutated(text, place))
     try:
