@@ -56,7 +56,7 @@ def places(path: str) -> list[tuple]:
         if token.type == tokenize.NUMBER and re.fullmatch(r"\d+", token.string):
             new = str(int(token.string) + 1)
         if new is not None and not _is_marker(token):
-            found.append((token.start, token.string, new))
+            found += [(token.start, token.string, new)]
     return found
 
 
@@ -134,10 +134,10 @@ class Chosen:
         items.sort(key=lambda item: self.place[item.nodeid])
 
 
-def prepare() -> None:
-    """Make this process a server, with a copy of its own and the libraries loaded."""
+def prepare(home: str) -> None:
+    """Make this process a server, with a copy below ``home`` and the libraries loaded."""
     global HERE
-    HERE = Path(tempfile.mkdtemp(prefix="mutate-")).resolve()
+    HERE = Path(tempfile.mkdtemp(dir=home)).resolve()
     unwanted = shutil.ignore_patterns("__pycache__", "notebooks", ".*")
     for name in ("fl", "tests"):
         shutil.copytree(ROOT / name, HERE / name, ignore=unwanted)
@@ -153,8 +153,7 @@ def prepare() -> None:
 
 def forked(act: Callable[[], int], seconds: float) -> bool:
     """Tell whether ``act`` returns zero in a child that may compute for ``seconds``."""
-    child = os.fork()
-    if not child:
+    if not (child := os.fork()):
         quiet = os.open(HERE / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(quiet, 1), os.dup2(quiet, 2)
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1,) * 2)
@@ -230,7 +229,8 @@ def main(number: int = 20, seed: int = 0, *names: str) -> None:
     rows = " or ".join(sorted({f"[{Path(path).stem}." for path, _ in chosen}))
     groups = [*topics.values(), ["tests/test_properties.py", "-k", rows]]
     jobs, tests = int(os.environ.get("FL_JOBS") or 2), {}
-    with multiprocessing.get_context("fork").Pool(jobs, prepare) as pool:
+    pools = multiprocessing.get_context("fork").Pool
+    with tempfile.TemporaryDirectory() as home, pools(jobs, prepare, (home,)) as pool:
         for found in pool.imap_unordered(listen, groups):
             tests |= found
         (path, (at, old, _)), hits = chosen[0], 0
