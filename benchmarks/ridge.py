@@ -34,10 +34,10 @@ def flops(d: int) -> float:
     return step + fits + 2 * d**3  # and W1'W1
 
 
-def against(n: int, d: int):
-    """Yield both ways of the same ridge on tanh features, N = d."""
-    W = stream.normal((d, d), 0, 1) / d**0.5
-    beta = torch.zeros(d, dtype=torch.float64)
+def against(n: int, N: int, varied: str):
+    """Yield both ways of the same ridge on tanh features of as many inputs."""
+    W = stream.normal((N, N), 0, 1) / N**0.5
+    beta = torch.zeros(N, dtype=torch.float64)
     beta[0] = 1.0
     sample = stream.Samples(n, beta, torch.sin, 0.1, (0, 2))
     features = lambda X: torch.tanh(X @ W)  # noqa: E731
@@ -51,10 +51,12 @@ def against(n: int, d: int):
         return fit.fit(features(X).numpy(), y.numpy()).coef_
 
     w = theirs()
-    agree(f"ridge, n = {n}", np.abs(ours() - w).max() / np.abs(w).max(), 1e-9)
+    agree(f"ridge, n = {n}, N = {N}", np.abs(ours() - w).max() / np.abs(w).max(), 1e-9)
+    size = {"n": n, "N": N}[varied]
+    work = 4.0 * n * N**2 + N**3 / 3
     for name, way in (("streamed ridge", ours), ("scikit-learn's Ridge", theirs)):
         made = clocked(way, repeats=3)
-        yield Row("ridge", f"{name}, N = {d}, n:", **made, size=n, work=n)
+        yield Row("ridge", f"{name}, {varied}:", **made, size=size, work=work)
 
 
 def measure(d: int) -> dict[str, float]:
@@ -76,7 +78,9 @@ def rows(long: bool):
     """Yield all rows."""
     torch.set_num_threads(int(THREADS))
     for n in (500, 1000, 2000, 4000):
-        yield from against(n, 400)
+        yield from against(n, 400, "n")
+    for N in (200, 400, 800):
+        yield from against(1600, N, "N")
     base = alone(0)["memory"]
     for d in (250, 500, 1000, *[2000, 4000] * long):
         found = alone(d)

@@ -1,4 +1,5 @@
-"""How many small errors the unit tests catch: ``python tools/mutate.py NUMBER [SEED]``.
+"""How many small errors the unit tests catch:
+``python tools/mutate.py NUMBER [SEED [MODULE ...]]``.
 
 Each of NUMBER random mutants has one token of `fl/theory` or `fl/preconditioners.py`
 exchanged: an operator, a comparison, a number. It is caught if a unit test, a property row
@@ -7,7 +8,8 @@ or an example in a docstring fails, or does not end in three times its usual pro
 A server has the libraries loaded and forks for each mutant, in a copy of the checkout. One
 run without a mutant tells which tests call which function of the theory, and how long each
 takes: the tests of the mutated function come first, the cheapest before the others, then
-all tests of its topic. ``FL_JOBS`` sets the number of servers.
+all tests of its topic. ``MODULE`` restricts the sample to modules whose name begins so;
+``FL_JOBS`` sets the number of servers.
 """
 
 import ast
@@ -31,9 +33,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = Path()  # the copy that a server works in
-LOADED = ["numpy", "scipy", "scipy.stats", "scipy.integrate", "torch", "xarray"]
-LOADED += ["pandas", "sklearn.linear_model", "sklearn.datasets", "pytest"]
-LOADED += ["hypothesis", "numba", "joblib", "rich", "typer"]
+LOADED = "numpy scipy.stats scipy.integrate torch xarray pandas sklearn.linear_model "
+LOADED += "sklearn.datasets pytest hypothesis numba joblib rich typer"
 START = 30  # seconds of processor time to load the package and the tests
 OTHER = {"+": "-", "-": "+", "*": "/", "/": "*", "**": "*", "@": "*", "<": "<="}
 OTHER |= {"<=": "<", ">": ">=", ">=": ">", "==": "!=", "not": ""}
@@ -55,7 +56,7 @@ def places(path: str) -> list[tuple]:
         if token.type == tokenize.NUMBER and re.fullmatch(r"\d+", token.string):
             new = str(int(token.string) + 1)
         if new is not None and not _is_marker(token):
-            found.append((token.start, token.string, new))
+            found += [(token.start, token.string, new)]
     return found
 
 
@@ -89,17 +90,16 @@ def tests_of(path: str) -> list[str]:
     """Return the test file of the topic that a module's name begins with, and itself."""
     stem = Path(path).stem
     names = [p.stem.removeprefix("test_") for p in ROOT.glob("tests/test_*.py")]
-    own = [n for n in names if stem == n or stem.startswith(f"{n}_")]
+    own = [n for n in names if f"{stem}_".startswith(f"{n}_")]
     return [f"tests/test_{max(own, key=len)}.py", path]
 
 
 class Calls:
-    """A pytest plugin: which functions of `modules` each test calls, and its seconds."""
+    """A pytest plugin: which functions of the theory each test calls, and its seconds."""
 
     def __init__(self, wanted: list[str]):
         self.wanted = {str(HERE / path): path for path in wanted}
-        self.found: dict[str, tuple[float, list[str]]] = {}
-        self.failed: list[str] = []
+        self.found, self.failed = {}, []
 
     def pytest_runtest_protocol(self, item) -> None:
         """Begin to listen."""
@@ -109,8 +109,7 @@ class Calls:
     def pytest_runtest_logfinish(self, nodeid) -> None:
         """Note what was heard."""
         sys.settrace(None)
-        took = time.process_time() - self.start
-        self.found[nodeid] = took, sorted(self.calls)
+        self.found[nodeid] = time.process_time() - self.start, sorted(self.calls)
 
     def pytest_runtest_logreport(self, report) -> None:
         """Note what fails without a mutant."""
@@ -131,16 +130,16 @@ class Chosen:
 
     def pytest_collection_modifyitems(self, items: list) -> None:
         """Select and sort."""
-        chosen = [item for item in items if item.nodeid in self.place]
-        items[:] = sorted(chosen, key=lambda item: self.place[item.nodeid])
+        items[:] = [item for item in items if item.nodeid in self.place]
+        items.sort(key=lambda item: self.place[item.nodeid])
 
 
-def prepare() -> None:
-    """Make this process a server: a copy of its own, the libraries loaded."""
+def prepare(home: str) -> None:
+    """Make this process a server, with a copy below ``home`` and the libraries loaded."""
     global HERE
-    HERE = Path(tempfile.mkdtemp(prefix="mutate-")).resolve()
+    HERE = Path(tempfile.mkdtemp(dir=home)).resolve()
+    unwanted = shutil.ignore_patterns("__pycache__", "notebooks", ".*")
     for name in ("fl", "tests"):
-        unwanted = shutil.ignore_patterns("__pycache__", "notebooks", ".*")
         shutil.copytree(ROOT / name, HERE / name, ignore=unwanted)
     for path in ROOT.glob("[a-zA-Z]*"):
         if not (HERE / path.name).exists() and path.name != "_build":
@@ -148,26 +147,23 @@ def prepare() -> None:
     os.chdir(HERE)
     sys.path.insert(0, str(HERE))
     os.environ |= {"PYTHONPATH": str(HERE), "FL_JOBS": "1"}
-    for name in LOADED:
+    for name in LOADED.split():
         importlib.import_module(name)
 
 
 def forked(act: Callable[[], int], seconds: float) -> bool:
     """Tell whether ``act`` returns zero in a child that may compute for ``seconds``."""
-    child = os.fork()
-    if not child:
+    if not (child := os.fork()):
         quiet = os.open(HERE / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(quiet, 1), os.dup2(quiet, 2)
-        limit = int(seconds) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1,) * 2)
         os.environ["FL_CACHE"] = tempfile.mkdtemp(dir=HERE)
-        code = 1
         try:
-            code = int(act())
+            os._exit(int(act()))
         except BaseException:
             traceback.print_exc()
         finally:
-            os._exit(code)
+            os._exit(1)
     return os.waitpid(child, 0)[1] == 0
 
 
@@ -175,20 +171,18 @@ def pytest_on(files: list[str], plugin, *options: str) -> int:
     """Run the tests of ``files`` in this process; return pytest's code."""
     import pytest
 
-    quiet = [f"-pno:{name}" for name in ("cacheprovider", "xdist", "nbval")]
+    quiet = ["-pno:cacheprovider", "-pno:xdist", "-pno:nbval"]
     quiet += ["-W", "ignore:Module already imported"]
     return pytest.main([*quiet, *options, *files], plugins=[plugin])
 
 
 def listen(files: list[str]) -> dict[str, tuple[float, list[str]]]:
     """Return seconds and called functions of every test of ``files``."""
-    answer = HERE / "calls.json"
+    answer, calls = HERE / "calls.json", Calls(modules())
 
     def act() -> int:
-        calls = Calls(modules())
         pytest_on(files, calls)
-        answer.write_text(json.dumps([calls.found, calls.failed]))
-        return 0
+        return not answer.write_text(json.dumps([calls.found, calls.failed]))
 
     answer.unlink(missing_ok=True)
     forked(act, 3600)
@@ -202,42 +196,43 @@ def listen(files: list[str]) -> dict[str, tuple[float, list[str]]]:
 def caught(mutant: tuple, tests: dict) -> bool:
     """Tell whether a test fails, or does not end, on one ``mutant`` (path, place)."""
     path, place = mutant
+    sys.dont_write_bytecode = True  # a mutant can have the size and age of another
     own = [t for t in tests if t.split("::")[0] in tests_of(path)]
-    stem = Path(path).stem
-    own += [t for t in tests if "test_properties" in t and f"[{stem}." in t]
+    own += [t for t in tests if f"[{Path(path).stem}." in t]
     name = function_at(path, place[0][0])
     near = [t for t in tests if name in tests[t][1]]
     file, text = HERE / path, (ROOT / path).read_text()
 
     def passes(chosen: list[str]) -> bool:
         order = sorted(chosen, key=lambda test: tests[test][0])
-        usual = sum(tests[test][0] for test in order)
+        limit = START + 3 * sum(tests[test][0] for test in order)
         files = sorted({test.split("::")[0] for test in order})
-        sys.dont_write_bytecode = True  # a mutant can have the size and age of another
         act = lambda: pytest_on(files, Chosen(order), "-x")  # noqa: E731
-        return not order or forked(act, 3 * usual + START)
+        return not order or forked(act, limit)
 
     file.write_text(mutated(text, place))
-    survives = passes(near) and passes(own)
-    shutil.copy2(ROOT / path, file)
-    return not survives
+    try:
+        return not (passes(near) and passes(own))
+    finally:
+        shutil.copy2(ROOT / path, file)
 
 
-def main(number: int, seed: int = 0) -> None:
+def main(number: int = 20, seed: int = 0, *names: str) -> None:
     """Try ``number`` mutants drawn with ``seed``; print the survivors and the score."""
-    everywhere = [(path, place) for path in modules() for place in places(path)]
+    chosen = [p for p in modules() if Path(p).stem.startswith(names or "")]
+    everywhere = [(path, place) for path in chosen for place in places(path)]
     chosen = random.Random(seed).sample(everywhere, number)
-    files = {file for path in modules() for file in tests_of(path)}
-    files |= {"tests/test_properties.py"}
-    jobs = int(os.environ.get("FL_JOBS") or 2)
-    context = multiprocessing.get_context("fork")
-    start = time.perf_counter()
-    with context.Pool(jobs, prepare) as pool:
-        tests = {}
-        for found in pool.imap_unordered(listen, [[file] for file in sorted(files)]):
+    topics = {}  # the tests of a topic run in one go
+    for path in {path for path, _ in chosen}:
+        file, own = tests_of(path)
+        topics.setdefault(file, [file]).append(own)
+    rows = " or ".join(sorted({f"[{Path(path).stem}." for path, _ in chosen}))
+    groups = [*topics.values(), ["tests/test_properties.py", "-k", rows]]
+    jobs, tests = int(os.environ.get("FL_JOBS") or 2), {}
+    pools = multiprocessing.get_context("fork").Pool
+    with tempfile.TemporaryDirectory() as home, pools(jobs, prepare, (home,)) as pool:
+        for found in pool.imap_unordered(listen, groups):
             tests |= found
-        spent = sum(seconds for seconds, _ in tests.values())
-        print(f"{len(tests)} tests take {spent:.0f} s", flush=True)
         (path, (at, old, _)), hits = chosen[0], 0
         if pool.apply(caught, ((path, (at, old, old)), tests)):
             raise ValueError(f"tests of {path} fail without a mutant")
@@ -247,9 +242,8 @@ def main(number: int, seed: int = 0) -> None:
             if not hit:
                 print(f"survives: {path}:{row}: {old} becomes {new!r}", flush=True)
             if i % 20 == 0 or i == number:
-                seconds = time.perf_counter() - start
-                print(f"caught {hits} of {i} ({seconds:.0f} s)", flush=True)
+                print(f"caught {hits} of {i}", flush=True)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3] or [20]))
+    main(*map(int, sys.argv[1:3]), *sys.argv[3:])
