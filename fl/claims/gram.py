@@ -48,7 +48,7 @@ def worst_gap(found, own: dict | None = None, **taken) -> float:
 
 
 def shown(expected: float) -> dict:
-    """Return what a control says it will measure, up to rounding."""
+    """Return the fields of a control that shows ``expected``, up to rounding."""
     return {"expected": expected, "within": 1e-6 * expected}
 
 

@@ -148,7 +148,9 @@ def twins(
 
 
 def distance(one: Cell, other: Cell) -> float:
-    """Return how far the inputs of two cells are apart, :math:`|X'-X|/|X|`."""
+    """Return how far the inputs X' of a cell ``other`` are from those X of ``one``, as
+    :math:`|X'-X|/|X|`.
+    """
     moved = np.linalg.norm(other.X - one.X)
     return float(moved / np.linalg.norm(one.X))
 

@@ -15,7 +15,7 @@ from scipy import special
 from fl import numerics, validate
 from fl.links import LINKS, Link
 from fl.tasks import Task
-from fl.theory.single_index import Direction, population_power, weights
+from fl.theory.single_index import Direction, check, population_power, weights
 
 
 def slope_moments(activation: str, s) -> tuple[float, float]:
@@ -134,8 +134,12 @@ def adam_on_axes(s, b, gamma: float, nu: float, activation: str) -> float:
               E\,t_j^2},\qquad t_j=\operatorname{erf}\frac{c(m_j+z)}{\sqrt{2V}},\qquad
               m_j^2=\frac{d\,s_jb_j}{\gamma\nu}.
 
-    The arguments, and what is refused, are those of `adam`.
+    ``s``, ``b``, ``gamma``, ``nu`` and ``activation`` as in `adam`.
+
+    Raises:
+        ValueError: what `adam` refuses.
     """
+    s, b, gamma = check(s, b, gamma)
     nu = validate.number("nu", nu, 0, open_low=True)
     c, V = slope_moments(activation, s)
     if V < 1e-12:
