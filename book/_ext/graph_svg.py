@@ -143,7 +143,7 @@ def overview(parts: list[list], arrows: dict) -> str:
     for i, pages in enumerate(parts):
         y = PAD + 0.0
         for page in pages:
-            lines = textwrap.wrap(page.title, 20)
+            lines = textwrap.wrap(page.title, 19)
             height = 17 * len(lines) + 28
             x = PAD + GAP / 2 + i * (width + GAP)
             spot = spots[page.key] = Spot(x, y, width, height)
