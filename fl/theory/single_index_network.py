@@ -131,7 +131,10 @@ def adam_on_axes(s, b, gamma: float, nu: float, activation: str) -> float:
               E\,t_j^2},\qquad t_j=\operatorname{erf}\frac{c(m_j+z)}{\sqrt{2V}},\qquad
               m_j^2=\frac{d\,s_jb_j}{\gamma\nu}.
 
-    The arguments, and what is refused, are those of `adam`.
+    ``s``, ``b``, ``gamma``, ``nu`` and ``activation`` are those of `adam`.
+
+    Raises:
+        ValueError: as `adam`.
     """
     c, V = _dither(s, nu, activation)
     noise = gamma * nu / len(s)
