@@ -114,10 +114,7 @@ def adam(s, b, gamma: float, nu: float, activation: str) -> float:
         ValueError: for an activation whose slope does not vary or a label without
             power, ``nu`` = 0 (nothing dithers), or an argument out of range.
     """
-    nu = validate.number("nu", nu, 0, open_low=True)
-    c, V = slope_moments(activation, s)
-    if V < 1e-12:
-        raise ValueError(f"activation = {activation!r}: its slope must vary")
+    c, V = _dither(s, nu, activation)
     gradient = population_power(s, b, gamma, nu, 0)
     dither = gamma * nu * V * np.mean(s)
     q = c**2 * gradient.square / dither
@@ -134,25 +131,35 @@ def adam_on_axes(s, b, gamma: float, nu: float, activation: str) -> float:
               E\,t_j^2},\qquad t_j=\operatorname{erf}\frac{c(m_j+z)}{\sqrt{2V}},\qquad
               m_j^2=\frac{d\,s_jb_j}{\gamma\nu}.
 
-    ``s``, ``b``, ``gamma``, ``nu`` and ``activation`` as in `adam`.
+    ``s``, ``b``, ``gamma``, ``nu`` and ``activation`` are those of `adam`.
 
     Raises:
-        ValueError: what `adam` refuses.
+        ValueError: as `adam`.
     """
     s, b, gamma = check(s, b, gamma)
-    nu = validate.number("nu", nu, 0, open_low=True)
+    c, V = _dither(s, nu, activation)
+    noise = gamma * nu / len(s)
+    power = s * b / noise
+    total = c**2 + V
+    inner = np.sqrt(c**2 * power / total)
+    mean = special.erf(inner / np.sqrt(2))
+    # E erf(.)^2 by Owen's T function
+    spread = total + c**2
+    angle = np.sqrt(V / spread)
+    tails = special.owens_t(inner, angle)
+    square = 1 - 8 * tails
+    along = np.sqrt(b) @ mean
+    size = b.sum() * square.sum()
+    return float(along**2 / size)
+
+
+def _dither(s, nu: float, activation: str) -> tuple[float, float]:
+    """Return `slope_moments` of an activation that dithers the sign of a gradient."""
+    validate.number("nu", nu, 0, open_low=True)
     c, V = slope_moments(activation, s)
     if V < 1e-12:
         raise ValueError(f"activation = {activation!r}: its slope must vary")
-    power = len(s) * s * b / (gamma * nu)
-    turn = c / np.sqrt(c**2 + V)
-    inner = turn * np.sqrt(power)
-    mean = special.erf(inner / np.sqrt(2))
-    # E erf(.)^2 by Owen's T function
-    angle = np.sqrt(V / (V + 2 * c**2))
-    square = 1 - 8 * special.owens_t(inner, angle)
-    along = np.sqrt(b) @ mean
-    return float(along**2 / square.sum() / b.sum())
+    return c, V
 
 
 def chance(task: Task, p: float) -> float:
