@@ -28,10 +28,14 @@ ifdef FL_DATA
 export FL_DATA := $(abspath $(FL_DATA))
 endif
 
-.PHONY: book test browser setup lint unit claims chapters reference verify seconds clean clean-cache
+.PHONY: book pdf test browser setup lint unit claims chapters reference verify seconds clean clean-cache
 
 book: $(VENV)/.installed
 	$(BIN)/python tools/book.py
+
+# the same as one file, printed by a Chromium of this machine
+pdf: book
+	$(BIN)/python tools/pdf.py
 
 test: lint unit claims chapters
 

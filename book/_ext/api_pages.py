@@ -24,10 +24,11 @@ PAGE = """:orphan:
 .. automodule:: {name}
    :members:
 """
+CONTENTS = {}  # of the book, as pages of modules show them: drawn once
 # an address of the time when the reference was one page
 FORWARD = """<script>
 for (let name = location.hash.slice(1); name; name = name.slice(0, Math.max(0, name.lastIndexOf(".")))) {
-  const link = document.querySelector(`a[href="api/${name}.html"]`);
+  const link = document.querySelector(`a[href$="/${name}.html"]`);
   if (link) { location.replace(link.href + location.hash); break; }
 }
 </script>"""
@@ -84,13 +85,25 @@ class Forward(SphinxDirective):
 
 
 def plain(app, pagename, templatename, context, doctree):
-    """Give a source page a template without side bars."""
-    return "source.html" if pagename.startswith("_modules/") else None
+    """Give a source page a template without side bars, and all pages of modules one table of contents."""
+    if pagename.startswith("_modules/"):
+        return "source.html"
+    if pagename.startswith("book/api/"):
+        draw = context["toctree"]
+
+        def once(**options) -> str:
+            key = tuple(sorted(options.items()))
+            if key not in CONTENTS:
+                CONTENTS[key] = draw(**options)
+            return CONTENTS[key]
+
+        context["toctree"] = once
+    return None
 
 
 def setup(app):
     app.add_directive("modules", Modules)
     app.add_directive("forward-addresses", Forward)
     app.connect("config-inited", write, priority=950)
-    app.connect("html-page-context", plain)
+    app.connect("html-page-context", plain, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -69,7 +69,7 @@ def lighten(app, error) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     sheet = out / "_static/styles/pydata-sphinx-theme.css"
     sheet.write_text(without_icons(sheet.read_text("utf-8")), "utf-8")
-    used = set(app.builder.images.values())
+    used = {name for _, name in app.env.images.values()}
     for figure in (out / "_images").glob("*"):
         if figure.name not in used:
             figure.unlink()

@@ -5,6 +5,7 @@ all are read, the other serves LaTeX alone. The theorems' extension says so, and
 that its domain, which holds nothing, is asked as well.
 """
 
+import gc
 import os
 from importlib import import_module
 
@@ -26,6 +27,7 @@ def prepare(app, env, docnames) -> None:
     modules = [name.rpartition("/")[2] for name in docnames if name.startswith("book/api/")]
     for module in modules:
         import_module(module)
+    gc.freeze()  # what is there stays: no process need look at it again, nor copy it
     docnames.sort(key=lambda name: name.startswith("book/api/"))
 
 

@@ -1,0 +1,112 @@
+"""What a reader takes along: a notebook that finds `fl`, links that start it elsewhere, the picture of a figure.
+
+The address of the repository stands in one place, ``book_repository`` of ``_config.yml``. While it is empty a page has
+no such links, and its notebook says how to come by the package.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from cards import cards
+
+FIRST = '''# This chapter needs the package of its book, `fl`.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+ADDRESS, BRANCH = {address!r}, {branch!r}
+
+
+def checkout():
+    """The nearest folder above that is the repository, or a copy of it beside this notebook."""
+    here = Path.cwd()
+    places = [*(here, *here.parents), here / "fl-book"]
+    return next((p for p in places if (p / "fl/theory").is_dir() and (p / "book").is_dir()), None)
+
+
+if importlib.util.find_spec("fl") is None:
+    if checkout() is None and ADDRESS:
+        subprocess.run(["git", "clone", "-q", "--depth", "1", "-b", BRANCH, ADDRESS, "fl-book"], check=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "./fl-book"], check=True)
+    if checkout() is None:
+        raise ModuleNotFoundError(
+            "this notebook needs the package fl: in a copy of the book's repository run `pip install -e .`, "
+            "or start Jupyter inside of that folder"
+        )
+    sys.path.insert(0, str(checkout()))'''
+FIGURE = re.compile(r'<figure\b[^>]*\bid="([^"]+)".*?</figure>', re.S)
+PICTURE = re.compile(r'src="([^"]*_images/[^"]+\.svg)"')
+WORDS = 155  # letters of a description that search engines show
+
+
+def first_cell(address: str, branch: str) -> dict:
+    """Return the cell that finds the package."""
+    source = FIRST.format(address=address, branch=branch)
+    return {"cell_type": "code", "execution_count": None, "id": "find-fl", "metadata": {}, "outputs": [], "source": source}
+
+
+def complete(app, error) -> None:
+    """Put the cell before all others in every notebook that can be downloaded."""
+    if error is not None or app.builder.name != "html":
+        return
+    for path in Path(app.outdir, "_sources").rglob("*.ipynb"):
+        notebook = json.loads(path.read_text("utf-8"))
+        if notebook["cells"][0].get("id") != "find-fl":
+            notebook["cells"].insert(0, first_cell(app.config.book_repository, app.config.book_branch))
+            path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), "utf-8")
+
+
+def starts(address: str, branch: str, built: str, page: str) -> list[dict]:
+    """Return the buttons that start a chapter on Binder, from its source, and on Colab, from its built notebook."""
+    repository = address.removesuffix("/").removesuffix(".git").partition("github.com/")[2]
+    if not repository:
+        return []
+    binder = f"https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab/tree/{page}.md"
+    colab = f"https://colab.research.google.com/github/{repository}/blob/{built}/_sources/{page}.ipynb"
+    places = {"Binder": binder, "Colab": colab}
+    return [{"type": "link", "url": url, "text": name, "tooltip": f"Run on {name}"} for name, url in places.items()]
+
+
+def buttons(app, pagename, templatename, context, doctree) -> None:
+    """Add these links to the download menu of a chapter with code."""
+    if "ipynb_source" in context:
+        for button in context["header_buttons"]:
+            if button.get("label") == "download-buttons":
+                config = app.config
+                button["buttons"] += starts(config.book_repository, config.book_branch, config.book_built, pagename)
+
+
+def pictures(app, pagename, templatename, context, doctree) -> None:
+    """Link the picture of every figure under its caption, by the name of the figure."""
+
+    def linked(found) -> str:
+        figure, picture = found[0], PICTURE.search(found[0])
+        if not picture or "</figcaption>" not in figure:
+            return figure
+        link = f'<a class="fl-take" href="{picture[1]}" download="{found[1]}.svg" title="Save the figure">SVG</a>'
+        return figure.replace("</p>\n</figcaption>", f" {link}</p>\n</figcaption>", 1)
+
+    if context.get("body"):
+        context["body"] = FIGURE.sub(linked, context["body"])
+
+
+def described(app, pagename, templatename, context, doctree) -> None:
+    """Describe a page to search engines: by its result, or by its first paragraph."""
+    entry = cards().get(Path(pagename).name)
+    words = re.search(r"<p>(.*?)</p>", context.get("body") or "", re.S)
+    text = entry["result"] if entry else re.sub("<[^>]*>", "", words[1]) if words else app.config.html_title
+    text = " ".join(text.split())
+    context["book_description"] = text if len(text) <= WORDS else text[:WORDS].rpartition(" ")[0] + " …"
+
+
+def setup(app):
+    app.add_config_value("book_repository", "", "html")
+    app.add_config_value("book_branch", "main", "html")
+    app.add_config_value("book_built", "gh-pages", "html")
+    app.connect("build-finished", complete)
+    app.connect("html-page-context", buttons, priority=910)
+    app.connect("html-page-context", pictures, priority=450)
+    app.connect("html-page-context", described)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
