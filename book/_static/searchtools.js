@@ -8,15 +8,27 @@ const flStem = (word) => (word.length < 5 ? word : word.replace(/(ing|ed|es|s|ly
 const flEscape = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
 /* How often each stem begins a word; one that stands alone counts a little more, and a short one counts only so. */
-function flCount(text, stems) {
-  const found = stems.map(() => 0);
-  for (const word of flWords(text)) {
-    stems.forEach((stem, k) => {
-      if (flStem(word) === stem) found[k] += 1;
-      else if (stem.length > 2 && word.startsWith(stem)) found[k] += 0.6;
-    });
-  }
-  return found;
+function flCount(words, stems) {
+  return stems.map((stem) => {
+    let count = 0;
+    for (const { word, own } of words) {
+      if (own === stem) count += 1;
+      else if (stem.length > 2 && word.startsWith(stem)) count += 0.6;
+    }
+    return count;
+  });
+}
+
+/* All places, with their words once. */
+let flKnown = null;
+function flPlaces() {
+  const cut = (text) => flWords(text).map((word) => ({ word, own: flStem(word) }));
+  const named = (page, title) => cut(`${title} ${page.replace(/[/_]/g, " ")}`);
+  flKnown ||= flPages.flatMap(([page, list]) => list.map(([anchor, title, text, weight]) => ({
+    page, anchor: anchor === 0 ? title : anchor, title, text, weight, of: list[0][1],
+    words: [cut(text), cut(title), named(page, list[0][1])],
+  })));
+  return flKnown;
 }
 
 /* All places that hold every word of the query, the best first. A word counts by how rare it is, more in a title; a
@@ -25,10 +37,10 @@ function flSearch(query) {
   const asked = query.trim().toLowerCase().replace(/^figure/, "fig.").replace(/^fig /, "fig. ");
   const stems = flWords(asked).map(flStem);
   if (!stems.length) return [];
-  const places = flPages.flatMap(([page, list]) => list.map(([anchor, title, text, weight]) => ({
-    page, anchor: anchor === 0 ? title : anchor, title, text, weight, of: list[0][1],
-    inside: flCount(text, stems), named: flCount(title, stems), above: flCount(`${list[0][1]} ${page.replace(/[/_]/g, " ")}`, stems),
-  })));
+  const places = flPlaces().map((place) => {
+    const [inside, named, above] = place.words.map((words) => flCount(words, stems));
+    return { ...place, words: null, inside, named, above };
+  });
   const has = (place, k) => place.inside[k] + place.named[k] + place.above[k] > 0;
   const rare = stems.map((_, k) => Math.log(1 + places.length / (1 + places.filter((p) => has(p, k)).length)));
   for (const place of places) {
