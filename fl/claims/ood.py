@@ -132,7 +132,8 @@ def _rising(run: xr.Dataset, broken: bool, *others: str) -> Evidence:
     N is chance: D - N rises by what the validation accuracy does.
     """
     reading = run["digit"] - run["pattern"]
-    rises = xr.concat([reading, *(run[name] for name in others)], "quantity")
+    quantities = [reading, *(run[name] for name in others)]
+    rises = xr.concat(quantities, "quantity")
     rival = run["id"].diff("optimizer") if broken else None
     return order(rises.diff("optimizer"), run.attrs, rival)
 

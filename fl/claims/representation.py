@@ -42,10 +42,13 @@ def kfac_contraction(scale, broken, block):
         hidden = theory.complement(G_star)
         predicted = theory.kfac_outside(G, F, G_star, found["xi"], sizes["eta"])
         size = norm(predicted)
-        gaps.append(norm(found["kfac"] @ hidden - predicted) / size)
-        off = G - pinv(F) @ (F_star @ G_star + found["xi"])
-        damped = found["S_hat"] + damping * np.eye(len(hidden))
-        leak = sizes["eta"] * damping * off @ solve(damped, hidden)
+        outside = found["kfac"] @ hidden
+        gaps.append(norm(outside - predicted) / size)
+        fitted = F_star @ G_star + found["xi"]
+        off = G - pinv(F) @ fitted
+        identity = np.eye(len(hidden))
+        kept = solve(found["S_hat"] + damping * identity, hidden)
+        leak = sizes["eta"] * damping * off @ kept
         leaks.append(norm(leak) / size)
     rival = {"expected": max(leaks), "within": 1e-9}
     return Evidence(0, max(gaps), 1e-10, ROUNDING, sizes=sizes, **rival)
@@ -66,15 +69,19 @@ def angles(scale, broken, block):
     """
     gaps, rivals = [], []
     for run in study.far_starts(scale, block, whitened=not broken):
-        path, eta = run.found["angles"], run.attrs["eta"]
+        eta = run.attrs["eta"]
+        path = run.found["angles"]
         steps = len(path) - 1
         tangents = theory.kfac_tangents(np.tan(path[0]), eta, steps)
         # a large angle may overtake a smaller one, so both sides are sorted
-        predicted = np.sin(np.arctan(-np.sort(-tangents)))
-        gaps.append(abs(np.sin(path) - predicted).max())
+        falling = -np.sort(-tangents)
+        predicted = np.sin(np.arctan(falling))
+        gap = np.sin(path) - predicted
+        gaps.append(abs(gap).max())
         if broken:
             plain = _plain_angles(run.problem, run.G, eta, steps)
-            rivals.append(abs(np.sin(plain) - predicted).max())
+            gap = np.sin(plain) - predicted
+            rivals.append(abs(gap).max())
     reason = "rounding over ten steps"
     rival = {"expected": max(rivals), "within": 1e-9} if broken else {}
     return Evidence(0, max(gaps), 1e-9, reason, sizes=run.attrs, **rival)
@@ -84,15 +91,20 @@ def _plain_angles(problem, G, eta: float, steps: int) -> np.ndarray:
     """Return the angles without whitening along KFAC: whitened, the principal vectors
     stay where they are and each turns towards its teacher's by its own angle.
     """
+    rows = problem.G_star.T
     root = numerics.psd_power(problem.S, 0.5)
-    target, own = (qr(root @ rows.T)[0] for rows in (problem.G_star, G))
+    target, _ = qr(root @ rows)
+    own, _ = qr(root @ G.T)
     U, cosines, V = svd(target.T @ own)
     seen = target @ U
     hidden = own @ V.T / cosines - seen  # of the length of the tangent
     start = norm(hidden, axis=0)
-    path = theory.kfac_tangents(start, eta, steps)
-    ends = [solve(root, seen + hidden * (t / start)) for t in path]
-    return np.array([subspace_angles(end, problem.G_star.T) for end in ends])
+    path = []
+    for tangents in theory.kfac_tangents(start, eta, steps):
+        whitened = seen + hidden * (tangents / start)
+        features = solve(root, whitened)
+        path.append(subspace_angles(features, rows))
+    return np.array(path)
 
 
 @claim(
@@ -113,8 +125,10 @@ def gauge_invariance(scale, broken, block):
     left factor (A^T A)^-1 in place of 1, and the random map A makes that as large as it
     likes.
     """
-    run = study.regauged(scale, block, "I" if broken else "FF")
-    return Evidence(0, run.gap.max(), 1e-9, ROUNDING, sizes=run.attrs)
+    left = "I" if broken else "FF"
+    run = study.regauged(scale, block, left)
+    worst = run.gap.max()
+    return Evidence(0, worst, 1e-9, ROUNDING, sizes=run.attrs)
 
 
 @claim(
@@ -154,7 +168,8 @@ def _unsettled(run) -> float:
 
 def _bound(m) -> float:
     """Return the factor that no constant step size beats with the rates ``m``."""
-    return theory.best_factor(m.max() / m.min())
+    spread = m.max() / m.min()
+    return theory.best_factor(spread)
 
 
 @claim(
@@ -278,8 +293,12 @@ def _radial(found: dict) -> float:
     """Return the share of the gradient that batch-norm takes away at a head that is 1.1
     times the least-squares head: what each neuron's would do to its own size.
     """
-    G, S, C = (found[name] for name in ("G", "S_hat", "C"))
-    head = 1.1 * solve(G @ S @ G.T, G @ C)
-    gradient = head @ (head.T @ G @ S - C.T)
-    along = np.sum(G * gradient, axis=1) / np.sum(G @ S * G, axis=1)
-    return norm(along[:, None] * (G @ S)) / norm(gradient)
+    G, C = found["G"], found["C"]
+    seen = G @ found["S_hat"]
+    head = 1.1 * solve(seen @ G.T, G @ C)
+    rest = head.T @ seen - C.T
+    gradient = head @ rest
+    along = np.sum(G * gradient, axis=1)
+    sizes = np.sum(G * seen, axis=1)
+    radial = (along / sizes)[:, None] * seen
+    return norm(radial) / norm(gradient)

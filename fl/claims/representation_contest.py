@@ -18,7 +18,8 @@ def _behind(data, *optimizers: str):
     # over that of KFAC
     last = data.distance.isel(condition=0, progress=-1)
     last = np.log(last)
-    return last.sel(optimizer=list(optimizers)) - last.sel(optimizer="KFAC")
+    theirs = last.sel(optimizer=list(optimizers))
+    return theirs - last.sel(optimizer="KFAC")
 
 
 @claim(
@@ -47,7 +48,8 @@ def head_to_head(scale, broken, block):
     if not broken:
         return judging.order(leads, sizes)
     n = data.attrs["n"]
-    dearer = np.log(n / (n - data.attrs["dX"] - 1)) / 2
+    free = n - data.attrs["dX"] - 1
+    dearer = np.log(n / free) / 2
     found = judging.order(leads, sizes, -np.log(4) - dearer)
     allowed = found.sizes["worst cell"]["allowed"]
     return replace(found, within=found.within + dearer / allowed)
@@ -88,4 +90,5 @@ def equal_operations(scale, broken, block):
     """
     run = study.compact_contest if broken else study.equal_operations
     data = run(scale, block)
-    return judging.order(np.log(2) - _behind(data, "Adam"), data.attrs)
+    spare = np.log(2) - _behind(data, "Adam")
+    return judging.order(spare, data.attrs)

@@ -20,11 +20,12 @@ def _over(errors: xr.DataArray, pairs) -> xr.DataArray:
     """Return the log of the errors of other exponents over that of p = -1 in the cells
     of ``pairs``, case and exponent.
     """
-    logs, agnostic = np.log(errors), {"p": -1, "drop": True}
+    logs = np.log(errors)
     leads, names = [], []
     for case, p in pairs:
         here = logs.sel(case=case, drop=True)
-        leads.append(here.sel(p=p, drop=True) - here.sel(**agnostic))
+        agnostic = here.sel(p=-1, drop=True)
+        leads.append(here.sel(p=p, drop=True) - agnostic)
         names.append(f"{case}, p = {p:g} over -1")
     return xr.concat(leads, xr.IndexVariable("cell", names))
 
@@ -72,8 +73,10 @@ def adahessian(scale, broken, block):
     target = 5.0 if broken else 1.0
     errors = study.fixed_penalty(run, target)
     pairs = [("high", -2.0), ("high", 0.0)]
-    rival = _over(study.implied(run, 1.0, target), pairs) if broken else None
-    return order(_over(errors, pairs), run.attrs, rival)
+    leads = _over(errors, pairs)
+    implied = study.implied(run, 1.0, target)
+    rival = _over(implied, pairs) if broken else None
+    return order(leads, run.attrs, rival)
 
 
 @claim(

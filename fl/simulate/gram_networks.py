@@ -51,8 +51,8 @@ def problem(sizes: Sizes, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """
     rng = np.random.default_rng(seed)
     d, n, n_test, _ = astuple(sizes)
-    direction = 2 * rng.standard_normal(d)
-    teacher = tasks.Teacher(direction, "sin")
+    direction = rng.standard_normal(d)
+    teacher = tasks.Teacher(2 * direction, "sin")
     task = tasks.Task(sizes.spectrum, teacher)
     X, y, _ = task.sample(n + n_test, rng)
     return X, y[:n]
@@ -113,7 +113,8 @@ def digits(sizes: Sizes, p: float, seed: int, rule: Rule) -> Cell:
     order = rng.permutation(len(images.labels))
     shuffled = images.X[:, order]
     X, other = np.split(shuffled, [n + n_test], axis=1)
-    labels = images.labels[order[:n]]
+    first = order[:n]
+    labels = images.labels[first]
     classes = np.eye(10)
     Y = classes[labels].T
     second_moment = other @ other.T / other.shape[1]
@@ -139,12 +140,14 @@ def twins(
     rng = np.random.default_rng([seed, TWIN])
     X, y = problem(sizes, seed)
     X = X[:, : len(y)]
-    P = sizes.spectrum.power(p)
-    used = P if trained is None else sizes.spectrum.power(trained)
+    power = sizes.spectrum.power
+    P = power(p)
+    used = P if trained is None else power(trained)
     W0 = gram.first_layer(rng, sizes.width, P)
     theta0 = gram.later_layers(rng, [sizes.width, 1])
-    both = (X, W0), gram.twin(X, W0, P, rng)
-    return [Cell(inputs, y, W, theta0, used, Rule(**rule)) for inputs, W in both]
+    other, W1 = gram.twin(X, W0, P, rng)
+    rest = theta0, used, Rule(**rule)
+    return [Cell(X, y, W0, *rest), Cell(other, y, W1, *rest)]
 
 
 def distance(one: Cell, other: Cell) -> float:
@@ -152,7 +155,8 @@ def distance(one: Cell, other: Cell) -> float:
     :math:`|X'-X|/|X|`.
     """
     moved = np.linalg.norm(other.X - one.X)
-    return float(moved / np.linalg.norm(one.X))
+    size = np.linalg.norm(one.X)
+    return float(moved / size)
 
 
 def law(

@@ -52,7 +52,8 @@ def step_spread(
     rng = default_rng(seed)
     eta, n, noise, signs = setting
     batch = moments(problem, n, noise, rng, (batches,), signs)
-    after = feature_step(problem, F, G, batch, eta, METHODS[method])
+    rule = METHODS[method]
+    after = feature_step(problem, F, G, batch, eta, rule)
     apart = after - after.mean(0)
     squares = np.sum(apart**2, axis=(1, 2))
     return squares * batches / (batches - 1)
@@ -113,9 +114,11 @@ def transfer(
     rng = default_rng(seed)
     X, Y = samples(problem, n, noise, rng, (draws,), signs)
     Z = X @ G.T
-    F = solve(Z.mT @ Z, Z.mT @ Y).mT
+    gram, with_labels = Z.mT @ Z, Z.mT @ Y
+    F = solve(gram, with_labels).mT
     error = F @ G - problem.W
-    error = error @ cholesky(problem.S)
+    root = cholesky(problem.S)
+    error = error @ root
     return np.sum(error**2, axis=(1, 2))
 
 

@@ -118,8 +118,10 @@ def train(cells: list[Cell], coupled: bool = False, **sizes) -> Found:
     pairs = []
     for cell in cells:
         rule = cell.rule.coupled() if coupled else cell.rule
-        pairs.append((cell, gram.train(*cell._replace(rule=rule))))
-    return Found(pairs, asdict(SMALL) | {"cells": len(cells)} | sizes)
+        trained = cell._replace(rule=rule)
+        pairs.append((cell, gram.train(*trained)))
+    every = asdict(SMALL) | {"cells": len(cells)}
+    return Found(pairs, every | sizes)
 
 
 def twins(scale: Scale, block: int = 0, trained: float | None = None) -> Found:
@@ -134,12 +136,13 @@ def twins(scale: Scale, block: int = 0, trained: float | None = None) -> Found:
         Two pairs a cell, of a `gram_networks.Cell` and its run, for each of the twins.
     """
     steps = scales.at(scale, smoke=30, book=100, paper=2000)
+    first = seed(2, block)
     rule = {"steps": steps, "every": 10, "eta": ETA, "trained": trained}
     cells = []
     for p, phi, decay in itertools.product([-1.0, 1.0], ACTIVATIONS, [0.0, DECAY]):
-        changes = {"activation": phi, "decay": decay} | rule
-        cells += gram_networks.twins(SMALL, p, seed(2, block), **changes)
-    runs, sizes = train(cells, steps=steps, seeds=[seed(2, block)])
+        changes = {"activation": phi, "decay": decay}
+        cells += gram_networks.twins(SMALL, p, first, **changes, **rule)
+    runs, sizes = train(cells, steps=steps, seeds=[first])
     pairs = list(zip(runs[::2], runs[1::2], strict=True))
     apart = [gram_networks.distance(one[0], two[0]) for one, two in pairs]
     return Found(pairs, sizes | {"least distance": min(apart)})
