@@ -110,7 +110,8 @@ def digits(sizes: Sizes, p: float, seed: int, rule: Rule) -> Cell:
     _, n, n_test, width = astuple(sizes)
     rng = np.random.default_rng([seed, n, n_test])
     images = datasets.load("digits")
-    order = rng.permutation(len(images.labels))
+    number = len(images.labels)
+    order = rng.permutation(number)
     shuffled = images.X[:, order]
     X, other = np.split(shuffled, [n + n_test], axis=1)
     first = order[:n]
