@@ -81,7 +81,7 @@ class Method(torch.optim.Optimizer):
         validate.count("every", group.get("every", 1))
         betas = validate.array("betas", group.get("betas", (0, 0)), (2,))
         for i, keep in enumerate(betas.tolist()):
-            validate.number(f"betas[{i}]", keep, 0, LIMITS["memory"][1])
+            validate.number(f"betas[{i}]", keep, *LIMITS["memory"])
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None):
