@@ -45,8 +45,12 @@ def risks(scale: Scale, block: int = 0) -> xr.Dataset:
     """
     number = scales.at(scale, smoke=4, book=10, paper=100)
     seeds = scales.seeds(number, block)
-    grid = {"over": gram_linear.WHITENED["power law"], "n": [12, 24, 36, 48]}
-    found = sweep(gram_linear.linear_chance, grid, seeds, **POWER_LAW)
+    found = []
+    for n in (12, 24, 36, 48):  # one by one: their data have different shapes
+        grid = {"over": gram_linear.WHITENED["power law"], "n": [n]}
+        run = sweep(gram_linear.linear_chance, grid, seeds, **POWER_LAW)
+        found.append(run[["risk"]])
+    found = xr.concat(found, "n")
     return found.assign_attrs(POWER_LAW)
 
 
