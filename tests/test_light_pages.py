@@ -20,7 +20,8 @@ def load(path: str):
     return module
 
 
-mathml = load("book/_ext/mathml.py").mathml
+formulas = load("book/_ext/mathml.py")
+mathml = formulas.mathml
 light_pages = load("book/_ext/light_pages.py")
 weights = load("tools/weights.py")
 MACROS = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"][
@@ -90,6 +91,12 @@ def test_lines_are_aligned_at_their_signs():
 def test_a_formula_carries_its_source_and_no_macro_is_left():
     text = mathml(r"\tr A < 1", False, {"tr": r"\operatorname{tr}"})
     assert 'alttext="\\tr A &lt; 1"' in text and "<mi>tr</mi>" in text
+
+
+def test_a_comma_stays_on_the_line_of_its_formula():
+    one, other = mathml("a", False), mathml("b", True)
+    text = formulas.kept(f"<p>{one}, {one} and {other}.</p>")
+    assert text == f'<p><span class="fl-kept">{one},</span> {one} and {other}.</p>'
 
 
 def test_what_the_converter_does_not_know_is_an_error():
