@@ -20,7 +20,8 @@ def load(path: str):
     return module
 
 
-mathml = load("book/_ext/mathml.py").mathml
+formulas = load("book/_ext/mathml.py")
+mathml = formulas.mathml
 light_pages = load("book/_ext/light_pages.py")
 weights = load("tools/weights.py")
 MACROS = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"][
@@ -92,6 +93,12 @@ def test_a_formula_carries_its_source_and_no_macro_is_left():
     assert 'alttext="\\tr A &lt; 1"' in text and "<mi>tr</mi>" in text
 
 
+def test_a_comma_stays_on_the_line_of_its_formula():
+    one, other = mathml("a", False), mathml("b", True)
+    text = formulas.kept(f"<p>{one}, {one} and {other}.</p>")
+    assert text == f'<p><span class="fl-kept">{one},</span> {one} and {other}.</p>'
+
+
 def test_what_the_converter_does_not_know_is_an_error():
     with pytest.raises(ValueError, match="nonsense"):
         mathml(r"\nonsense x", False)
@@ -128,6 +135,18 @@ def test_rules_of_the_icons_go_and_others_stay():
     assert (
         light_pages.without_icons(sheet) == "a{color:red}.b .fa-x{margin:0}i{margin:0}"
     )
+
+
+def test_no_file_of_ours_is_taken_away(tmp_path):
+    ours = {path.name for path in (ROOT / "book" / "_static").iterdir()}
+    static = tmp_path / "_static"
+    static.mkdir()
+    for name in ours:
+        (static / name).touch()
+    gone = {
+        path.name for pattern in light_pages.UNUSED for path in tmp_path.glob(pattern)
+    }
+    assert not gone & ours
 
 
 def test_a_page_weighs_what_a_browser_fetches(tmp_path):

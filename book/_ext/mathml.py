@@ -28,6 +28,7 @@ SIGN_NOT_LETTER = FENCES | set("~⟂±∓;:#◻")
 RELATIONS = set("⟂⊥∼:")  # that browsers give none
 ACCENTS = {"^": "ˆ", "¯": "¯", "~": "˜", "˙": "˙", "¨": "¨", "ˇ": "ˇ"}
 BAR = "―"
+FOLLOWED = re.compile(r'(<math alttext="[^"]*">(?:(?!</math>).)*</math>)([,.;:?!)]+)', re.S)
 FIRST = {"double-struck": (0x1D538, 0x1D552), "script": (0x1D49C, 0x1D4B6), "bold": (0x1D400, 0x1D41A)}
 HOLES = {
     "double-struck": dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True)),
@@ -47,7 +48,8 @@ def mathml(tex: str, display: bool, macros: dict[str, str] | None = None) -> str
     for name, known in ENVIRONMENTS.items():
         tex = re.sub(rf"\\(begin|end){{{name}\*?}}", rf"\\\1{{{known}}}", tex)
     tex = re.sub(r"\\arg\s*\\(min|max)", r"\\operatorname{arg\1}", tex)
-    made = ET.fromstring(convert(tex, display="block" if display else "inline").replace(' xmlns="http://www.w3.org/1998/Math/MathML"', ""))
+    text = convert(tex, display="block" if display else "inline")
+    made = ET.fromstring(re.sub(r' xmlns="[^"]*"', "", text))
     for node in made.iter():
         letters(node)
     for node in list(made.iter()):
@@ -234,7 +236,19 @@ def block(self, node) -> None:
     raise nodes.SkipNode
 
 
+def kept(html: str) -> str:
+    """Keep a comma on the line of the formula before it: a browser may break between the two."""
+    return FOLLOWED.sub(r'<span class="fl-kept">\1\2</span>', html)
+
+
+def keep(app, pagename, templatename, context, doctree) -> None:
+    """Do so on a whole page."""
+    if context.get("body"):
+        context["body"] = kept(context["body"])
+
+
 def setup(app):
+    app.connect("html-page-context", keep)
     app.add_config_value("math_macros", {}, "env")
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
