@@ -130,6 +130,18 @@ def test_rules_of_the_icons_go_and_others_stay():
     )
 
 
+def test_no_file_of_ours_is_taken_away(tmp_path):
+    ours = {path.name for path in (ROOT / "book" / "_static").iterdir()}
+    static = tmp_path / "_static"
+    static.mkdir()
+    for name in ours:
+        (static / name).touch()
+    gone = {
+        path.name for pattern in light_pages.UNUSED for path in tmp_path.glob(pattern)
+    }
+    assert not gone & ours
+
+
 def test_a_page_weighs_what_a_browser_fetches(tmp_path):
     book = tmp_path / "book"
     book.mkdir()

@@ -11,10 +11,10 @@ from itertools import groupby
 from pathlib import Path
 
 UNUSED = [
-    *("_static/**/*.map", "_static/**/*.LICENSE.txt", "_static/**/webpack-macros.html", "_static/sbt-webpack-macros.html"),
+    *("_static/**/*.map", "_static/**/*.LICENSE.txt", "_static/**/*webpack-macros.html", ".buildinfo"),
     *("_static/scripts/fontawesome.js", "_static/vendor", "_static/locales", "_static/images"),
-    *("_static/sphinx-thebe.*", "_static/*.png", "_static/play-solid.svg", "_static/check-solid.svg", "_static/copy-button.svg"),
-    *("_static/mathjax", ".buildinfo"),
+    *("_static/sphinx-thebe.*", "_static/minus.png", "_static/plus.png", "_static/file.png"),
+    *("_static/play-solid.svg", "_static/check-solid.svg", "_static/copy-button.svg", "_static/mathjax"),
 ]
 ICONS = re.compile(
     r"/\*!\s*\* Font Awesome.*?\*/"

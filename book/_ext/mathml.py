@@ -47,7 +47,8 @@ def mathml(tex: str, display: bool, macros: dict[str, str] | None = None) -> str
     for name, known in ENVIRONMENTS.items():
         tex = re.sub(rf"\\(begin|end){{{name}\*?}}", rf"\\\1{{{known}}}", tex)
     tex = re.sub(r"\\arg\s*\\(min|max)", r"\\operatorname{arg\1}", tex)
-    made = ET.fromstring(convert(tex, display="block" if display else "inline").replace(' xmlns="http://www.w3.org/1998/Math/MathML"', ""))
+    text = convert(tex, display="block" if display else "inline")
+    made = ET.fromstring(re.sub(r' xmlns="[^"]*"', "", text))
     for node in made.iter():
         letters(node)
     for node in list(made.iter()):

@@ -7,8 +7,11 @@ that its domain, which holds nothing, is asked as well.
 
 import gc
 import os
+import sys
 from importlib import import_module
 
+from sphinx.errors import PycodeError
+from sphinx.pycode import ModuleAnalyzer
 from sphinx_proof.domain import ProofDomain
 
 SILENT = ["sphinx_multitoc_numbering", "sphinx_jupyterbook_latex"]
@@ -27,6 +30,10 @@ def prepare(app, env, docnames) -> None:
     modules = [name.rpartition("/")[2] for name in docnames if name.startswith("book/api/")]
     for module in modules:
         import_module(module)
+    # the comments of other packages are not asked for: a class of ours would have all of torch.nn read, in each process
+    for name in list(sys.modules) if modules else ():
+        if name.partition(".")[0] != "fl":
+            ModuleAnalyzer.cache["module", name] = PycodeError(f"{name} is not of this book")
     gc.freeze()  # what is there stays: no process need look at it again, nor copy it
     docnames.sort(key=lambda name: name.startswith("book/api/"))
 
