@@ -30,6 +30,12 @@ function structure() {
   return wrong;
 }
 
+/* Open what is folded: what cannot be seen has no width. */
+function unfold() {
+  document.querySelectorAll("details").forEach((e) => { e.open = true; });
+  document.querySelectorAll(".toggle-hidden").forEach((e) => e.classList.remove("toggle-hidden"));
+}
+
 /* What sticks out of its box, or is cut without a hint, at the present width. */
 function overflow() {
   const wrong = [];
@@ -45,7 +51,7 @@ function overflow() {
     const inner = e.querySelector("math, mjx-container");
     if (inner && inner.getBoundingClientRect().left < e.getBoundingClientRect().left - 1) wrong.push(`a formula begins outside: ${said(e)}`);
   }
-  for (const e of all("article span.math")) {
+  for (const e of all("article :is(span.math, math:not([display=block]))")) {
     const block = e.closest("p, li, td, th, dd, dt, figcaption, h1, h2, h3, h4, summary, div");
     const over = e.getBoundingClientRect().right - block.getBoundingClientRect().right;
     if (over > 1.5) wrong.push(`an inline formula sticks out by ${Math.round(over)}: ${said(block)}`);

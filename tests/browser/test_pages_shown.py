@@ -29,6 +29,7 @@ def theme(page, name: str) -> None:
 def test_a_page_is_sound(page, name):
     wrong = page.wrong
     visit(page, name)
+    page.evaluate("unfold()")
     wrong += page.evaluate("structure()")
     for width in (1280, 768, 390):
         page.set_viewport_size({"width": width, "height": 900})
