@@ -7,7 +7,8 @@ and where the book is not built from the present sources.
 from pathlib import Path
 
 import pytest
-from shown import CHROMIUM, HTML, why_not
+
+from browser.shown import CHROMIUM, HTML, why_not
 
 
 @pytest.fixture(scope="session")

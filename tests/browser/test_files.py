@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 import html5lib
 import pytest
-from shown import HTML, PAGES
+
+from browser.shown import HTML, PAGES
 
 
 def text(name: str) -> str:

@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from shown import HTML, visit
 from test_widgets import small_task
 
+from browser.shown import HTML, visit
 from fl.theory.alignment import early_alignment
 
 FIGURES = sorted(

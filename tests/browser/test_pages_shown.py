@@ -5,7 +5,8 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
-from shown import ROOT, SHOWN, settle, visit
+
+from browser.shown import ROOT, SHOWN, settle, visit
 
 AXE = next(Path(axe_playwright_python.__file__).parent.rglob("axe.min.js"))
 SHOTS = ROOT / "_build" / "shots"

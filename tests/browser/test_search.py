@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from shown import HTML, visit
+
+from browser.shown import HTML, visit
 
 WORDS = {
     "gram": "Gram matrix",
