@@ -101,8 +101,8 @@ def conservation(scale, broken, block):
     """Drift over the change of a², extrapolated to step size zero from the two smaller of
     three steps, worst run.
 
-    A neuron that moves along the eigenvector r changes |w|² by λ_r^p times what it changes
-    a². The control takes the directions by the shares of P E g² (`early_shares` at (p -
+    A neuron that moves along the eigenvector r changes the square of w by λ_r^p times what
+    it changes a². The control takes the directions by the shares of P E g² (`early_shares` at (p -
     1)/2): the leading order of neurons that start as large as they move, right up to half.
     """
     run = study.conservation(scale, block)
