@@ -8,8 +8,10 @@ from pathlib import Path
 
 import yaml
 from docutils import nodes
+from find_places import formula
 
 BOOK = Path(__file__).resolve().parent.parent
+FORMULA = re.compile(r"\$([^$]+)\$")
 SIGNS = {"stands": "✓", "FAILS": "✗", "": "–"}
 WEAK = {"observed", "consistency"}  # say less than a box does
 
@@ -55,7 +57,7 @@ class Node:
         return f"{self.tag}, {known}, {below}"
 
     def words(self) -> str:
-        return f"{self.name}: {self.title.replace('$', '')} ({self.state()})"
+        return f"{self.name}: {FORMULA.sub(lambda found: formula(found[1]), self.title)} ({self.state()})"
 
 
 def parts() -> list[list[str]]:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import graph_svg
 from docutils import nodes
-from graph_data import BOOK, Node, graph, parts, scoreboard, title
+from graph_data import BOOK, FORMULA, Node, graph, parts, scoreboard, title
+from mathml import mathml
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-FORMULA = re.compile(r"\$([^$]+)\$")
+MACROS = {}  # of the book, set when its configuration has been read
 HEADS = ("statement", "state", "uses", "used by")
 SCRIPT = """<script>
 (() => {
@@ -49,8 +50,11 @@ class Chapter:
 
 
 def math(text: str) -> str:
-    """Return a title for the page, its formulas for MathJax."""
-    return FORMULA.sub(r'<span class="math notranslate nohighlight">\\(\1\\)</span>', html.escape(text))
+    """Return a title for the page, with its formulas."""
+    pieces = FORMULA.split(text)
+    for k, piece in enumerate(pieces):
+        pieces[k] = mathml(piece, False, MACROS) if k % 2 else html.escape(piece)
+    return "".join(pieces)
 
 
 def broken(name: str) -> str:
@@ -189,6 +193,7 @@ def setup(app):
     ProofDomain.indices = ()  # this page is the index of statements
     app.add_node(place)
     app.add_directive("statements", Statements)
+    app.connect("config-inited", lambda app, config: MACROS.update(config.math_macros))
     app.connect("doctree-resolved", fill)
     app.connect("build-finished", forget_index)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
