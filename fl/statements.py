@@ -26,7 +26,7 @@ _REF = re.compile(r"\{prf:ref\}`([^`]+)`")
 
 
 class Box(NamedTuple):
-    """A box: its ``name``, as in "Theorem 9.3", its title, the page that it is on, the boxes
+    """A box: its ``name``, a kind and a number, its title, the page that it is on, the boxes
     that it ``uses``, by their labels, and its ``text`` with source and proof.
     """
 

@@ -68,10 +68,8 @@ def edge(first: Spot, last: Spot) -> str:
 def link(node, spot: Spot, inner: str, kind: str) -> str:
     """Return a node as a link with its whole description as a title."""
     shape = f'<rect x="{spot.x:g}" y="{spot.y:g}" width="{spot.width:g}" height="{spot.height:g}" rx="5"/>'
-    return (
-        f'<a href="{node.href}" class="fl-node {kind}"><title>{html.escape(node.words())}</title>'
-        f"{shape}{inner}</a>"
-    )
+    words = html.escape(node.words())
+    return f'<a href="{node.href}" class="fl-node {kind}" aria-label="{words}"><title>{words}</title>{shape}{inner}</a>'
 
 
 def drawn(node, spot: Spot) -> str:

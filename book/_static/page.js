@@ -2,7 +2,7 @@
    that it can be moved by keyboard. What fits is none. */
 "use strict";
 
-const flBoxes = "div.math, .fl-wide, .highlight pre, .cell_output, .cell_output > .output, .pst-scrollable-table-container";
+const flBoxes = "div.math, .fl-wide, .highlight pre, .cell_output, .cell_output > .output, .fl-graph, .pst-scrollable-table-container";
 
 function flMore(box) {
   box.classList.toggle("fl-more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
@@ -20,6 +20,6 @@ addEventListener("scroll", ({ target }) => target.matches?.(flBoxes) && flMore(t
 addEventListener("resize", flReach);
 addEventListener("toggle", flReach, true);
 addEventListener("load", async () => {
-  await window.MathJax?.startup?.promise;
+  await document.fonts.ready;
   flReach();
 });

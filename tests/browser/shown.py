@@ -29,9 +29,9 @@ def why_not() -> str:
 
 
 def settle(page) -> None:
-    """Wait until formulas are set and the page has been drawn."""
+    """Wait until the font of the formulas is there and the page has been drawn."""
     page.evaluate(
-        "async () => { await window.MathJax?.startup?.promise;"
+        "async () => { await document.fonts.ready;"
         "await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); }"
     )
 
@@ -40,5 +40,7 @@ def visit(page, name: str) -> None:
     """Open a page of the book and bring what the tests ask it with."""
     page.goto(f"{HTML.as_uri()}/{name}")
     page.add_script_tag(path=Path(__file__).with_name("look.js"))
-    page.add_style_tag(content="* { transition: none !important; }")
+    page.add_style_tag(
+        content="* { transition: none !important; animation: none !important; }"
+    )
     settle(page)
