@@ -15,11 +15,11 @@ function structure() {
   const words = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT);
   while (words.nextNode()) {
     const node = words.currentNode;
-    if (/\$|\\[()[\]]|\{[a-z:-]+\}|`|:::/.test(node.data) && !node.parentElement.closest("pre, code, script, style, math, mjx-container")) {
+    if (/\$|\\[()[\]]|\{[a-z:-]+\}|`|:::/.test(node.data) && !node.parentElement.closest("pre, code, script, style, math")) {
       wrong.push(`raw text: ${node.data.trim().slice(0, 80)}`);
     }
   }
-  for (const e of all("mjx-merror, merror, .problematic, .system-message")) wrong.push(`error: ${said(e)}`);
+  for (const e of all("merror, .problematic, .system-message")) wrong.push(`error: ${said(e)}`);
   for (const e of all("article [tabindex='0']")) {
     if (e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight && !e.closest(".fl-figure")) wrong.push(`a tab stop that does nothing: ${said(e)}`);
   }
@@ -44,11 +44,11 @@ function overflow() {
   for (const e of all("article :is(div, pre, figure, p, li, dd, dt, td, th, section, summary, h1, h2, h3, h4)")) {
     if (e.scrollWidth <= e.clientWidth + 2 || !e.clientWidth) continue;
     const style = getComputedStyle(e);
-    if (["hidden", "clip"].includes(style.overflowX) && !e.closest("mjx-container")) wrong.push(`cut: ${said(e)}`);
+    if (["hidden", "clip"].includes(style.overflowX)) wrong.push(`cut: ${said(e)}`);
     if (scrolls(e) && !e.querySelector(".fl-more") && !e.matches(".fl-more")) wrong.push(`no hint: ${said(e)}`);
   }
   for (const e of all("article div.math")) {
-    const inner = e.querySelector("math, mjx-container");
+    const inner = e.querySelector("math");
     if (inner && inner.getBoundingClientRect().left < e.getBoundingClientRect().left - 1) wrong.push(`a formula begins outside: ${said(e)}`);
   }
   for (const e of all("article :is(span.math, math:not([display=block]))")) {
@@ -65,7 +65,7 @@ function overflow() {
 /* Of things that are alike for axe, in the same place of the same boxes with the same attributes, two stay: it would take a
    minute over a chapter. Formulas become a letter. */
 function slim() {
-  document.querySelectorAll("mjx-container, math").forEach((e) => e.replaceWith("x"));
+  document.querySelectorAll("math").forEach((e) => e.replaceWith("x"));
   const known = new Map();
   const trait = ({ name, value }) => (["class", "role"].includes(name) ? value : name);
   const needed = (e, place) => {
