@@ -45,15 +45,14 @@ def fig3(scale, broken, block):
     """Powers of the covariance; the lead over p = -2 depends on width and case, as the
     chapter says, and is no part of this.
 
-    On the direction of task 1, case High, p = 0 has all that p = -1 has, and no lead is
-    left; in Low p = 0 points away from both tasks and stays behind.
+    The control states the side alone. On the direction of task 1, case High, p = 0 has all
+    that p = -1 has: no lead is left, or a small one of p = 0, whose size is not derived.
     """
     make = study.same if broken else study.main
     run = make(scale, block)
     run = run.sel(snr=1, time=LAST)
     errors = study.fixed_penalty(run)
-    rival = 0.0 if broken else None
-    return order(_over(errors, GRADIENT), run.attrs, rival)
+    return order(_over(errors, GRADIENT), run.attrs)
 
 
 @claim(
