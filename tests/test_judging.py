@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from fl import judging
+from fl.numerics import standard_error
 
 DRAWS = 300
 
@@ -86,6 +87,15 @@ def test_a_true_order_is_missed_as_often_as_it_is_said():
 def test_what_a_rival_of_an_order_may_miss_grows_with_the_cells():
     one, four = (judging.order(draws([1.0] * k, [0.1] * k), {}) for k in (1, 4))
     assert 1 < one.within < four.within
+
+
+def test_a_rival_that_is_sampled_counts_with_its_own_error():
+    leads, rival = draws([1.0], [0.1]), draws([0.0], [1.0], seed=7)
+    still = judging.order(leads, {}, rival.mean("seed"))
+    found = judging.order(leads, {}, rival)
+    assert found.expected == pytest.approx(still.expected)
+    grown = standard_error(leads - rival) / standard_error(leads)
+    assert found.within == pytest.approx(still.within * grown.item())
 
 
 def _passes(leads, seeds=5, first=0):

@@ -1249,7 +1249,7 @@ row(
     lambda d: slopes | dict(n=values(3), time=values(3)),
     positive,
 )
-row("scaling_laws.shape", lambda d: slopes | dict(x=eigenvalues(2, -2, 2)), positive, 4)
+row("scaling_laws.shape", lambda d: slopes | dict(x=eigenvalues(2, -2, 2)), positive)
 row("scaling_laws.best_split", lambda d: slopes, positive, 4)
 row(
     "scaling_laws.feature_risk",
@@ -1346,6 +1346,16 @@ MAY_BE_NAN = {
 ELSEWHERE = {"spikes_conditional.predicted", "spikes_risk.from_form"}
 
 
+@pytest.fixture(scope="module")
+def whole_package():
+    """All of the package is loaded: hypothesis draws constants of what it finds loaded,
+    and which that is must not depend on the tests before.
+    """
+    for path in sorted((ROOT / "fl").rglob("[a-z]*.py")):
+        importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+
+
+@pytest.mark.usefixtures("whole_package")
 @pytest.mark.parametrize("name", ROWS)
 def test_the_answer_is_finite_and_obeys_or_the_input_is_refused(name):
     arguments, obeys, examples = ROWS[name]
@@ -1354,12 +1364,6 @@ def test_the_answer_is_finite_and_obeys_or_the_input_is_refused(name):
     answered = []
     wanted = os.environ.get("FL_EXAMPLES")
 
-    @settings(
-        max_examples=int(wanted or examples),
-        derandomize=not wanted,
-        database=None,
-        phases=[Phase.generate],  # making a failing case smaller takes minutes
-    )
     @given(st.integers(1, 5).flatmap(lambda d: st.fixed_dictionaries(arguments(d))))
     def check(drawn):
         try:
@@ -1376,8 +1380,17 @@ def test_the_answer_is_finite_and_obeys_or_the_input_is_refused(name):
         assert name in MAY_BE_NAN or np.isfinite(numbers(found)).all(), found
         assert obeys(found, **drawn), found
 
-    check()
-    assert np.mean(answered) >= 0.05, f"{name} refuses nearly everything"
+    # of a few draws all may be refused, and which are drawn depends on what is imported
+    for number in (int(wanted or examples), 200):
+        settings(
+            max_examples=number,
+            derandomize=not wanted,
+            database=None,
+            phases=[Phase.generate],  # making a failing case smaller takes minutes
+        )(check)()
+        if np.mean(answered) >= 0.05:
+            return
+    pytest.fail(f"{name} refuses nearly everything")
 
 
 def test_every_public_function_of_the_theory_has_a_row():

@@ -349,6 +349,9 @@ def test_gauss_newton_fits_the_batch_to_first_order(activation):
 # --- the second spike ---
 
 
+SKEW = Link("skew", lambda u: u**2 - 1 + u**3 - 3 * u, lambda u: 2 * u + 3 * u**2 - 3)
+
+
 def even(noise=0.0, link="abs"):
     return spectral_task(Spectrum(np.ones(1)), 0.0, link, noise)
 
@@ -385,7 +388,9 @@ def test_second_spike_against_large_networks(ratio, aspect, seen):
 @pytest.mark.parametrize(
     ("task", "gamma", "aspect", "activation", "match"),
     [
-        (even(link="relu"), 0.1, 2.0, "relu", "must be 0, an even teacher"),
+        (even(link="relu"), 0.1, 2.0, "relu", "relu: must be an even function"),
+        # no mean slope, yet its third degree reaches the spike
+        (even(link=SKEW), 0.1, 2.0, "relu", "skew: must be an even function"),
         (even(), 0.1, 2.0, "tanh", "both must differ from 0"),
         (even(), 0.1, 0.0, "relu", "aspect = 0"),
         (even(), 0.1, 1e-3, "relu", "aspect = 0.001: must be larger"),

@@ -165,11 +165,19 @@ def step_sizes(scale, block=0, gauge: float = 0.0) -> dict[float, xr.Dataset]:
     """Return plain descents at shares of the best step size in a ``gauge``, more of them
     at a larger ``scale``, on the problem of ``block``: share -> ``distance`` (step) down
     to 1e-10 and the asymptotic ``factor`` per step.
+
+    Two shares are above 1, a third and two thirds of the way to divergence: nearer to 1
+    the mode that overshoots takes longer to show than the descent lasts.
     """
-    many = [0.5, 0.75, 0.9, 1.0, 1.005, 1.01]
-    shares = scales.at(scale, smoke=[0.5, 1.0, 1.01], book=many, paper=many)
     m = theory.modes(*near_start(block)[0], gauge=gauge)
     best = theory.best_step(m)
+    diverges = 2 / m.max()
+    room = diverges / best - 1
+    third = round(1 + room / 3, 4)
+    two_thirds = round(1 + 2 * room / 3, 4)
+    few = [0.5, 1.0, two_thirds]
+    many = [0.5, 0.75, 0.9, 1.0, third, two_thirds]
+    shares = scales.at(scale, smoke=few, book=many, paper=many)
     return {share: _descent(block, share * best, SGD, gauge) for share in shares}
 
 

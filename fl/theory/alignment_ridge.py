@@ -109,7 +109,9 @@ def ridge_risk(
     """
     t, energy = _modes(lam, energy, p)
     noise = validate.number("noise", noise, 0)
-    return _at_kappa(t, energy, n, implicit_ridge(t, n, penalty), noise)
+    found = _at_kappa(t, energy, n, implicit_ridge(t, n, penalty), noise)
+    # from kappa it comes back with a rounding that may be larger than itself
+    return found._replace(penalty=float(penalty))
 
 
 def implicit_ridge(t, n: int, penalty: float) -> float:

@@ -186,6 +186,8 @@ def _circle(
     far = -s.max() * (2 + 2 * np.sqrt(gamma))
     near = -s.max() * (1 + 1e-9)
     left = optimize.brentq(excess, far, near)
+    if right == 0:
+        raise ValueError(f"gamma = {gamma!r}: must be < 1 by more than rounding")
     c = np.sqrt(left * right)
     radius = ((c + right) / (c - right)) ** closeness
     digits = 200

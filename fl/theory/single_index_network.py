@@ -174,11 +174,11 @@ def chance(task: Task, p: float) -> float:
               {d\;\bar{\mathbb E}[s^{2p+1}]}.
 
     Raises:
-        ValueError: unless the teacher has one direction, of length 1, and ``p`` is a
-            finite number.
+        ValueError: unless the teacher has one direction, of length 1, all eigenvalues are
+            positive, and ``p`` leaves their powers within floating point.
     """
     s, b = weights(task)
-    p = validate.number("p", p)
+    s = validate.positive("eigenvalues of the task", s)
     link, tau = task.teacher.link, task.tau[0]
     kinks = [kink / tau for kink in link.kinks]
 
@@ -190,8 +190,8 @@ def chance(task: Task, p: float) -> float:
     clean = link(tau * u)
     power = weight * (clean**2 + task.noise_variance)
     K = power @ u**2 / power.sum()
-    noise = s ** (2 * p + 1)
-    signal = b @ s ** (p + 1)
+    noise = numerics.raised(s, 2 * p + 1)
+    signal = b @ numerics.raised(s, p + 1)
     own = (K - 1) * signal**2 / tau**2
     total = noise.sum()
     return (b @ noise + own) / total
