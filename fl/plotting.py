@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fl.figure_data import table
 from fl.numerics import standard_error
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
@@ -53,17 +54,26 @@ def style() -> None:
 
 def _leave_digits() -> None:
     """Make each figure of a notebook leave the digits of its theory lines beside the
-    picture, as an output that is compared and not shown.
+    picture, as an output that is compared and not shown, and its points in the picture.
     """
     from IPython import get_ipython
     from IPython.core.formatters import BaseFormatter
 
     if shell := get_ipython():
         every = shell.display_formatter
+        every.formatters["image/svg+xml"].for_type(Figure, _with_its_points)
         formatter = BaseFormatter(parent=every)
         formatter.format_type, formatter.print_method = DIGITS, "_repr_digits_"
         formatter.for_type(Figure, digits)
         every.formatters[DIGITS] = formatter
+
+
+def _with_its_points(figure: Figure) -> str:
+    """Return the picture of ``figure``, its points as the description."""
+    from IPython.core.pylabtools import print_figure
+
+    described = {"Description": table(figure)}
+    return print_figure(figure, fmt="svg", metadata=described)
 
 
 def digits(figure: Figure) -> str | None:

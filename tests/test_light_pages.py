@@ -127,6 +127,15 @@ def test_a_figure_keeps_its_marks_in_fewer_letters():
     assert light_pages.light(light) == light
 
 
+def test_the_points_of_a_figure_leave_its_picture():
+    text = "panel,series\n1,a &lt; b\n"
+    description = f"<dc:description>{text}</dc:description>"
+    figure = f"<svg><metadata>{description}</metadata><g/></svg>"
+    assert light_pages.points(figure) == "panel,series\n1,a < b\n"
+    assert light_pages.points(light_pages.light(figure)) is None
+    assert light_pages.points(figure.replace("panel,", "other,")) is None
+
+
 def test_rules_of_the_icons_go_and_others_stay():
     sheet = (
         "a{color:red}.fa-x:before{content:'x'}.b .fa-x{margin:0}"

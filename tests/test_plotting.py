@@ -2,7 +2,9 @@
 bytes each time.
 """
 
+import html
 import io
+import re
 
 import matplotlib
 
@@ -14,6 +16,7 @@ import pytest
 import xarray as xr
 
 from fl import plotting
+from fl.figure_data import table
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +74,32 @@ def test_the_same_picture_has_the_same_bytes():
         return buffer.getvalue()
 
     assert picture() == picture()
+
+
+def test_the_points_of_a_figure_are_a_table_and_go_with_its_picture():
+    left, right = plotting.panels(2)
+    plotting.theory(left, [1, 2], [3, 4], "curve < 5")
+    values = xr.DataArray([[1.0, 3.0], [2.0, 2.0]], dims=("p", "seed"))
+    plotting.measured(left, [1, 2], values, "dots")
+    left.axhline(7)
+    left.hlines([8], 0, [9])
+    plotting.matrix(right, np.arange(4).reshape(2, 2), "an image")
+    right.errorbar([1], [np.nan], yerr=[1])
+    text = table(left.figure)
+    assert text.splitlines() == [
+        "panel,series,kind,x,y,low,high",
+        "1,curve < 5,theory,1,3,,",
+        "1,curve < 5,theory,2,4,,",
+        "1,,line,,7,,",
+        "1,,line,,7,,",
+        "1,,line,0,8,,",
+        "1,,line,9,8,,",
+        "1,dots,measured,1,2,1,3",
+        "1,dots,measured,2,2,2,2",
+        "2,,measured,1,,,",
+        *(f"2,,image,{i % 2},{i // 2},{i},{i}" for i in range(4)),
+    ]
+    picture = plotting._with_its_points(left.figure)
+    described = re.search("<dc:description>(.*?)</dc:description>", picture, re.S)
+    assert html.unescape(described[1]) == text
+    assert table(plt.figure()).split() == ["panel,series,kind,x,y,low,high"]

@@ -130,15 +130,20 @@ def test_a_chapter_starts_elsewhere_when_the_address_is_set_and_not_otherwise(
     )
 
 
-def test_a_figure_links_to_its_picture_by_name(take_away):
-    figure = (
-        '<figure id="fig-one"><img src="../_images/a1.svg"/><figcaption>\n'
-        "<p>Caption</p>\n</figcaption></figure>"
-    )
-    context = {"body": f"<p>x</p>{figure}<figure id='b'><img src='c.png'/></figure>"}
-    take_away.pictures(None, "book/gram", "page.html", context, None)
-    assert 'href="../_images/a1.svg" download="fig-one.svg"' in context["body"]
-    assert context["body"].count("fl-take") == 1
+def test_a_figure_links_to_its_picture_and_its_points_by_name(take_away, tmp_path):
+    drawn = '<figure id="{0}"><img src="../_images/{0}.svg"/><figcaption>\n'
+    drawn += "<p>Caption</p>\n</figcaption></figure>"
+    description = "<dc:description>panel,x\n1,2\n</dc:description>"
+    (tmp_path / "a.svg").write_text(f"<svg><metadata>{description}</metadata></svg>")
+    (tmp_path / "b.svg").write_text("<svg></svg>")
+    images = {"a.svg": "fig-one.svg", "b.svg": "fig-two.svg"}
+    app = SimpleNamespace(srcdir=tmp_path, builder=SimpleNamespace(images=images))
+    other = "<figure id='b'><img src='c.png'/></figure>"
+    context = {"body": drawn.format("fig-one") + drawn.format("fig-two") + other}
+    take_away.pictures(app, "book/gram", "page.html", context, None)
+    for link in ("fig-one.svg", "fig-one.csv", "fig-two.svg"):
+        assert f'href="../_images/{link}" download="{link}"' in context["body"]
+    assert context["body"].count("fl-take") == 3
 
 
 def test_a_page_is_described_in_words_that_fit(take_away):

@@ -2,19 +2,40 @@
 
 The theme's style sheet brings the rules and fonts of an icon set that `icons.css` replaces, its scripts bring source
 maps, and myst-nb leaves figures of earlier builds behind. Coordinates of figures keep two decimals: a hundredth of a
-point is nothing on a screen.
+point is nothing on a screen. The points of a figure leave its picture for a file of their own.
 """
 
+import html
 import re
 import shutil
 from itertools import groupby
 from pathlib import Path
 
 UNUSED = [
-    *("_static/**/*.map", "_static/**/*.LICENSE.txt", "_static/**/*webpack-macros.html", ".buildinfo"),
-    *("_static/scripts/fontawesome.js", "_static/vendor", "_static/locales", "_static/images"),
-    *("_static/sphinx-thebe.*", "_static/minus.png", "_static/plus.png", "_static/file.png"),
-    *("_static/play-solid.svg", "_static/check-solid.svg", "_static/copy-button.svg", "_static/mathjax"),
+    *(
+        "_static/**/*.map",
+        "_static/**/*.LICENSE.txt",
+        "_static/**/*webpack-macros.html",
+        ".buildinfo",
+    ),
+    *(
+        "_static/scripts/fontawesome.js",
+        "_static/vendor",
+        "_static/locales",
+        "_static/images",
+    ),
+    *(
+        "_static/sphinx-thebe.*",
+        "_static/minus.png",
+        "_static/plus.png",
+        "_static/file.png",
+    ),
+    *(
+        "_static/play-solid.svg",
+        "_static/check-solid.svg",
+        "_static/copy-button.svg",
+        "_static/mathjax",
+    ),
 ]
 ICONS = re.compile(
     r"/\*!\s*\* Font Awesome.*?\*/"
@@ -28,6 +49,7 @@ NUMBER = re.compile(r"-?\d+\.\d{3,}")
 COORDINATES = re.compile(r' (?:d|points|x|y)="[^"]*"')
 MARKS = re.compile(r"(?:<use [^>]*/>){2,}")
 MARK = re.compile(r"(<use [^>]*?)( style=\"[^\"]*\")?/>")
+POINTS = re.compile(r"<dc:description>(panel,.*?)</dc:description>", re.S)
 NAME = re.compile(r'(?<= id=")m[0-9a-f]{10}(?=")')
 
 
@@ -44,7 +66,10 @@ def _together(marks) -> str:
     """Give marks in a row their common style once."""
     found = groupby(MARK.findall(marks[0]), key=lambda mark: mark[1])
     rows = ((style, [f"{use}/>" for use, _ in same]) for style, same in found)
-    return "".join(f"<g{style}>{''.join(uses)}</g>" if style else "".join(uses) for style, uses in rows)
+    return "".join(
+        f"<g{style}>{''.join(uses)}</g>" if style else "".join(uses)
+        for style, uses in rows
+    )
 
 
 def light(figure: str) -> str:
@@ -59,6 +84,12 @@ def light(figure: str) -> str:
     return text
 
 
+def points(figure: str) -> str | None:
+    """Return the table of points that a picture carries as its description, if it does."""
+    found = POINTS.search(figure)
+    return found and html.unescape(found[1])
+
+
 def lighten(app, error) -> None:
     """Remove from the finished book what no page asks for."""
     if error is not None or app.builder.name != "html":
@@ -70,11 +101,15 @@ def lighten(app, error) -> None:
     sheet = out / "_static/styles/pydata-sphinx-theme.css"
     sheet.write_text(without_icons(sheet.read_text("utf-8")), "utf-8")
     used = {name for _, name in app.env.images.values()}
+    used |= {Path(name).with_suffix(".csv").name for name in used}
     for figure in (out / "_images").glob("*"):
         if figure.name not in used:
             figure.unlink()
         elif figure.suffix == ".svg":
-            figure.write_text(light(figure.read_text("utf-8")), "utf-8")
+            picture = figure.read_text("utf-8")
+            if table := points(picture):
+                figure.with_suffix(".csv").write_text(table, "utf-8")
+            figure.write_text(light(picture), "utf-8")
 
 
 def setup(app):

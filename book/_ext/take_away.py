@@ -1,4 +1,4 @@
-"""What a reader takes along: a notebook that finds `fl`, links that start it elsewhere, the picture of a figure.
+"""What a reader takes along: a notebook that finds `fl`, links that start it elsewhere, a figure's picture and points.
 
 The address of the repository stands in one place, ``book_repository`` of ``_config.yml``. While it is empty a page has
 no such links, and its notebook says how to come by the package.
@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from cards import cards
+from light_pages import points
 
 FIRST = '''# This chapter needs the package of its book, `fl`.
 import importlib.util
@@ -44,7 +45,14 @@ WORDS = 155  # letters of a description that search engines show
 def first_cell(address: str, branch: str) -> dict:
     """Return the cell that finds the package."""
     source = FIRST.format(address=address, branch=branch)
-    return {"cell_type": "code", "execution_count": None, "id": "find-fl", "metadata": {}, "outputs": [], "source": source}
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": "find-fl",
+        "metadata": {},
+        "outputs": [],
+        "source": source,
+    }
 
 
 def complete(app, error) -> None:
@@ -54,19 +62,28 @@ def complete(app, error) -> None:
     for path in Path(app.outdir, "_sources").rglob("*.ipynb"):
         notebook = json.loads(path.read_text("utf-8"))
         if notebook["cells"][0].get("id") != "find-fl":
-            notebook["cells"].insert(0, first_cell(app.config.book_repository, app.config.book_branch))
+            notebook["cells"].insert(
+                0, first_cell(app.config.book_repository, app.config.book_branch)
+            )
             path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), "utf-8")
 
 
 def starts(address: str, branch: str, built: str, page: str) -> list[dict]:
     """Return the buttons that start a chapter on Binder, from its source, and on Colab, from its built notebook."""
-    repository = address.removesuffix("/").removesuffix(".git").partition("github.com/")[2]
+    repository = (
+        address.removesuffix("/").removesuffix(".git").partition("github.com/")[2]
+    )
     if not repository:
         return []
-    binder = f"https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab/tree/{page}.md"
+    binder = (
+        f"https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab/tree/{page}.md"
+    )
     colab = f"https://colab.research.google.com/github/{repository}/blob/{built}/_sources/{page}.ipynb"
     places = {"Binder": binder, "Colab": colab}
-    return [{"type": "link", "url": url, "text": name, "tooltip": f"Run on {name}"} for name, url in places.items()]
+    return [
+        {"type": "link", "url": url, "text": name, "tooltip": f"Run on {name}"}
+        for name, url in places.items()
+    ]
 
 
 def buttons(app, pagename, templatename, context, doctree) -> None:
@@ -75,18 +92,34 @@ def buttons(app, pagename, templatename, context, doctree) -> None:
         for button in context["header_buttons"]:
             if button.get("label") == "download-buttons":
                 config = app.config
-                button["buttons"] += starts(config.book_repository, config.book_branch, config.book_built, pagename)
+                button["buttons"] += starts(
+                    config.book_repository,
+                    config.book_branch,
+                    config.book_built,
+                    pagename,
+                )
 
 
 def pictures(app, pagename, templatename, context, doctree) -> None:
-    """Link the picture of every figure under its caption, by the name of the figure."""
+    """Link the picture of every figure under its caption, and its points if it has any, by the name of the figure."""
+    sources = {name: path for path, name in app.builder.images.items()}
 
     def linked(found) -> str:
         figure, picture = found[0], PICTURE.search(found[0])
         if not picture or "</figcaption>" not in figure:
             return figure
-        link = f'<a class="fl-take" href="{picture[1]}" download="{found[1]}.svg" title="Save the figure">SVG</a>'
-        return figure.replace("</p>\n</figcaption>", f" {link}</p>\n</figcaption>", 1)
+        source = Path(app.srcdir, sources[Path(picture[1]).name])
+        has_points = points(source.read_text("utf-8")) is not None
+        kinds = {"svg": "Save the figure", "csv": "Save its points"}
+        links = [
+            f'<a class="fl-take" href="{picture[1].removesuffix("svg")}{kind}" download="{found[1]}.{kind}"'
+            f' title="{what}">{kind.upper()}</a>'
+            for kind, what in kinds.items()
+            if kind == "svg" or has_points
+        ]
+        return figure.replace(
+            "</p>\n</figcaption>", f" {' '.join(links)}</p>\n</figcaption>", 1
+        )
 
     if context.get("body"):
         context["body"] = FIGURE.sub(linked, context["body"])
@@ -96,9 +129,17 @@ def described(app, pagename, templatename, context, doctree) -> None:
     """Describe a page to search engines: by its result, or by its first paragraph."""
     entry = cards().get(Path(pagename).name)
     words = re.search(r"<p>(.*?)</p>", context.get("body") or "", re.S)
-    text = entry["result"] if entry else re.sub("<[^>]*>", "", words[1]) if words else app.config.html_title
+    text = (
+        entry["result"]
+        if entry
+        else re.sub("<[^>]*>", "", words[1])
+        if words
+        else app.config.html_title
+    )
     text = " ".join(text.split())
-    context["book_description"] = text if len(text) <= WORDS else text[:WORDS].rpartition(" ")[0] + " …"
+    context["book_description"] = (
+        text if len(text) <= WORDS else text[:WORDS].rpartition(" ")[0] + " …"
+    )
 
 
 def setup(app):

@@ -1,0 +1,81 @@
+"""What a figure shows, as a table: every drawn point with its panel and series.
+
+The picture of a figure carries this table as its description, and the built book hands it
+out as a file beside the picture.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+
+COLUMNS = ("panel", "series", "kind", "x", "y", "low", "high")
+
+
+def table(figure: Figure) -> str:
+    """Return the points of ``figure`` as the text of a CSV file, six digits each.
+
+    One row is one point: ``panel`` counts the axes from 1, ``series`` is the label of the
+    legend, ``low`` and ``high`` are the ends of its error bar. A level across the panel
+    has no ``x`` or no ``y``. An image has one row a pixel: ``x`` its column, ``y`` its
+    row, ``low`` and ``high`` both its value.
+    """
+    import pandas as pd
+
+    parts = []
+    for panel, ax in enumerate(figure.axes, 1):
+        for artist, kind, numbers in (*_lines(ax), *_bars(ax), *_images(ax)):
+            part = pd.DataFrame(numbers).reindex(columns=range(4))
+            part.columns = COLUMNS[-4:]
+            label = str(artist.get_label())
+            series = "" if label.startswith("_") else label
+            part.insert(0, "panel", panel)
+            part.insert(1, "series", series)
+            part.insert(2, "kind", kind)
+            parts.append(part)
+    points = pd.concat(parts) if parts else pd.DataFrame(columns=COLUMNS)
+    return points.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _containers(ax: Axes) -> list[ErrorbarContainer]:
+    """Return the series of dots, with or without bars."""
+    return [found for found in ax.containers if isinstance(found, ErrorbarContainer)]
+
+
+def _lines(ax: Axes) -> Iterator[tuple]:
+    """Yield each line and set of segments that is no part of an error bar."""
+    parts = []
+    for dots, ends, bars in (found.lines for found in _containers(ax)):
+        parts += [dots, *ends, *bars]
+    for line in (part for part in ax.lines if part not in parts):
+        kind = "theory" if hasattr(line, "is_theory") else "line"
+        # a level across the panel has no place on the other axis
+        placed = line.get_transform().contains_branch_separately(ax.transData)
+        yield line, kind, np.where(placed, line.get_xydata(), np.nan)
+    for lines in (part for part in ax.collections if part not in parts):
+        if isinstance(lines, LineCollection):
+            yield lines, "line", np.concatenate(lines.get_segments())
+
+
+def _bars(ax: Axes) -> Iterator[tuple]:
+    """Yield each series of dots, with the ends of its bars if it has any."""
+    for found in _containers(ax):
+        dots, _, bars = found.lines
+        xy = np.asarray(dots.get_xydata(), float)
+        ends = bars[-1].get_segments() if found.has_yerr else [()] * len(xy)
+        # a bar of unknown length is no segment
+        ends = [end[:, 1] if len(end) else (np.nan, np.nan) for end in ends]
+        yield found, "measured", np.hstack([xy, ends])
+
+
+def _images(ax: Axes) -> Iterator[tuple]:
+    """Yield each image whose pixels are numbers."""
+    for image in ax.images:
+        values = np.asarray(image.get_array(), float)
+        if values.ndim == 2:
+            y, x = np.indices(values.shape)
+            pixels = np.stack([x, y, values, values], axis=-1)
+            yield image, "image", pixels.reshape(-1, 4)
