@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 from fl import plotting
-from fl.figure_data import table
+from fl.plotting_points import table
 
 
 @pytest.fixture(autouse=True)

@@ -731,6 +731,24 @@ row(
     lambda d: dict(name=st.just("F"), F=matrices(3, 2)),
     anything,
 )
+row(
+    "representation_rivals.kfac_plain_angles",
+    lambda d: dict(
+        S=covariances(d + 2, -2, 2),
+        G_star=matrices(2, d + 2),
+        G=matrices(2, d + 2),
+        eta=SHARE,
+        steps=st.integers(0, 9),
+    ),
+    within(0, np.pi / 2),
+)
+row(
+    "representation_rivals.batchnorm_radial_share",
+    lambda d: dict(
+        S=covariances(d, -2, 2), C=matrices(d, 3), F=matrices(3, 2), G=matrices(2, d)
+    ),
+    positive,
+)
 counts = dict.fromkeys(["dX", "dY", "k", "n"], st.integers(1, 1000))
 row("representation_cost.gradient_flops", lambda d: counts, positive)
 optimizers = st.sampled_from(

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import subspace_angles
 
 from fl import stored
 from fl.instruments import two_layer_optimizers as zoo
@@ -15,6 +16,7 @@ from fl.studies import representation_noise as noise_study
 from fl.theory import representation as theory
 from fl.theory import representation_cost
 from fl.theory import representation_noise as noise_theory
+from fl.theory import representation_rivals as rivals
 
 
 @pytest.fixture
@@ -506,3 +508,45 @@ def test_the_stored_run_says_what_it_holds():
     run = stored.read("representation")
     assert {"description", "units"} <= run.eta.attrs.keys()
     assert set(contest_study.ABOUT) == {*run.data_vars, "progress"}
+
+
+def test_plain_angles_are_the_whitened_ones_where_the_inputs_are_isotropic():
+    rng = np.random.default_rng(3)
+    G_star, G = rng.standard_normal((2, 2, 6))
+    found = rivals.kfac_plain_angles(4 * np.eye(6), G_star, G, 0.3, 5)
+    start = subspace_angles(G.T, G_star.T)
+    falling = -np.sort(-theory.kfac_tangents(np.tan(start), 0.3, 5))
+    np.testing.assert_allclose(np.tan(found), falling, rtol=1e-9)
+    # the row spaces alone matter, and one full step arrives
+    other = rng.standard_normal((2, 2, 2))
+    again = rivals.kfac_plain_angles(np.eye(6), other[0] @ G_star, other[1] @ G, 0.3, 5)
+    np.testing.assert_allclose(again, found, atol=1e-9)
+    assert rivals.kfac_plain_angles(np.eye(6), G_star, G, 1.0, 1)[1].max() < 1e-7
+    assert rivals.kfac_plain_angles(np.eye(6), G_star, G_star, 0.3, 2).max() < 1e-7
+
+
+def test_plain_angles_follow_two_gradient_flows_by_hand():
+    # in two dimensions the slope of the features after whitening is the tangent
+    S, G_star = np.diag([4.0, 1.0]), np.array([[1.0, 0.0]])
+    G = np.array([[1.0, 2.0]])  # whitened (2, 2): 45 degrees
+    found = rivals.kfac_plain_angles(S, G_star, G, 0.5, 1)
+    np.testing.assert_allclose(np.tan(found.ravel()), [2.0, 2 / 3], rtol=1e-9)
+    with pytest.raises(ValueError, match="right angle"):
+        rivals.kfac_plain_angles(S, G_star, [[0.0, 1.0]], 0.5, 1)
+
+
+def test_batchnorm_takes_nothing_from_a_least_squares_head():
+    rng = np.random.default_rng(4)
+    X, Y, G = rng.standard_normal((20, 5)), rng.standard_normal((20, 3)), np.eye(2, 5)
+    S, C = X.T @ X / 20, X.T @ Y / 20
+    head = np.linalg.solve(G @ S @ G.T, G @ C).T
+    assert rivals.batchnorm_radial_share(S, C, head, G) < 1e-12
+    share = rivals.batchnorm_radial_share(S, C, 1.1 * head, G)
+    # the length of a neuron is no matter if the head makes up for it
+    sizes = np.array([2.0, 2.0])
+    other = 1.1 * head / sizes, sizes[:, None] * G
+    np.testing.assert_allclose(rivals.batchnorm_radial_share(S, C, *other), share)
+    with pytest.raises(ValueError, match="variances"):
+        rivals.batchnorm_radial_share(S, C, head, 0 * G)
+    with pytest.raises(ValueError, match="gradient"):
+        rivals.batchnorm_radial_share(S, C, 0 * head, G)

@@ -86,7 +86,7 @@ GROUPS = [
     (
         "Book and command line",
         "What a chapter and a terminal call.",
-        ["book", "plotting", "cli"],
+        ["book", "plotting", "plotting_points", "cli"],
     ),
 ]
 

@@ -150,7 +150,7 @@ def chapters(known: dict[str, Node]) -> str:
             name = f'<a href="{page}.html">{html.escape(title(page))}</a>'
             drawing = graph_svg.chapter(boxes, claims, known)
             made.append(
-                f'<h3 class="fl-chapter" id="chapter-{page}">{name}</h3>{drawing}'
+                f'<h3 class="fl-of" id="chapter-{page}">{name}</h3>{drawing}'
             )
     return "".join(made)
 

@@ -3,13 +3,12 @@ and what both repair.
 """
 
 import numpy as np
-from numpy.linalg import norm, pinv, qr, solve, svd
-from scipy.linalg import subspace_angles
+from numpy.linalg import norm, pinv, solve
 
-from fl import numerics
 from fl.evidence import Evidence, claim
 from fl.studies import representation as study
 from fl.theory import representation as theory
+from fl.theory import representation_rivals as rivals_theory
 
 ROUNDING = "rounding, times the condition numbers of covariance and head"
 SLOWER = (
@@ -79,32 +78,13 @@ def angles(scale, broken, block):
         gap = np.sin(path) - predicted
         gaps.append(abs(gap).max())
         if broken:
-            plain = _plain_angles(run.problem, run.G, eta, steps)
+            S, _, G_star = run.problem
+            plain = rivals_theory.kfac_plain_angles(S, G_star, run.G, eta, steps)
             gap = np.sin(plain) - predicted
             rivals.append(abs(gap).max())
     reason = "rounding over ten steps"
     rival = {"expected": max(rivals), "within": 1e-9} if broken else {}
     return Evidence(0, max(gaps), 1e-9, reason, sizes=run.attrs, **rival)
-
-
-def _plain_angles(problem, G, eta: float, steps: int) -> np.ndarray:
-    """Return the angles without whitening along KFAC: whitened, the principal vectors
-    stay where they are and each turns towards its teacher's by its own angle.
-    """
-    rows = problem.G_star.T
-    root = numerics.psd_power(problem.S, 0.5)
-    target, _ = qr(root @ rows)
-    own, _ = qr(root @ G.T)
-    U, cosines, V = svd(target.T @ own)
-    seen = target @ U
-    hidden = own @ V.T / cosines - seen  # of the length of the tangent
-    start = norm(hidden, axis=0)
-    path = []
-    for tangents in theory.kfac_tangents(start, eta, steps):
-        whitened = seen + hidden * (tangents / start)
-        features = solve(root, whitened)
-        path.append(subspace_angles(features, rows))
-    return np.array(path)
 
 
 @claim(
@@ -284,21 +264,14 @@ def batchnorm_inert(scale, broken, block):
     worst = max(run.found["gap"] for run in runs)
     rival = {"within": 1e-9}
     if broken:
-        rival["expected"] = max(_radial(run.found) for run in runs)
+        rival["expected"] = max(_radial(**run.found) for run in runs)
     sizes = runs[0].attrs
     return Evidence(0, worst, 1e-10, ROUNDING, sizes=sizes, **rival)
 
 
-def _radial(found: dict) -> float:
-    """Return the share of the gradient that batch-norm takes away at a head that is 1.1
-    times the least-squares head: what each neuron's would do to its own size.
-    """
-    G, C = found["G"], found["C"]
-    seen = G @ found["S_hat"]
-    head = 1.1 * solve(seen @ G.T, G @ C)
-    rest = head.T @ seen - C.T
-    gradient = head @ rest
-    along = np.sum(G * gradient, axis=1)
-    sizes = np.sum(G * seen, axis=1)
-    radial = (along / sizes)[:, None] * seen
-    return norm(radial) / norm(gradient)
+def _radial(G, S_hat, C, **_) -> float:
+    """Return what batch-norm takes away at 1.1 times the least-squares head."""
+    features = G @ S_hat @ G.T
+    best = solve(features, G @ C)
+    head = 1.1 * best.T
+    return rivals_theory.batchnorm_radial_share(S_hat, C, head, G)

@@ -7,6 +7,7 @@ from html import unescape
 from urllib.parse import unquote, urlsplit
 
 import html5lib
+import pandas as pd
 import pytest
 
 from browser.shown import HTML, PAGES
@@ -49,3 +50,17 @@ def leads(name: str, address: str) -> bool:
 def test_links_lead_somewhere(built, name):
     found = set(re.findall(r'<[^<>]*\s(?:href|src)="([^"]*)"', text(name))) - {"#"}
     assert not [address for address in map(unescape, found) if not leads(name, address)]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_figure_gives_its_points_away(built, name):
+    captioned = re.findall(
+        r"<figure\b(?:(?!</figure>).)*<figcaption>", text(name), re.S
+    )
+    figures = re.findall(r'src="[^"]*_images/([^"]+)\.svg"', "".join(captioned))
+    for figure in figures:
+        assert f'_images/{figure}.csv" download="' in text(name)
+        points = pd.read_csv(HTML / "_images" / f"{figure}.csv", dtype={"series": str})
+        known = {"theory", "line", "measured", "image"}
+        assert len(points) and known >= set(points["kind"])
+        assert points[["x", "y"]].notna().any(axis=1).all()

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 COLUMNS = ("panel", "series", "kind", "x", "y", "low", "high")
@@ -25,49 +24,47 @@ def table(figure: Figure) -> str:
     """
     import pandas as pd
 
-    parts = []
+    tables = [pd.DataFrame(columns=COLUMNS)]
     for panel, ax in enumerate(figure.axes, 1):
         for artist, kind, numbers in (*_lines(ax), *_bars(ax), *_images(ax)):
-            part = pd.DataFrame(numbers).reindex(columns=range(4))
-            part.columns = COLUMNS[-4:]
+            points = pd.DataFrame(numbers).reindex(columns=range(4))
+            points = points.set_axis(COLUMNS[-4:], axis=1)
             label = str(artist.get_label())
             series = "" if label.startswith("_") else label
-            part.insert(0, "panel", panel)
-            part.insert(1, "series", series)
-            part.insert(2, "kind", kind)
-            parts.append(part)
-    points = pd.concat(parts) if parts else pd.DataFrame(columns=COLUMNS)
+            named = points.assign(panel=panel, series=series, kind=kind)
+            tables.append(named[[*COLUMNS]])
+    points = pd.concat(tables[1:] or tables)
     return points.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-
-
-def _containers(ax: Axes) -> list[ErrorbarContainer]:
-    """Return the series of dots, with or without bars."""
-    return [found for found in ax.containers if isinstance(found, ErrorbarContainer)]
 
 
 def _lines(ax: Axes) -> Iterator[tuple]:
     """Yield each line and set of segments that is no part of an error bar."""
-    parts = []
-    for dots, ends, bars in (found.lines for found in _containers(ax)):
-        parts += [dots, *ends, *bars]
-    for line in (part for part in ax.lines if part not in parts):
+    parts = set()
+    for dots, ends, bars in (found.lines for found in ax.containers):
+        parts |= {dots, *ends, *bars}
+    for line in ax.lines:
         kind = "theory" if hasattr(line, "is_theory") else "line"
         # a level across the panel has no place on the other axis
         placed = line.get_transform().contains_branch_separately(ax.transData)
-        yield line, kind, np.where(placed, line.get_xydata(), np.nan)
-    for lines in (part for part in ax.collections if part not in parts):
-        if isinstance(lines, LineCollection):
+        xy = np.where(placed, line.get_xydata(), np.nan)
+        if line not in parts:
+            yield line, kind, xy
+    for lines in ax.collections:
+        if isinstance(lines, LineCollection) and lines not in parts:
             yield lines, "line", np.concatenate(lines.get_segments())
 
 
 def _bars(ax: Axes) -> Iterator[tuple]:
     """Yield each series of dots, with the ends of its bars if it has any."""
-    for found in _containers(ax):
+    for found in ax.containers:
         dots, _, bars = found.lines
         xy = np.asarray(dots.get_xydata(), float)
-        ends = bars[-1].get_segments() if found.has_yerr else [()] * len(xy)
-        # a bar of unknown length is no segment
-        ends = [end[:, 1] if len(end) else (np.nan, np.nan) for end in ends]
+        ends = np.empty((len(xy), 0))
+        if found.has_yerr:
+            # a bar of unknown length is no segment
+            unknown = np.full((2, 2), np.nan)
+            segments = [s if len(s) else unknown for s in bars[-1].get_segments()]
+            ends = np.array(segments)[:, :, 1]
         yield found, "measured", np.hstack([xy, ends])
 
 
