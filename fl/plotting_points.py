@@ -24,16 +24,16 @@ def table(figure: Figure) -> str:
     """
     import pandas as pd
 
-    tables = [pd.DataFrame(columns=COLUMNS)]
+    tables = [pd.DataFrame()]
     for panel, ax in enumerate(figure.axes, 1):
         for artist, kind, numbers in (*_lines(ax), *_bars(ax), *_images(ax)):
-            points = pd.DataFrame(numbers).reindex(columns=range(4))
-            points = points.set_axis(COLUMNS[-4:], axis=1)
             label = str(artist.get_label())
             series = "" if label.startswith("_") else label
-            named = points.assign(panel=panel, series=series, kind=kind)
-            tables.append(named[[*COLUMNS]])
-    points = pd.concat(tables[1:] or tables)
+            width = np.shape(numbers)[1]
+            points = pd.DataFrame(numbers, columns=COLUMNS[3:][:width])
+            points = points.assign(panel=panel, series=series, kind=kind)
+            tables.append(points)
+    points = pd.concat(tables).reindex(columns=COLUMNS)
     return points.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 

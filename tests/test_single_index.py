@@ -391,7 +391,9 @@ def test_second_spike_against_large_networks(ratio, aspect, seen):
         (even(link="relu"), 0.1, 2.0, "relu", "relu: must be an even function"),
         # no mean slope, yet its third degree reaches the spike
         (even(link=SKEW), 0.1, 2.0, "relu", "skew: must be an even function"),
-        (even(), 0.1, 2.0, "tanh", "both must differ from 0"),
+        (even(), 0.1, 2.0, "tanh", "all must differ from 0"),
+        # without a mean slope the curvature is the first spike, not the second
+        (even(), 0.1, 2.0, "square", "its mean slope is .*: all must"),
         (even(), 0.1, 0.0, "relu", "aspect = 0"),
         (even(), 0.1, 1e-3, "relu", "aspect = 0.001: must be larger"),
         (even(), 2.0, 2.0, "relu", "gamma = 2: must be smaller"),

@@ -22,7 +22,7 @@ LAST_DIGITS *= study.NEAR["kappa_F"] ** 2
 
 @claim(
     "representation.kfac_contraction",
-    statement="One KFAC step multiplies the part of G outside the teacher's rows by "
+    statement="One K-FAC step multiplies the part of G outside the teacher's rows by "
     "exactly 1 - η and adds $\\eta F^+ \\Xi P$ from the label noise, for every head of "
     "full rank, covariance and batch of at least d_X samples, without damping",
     source="proved",
@@ -57,7 +57,7 @@ def kfac_contraction(scale, broken, block):
     "representation.angles",
     statement="With a least-squares head every whitened principal angle obeys "
     "$\\tan\\theta_+ = (1-\\eta)\\tan\\theta/(1+\\eta\\tan^2\\theta)$ under population "
-    "KFAC, for any F*, from starts without a right angle",
+    "K-FAC, for any F*, from starts without a right angle",
     source="proved",
     uses=("thm-representation-angles",),
     control="the angles between the row spaces without whitening",
@@ -198,7 +198,7 @@ def _factor(problem, pair, gauge: float, run) -> float:
     "representation.head_error",
     statement="Started at the right features with a wrong head, one SGD step leaves "
     "the right subspace by the closed form in $F^\\top(F-F_\\star)$ and "
-    "$G_\\star S P$, while one KFAC step stays in it",
+    "$G_\\star S P$, while one K-FAC step stays in it",
     source="proved",
     uses=("thm-representation-kfac",),
     control="a teacher whose rows span an invariant subspace of S: SGD stays too",
@@ -222,7 +222,7 @@ def head_error(scale, broken, block):
     "representation.first_step",
     statement="From zero features the first SGD step on the population spans row(G* S), "
     "at a distance fixed by the covariance (0.6247 for levels 1.8 and 0.2), the first "
-    "KFAC step on any batch of full rank spans row(G*)",
+    "K-FAC step on any batch of full rank spans row(G*)",
     source="proved",
     uses=("thm-representation-kfac",),
     control="a teacher that is an eigenvector of S: SGD finds it too",
@@ -240,7 +240,7 @@ def first_step(scale, broken, block):
 
 
 def _exact(sgd, kfac, laws, sizes) -> Evidence:
-    """Return the evidence that SGD ends at the distances ``laws`` and KFAC at zero; the
+    """Return the evidence that SGD ends at the distances ``laws`` and K-FAC at zero; the
     rival has SGD at zero too, and then misses the largest law.
     """
     off = abs(sgd - laws)

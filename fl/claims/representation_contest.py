@@ -15,7 +15,7 @@ from fl.studies import representation_contest as study
 
 def _behind(data, *optimizers: str):
     # the paired logarithm (optimizer, seed) of the final distances of ``optimizers``
-    # over that of KFAC
+    # over that of K-FAC
     last = data.distance.isel(condition=0, progress=-1)
     last = np.log(last)
     theirs = last.sel(optimizer=list(optimizers))
@@ -24,7 +24,7 @@ def _behind(data, *optimizers: str):
 
 @claim(
     "representation.head_to_head",
-    statement="On the moderate problem (κ(S) = 30, κ(F*) = 3, 100 steps) tuned KFAC "
+    statement="On the moderate problem (κ(S) = 30, κ(F*) = 3, 100 steps) tuned K-FAC "
     "ends nearer than each of SGD, Adam and Muon, and at less than a quarter of SGD's "
     "distance, in geometric mean",
     source="observed",
@@ -34,7 +34,7 @@ def _behind(data, *optimizers: str):
 def head_to_head(scale, broken, block):
     """The logarithms of the ratios, of SGD's over 4.
 
-    On the isotropic problem the factors of KFAC say nothing, and estimating the right one
+    On the isotropic problem the factors of K-FAC say nothing, and estimating the right one
     multiplies the variance of a step by n/(n - dX - 1) (`representation.variance`): SGD
     ends nearer by the root of that, give or take as much for the left factor and for what
     the two were tuned to.
@@ -58,13 +58,13 @@ def head_to_head(scale, broken, block):
 @claim(
     "representation.isotropic_tie",
     statement="On the isotropic problem with a well-conditioned head tuned SGD ends "
-    "within 1.5 times KFAC's distance, in geometric mean",
+    "within 1.5 times K-FAC's distance, in geometric mean",
     source="observed",
     uses=("thm-representation-bound",),
     control="the moderate problem",
 )
 def isotropic_tie(scale, broken, block):
-    """Compare SGD and KFAC seed by seed.
+    """Compare SGD and K-FAC seed by seed.
 
     The control states the side alone: SGD's way from a far start has no closed form; that
     it is a factor of 4 behind at least is `head_to_head`.
@@ -77,15 +77,15 @@ def isotropic_tie(scale, broken, block):
 
 @claim(
     "representation.equal_operations",
-    statement="With as many operations in place of as many steps KFAC's lead is gone: on "
+    statement="With as many operations in place of as many steps K-FAC's lead is gone: on "
     "the moderate problem tuned Adam, with the 467 steps that the operations of 100 steps "
-    "of KFAC buy, ends at less than twice KFAC's distance, in geometric mean",
+    "of K-FAC buy, ends at less than twice K-FAC's distance, in geometric mean",
     source="observed",
     uses=("representation.head_to_head",),
     control="as many steps",
 )
 def equal_operations(scale, broken, block):
-    """Compare Adam and KFAC seed by seed. The control states the side alone: how fast Adam
+    """Compare Adam and K-FAC seed by seed. The control states the side alone: how fast Adam
     descends here is measured, not derived.
     """
     run = study.compact_contest if broken else study.equal_operations

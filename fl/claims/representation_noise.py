@@ -44,11 +44,11 @@ def _spread_laws(run, kurtosis: float) -> dict:
     "representation.variance",
     statement="The variance of one step is $\\eta^2/n$ times (multiplicative noise + "
     "label noise) for SGD and $\\eta^2\\sigma^2\\,\\mathrm{tr}(F^\\top F)^{-1}\\,"
-    "\\mathrm{tr}S^{-1}/(n-d_X-1)$ for KFAC, "
+    "\\mathrm{tr}S^{-1}/(n-d_X-1)$ for K-FAC, "
     "whose noise, not its rate, pays for the conditioning",
     source="proved",
     uses=("thm-representation-variance",),
-    control="n in place of n - dX - 1 for KFAC",
+    control="n in place of n - dX - 1 for K-FAC",
 )
 def variance(scale, broken, block) -> Evidence:
     """Estimate both variances over many batches."""
@@ -65,7 +65,7 @@ def variance(scale, broken, block) -> Evidence:
     "representation.signs",
     statement="With random signs in place of Gaussian inputs the variance of an SGD step "
     "is smaller by $2\\frac{\\eta^2}n\\sum_i(LA^\\top AL)_{ii}S_{ii}$, $L = S^{1/2}$, and "
-    "KFAC's has $n - d_X + 1 - 2d_X/n$ for $n - d_X - 1$, in its noise floor too; SGD's "
+    "K-FAC's has $n - d_X + 1 - 2d_X/n$ for $n - d_X - 1$, in its noise floor too; SGD's "
     "floor and the risk of a new head are those of Gaussian inputs, to the order given",
     source="derived",
     uses=(
@@ -125,9 +125,9 @@ def _floor_laws(run) -> dict:
 
 @claim(
     "representation.noise_floor",
-    statement="At a constant step SGD and KFAC settle at the noise floors "
+    statement="At a constant step SGD and K-FAC settle at the noise floors "
     "$\\frac{\\sigma^2}{n f_i s_j}\\frac{r}{2-r}$ per mode, $r = \\eta f_i s_j$ for "
-    "SGD, $r = \\eta$ and n - dX - 1 for KFAC",
+    "SGD, $r = \\eta$ and n - dX - 1 for K-FAC",
     source="derived",
     uses=("thm-representation-kfac", "thm-representation-bound"),
     control="for SGD, the law of separate batches for head and features",

@@ -167,9 +167,9 @@ def wide(scale, broken, block):
 @claim(
     "spikes.no_gain",
     statement="A step of order one gains nothing if the teacher has no linear part "
-    "(erf student, teacher |u|): the gain is zero if and only if mu1, mu1* or eta is",
-    source="paper BE22",
-    uses=("thm-spikes-equivalence",),
+    "(erf student, teacher |u|), and gains by the closed form when it has one",
+    source="derived",
+    uses=("thm-spikes-risk",),
     control="the linear part put back: a ReLU teacher, (u + |u|)/2",
 )
 def no_gain(scale, broken, block):

@@ -51,8 +51,8 @@ def spike(scale, broken, block):
     statement="At p = -1/2 the direction has the same length under every covariance and "
     "for every teacher, and with it the spike of the weights the same threshold, place and "
     "overlap with the direction",
-    source="proved",
-    uses=("thm-unified-half",),
+    source="derived",
+    uses=("thm-unified-half", "thm-unified-spike"),
     control="p = 0, the plain gradient",
 )
 def half_invariance(scale, broken, block):

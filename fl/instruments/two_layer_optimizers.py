@@ -1,7 +1,7 @@
 r"""Optimizers for the two layers of :math:`\hat y = F G x`, behind one call.
 
 SGD, momentum, Adam, AdamW and Muon are torch's, SOAP is `pytorch_optimizer`'s, Shampoo
-is that of `fl.preconditioners`. KFAC, its halves, damped natural gradient and Muon with
+is that of `fl.preconditioners`. K-FAC, its halves, damped natural gradient and Muon with
 the exact polar factor (torch's five Newton-Schulz steps in bfloat16 are rough) are
 written out: no library has them in this form.
 """

@@ -275,7 +275,7 @@ def from_zero(
     dX: int, dY: int, levels: tuple, eta: float, seed: int, invariant: bool = False
 ) -> dict[str, float]:
     """Return the distances after one step of each of `METHODS` from zero features, SGD
-    on the population, KFAC on one batch of 2 dX samples.
+    on the population, K-FAC on one batch of 2 dX samples.
 
     Args:
         dX: inputs, an even number.

@@ -61,7 +61,7 @@ CONDITIONS = {
     "isotropic": Condition(1, 1, 0.01, 100),
     "moderate": Condition(30, 3, 0.01, 100),
     "hard": Condition(100, 10, 1e-4, 200),
-    # steps of Adam for the operations of 100 steps of KFAC
+    # steps of Adam for the operations of 100 steps of K-FAC
     "moderate, longer": Condition(30, 3, 0.01, 467),
 }
 

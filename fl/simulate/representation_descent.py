@@ -115,7 +115,7 @@ def measured_factor(path, quarter: int = 4) -> float:
 def angles(
     problem: Problem, G, eta: float, steps: int, whitened: bool = True
 ) -> np.ndarray:
-    """Return the principal angles, falling, along population KFAC with a least-squares
+    """Return the principal angles, falling, along population K-FAC with a least-squares
     head, shape (steps + 1, k).
 
     Args:

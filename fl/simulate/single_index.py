@@ -116,7 +116,7 @@ def updates(
         width: neurons of the first layer.
         activation: one of `ACTIVATIONS`.
         seed: whole number >= 0.
-        damping: of KFAC.
+        damping: of K-FAC.
         rotate: turns inputs and teacher by one random rotation; it matters for Adam.
 
     Raises:
@@ -185,7 +185,7 @@ def stepped_weights(
         activation: one of `ACTIVATIONS`.
         eta: step size.
         seed: whole number >= 0.
-        damping: ``g`` is the plain descent direction if None, else that of KFAC.
+        damping: ``g`` is the plain descent direction if None, else that of K-FAC.
 
     Returns:
         ``values`` ("k",), the singular values, falling, and ``alignment``, that of the

@@ -48,7 +48,7 @@ class Run(NamedTuple):
 
 
 def single_batches(scale, block=0, damping: float = 0.0) -> list[Run]:
-    """Return the features after one step of KFAC with a ``damping`` from wrong heads and
+    """Return the features after one step of K-FAC with a ``damping`` from wrong heads and
     random features, on nine batches, three of each of three pairs of condition numbers:
     the same at every ``scale``, seeds of ``block``. ``found`` also holds the batch's
     ``xi`` and ``S_hat``.
@@ -135,7 +135,7 @@ def batchnorm(scale, block=0, refit: bool = True) -> list[Run]:
 
 
 def far_starts(scale, block=0, whitened: bool = True) -> list[Run]:
-    """Return the principal ``angles`` (step, angle) along KFAC from 1.2 radians at three
+    """Return the principal ``angles`` (step, angle) along K-FAC from 1.2 radians at three
     step sizes ``eta``, ``whitened`` or plain: the same at every ``scale``, seeds of
     ``block``.
     """

@@ -55,7 +55,7 @@ def contest(conditions, optimizers, seeds, budget: tuple, block=0) -> xr.Dataset
 
 
 def compact_contest(scale, block=0, condition: str = "moderate") -> xr.Dataset:
-    """Return the contest of `COMPACT` on the moderate problem, or of KFAC and SGD under
+    """Return the contest of `COMPACT` on the moderate problem, or of K-FAC and SGD under
     another ``condition``, with a larger budget at a larger ``scale``; seeds of
     ``block``.
     """
@@ -64,8 +64,8 @@ def compact_contest(scale, block=0, condition: str = "moderate") -> xr.Dataset:
 
 
 def equal_operations(scale, block=0) -> xr.Dataset:
-    """Return the moderate problem of `compact_contest` for KFAC, and beside it for Adam
-    at as many steps as the operations of KFAC buy, with a larger budget at a larger
+    """Return the moderate problem of `compact_contest` for K-FAC, and beside it for Adam
+    at as many steps as the operations of K-FAC buy, with a larger budget at a larger
     ``scale``; seeds of ``block``.
     """
     dear = compact_contest(scale, block).sel(optimizer=["KFAC"])

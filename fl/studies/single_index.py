@@ -225,7 +225,7 @@ def second_spikes(
 
 def steps(scale: Scale, block: int = 0, signs: bool = False) -> list[tuple]:
     """Return ``values`` (seed, k) and ``alignment`` (seed) after a step that theory
-    makes `THETA` strong, plain and by KFAC, for a tanh network with n = width = 2d, d
+    makes `THETA` strong, plain and by K-FAC, for a tanh network with n = width = 2d, d
     of ``scale``, seeds of ``block``, inputs Gaussian or ``signs``.
     """
 

@@ -134,7 +134,7 @@ def best_factor(K: float) -> float:
 
 
 def kfac_outside(G, F, G_star, xi, eta: float) -> np.ndarray:
-    r"""Return the part of the KFAC step outside the teacher's rows, in the basis
+    r"""Return the part of the K-FAC step outside the teacher's rows, in the basis
     `complement`, shape (k, dX - k).
 
     .. math::
@@ -161,7 +161,7 @@ def kfac_outside(G, F, G_star, xi, eta: float) -> np.ndarray:
 
 
 def kfac_tangents(tangents, eta: float, steps: int) -> np.ndarray:
-    r"""Return the tangents of the whitened principal angles under KFAC with a
+    r"""Return the tangents of the whitened principal angles under K-FAC with a
     least-squares head, (steps + 1, k).
 
     From ``tangents`` (k,), over ``steps`` steps of size ``eta`` in [0, 1], every angle

@@ -62,7 +62,7 @@ def sgd_variance(
 def kfac_variance(
     S, F, eta: float, n: int, noise: float, kurtosis: float = 0.0
 ) -> float:
-    r"""Return the same for a KFAC step: :math:`\eta^2\sigma^2\,\tr (F^\top F)^{-1}\,\tr
+    r"""Return the same for a K-FAC step: :math:`\eta^2\sigma^2\,\tr (F^\top F)^{-1}\,\tr
     S^{-1}/m`.
 
     For Gaussian inputs :math:`m = n - d_X - 1`; else :math:`m = n - d_X - 1 -

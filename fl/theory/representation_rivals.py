@@ -14,7 +14,7 @@ from fl.theory.representation import full_rank, kfac_tangents, positive_definite
 
 def kfac_plain_angles(S, G_star, G, eta: float, steps: int) -> np.ndarray:
     r"""Return the principal angles between the row spaces of features and teacher, not
-    whitened, along population KFAC with a least-squares head, (steps + 1, k).
+    whitened, along population K-FAC with a least-squares head, (steps + 1, k).
 
     Whitened by :math:`S^{1/2}`, the principal vectors of the start stay where they are,
     and each turns towards its teacher's by its own angle, see `kfac_tangents`.

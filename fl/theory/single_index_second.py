@@ -84,8 +84,8 @@ def second_spike(
 
     Raises:
         ValueError: for a teacher that is not even or has no mean curvature, an
-            activation without, gamma or aspect <= 0, and where no singular value leaves
-            the bulk.
+            activation without or with no mean slope, which leaves one spike, gamma or
+            aspect <= 0, and where no singular value leaves the bulk.
     """
     aspect = validate.number("aspect", aspect, 0, open_low=True)
     pencil, far = _pencil(task, gamma, activation)
@@ -121,7 +121,7 @@ def _pencil(task: Task, gamma: float, activation: str) -> tuple[_Pencil, float]:
     # and a t far above the outlier
     s, b = weights(task)
     gamma = validate.number("gamma", gamma, 0, open_low=True)
-    _, V = slope_moments(activation, s)
+    c, V = slope_moments(activation, s)
     c2 = mean_curvature(activation, s)
     index, y, weight = _labels(task)
     h = weight @ (y * (index**2 - 1)) / task.tau[0] ** 2
@@ -129,10 +129,10 @@ def _pencil(task: Task, gamma: float, activation: str) -> tuple[_Pencil, float]:
     odd = link(tau * index) - link(-tau * index)
     if weight @ odd**2 > 1e-16 * (weight @ y**2):
         raise ValueError(f"teacher has the link {link.name}: must be an even function")
-    if abs(c2 * h) < 1e-8:
+    if abs(c * c2 * h) < 1e-8:
         raise ValueError(
-            f"mean curvatures are {h:g} (teacher) and {c2:g} ({activation}): "
-            "both must differ from 0"
+            f"mean curvatures are {h:g} (teacher) and {c2:g} ({activation}), its mean slope "
+            f"is {c:g}: all must differ from 0"
         )
     rest = V - c2**2 * s.mean()
     blocks = np.zeros((len(y), 2, 2))
