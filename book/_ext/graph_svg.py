@@ -84,7 +84,9 @@ def drawn(node, spot: Spot) -> str:
             text(x + 25, y - 3, node.name, "fl-name"),
             text(x + 25, y + 12, clip(node.title, 24)),
         ]
-    parts.append(text(x + spot.width - 6, y + 4.5, f"{node.audit} {node.sign}".strip(), "fl-end"))
+    # beside the name, which is short, and not at the end of a long title
+    line = y + 4.5 if node.is_claim else y - 3
+    parts.append(text(x + spot.width - 6, line, f"{node.audit} {node.sign}".strip(), "fl-end"))
     return link(node, spot, "".join(parts), kind)
 
 
