@@ -43,9 +43,7 @@ def summary(module: str) -> str:
     """Return the first paragraph of a module's docstring, on one line."""
     path = BOOK.parent.joinpath(*module.split(".")).with_suffix(".py")
     words = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    return (
-        " ".join(words.partition("\n\n")[0].split()).removesuffix(":").removesuffix(":")
-    )
+    return " ".join(words.partition("\n\n")[0].split()).removesuffix(":").removesuffix(":")
 
 
 def write(app, config) -> None:
@@ -61,9 +59,7 @@ def write(app, config) -> None:
         if not path.is_file() or path.read_text("utf-8") != text:
             path.write_text(text, "utf-8")
     # the table of contents has shut out what it does not name
-    config.exclude_patterns = [
-        p for p in config.exclude_patterns if not p.startswith("book/api/")
-    ]
+    config.exclude_patterns = [p for p in config.exclude_patterns if not p.startswith("book/api/")]
 
 
 class Modules(SphinxDirective):
@@ -75,9 +71,7 @@ class Modules(SphinxDirective):
         lines = []
         for name in filter(None, (line.strip() for line in self.content)):
             lines += [f":doc:`{name} <api/{name}>`", f"   {summary(name)}", ""]
-            self.env.note_dependency(
-                str(BOOK.parent.joinpath(*name.split(".")).with_suffix(".py"))
-            )
+            self.env.note_dependency(str(BOOK.parent.joinpath(*name.split(".")).with_suffix(".py")))
         made = nodes.container(classes=["fl-modules"])
         nested_parse_with_titles(self.state, StringList(lines, "api.md"), made)
         return [made]

@@ -43,9 +43,7 @@ def minutes(name: str) -> int:
 def needs(entry: dict, link) -> str:
     """Return the prerequisites, with a link for those that are chapters."""
     parts = [part.strip() for part in entry["needs"].split(",")]
-    return ", ".join(
-        link(p) if (BOOK / f"{p}.md").is_file() else html.escape(p) for p in parts
-    )
+    return ", ".join(link(p) if (BOOK / f"{p}.md").is_file() else html.escape(p) for p in parts)
 
 
 @cache
@@ -66,11 +64,7 @@ def audited() -> dict[str, dict]:
 
 def tags(name: str) -> str:
     """Return how many claims of each tag a chapter has."""
-    kinds = Counter(
-        source.split()[0]
-        for id, source in claims().items()
-        if id.partition(".")[0] == name
-    )
+    kinds = Counter(source.split()[0] for id, source in claims().items() if id.partition(".")[0] == name)
     order = ("paper", "proved", "derived", "consistency", "observed")
     return ", ".join(f"{kinds[kind]} {kind}" for kind in order if kinds[kind])
 
@@ -93,9 +87,7 @@ class ChapterCards(SphinxDirective):
                 f'<div class="fl-card"><h3>{link(name)}</h3><p>{html.escape(entry["result"])}</p>'
                 f'<p class="fl-small">{small}</p></div>'
             )
-        return [
-            nodes.raw("", f'<div class="fl-cards">{"".join(made)}</div>', format="html")
-        ]
+        return [nodes.raw("", f'<div class="fl-cards">{"".join(made)}</div>', format="html")]
 
 
 def claim_role(name, rawtext, text, lineno, inliner, options=None, content=None):

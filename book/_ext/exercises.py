@@ -9,9 +9,7 @@ from pathlib import Path
 import yaml
 
 BOOK = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(
-    r"^(`{3,})\{exercise\}[^\n]*\n:label: (\S+)\n(.*?)^\1\s*$", re.M | re.S
-)
+BLOCK = re.compile(r"^(`{3,})\{exercise\}[^\n]*\n:label: (\S+)\n(.*?)^\1\s*$", re.M | re.S)
 MARK = "{all-exercises}"
 
 

@@ -52,12 +52,8 @@ class Node:
             audit = f"audit {self.audit}" if self.audit else "not audited"
             known = f"{known}, {audit}"
         else:
-            known = {"": "no claim checks it", "stands": "checked"}.get(
-                self.verdict, "a check FAILS"
-            )
-        below = (
-            "all below it stands" if self.grounded else "not all below it is checked"
-        )
+            known = {"": "no claim checks it", "stands": "checked"}.get(self.verdict, "a check FAILS")
+        below = "all below it stands" if self.grounded else "not all below it is checked"
         return f"{self.tag}, {known}, {below}"
 
     def words(self) -> str:
@@ -114,11 +110,7 @@ def tag_of(box, tags: list[str]) -> str:
     strong = Counter(tag for tag in tags if tag not in WEAK)
     if strong or box.name.startswith("Observation"):
         return strong.most_common(1)[0][0] if strong else "observed"
-    return (
-        "proved"
-        if re.search("[Pp]roof|[Pp]roved (here|below)", box.text)
-        else "derived"
-    )
+    return "proved" if re.search("[Pp]roof|[Pp]roved (here|below)", box.text) else "derived"
 
 
 def ground(node: Node, known: dict[str, Node]) -> bool:
@@ -132,9 +124,7 @@ def checked_on() -> dict[str, str]:
     """Return on which page each claim is checked."""
     found = {}
     for page in (page for part in parts() for page in part):
-        for call in re.findall(
-            r"fl\.check\(([^)]*)\)", (BOOK / f"{page}.md").read_text("utf-8")
-        ):
+        for call in re.findall(r"fl\.check\(([^)]*)\)", (BOOK / f"{page}.md").read_text("utf-8")):
             found |= dict.fromkeys(re.findall(r'"([\w.]+)"', call), page)
     return found
 

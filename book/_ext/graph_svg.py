@@ -59,11 +59,7 @@ def edge(first: Spot, last: Spot) -> str:
         (x, a), (_, b) = first.left(), last.left()
         reach = min(14 + abs(b - a) / 12, GAP - 8)
         return f'<path d="M{x:g} {a:g}C{x - reach:g} {a:g} {x - reach:g} {b:g} {x:g} {b:g}"/>'
-    ends = (
-        (first.right(), last.left())
-        if first.x < last.x
-        else (first.left(), last.right())
-    )
+    ends = (first.right(), last.left()) if first.x < last.x else (first.left(), last.right())
     (x, a), (z, b) = ends
     bend = (z - x) / 2
     return f'<path d="M{x:g} {a:g}C{x + bend:g} {a:g} {z - bend:g} {b:g} {z:g} {b:g}"/>'
@@ -88,9 +84,9 @@ def drawn(node, spot: Spot) -> str:
             text(x + 25, y - 3, node.name, "fl-name"),
             text(x + 25, y + 12, clip(node.title, 24)),
         ]
-    parts.append(
-        text(x + spot.width - 6, y + 4.5, f"{node.audit} {node.sign}".strip(), "fl-end")
-    )
+    # beside the name, which is short, and not at the end of a long title
+    line = y + 4.5 if node.is_claim else y - 3
+    parts.append(text(x + spot.width - 6, line, f"{node.audit} {node.sign}".strip(), "fl-end"))
     return link(node, spot, "".join(parts), kind)
 
 
@@ -127,22 +123,13 @@ def chapter(boxes: list, claims: list, every: dict) -> str:
     for name, keys in columns.items():
         width, height = SIZES[name]
         y = PAD + (whole - tall[name]) / 2
-        spots[name] = {
-            k: Spot(x, y + i * (height + ROW), width, height)
-            for i, k in enumerate(keys)
-        }
+        spots[name] = {k: Spot(x, y + i * (height + ROW), width, height) for i, k in enumerate(keys)}
         x += (width + GAP) if keys else 0
     near = spots["from"] | spots["box"] | spots["claim"]
     edges = [edge(near[k], near[node.key]) for node in here for k in node.uses]
-    edges += [
-        edge(near[n.key], spots["to"][k]) for n in here for k in n.users if k in users
-    ]
+    edges += [edge(near[n.key], spots["to"][k]) for n in here for k in n.users if k in users]
     parts = [f'<g class="fl-edges" marker-end="url(#fl-arrow)">{"".join(edges)}</g>']
-    parts += [
-        chip(every[k], spot)
-        for side in ("from", "to")
-        for k, spot in spots[side].items()
-    ]
+    parts += [chip(every[k], spot) for side in ("from", "to") for k, spot in spots[side].items()]
     parts += [drawn(node, near[node.key]) for node in here]
     label = "Statements of the chapter and what they rest on"
     return canvas(parts, x - GAP + PAD, whole + PAD, label)
@@ -172,11 +159,7 @@ def overview(parts: list[list], arrows: dict) -> str:
         thick = f'<path stroke-width="{1 + 0.7 * (count - 1) ** 0.5:.1f}"'
         edges.append(edge(spots[first], spots[last]).replace("<path", thick))
     whole = PAD * 2 + GAP / 2 + len(parts) * (width + GAP) - GAP
-    body = [
-        ARROW,
-        f'<g class="fl-edges" marker-end="url(#fl-arrow)">{"".join(edges)}</g>',
-        *inside,
-    ]
+    body = [ARROW, f'<g class="fl-edges" marker-end="url(#fl-arrow)">{"".join(edges)}</g>', *inside]
     return canvas(body, whole, tallest, "Chapters and what they take from each other")
 
 

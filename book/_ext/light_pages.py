@@ -12,30 +12,10 @@ from itertools import groupby
 from pathlib import Path
 
 UNUSED = [
-    *(
-        "_static/**/*.map",
-        "_static/**/*.LICENSE.txt",
-        "_static/**/*webpack-macros.html",
-        ".buildinfo",
-    ),
-    *(
-        "_static/scripts/fontawesome.js",
-        "_static/vendor",
-        "_static/locales",
-        "_static/images",
-    ),
-    *(
-        "_static/sphinx-thebe.*",
-        "_static/minus.png",
-        "_static/plus.png",
-        "_static/file.png",
-    ),
-    *(
-        "_static/play-solid.svg",
-        "_static/check-solid.svg",
-        "_static/copy-button.svg",
-        "_static/mathjax",
-    ),
+    *("_static/**/*.map", "_static/**/*.LICENSE.txt", "_static/**/*webpack-macros.html", ".buildinfo"),
+    *("_static/scripts/fontawesome.js", "_static/vendor", "_static/locales", "_static/images"),
+    *("_static/sphinx-thebe.*", "_static/minus.png", "_static/plus.png", "_static/file.png"),
+    *("_static/play-solid.svg", "_static/check-solid.svg", "_static/copy-button.svg", "_static/mathjax"),
 ]
 ICONS = re.compile(
     r"/\*!\s*\* Font Awesome.*?\*/"
@@ -66,10 +46,7 @@ def _together(marks) -> str:
     """Give marks in a row their common style once."""
     found = groupby(MARK.findall(marks[0]), key=lambda mark: mark[1])
     rows = ((style, [f"{use}/>" for use, _ in same]) for style, same in found)
-    return "".join(
-        f"<g{style}>{''.join(uses)}</g>" if style else "".join(uses)
-        for style, uses in rows
-    )
+    return "".join(f"<g{style}>{''.join(uses)}</g>" if style else "".join(uses) for style, uses in rows)
 
 
 def light(figure: str) -> str:

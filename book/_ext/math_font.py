@@ -13,32 +13,16 @@ from fontTools import subset
 SOURCE = "ziamath/fonts/STIXTwoMath-Regular.ttf"
 TARGET = "_static/math.woff"
 FORMULA = re.compile(r"<math.*?</math>", re.S)
-ALWAYS = (
-    "".join(map(chr, range(0x20, 0x7F)))
-    + "αβγδεζηθικλμνξοπρςστυφχψωϑϕϖϱϵΓΔΘΛΞΠΣΥΦΨΩ−×·…"
-)
+ALWAYS = "".join(map(chr, range(0x20, 0x7F))) + "αβγδεζηθικλμνξοπρςστυφχψωϑϕϖϱϵΓΔΘΛΞΠΣΥΦΨΩ−×·…"
 ALWAYS += "√"  # a browser draws it for an element, <msqrt>: no formula contains the sign itself
-ITALIC = {
-    "h": 0x210E,
-    "∂": 0x1D715,
-    "ϵ": 0x1D716,
-    "ϑ": 0x1D717,
-    "ϕ": 0x1D719,
-    "ϱ": 0x1D71A,
-    "ϖ": 0x1D71B,
-}
+ITALIC = {"h": 0x210E, "∂": 0x1D715, "ϵ": 0x1D716, "ϑ": 0x1D717, "ϕ": 0x1D719, "ϱ": 0x1D71A, "ϖ": 0x1D71B}
 
 
 def italic(char: str) -> int:
     """Return the code of the sloping letter that a browser draws for a single letter."""
     if char in ITALIC:
         return ITALIC[char]
-    for first, last, code in (
-        ("A", "Z", 0x1D434),
-        ("a", "z", 0x1D44E),
-        ("Α", "Ω", 0x1D6E2),
-        ("α", "ω", 0x1D6FC),
-    ):
+    for first, last, code in (("A", "Z", 0x1D434), ("a", "z", 0x1D44E), ("Α", "Ω", 0x1D6E2), ("α", "ω", 0x1D6FC)):
         if first <= char <= last:
             return code + ord(char) - ord(first)
     return ord(char)
@@ -55,9 +39,7 @@ def signs(folder: Path) -> set[int]:
 
 def cut(codes: set[int], target: Path) -> None:
     """Write the font with these signs alone, and the larger ones that they stretch to."""
-    options = subset.Options(
-        flavor="woff", layout_features=["ssty"], notdef_outline=True, hinting=False
-    )
+    options = subset.Options(flavor="woff", layout_features=["ssty"], notdef_outline=True, hinting=False)
     options.name_IDs = [0, 1, 2, 5, 13, 14]  # with its authors and its licence
     font = subset.load_font(str(distribution("ziamath").locate_file(SOURCE)), options)
     cutter = subset.Subsetter(options)

@@ -28,14 +28,8 @@ SIGN_NOT_LETTER = FENCES | set("~⟂±∓;:#◻")
 RELATIONS = set("⟂⊥∼:")  # that browsers give none
 ACCENTS = {"^": "ˆ", "¯": "¯", "~": "˜", "˙": "˙", "¨": "¨", "ˇ": "ˇ"}
 BAR = "―"
-FOLLOWED = re.compile(
-    r'(<math alttext="[^"]*">(?:(?!</math>).)*</math>)([,.;:?!)]+)', re.S
-)
-FIRST = {
-    "double-struck": (0x1D538, 0x1D552),
-    "script": (0x1D49C, 0x1D4B6),
-    "bold": (0x1D400, 0x1D41A),
-}
+FOLLOWED = re.compile(r'(<math alttext="[^"]*">(?:(?!</math>).)*</math>)([,.;:?!)]+)', re.S)
+FIRST = {"double-struck": (0x1D538, 0x1D552), "script": (0x1D49C, 0x1D4B6), "bold": (0x1D400, 0x1D41A)}
 HOLES = {
     "double-struck": dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True)),
     "script": dict(zip("BEFHILMReg", "ℬℰℱℋℐℒℳℛℯℊ", strict=True)),
@@ -64,16 +58,10 @@ def mathml(tex: str, display: bool, macros: dict[str, str] | None = None) -> str
         prime(node)
         joined(node)
     spaces(made, False)
-    unknown = [
-        node.text
-        for node in made.iter()
-        if node.tag != "mtext" and re.search(r"\\|&", node.text or "")
-    ]
+    unknown = [node.text for node in made.iter() if node.tag != "mtext" and re.search(r"\\|&", node.text or "")]
     if unknown:
         raise ValueError(f"formula {source!r}: {', '.join(unknown)} is not known")
-    text = ET.tostring(made, "unicode", short_empty_elements=False).removeprefix(
-        "<math "
-    )
+    text = ET.tostring(made, "unicode", short_empty_elements=False).removeprefix("<math ")
     text = text.replace('display="inline"', "", 1)
     return f'<math alttext="{escape(source)}" {text}'.replace('" >', '">')
 
@@ -92,11 +80,7 @@ def letters(node) -> None:
         node.set("mathvariant", "normal")
     run = None
     for child in list(node):
-        upright = (
-            child.tag == "mi"
-            and child.get("mathvariant") == "normal"
-            and (child.text or "").isascii()
-        )
+        upright = child.tag == "mi" and child.get("mathvariant") == "normal" and (child.text or "").isascii()
         if upright and run is not None:
             run.text += child.text
             node.remove(child)
@@ -112,11 +96,7 @@ def letter(char: str, variant: str) -> str:
         return chr(0x1D7CE + int(char))
     if char.isascii() and char.isalpha():
         capital, small = FIRST[variant]
-        return (
-            chr(capital + ord(char) - 65)
-            if char.isupper()
-            else chr(small + ord(char) - 97)
-        )
+        return chr(capital + ord(char) - 65) if char.isupper() else chr(small + ord(char) - 97)
     return char
 
 
@@ -133,10 +113,7 @@ def accent(node) -> None:
     over = node[1].text or "" if node.tag == "mover" else ""
     if over in ACCENTS:
         node.set("accent", "true")
-        node[1].text, node[1].attrib = (
-            ACCENTS[over],
-            {"stretchy": "true" if len(node[0]) > 1 else "false"},
-        )
+        node[1].text, node[1].attrib = ACCENTS[over], {"stretchy": "true" if len(node[0]) > 1 else "false"}
     elif over == BAR:
         node.tag = "mrow"
         node.set("class", "overline")
@@ -166,9 +143,7 @@ def spaces(node, script: bool) -> None:
             spaces(child, script or (i > 0 and node.get("accent") != "true"))
         if node[0].tag == "mo":
             sign(node[0], None, script, len(node[0].text or "") > 1)
-        if (
-            "minsize" in node[0].attrib
-        ):  # with a script of its own a bracket would fall back to its small size
+        if "minsize" in node[0].attrib:  # with a script of its own a bracket would fall back to its small size
             sized = ET.Element("mrow")
             sized.append(node[0])
             node[0] = sized
@@ -183,11 +158,7 @@ def spaces(node, script: bool) -> None:
             after = row[i + 1] if i + 1 < len(row) else None
             if after is not None and not is_sign(after) and after.tag != "mspace":
                 node.insert(i + 1, ET.Element("mspace", width=THIN))
-            if (
-                i
-                and (not is_sign(row[i - 1]) or closes(row[i - 1]))
-                and row[i - 1].tag != "mspace"
-            ):
+            if i and (not is_sign(row[i - 1]) or closes(row[i - 1])) and row[i - 1].tag != "mspace":
                 node.insert(i, ET.Element("mspace", width=THIN))
 
 
@@ -199,9 +170,7 @@ def sign(mo, before, script: bool, alone: bool) -> None:
             mo.tag, mo.attrib = "mi", {}
             return
         mo.text = text.replace("arg", "arg\u2009")
-    unary = (
-        text in SIGNS and before is not None and is_sign(before) and not closes(before)
-    )
+    unary = text in SIGNS and before is not None and is_sign(before) and not closes(before)
     named = "movablelimits" in mo.attrib and text.isalpha()
     if text in ORDINARY or script or alone or unary or named:
         mo.attrib.update(lspace="0", rspace="0")
@@ -224,11 +193,7 @@ def is_name(node) -> bool:
     """Tell whether ``node`` is the name of a function, such as a logarithm."""
     inner = core(node)
     text = (inner.text or "").replace("\u2009", "")
-    named = (
-        inner.tag == "mi"
-        and "mathvariant" not in inner.attrib
-        or "movablelimits" in inner.attrib
-    )
+    named = inner.tag == "mi" and "mathvariant" not in inner.attrib or "movablelimits" in inner.attrib
     return named and text.isalpha() and len(text) > 1
 
 
@@ -239,21 +204,7 @@ def is_sign(node) -> bool:
 
 def closes(node) -> bool:
     """Tell whether ``node`` is a closing bracket, after which a sign has two sides."""
-    return (core(node).text or "") in {
-        ")",
-        "]",
-        "}",
-        "|",
-        "‖",
-        "⟩",
-        "⊤",
-        "′",
-        "″",
-        "‴",
-        "…",
-        "⋯",
-        "!",
-    }
+    return (core(node).text or "") in {")", "]", "}", "|", "‖", "⟩", "⊤", "′", "″", "‴", "…", "⋯", "!"}
 
 
 def rendered(builder, node, display: bool) -> str:

@@ -7,9 +7,7 @@ button to download a page as a notebook.
 
 def drop_thebe(app, pagename, templatename, context, doctree):
     def is_thebe(script) -> bool:
-        return "thebe" in str(getattr(script, "filename", script)) or "thebe" in str(
-            getattr(script, "attributes", "")
-        )
+        return "thebe" in str(getattr(script, "filename", script)) or "thebe" in str(getattr(script, "attributes", ""))
 
     for kind in ("script_files", "css_files"):
         context[kind] = [s for s in context.get(kind, []) if not is_thebe(s)]

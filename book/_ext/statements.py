@@ -65,25 +65,16 @@ def broken(name: str) -> str:
 def cell(node: Node) -> str:
     """Return the first cell of a row of the index."""
     where = f'<a href="{node.page}.html">{html.escape(title(node.page))}</a>'
-    row = (
-        f' · <a href="scoreboard.html#row-{node.key}">verdict</a>'
-        if node.is_claim
-        else ""
-    )
+    row = f' · <a href="scoreboard.html#row-{node.key}">verdict</a>' if node.is_claim else ""
     name = f'<a href="{node.href}"><strong>{broken(node.name)}</strong></a>'
-    return (
-        f'{name}<br>{math(node.title)}<br><span class="fl-small">in {where}{row}</span>'
-    )
+    return f'{name}<br>{math(node.title)}<br><span class="fl-small">in {where}{row}</span>'
 
 
 def index(known: dict[str, Node]) -> str:
     """Return a table of all statements with a field that filters it."""
 
     def names(keys) -> str:
-        return (
-            " ".join(f'<a href="#row-{k}">{broken(known[k].name)}</a>' for k in keys)
-            or "–"
-        )
+        return " ".join(f'<a href="#row-{k}">{broken(known[k].name)}</a>' for k in keys) or "–"
 
     rows = []
     for node in known.values():
@@ -95,9 +86,7 @@ def index(known: dict[str, Node]) -> str:
         ]
         find = f"{node.key} {node.words()} {title(node.page)}".lower()
         columns = "".join(f"<td>{each}</td>" for each in cells)
-        rows.append(
-            f'<tr id="row-{node.key}" data-find="{html.escape(find)}">{columns}</tr>'
-        )
+        rows.append(f'<tr id="row-{node.key}" data-find="{html.escape(find)}">{columns}</tr>')
     head = "".join(f"<th>{each}</th>" for each in HEADS)
     field = (
         '<p hidden><label for="fl-find">Find</label> <input id="fl-find" type="search" '
@@ -125,12 +114,8 @@ def overview(known: dict[str, Node]) -> str:
                 grounded = all(node.grounded for node in here)
                 made.append(Chapter(page, name, counts, grounded, f"#chapter-{page}"))
         columns.append(made)
-    pairs = Counter(
-        (known[used].page, node.page) for node in known.values() for used in node.uses
-    )
-    return graph_svg.overview(
-        columns, {pair: n for pair, n in pairs.items() if pair[0] != pair[1]}
-    )
+    pairs = Counter((known[used].page, node.page) for node in known.values() for used in node.uses)
+    return graph_svg.overview(columns, {pair: n for pair, n in pairs.items() if pair[0] != pair[1]})
 
 
 def chapters(known: dict[str, Node]) -> str:
@@ -141,17 +126,11 @@ def chapters(known: dict[str, Node]) -> str:
         boxes = [node for node in here if not node.is_claim]
         order = {node.key: i for i, node in enumerate(boxes)}
         claims = [node for node in here if node.is_claim]
-        claims.sort(
-            key=lambda node: min(
-                (order.get(used, 99) for used in node.uses), default=99
-            )
-        )
+        claims.sort(key=lambda node: min((order.get(used, 99) for used in node.uses), default=99))
         if here:
             name = f'<a href="{page}.html">{html.escape(title(page))}</a>'
             drawing = graph_svg.chapter(boxes, claims, known)
-            made.append(
-                f'<h3 class="fl-of" id="chapter-{page}">{name}</h3>{drawing}'
-            )
+            made.append(f'<h3 class="fl-of" id="chapter-{page}">{name}</h3>{drawing}')
     return "".join(made)
 
 
@@ -190,9 +169,7 @@ def fill(app, doctree, docname) -> None:
         known = graph(scoreboard(app.env))
         compare(app.env, known)
         for each in places:
-            each.replace_self(
-                nodes.raw("", PIECES[each["piece"]](known), format="html")
-            )
+            each.replace_self(nodes.raw("", PIECES[each["piece"]](known), format="html"))
 
 
 def compare(env, known: dict[str, Node]) -> None:
@@ -200,14 +177,8 @@ def compare(env, known: dict[str, Node]) -> None:
     for node in known.values():
         numbers = env.toc_fignumbers.get(f"book/{node.page}", {})
         shown = next((n[node.key] for n in numbers.values() if node.key in n), None)
-        if (
-            shown
-            and not node.is_claim
-            and ".".join(map(str, shown)) != node.name.split()[1]
-        ):
-            logging.getLogger(__name__).warning(
-                "%s is %s on its page, not %s", node.key, shown, node.name
-            )
+        if shown and not node.is_claim and ".".join(map(str, shown)) != node.name.split()[1]:
+            logging.getLogger(__name__).warning("%s is %s on its page, not %s", node.key, shown, node.name)
 
 
 def forget_index(app, error) -> None:

@@ -45,14 +45,7 @@ WORDS = 155  # letters of a description that search engines show
 def first_cell(address: str, branch: str) -> dict:
     """Return the cell that finds the package."""
     source = FIRST.format(address=address, branch=branch)
-    return {
-        "cell_type": "code",
-        "execution_count": None,
-        "id": "find-fl",
-        "metadata": {},
-        "outputs": [],
-        "source": source,
-    }
+    return {"cell_type": "code", "execution_count": None, "id": "find-fl", "metadata": {}, "outputs": [], "source": source}
 
 
 def complete(app, error) -> None:
@@ -62,28 +55,19 @@ def complete(app, error) -> None:
     for path in Path(app.outdir, "_sources").rglob("*.ipynb"):
         notebook = json.loads(path.read_text("utf-8"))
         if notebook["cells"][0].get("id") != "find-fl":
-            notebook["cells"].insert(
-                0, first_cell(app.config.book_repository, app.config.book_branch)
-            )
+            notebook["cells"].insert(0, first_cell(app.config.book_repository, app.config.book_branch))
             path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), "utf-8")
 
 
 def starts(address: str, branch: str, built: str, page: str) -> list[dict]:
     """Return the buttons that start a chapter on Binder, from its source, and on Colab, from its built notebook."""
-    repository = (
-        address.removesuffix("/").removesuffix(".git").partition("github.com/")[2]
-    )
+    repository = address.removesuffix("/").removesuffix(".git").partition("github.com/")[2]
     if not repository:
         return []
-    binder = (
-        f"https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab/tree/{page}.md"
-    )
+    binder = f"https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab/tree/{page}.md"
     colab = f"https://colab.research.google.com/github/{repository}/blob/{built}/_sources/{page}.ipynb"
     places = {"Binder": binder, "Colab": colab}
-    return [
-        {"type": "link", "url": url, "text": name, "tooltip": f"Run on {name}"}
-        for name, url in places.items()
-    ]
+    return [{"type": "link", "url": url, "text": name, "tooltip": f"Run on {name}"} for name, url in places.items()]
 
 
 def buttons(app, pagename, templatename, context, doctree) -> None:
@@ -92,12 +76,7 @@ def buttons(app, pagename, templatename, context, doctree) -> None:
         for button in context["header_buttons"]:
             if button.get("label") == "download-buttons":
                 config = app.config
-                button["buttons"] += starts(
-                    config.book_repository,
-                    config.book_branch,
-                    config.book_built,
-                    pagename,
-                )
+                button["buttons"] += starts(config.book_repository, config.book_branch, config.book_built, pagename)
 
 
 def pictures(app, pagename, templatename, context, doctree) -> None:
@@ -109,17 +88,15 @@ def pictures(app, pagename, templatename, context, doctree) -> None:
         if not picture or "</figcaption>" not in figure:
             return figure
         source = Path(app.srcdir, sources[Path(picture[1]).name])
-        has_points = points(source.read_text("utf-8")) is not None
         kinds = {"svg": "Save the figure", "csv": "Save its points"}
-        links = [
-            f'<a class="fl-take" href="{picture[1].removesuffix("svg")}{kind}" download="{found[1]}.{kind}"'
-            f' title="{what}">{kind.upper()}</a>'
+        if points(source.read_text("utf-8")) is None:
+            del kinds["csv"]
+        links = "".join(
+            f' <a class="fl-take" href="{picture[1].removesuffix("svg")}{kind}" download="{found[1]}.{kind}" title="{what}">'
+            f"{kind.upper()}</a>"
             for kind, what in kinds.items()
-            if kind == "svg" or has_points
-        ]
-        return figure.replace(
-            "</p>\n</figcaption>", f" {' '.join(links)}</p>\n</figcaption>", 1
         )
+        return figure.replace("</p>\n</figcaption>", f"{links}</p>\n</figcaption>", 1)
 
     if context.get("body"):
         context["body"] = FIGURE.sub(linked, context["body"])
@@ -129,17 +106,9 @@ def described(app, pagename, templatename, context, doctree) -> None:
     """Describe a page to search engines: by its result, or by its first paragraph."""
     entry = cards().get(Path(pagename).name)
     words = re.search(r"<p>(.*?)</p>", context.get("body") or "", re.S)
-    text = (
-        entry["result"]
-        if entry
-        else re.sub("<[^>]*>", "", words[1])
-        if words
-        else app.config.html_title
-    )
+    text = entry["result"] if entry else re.sub("<[^>]*>", "", words[1]) if words else app.config.html_title
     text = " ".join(text.split())
-    context["book_description"] = (
-        text if len(text) <= WORDS else text[:WORDS].rpartition(" ")[0] + " …"
-    )
+    context["book_description"] = text if len(text) <= WORDS else text[:WORDS].rpartition(" ")[0] + " …"
 
 
 def setup(app):

@@ -27,17 +27,13 @@ def prepare(app, env, docnames) -> None:
     for name in SILENT:
         if name in app.extensions:
             app.extensions[name].parallel_read_safe = True
-    modules = [
-        name.rpartition("/")[2] for name in docnames if name.startswith("book/api/")
-    ]
+    modules = [name.rpartition("/")[2] for name in docnames if name.startswith("book/api/")]
     for module in modules:
         import_module(module)
     # the comments of other packages are not asked for: a class of ours would have all of torch.nn read, in each process
     for name in list(sys.modules) if modules else ():
         if name.partition(".")[0] != "fl":
-            ModuleAnalyzer.cache["module", name] = PycodeError(
-                f"{name} is not of this book"
-            )
+            ModuleAnalyzer.cache["module", name] = PycodeError(f"{name} is not of this book")
     gc.freeze()  # what is there stays: no process need look at it again, nor copy it
     docnames.sort(key=lambda name: name.startswith("book/api/"))
 

@@ -344,7 +344,7 @@ function flElement(name, attributes, text) {
 }
 
 function flDraw(figure, values) {
-  const [width, height, left, right, top, bottom] = [640, 300, 60, 12, 12, 46];
+  const [width, height, left, right, top, bottom] = [640, 320, 60, 12, 32, 46];
   const scale = (axis, from, to) => (v) => from + ((v - axis.from) / (axis.to - axis.from)) * (to - from);
   const x = scale(figure.x, left, width - right);
   const y = scale(figure.y, height - bottom, top);
@@ -358,20 +358,26 @@ function flDraw(figure, values) {
     svg.append(flElement("text", { x: left - 8, y: y(vy) + 4, "text-anchor": "end" }, +vy.toFixed(2)));
   }
   svg.append(flElement("text", { x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, figure.x.text));
-  svg.append(flElement("text", { x: left + 8, y: top + 12, class: "fl-axis" }, figure.y.text));
+  svg.append(flElement("text", { x: left, y: top - 11, class: "fl-axis" }, figure.y.text));
   const curves = figure.curves(values);
+  const named = [];
   curves.forEach((curve, i) => {
     const inside = (axis, value) => Math.min(Math.max(value, axis.from), axis.to);
     const place = ([a, b]) => `${x(inside(figure.x, a)).toFixed(1)} ${y(inside(figure.y, b)).toFixed(1)}`;
     const steps = Array.from({ length: 201 }, (_, k) => figure.x.from + ((figure.x.to - figure.x.from) * k) / 200);
-    const points = (curve.dots || steps.map((at) => [at, curve.at(at)])).filter(([, b]) => !Number.isNaN(b)).map(place);
-    const d = curve.dots ? points.map((dot) => `M${dot}h0`).join("") : "M" + points.join("L");
+    /* a curve ends where it leaves the frame */
+    const seen = ([, b]) => b >= figure.y.from - 1e-9 && b <= figure.y.to + 1e-9;
+    const points = curve.dots ? curve.dots.map(place) : steps.map((at) => [at, curve.at(at)]).filter(seen).map(place);
+    const d = curve.dots ? points.map((dot) => `M${dot}h0`).join("") : points.length ? "M" + points.join("L") : "";
     const look = { d, stroke: flColours[i], "stroke-dasharray": flDashes[i], class: curve.dots ? "fl-dots" : "fl-curve" };
     svg.append(flElement("path", look));
     if (curve.dots) return;
-    if (curves.length > 1) {
+    if (curves.length > 1 && points.length) {
       const [endX, endY] = points[points.length - 1].split(" ").map(Number);
-      svg.append(flElement("text", { x: endX - 4, y: Math.max(endY - 5, top + 10), "text-anchor": "end", fill: flColours[i] }, curve.text));
+      let y = Math.max(endY - 5, top + 16);
+      while (named.some(([a, b]) => Math.abs(a - endX) < 90 && Math.abs(b - y) < 18)) y += 6; // names stand below each other
+      if (curve.text) named.push([endX, y]);
+      svg.append(flElement("text", { x: endX - 4, y, "text-anchor": "end", fill: flColours[i] }, curve.text));
     }
   });
   return [svg, figure.say ? figure.say(curves) : ""];

@@ -135,12 +135,12 @@ def recursive_step(X, Y, M, P, decay: float) -> Fit:
 
 
 def coupled_imbalance(start, plain, decay: float, times) -> np.ndarray:
-    r"""Return the imbalance in the metric of P under *coupled* decay, :math:`C_0-2k\int
-    C_I\,dt` (T, h, h), where :math:`C_I` is the imbalance without P.
+    r"""Return the imbalance in the metric of P under *coupled* decay, :math:`\Delta_0-2k\int
+    \Delta_I\,dt` (T, h, h), where :math:`\Delta_I` is the imbalance without P.
 
     Args:
-        start: :math:`C_0` (h, h).
-        plain: :math:`C_I` (T, h, h) along the way.
+        start: :math:`\Delta_0` (h, h).
+        plain: :math:`\Delta_I` (T, h, h) along the way.
         decay: k >= 0.
         times: (T,), where ``plain`` is known; Simpson's rule in between.
     """
