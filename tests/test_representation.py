@@ -3,6 +3,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import linalg, stats
+from torch.utils.flop_counter import FlopCounterMode
 
 from fl import stored
 from fl.instruments import two_layer_optimizers as zoo
@@ -224,6 +226,45 @@ def test_batches_of_signs_have_the_covariance_of_the_problem(p, rng):
     np.testing.assert_allclose((X @ np.linalg.inv(p.S) * X).sum(-1), len(p.S))
 
 
+@pytest.mark.parametrize("gaussian", [True, False])
+def test_variance_of_a_step_is_that_over_all_batches_of_one_sample(rng, gaussian):
+    """Exactly: three nodes for a normal input, two signs else; noise has two values."""
+    p, eta, noise = sim.random_problem(3, 2, 2, 5, 3, 1), 0.3, 0.7
+    F, G = rng.standard_normal((2, 2)), rng.standard_normal((2, 3))
+    nodes, weight = np.polynomial.hermite_e.hermegauss(3 if gaussian else 2)
+    U = np.stack(np.meshgrid(*[nodes] * 3), -1).reshape(-1, 3)
+    share = np.prod(np.meshgrid(*[weight / weight.sum()] * 3), 0).ravel()
+    X = U @ linalg.sqrtm(p.S)
+    signs = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) * noise**0.5
+    residual = (X @ (F @ G - p.W).T)[:, None] - signs
+    steps = eta * np.einsum("uek,ud->uekd", residual @ F, X)
+    share = np.repeat(share[:, None] / 4, 4, 1)
+    mean = np.einsum("ue,uekd->kd", share, steps)
+    exact = np.einsum("ue,uekd->", share, (steps - mean) ** 2)
+    kurtosis = 0.0 if gaussian else -2.0
+    law = [noise_theory.sgd_variance(p, F, G, eta, n, noise, kurtosis) for n in (1, 7)]
+    assert law == pytest.approx([exact, exact / 7], rel=1e-10)
+
+
+def test_variance_of_a_kfac_step_with_one_input(rng):
+    # X'X/s is chi-squared with n degrees of freedom; n itself for signs
+    S, F, n = np.array([[2.5]]), rng.standard_normal((4, 2)), 12
+    inverse = stats.chi2(n).expect(lambda x: 1 / x) / 2.5
+    head = np.sum(np.linalg.pinv(F) ** 2)
+    exact = 0.3**2 * 0.7 * head * inverse
+    assert noise_theory.kfac_variance(S, F, 0.3, n, 0.7) == pytest.approx(exact)
+    signs = noise_theory.kfac_variance(S, F, 0.3, 100, 0.7, -2.0)
+    assert signs == pytest.approx(0.3**2 * 0.7 * head / 250, rel=1e-3)
+
+
+def test_the_unseen_part_of_a_noisy_kfac_step(p, rng):
+    _, _, m = batch(p, 30, 0.25, rng)
+    F, G = rng.standard_normal((6, 3)), rng.standard_normal((3, 10))
+    after = sim.feature_step(p, F, G, m, 0.3, sim.KFAC)
+    law = theory.kfac_outside(G, F, p.G_star, m.xi, 0.3)
+    np.testing.assert_allclose(after @ theory.complement(p.G_star), law, atol=1e-12)
+
+
 def test_noise_floor_grows_from_zero_to_its_limit(p):
     law = [
         noise_theory.noise_floor(*p, "sgd", 0.05, 100, 0.01, t)
@@ -382,6 +423,55 @@ def test_costs_of_a_step():
     assert halves == pytest.approx(
         256 * 4 * 232 + 2 * 256 * 16 + 2 / 3 * 64 + 2 * 16 * 12
     )
+
+
+def test_costs_are_the_products_that_a_step_makes_and_its_decompositions(rng):
+    """Products are counted while they are made, solves and spectra by their formulas."""
+    dX, dY, k, n = 7, 5, 3, 11
+    shapes = (dY, k), (k, dX), (n, dX), (n, dY)
+    cubes = k**3 + dX**3 + k**3 + dY**3
+
+    def counted(name, steps=1):
+        F, G, X, Y = (torch.tensor(rng.standard_normal(s)) for s in shapes)
+        gF, gG, Z = zoo.gradients(F, G, X, Y)
+        update = zoo.updater(name, F, G, 0.1)
+        with FlopCounterMode(display=False) as count, torch.no_grad():
+            zoo.gradients(F, G, X, Y)
+            for _ in range(steps):
+                update(1e-3, gF, gG, X, Z)
+        return count.get_total_flops()
+
+    def solve(q, columns):
+        return 2 / 3 * q**3 + 2 * q**2 * columns
+
+    def thin(a, b):
+        return 6 * a**2 * b + 20 * a**3
+
+    # per weight: gradient descent scales and adds, each running average does it again
+    weights, left, right = k * (dX + dY), solve(k, dX), solve(dX, k)
+    head, every = solve(k, dY), {"SGD": 2, "momentum": 4, "Adam": 12, "AdamW": 14}
+    rest = {name: number * weights for name, number in every.items()}
+    rest |= {
+        "batch-norm": rest["SGD"] + 10 * n * k,
+        "batch-norm + Adam": rest["Adam"] + 10 * n * k,
+        "Muon": rest["momentum"],
+        "Muon exact": thin(k, dX) + thin(k, dY) + rest["momentum"],
+        "Shampoo": 9 * cubes,
+        "KFAC": left + right + head,
+        "KFAC left": left + head,
+        "KFAC right": right + head,
+        "NGD": weights**2 + 2 / 3 * weights**3,
+    }
+    sizes = dX, dY, k, n
+    for name, more in rest.items():
+        law = representation_cost.step_flops(name, *sizes)
+        assert law == pytest.approx(counted(name) + more), name
+    # SOAP turns its bases on every tenth step, after a first that only starts it; a QR
+    # with its orthogonal factor as 10/3 q^3
+    gradient = representation_cost.gradient_flops(*sizes)
+    ten = counted("SOAP", 12) - counted("SOAP", 2) + 10 * rest["Adam"] + 10 / 3 * cubes
+    law = representation_cost.step_flops("SOAP", *sizes) - gradient
+    assert law == pytest.approx(ten / 10)
 
 
 @pytest.mark.parametrize(
