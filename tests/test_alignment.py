@@ -189,6 +189,23 @@ def test_rate_of_a_frozen_half_space_by_hand():
 # --- the linear student ---------------------------------------------------------------
 
 
+def test_the_linear_part_of_a_relu_and_of_a_linear_teacher():
+    spectrum, beta = (
+        Spectrum([4.0, 1.0]),
+        np.array([0.5, 1.0]),
+    )  # variance 2 of the index
+    task = Task(spectrum, Teacher(beta, "relu"), snr=2.0)
+    lam, energy, noise = alignment_ridge.linear_part(task)
+    assert lam.tolist() == [4.0, 1.0]
+    np.testing.assert_allclose(energy, [0.25, 0.25])  # half a slope, squared
+    rest = 2 * (1 / 4 - 1 / (2 * np.pi))  # of the variance (1/2 - 1/(2 pi)) tau^2
+    assert noise == pytest.approx(rest + task.noise_variance)
+    linear = Task(spectrum, Teacher(beta), snr=2.0)
+    _, energy, noise = alignment_ridge.linear_part(linear)
+    assert noise == pytest.approx(linear.noise_variance)
+    assert energy.sum() == pytest.approx(2)
+
+
 def test_two_level_ridge_solves_the_equation():
     t = np.repeat([3.0, 0.2], [5, 30])
     A, m_A, B, m_B, n = 3.0, 5, 0.2, 30, 12
@@ -249,6 +266,12 @@ def test_matched_preconditioner_beats_every_other_spectrum(n):
         t = ENERGY * np.exp(0.3 * RNG.standard_normal(40))
         other = alignment_ridge.tuned_ridge(t, ENERGY, 0.0, n, noise)
         assert other.test > best.test
+
+
+def test_tuned_ridge_with_as_many_samples_as_inputs():
+    # without penalty the risk is infinite there; the matched penalty is noise/N as ever
+    best = alignment_ridge.tuned_ridge(LAM, ENERGY, 0.7, 40, 0.4)
+    assert best.penalty == pytest.approx(0.4 / 40, rel=1e-3)
 
 
 def test_best_exponent_without_ridge_is_lower_with_noise_and_the_same_without():
@@ -329,6 +352,23 @@ def test_flow_risk_at_p_minus_one_is_exponential_and_its_power_law_is_the_sum():
         alignment_laws.flow_power_law(2.5, 3.0, [1e3]),
         1e-3,
     )
+
+
+@pytest.mark.parametrize(("q", "b", "eta"), [(1.5, 2.5, 1.0), (1.2, 3.0, 0.9)])
+def test_flow_correction_is_that_of_descent_in_few_modes(q, b, eta):
+    d, t = 3000, np.array([60.0, 120.0])
+    r = np.arange(1, d + 1.0)
+    law = alignment_laws.flow_power_law(q, b, t)
+    exact = alignment_ridge.flow_risk(r**-q, r**-b, 0.0, t)
+    descent = (1 - eta * r**-q) ** (2 * t[:, None] / eta) @ r**-b
+    cut = alignment_laws.flow_correction(q, b, t, d, 0.0)
+    np.testing.assert_allclose(cut, exact / law - 1, rtol=2e-2)
+    steps = alignment_laws.flow_correction(q, b, t, d, eta) - cut
+    # a tiny step shows the first order, and what is left of both is the second
+    first = alignment_laws.flow_correction(q, b, t, d, 1e-6) - cut
+    first *= eta / 1e-6
+    second = (descent - exact) / law - first
+    np.testing.assert_allclose(steps - first, second, rtol=0.03)
 
 
 @pytest.mark.parametrize(("d", "n"), [(5, 12), (12, 5)])
@@ -416,6 +456,12 @@ def test_ridge_errors_are_exact_for_a_fresh_sample():
         (
             lambda: alignment_ridge.ridge_risk(LAM, ENERGY, 0.0, 9, np.nan, 0.1),
             "penalty = nan",
+        ),
+        (
+            lambda: alignment_ridge.best_exponent(
+                LAM, ENERGY, 30, 0.4, ends=(-0.5, 0.5)
+            ),
+            "must enclose the best exponent",
         ),
         (lambda: alignment_laws.interpolation_power_law(0.9, 2.0, 9), "q = 0.9"),
         (lambda: alignment_laws.interpolation_power_law(1.5, 4.1, 9), "saturates"),

@@ -303,6 +303,8 @@ def test_transfer_risk_of_perfect_features_is_that_of_k_weights(p, rng):
     F = rng.standard_normal((5, 3))
     q = p._replace(F_star=F)
     assert theory.transfer_risk(*q, p.G_star, 23, 4.0) == pytest.approx(4 * 5 * 3 / 19)
+    # the fewest samples for which the risk has a mean
+    assert theory.transfer_risk(*q, p.G_star, 5, 4.0) == pytest.approx(4 * 5 * 3)
     bias = theory.transfer_risk(*q, sim.start(p, 0.4, rng), 10**9, 0.0)
     assert 0 < bias < np.trace(F @ p.G_star @ p.S @ p.G_star.T @ F.T)
 

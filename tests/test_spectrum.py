@@ -246,6 +246,29 @@ def test_without_spike_the_alignment_does_not_matter():
     assert np.allclose(errors, errors[0], rtol=1e-8)
 
 
+def test_own_overlaps_are_along_the_teacher_wherever_the_absent_spike_points():
+    errors = [
+        ReadOut(SIN_COS, RELU, spiked_model(0.0, 1.2, None, g, 0.7, 0.4)).error(
+            0.1, 2.0, 1.3
+        )[0]
+        for g in (0.0, 0.6, -0.8, 1.0)
+    ]
+    assert np.allclose(errors, errors[0], rtol=1e-8)
+
+
+def test_a_kink_may_be_anywhere():
+    """A ReLU that bends at 1/2 is one whose input is less by 1/2."""
+    late = Link("late", lambda u: np.maximum(u - 0.5, 0), None, kinks=(0.5,))
+    model, kappa = spiked_model(2.0, 0.7), np.linspace(-3, 3, 21)
+    weight = np.full(21, 1 / 21)
+    moved = conditional_features(RELU, model, (kappa - 0.25, weight))
+    found = conditional_features(late, model, (kappa, weight))
+    for name in ("mu0", "mu1", "mu2sq", "curvature"):
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(moved, name), atol=1e-12
+        )
+
+
 @settings(max_examples=10, deadline=None)
 @given(psi1=st.floats(0.5, 5), psi2=st.floats(0.3, 4), penalty=st.floats(0.02, 2))
 def test_without_spike_the_error_is_the_classical_risk(psi1, psi2, penalty):
