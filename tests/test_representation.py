@@ -265,6 +265,68 @@ def test_the_unseen_part_of_a_noisy_kfac_step(p, rng):
     np.testing.assert_allclose(after @ theory.complement(p.G_star), law, atol=1e-12)
 
 
+def test_a_wrong_head_throws_perfect_features_out(p, rng):
+    F, whole = rng.standard_normal((6, 3)), sim.population(p)
+    after = sim.feature_step(p, F, p.G_star, whole, 0.1)
+    law = theory.head_error_distance(*p, F, 0.1)
+    assert law == pytest.approx(sim.distance(p, after))
+
+
+def test_the_first_step_from_zero_finds_the_rows_that_the_covariance_turned():
+    # (1, 1) becomes (a, b); angles of the plane
+    angle = np.pi / 4 - np.arctan(0.7 / 1.3)
+    assert theory.two_level_first_step(1.3, 0.7) == pytest.approx(np.sin(angle))
+
+
+def test_whitened_angles_follow_kfac_from_anywhere(rng):
+    p = sim.random_problem(6, 4, 1, 10, 1, 3)
+    root, whole = linalg.sqrtm(p.S), sim.population(p)
+
+    def tangent(G):
+        return np.tan(linalg.subspace_angles((G @ root).T, (p.G_star @ root).T))
+
+    G = p.G_star + 0.7 * rng.standard_normal((1, 6))
+    path = [tangent(G)]
+    for _ in range(3):
+        F = sim.least_squares_head(p, G, whole)
+        G = sim.feature_step(p, F, G, whole, 0.3, sim.KFAC)
+        path.append(tangent(G))
+    np.testing.assert_allclose(theory.kfac_tangents(path[0], 0.3, 3), path)
+
+
+def test_one_step_of_each_noise_floor_is_the_variance_of_one_step(p):
+    """From the teacher: what the noise moves off its rows, in units of the head."""
+    eta, n, noise = 0.05, 100, 0.01
+    unseen = theory.complement(p.G_star)
+    heads = np.sum(p.F_star**2)
+    first = {
+        m: noise_theory.noise_floor(*p, m, eta, n, noise, 1)
+        for m in noise_theory.METHODS
+    }
+    rest = np.trace(theory.schur_complement(p.S, p.G_star))
+    whole = np.trace(
+        unseen.T @ p.S @ unseen
+    )  # the rest and what the teacher sees of it
+    scale = eta**2 * noise / n * heads
+    assert first["sgd separate"] == pytest.approx(scale * (rest + 2 * (whole - rest)))
+    step = noise_theory.kfac_variance(p.S, p.F_star, eta, n, noise)
+    share = np.trace(np.linalg.inv(p.S) @ unseen @ unseen.T)
+    share /= np.trace(np.linalg.inv(p.S))
+    assert first["kfac"] == pytest.approx(step * share)
+
+
+@pytest.mark.parametrize("method", noise_theory.METHODS)
+def test_a_noise_floor_of_one_rate_is_a_geometric_sum(method):
+    isotropic = np.eye(4), np.eye(2), np.eye(4)[:2]
+    law = [
+        noise_theory.noise_floor(*isotropic, method, 0.3, 50, 0.1, t)
+        for t in (1, 2, 3, None)
+    ]
+    kept = 0.7**2
+    sums = [1, 1 + kept, 1 + kept + kept**2, 1 / (1 - kept)]
+    np.testing.assert_allclose(law, law[0] * np.array(sums))
+
+
 def test_noise_floor_grows_from_zero_to_its_limit(p):
     law = [
         noise_theory.noise_floor(*p, "sgd", 0.05, 100, 0.01, t)
@@ -307,6 +369,16 @@ def test_transfer_risk_of_perfect_features_is_that_of_k_weights(p, rng):
     assert theory.transfer_risk(*q, p.G_star, 5, 4.0) == pytest.approx(4 * 5 * 3)
     bias = theory.transfer_risk(*q, sim.start(p, 0.4, rng), 10**9, 0.0)
     assert 0 < bias < np.trace(F @ p.G_star @ p.S @ p.G_star.T @ F.T)
+
+
+def test_what_features_miss_is_a_noise_of_the_labels(p, rng):
+    G, W = rng.standard_normal((3, 10)), p.W
+    missed = W @ p.S - W @ p.S @ G.T @ np.linalg.solve(G @ p.S @ G.T, G @ p.S)
+    bias = theory.transfer_bias(*p, G)
+    assert bias == pytest.approx(np.trace(missed @ W.T))
+    clean, noisy = (theory.transfer_risk(*p, G, 23, noise) for noise in (0.0, 4.0))
+    assert clean == pytest.approx(bias * (1 + 3 / 19))
+    assert noisy - clean == pytest.approx(4 * 6 * 3 / 19)
 
 
 @pytest.mark.parametrize("normalise", [False, True])

@@ -209,6 +209,14 @@ def test_warm_and_cold_starts_agree():
     )
 
 
+def test_a_point_that_was_not_reached_has_no_trace_and_names_its_argument():
+    f = conditional_features(TANH, spiked_model(1.0), normal_grid(11))
+    point = resolvent(f, [-1.0 + 0.5j, 2.0 + 0.5j], 4.0, 1.3)
+    missed = replace(point, converged=np.array([True, False]))
+    with pytest.raises(ArithmeticError, match=r"not reached at z = \[2\.\+0\.5j\]"):
+        _ = missed.trace
+
+
 @pytest.mark.parametrize(
     "link, activation", [(SIN, TANH), (SIN_COS, RELU)], ids=["tanh", "relu"]
 )
