@@ -9,12 +9,13 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fl.links import Link
 from fl.simulate import alignment as simulate
 from fl.simulate import alignment_student
 from fl.studies import alignment as study
 from fl.tasks import Spectrum, Task, Teacher, power_law, two_level
 from fl.theory import alignment_growth, alignment_laws, alignment_ridge
-from fl.theory.alignment import early_alignment, label_moments
+from fl.theory.alignment import early_alignment, gradient_weights, label_moments
 
 LAM = power_law(40, 1.0).eigenvalues
 ENERGY = np.arange(1, 41.0) ** -1.7
@@ -41,6 +42,25 @@ def test_early_alignment_by_hand_for_the_identity():
         assert early_alignment(task, p, n) == pytest.approx(
             (s + nu) / (s + d * nu), rel=1e-12
         )
+
+
+def test_weights_of_the_gradient_of_two_samples_by_quadrature():
+    # in one dimension, and n = 2: g = (y1 - y2) (x1 - x2) / 2
+    bent = Link("bent", lambda u: u + 0.3 * u**2, lambda u: 1 + 0.6 * u)
+    task = Task(Spectrum([2.0]), Teacher([0.7], bent), snr=3.0)
+    nodes, weight = np.polynomial.hermite_e.hermegauss(8)
+    weight = np.outer(weight, weight) / (2 * np.pi)
+    x = np.sqrt(2) * nodes
+    apart = np.subtract.outer(x, x)
+    labels = bent(0.7 * x)
+    square = np.subtract.outer(labels, labels) ** 2 + 2 * task.noise_variance
+    exact = np.sum(weight * square * apart**2) / 4
+    signal, sampling = gradient_weights(task, 2)
+    assert signal * (2 * 0.7) ** 2 + sampling * 2 == pytest.approx(exact)
+    # the two apart, where there are more samples: labels that are noise have no signal
+    loud = Task(Spectrum([2.0]), Teacher([0.7], bent), snr=1e-6)
+    _, sampling = gradient_weights(loud, 11)
+    assert sampling == pytest.approx(loud.noise_variance / 10)
 
 
 @pytest.mark.parametrize("p", [-2.0, -1.0, 0.0, 1.0])

@@ -262,6 +262,20 @@ def test_best_damping_may_be_none():
 # --- the network ---
 
 
+def test_first_steps_of_a_linear_and_of_a_shifted_teacher():
+    gamma, noise = 0.5, 0.3
+    task = spectral_task(Spectrum(np.ones(2)), 0, "linear", noise)
+    plain, flat, white = (own.first_step(task, gamma, d).cos2 for d in (None, 1e9, 0.0))
+    assert np.allclose([plain, flat], 1 / (1 + gamma * (1 + noise)))
+    assert np.isclose(white, 1 / (1 + gamma * noise / (1 - gamma)))
+    shifted = Link("shifted", lambda u: u + 3, np.ones_like)
+    task = spectral_task(Spectrum(np.ones(2)), 0, shifted, noise)
+    found = [
+        own.first_step(task, gamma, None, centred).cos2 for centred in (True, False)
+    ]
+    assert np.allclose(found, 1 / (1 + gamma * (1 + noise + np.array([0, 9]))))
+
+
 def test_spike_against_a_large_random_matrix():
     d, N, theta = 600, 300, 2.0
     rng = np.random.default_rng(0)
@@ -318,6 +332,15 @@ def test_adam_lies_between_two_over_pi_and_one():
     assert np.isclose(
         network.adam(S, B, 1e-9, 1.25, "tanh"), 2 / np.pi * clean, rtol=1e-3
     )
+
+
+def test_a_step_makes_the_spike_that_it_is_asked_for():
+    # the mean slope of a ReLU is 1/2: eta * 1/2 * |slope| * 2 = theta
+    direction = theory.Direction(1.0, 4.0)
+    found = [
+        network.step_size(direction, sign * 0.4, "relu", S, 3.0) for sign in (1, -1)
+    ]
+    assert np.allclose(found, 7.5)
 
 
 def small(seed, d, n, width):

@@ -23,6 +23,7 @@ from fl.tasks import Link
 from fl.theory.spectrum import (
     Law,
     averaged,
+    bulk_of,
     diverging_outliers,
     gaussian_equivalent,
     sample_law,
@@ -399,6 +400,13 @@ def test_diverging_outliers_of_relu_before_the_step_and_of_odd_activations():
     )
     top, low = diverging_outliers(conditional_features(TANH, spiked_model((1.0, -1.0))))
     assert top > 0.1 and abs(low) < 1e-14
+
+
+def test_the_bulk_is_what_the_rank_of_the_means_leaves():
+    eigenvalues = np.array([90.0, 40.0, 2.0, 1.0])
+    for r, left in [([0.0, 0.0], 1), ([0.0, 1.5], 2)]:
+        features = conditional_features(RELU, spiked_model(r))
+        assert np.array_equal(bulk_of(eigenvalues, features), eigenvalues[left:])
 
 
 def test_erf_kernel_of_the_population_is_the_sampled_one():
