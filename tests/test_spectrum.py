@@ -28,7 +28,7 @@ from fl.theory.spectrum import (
     gaussian_equivalent,
     sample_law,
 )
-from fl.theory.spectrum_error import ReadOut, linear_floor
+from fl.theory.spectrum_error import ReadOut, _design, linear_floor
 from fl.theory.spectrum_features import (
     conditional_features,
     giant_step,
@@ -263,6 +263,34 @@ def test_own_overlaps_are_along_the_teacher_wherever_the_absent_spike_points():
         for g in (0.0, 0.6, -0.8, 1.0)
     ]
     assert np.allclose(errors, errors[0], rtol=1e-8)
+
+
+def test_the_design_is_how_a_neuron_moves_with_its_own_overlap():
+    """By differences: a row of overlap h along one axis of the plane of spike and teacher,
+    and 1 along its teacher's, has t = h w_axis / c as the overlap of the old row.
+    """
+    r, c, s, beta, h = 1.3, 0.8, 0.7, 0.4, 1e-5
+    model, kappa = spiked_model(r, c, None, 0.6, s, beta), np.linspace(-2, 2, 5)
+    features = conditional_features(TANH, model, (kappa, np.full(5, 0.2)))
+    z, weight = np.polynomial.hermite_e.hermegauss(80)
+    w = np.array([0.6, 0.8])
+
+    def mean(axis, tau, overlap):
+        x = np.stack([kappa, np.full(5, tau)])
+        norm = np.sqrt(c**2 + 2 * beta * overlap * w[axis] / c)
+        moved = c * overlap * (x[axis] + s * w[axis] * (w @ x))
+        u = r * kappa[:, None] + norm * z + moved[:, None]
+        return np.tanh(u) @ weight / weight.sum()
+
+    def slope(axis, tau):
+        return (mean(axis, tau, h) - mean(axis, tau, -h)) / (2 * h)
+
+    by_kappa = [slope(axis, 0.0) for axis in (0, 1)]
+    by_tau = [slope(axis, 1.0) - by_kappa[axis] for axis in (0, 1)]
+    design = _design(features, model)
+    assert np.allclose(design[:, 0], [*mean(0, 0.0, 0.0), *np.zeros(5)])
+    assert np.allclose(design[:5, 1:].T, by_kappa, atol=1e-8)
+    assert np.allclose(design[5:, 1:].T, by_tau, atol=1e-8)
 
 
 def test_a_kink_may_be_anywhere():
