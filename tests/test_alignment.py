@@ -61,6 +61,8 @@ def test_weights_of_the_gradient_of_two_samples_by_quadrature():
     loud = Task(Spectrum([2.0]), Teacher([0.7], bent), snr=1e-6)
     _, sampling = gradient_weights(loud, 11)
     assert sampling == pytest.approx(loud.noise_variance / 10)
+    endless = gradient_weights(task, np.inf)
+    assert endless == pytest.approx(gradient_weights(task, 10**12), abs=1e-10)
 
 
 @pytest.mark.parametrize("p", [-2.0, -1.0, 0.0, 1.0])
@@ -246,6 +248,14 @@ def test_implicit_ridge_is_a_root(n, penalty, p):
     assert root == pytest.approx(penalty, rel=1e-6)
     risk = alignment_ridge.ridge_risk(LAM, ENERGY, p, n, penalty, 0.1)
     assert risk.penalty == pytest.approx(penalty, rel=1e-6)
+
+
+def test_a_square_sample_has_no_implicit_ridge_of_its_own():
+    # the edge: below it the root is 0, beyond it gamma - 1 for equal eigenvalues
+    for unit in (1e-6, 1.0, 1e6):
+        s = [3.0 * unit]
+        found = [alignment_ridge.resolvent_scale(s, g, 0.0) for g in (0.9, 1.0, 1.5)]
+        assert np.divide(found, unit) == pytest.approx([0, 0, 1.5])
 
 
 def test_ridge_risk_limits():

@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import linalg, stats
+from scipy import linalg, special
 from torch.utils.flop_counter import FlopCounterMode
 
 from fl import stored
@@ -244,12 +244,15 @@ def test_variance_of_a_step_is_that_over_all_batches_of_one_sample(rng, gaussian
     kurtosis = 0.0 if gaussian else -2.0
     law = [noise_theory.sgd_variance(p, F, G, eta, n, noise, kurtosis) for n in (1, 7)]
     assert law == pytest.approx([exact, exact / 7], rel=1e-10)
+    normal = noise_theory.sgd_variance(p, F, G, eta, 1, noise)
+    assert (normal == pytest.approx(exact)) == gaussian
 
 
-def test_variance_of_a_kfac_step_with_one_input(rng):
+@pytest.mark.parametrize("n", [3, 12])
+def test_variance_of_a_kfac_step_with_one_input(rng, n):
     # X'X/s is chi-squared with n degrees of freedom; n itself for signs
-    S, F, n = np.array([[2.5]]), rng.standard_normal((4, 2)), 12
-    inverse = stats.chi2(n).expect(lambda x: 1 / x) / 2.5
+    S, F = np.array([[2.5]]), rng.standard_normal((4, 2))
+    inverse = special.gamma(n / 2 - 1) / special.gamma(n / 2) / 2 / 2.5
     head = np.sum(np.linalg.pinv(F) ** 2)
     exact = 0.3**2 * 0.7 * head * inverse
     assert noise_theory.kfac_variance(S, F, 0.3, n, 0.7) == pytest.approx(exact)
@@ -292,6 +295,7 @@ def test_whitened_angles_follow_kfac_from_anywhere(rng):
         G = sim.feature_step(p, F, G, whole, 0.3, sim.KFAC)
         path.append(tangent(G))
     np.testing.assert_allclose(theory.kfac_tangents(path[0], 0.3, 3), path)
+    assert theory.kfac_tangents(path[0], 0.3, 0).tolist() == [path[0].tolist()]
 
 
 def test_one_step_of_each_noise_floor_is_the_variance_of_one_step(p):
@@ -568,8 +572,14 @@ def test_costs_are_the_products_that_a_step_makes_and_its_decompositions(rng):
             "positive definite",
         ),
         (lambda p: theory.complement(2 * p.G_star), "orthonormal"),
+        (lambda p: theory.complement(np.eye(3)), "fewer than columns"),
         (lambda p: theory.modes(p.S, np.ones((6, 3)), p.G_star), "full column rank"),
         (lambda p: theory.modes(*p, "G"), "left = 'G'"),
+        (
+            lambda p: theory.kfac_outside(p.G_star, p.F_star, p.G_star, p.W, 1.1),
+            "eta = 1.1",
+        ),
+        (lambda p: theory.kfac_tangents([1.0], 1.1, 2), "eta = 1.1"),
         (lambda p: noise_theory.kfac_variance(p.S, p.F_star, 0.1, 11, 1.0), "n = 11"),
         (
             lambda p: noise_theory.noise_floor(*p, "sgd", 9.0, 50, 0.1),

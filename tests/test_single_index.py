@@ -268,6 +268,9 @@ def test_first_steps_of_a_linear_and_of_a_shifted_teacher():
     plain, flat, white = (own.first_step(task, gamma, d).cos2 for d in (None, 1e9, 0.0))
     assert np.allclose([plain, flat], 1 / (1 + gamma * (1 + noise)))
     assert np.isclose(white, 1 / (1 + gamma * noise / (1 - gamma)))
+    levels = spectral_task(two_level(1.8, 2, 0.2, 2), 1, "tanh", noise)
+    plain, flat = (own.first_step(levels, gamma, d).cos2 for d in (None, 1e9))
+    assert np.isclose(plain, flat)
     shifted = Link("shifted", lambda u: u + 3, np.ones_like)
     task = spectral_task(Spectrum(np.ones(2)), 0, shifted, noise)
     found = [
