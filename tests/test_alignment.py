@@ -489,12 +489,19 @@ def test_ridge_errors_are_exact_for_a_fresh_sample():
         ),
         (
             lambda: alignment_ridge.best_exponent(
-                LAM, ENERGY, 30, 0.4, ends=(-0.5, 0.5)
+                LAM, ENERGY, 20, 1e-9, tuned=False, ends=(-0.3, 0.3)
             ),
-            "must enclose the best exponent",
+            "must enclose the best exponent, found 0.3",
+        ),
+        (
+            lambda: alignment_ridge.best_exponent(
+                LAM, ENERGY, 20, 1e-9, tuned=False, ends=(1.0, 2.0)
+            ),
+            "must enclose the best exponent, found 1",
         ),
         (lambda: alignment_laws.interpolation_power_law(0.9, 2.0, 9), "q = 0.9"),
         (lambda: alignment_laws.interpolation_power_law(1.5, 4.1, 9), "saturates"),
+        (lambda: alignment_laws.interpolation_power_law(1.5, 4.0, 9), "saturates"),
     ],
 )
 def test_errors_name_argument_value_and_what_is_allowed(call, message):

@@ -412,6 +412,9 @@ def test_gauss_newton_fits_the_batch_to_first_order(activation):
 SKEW = Link("skew", lambda u: u**2 - 1 + u**3 - 3 * u, lambda u: 2 * u + 3 * u**2 - 3)
 
 
+CENTRED = Link("centred", lambda u: u**2 - 1, lambda u: 2 * u)
+
+
 def even(noise=0.0, link="abs"):
     return spectral_task(Spectrum(np.ones(1)), 0.0, link, noise)
 
@@ -650,6 +653,7 @@ def test_refuses_a_singular_sample_covariance():
             lambda: theory.moments(spectral_task(two_level(2, 2, 1, 2), 0, "abs")),
             "mean slope 0",
         ),
+        (lambda: theory.moments(even(link=CENTRED)), "mean slope 0"),
         (
             lambda: theory.weights(Task(Spectrum([1.0, 2.0]), Teacher([1.0, 1.0]))),
             "of length 1",

@@ -365,6 +365,17 @@ def test_width_correction_vanishes():
     assert finite[0] > 1.2 * limit and np.isclose(finite[1], limit, rtol=0.05)
 
 
+def test_a_penalty_of_the_order_of_the_width_shrinks_the_mean():
+    # it stops all else; the mean of the labels is a ridge on one input, the block's mean
+    mean, alpha, width = 1 / np.sqrt(2 * np.pi), 2.0, 10**7
+    for times, kept in [(1, 1 / 2), (2, 1 / 3)]:
+        penalty = times * alpha * width * mean**2
+        for r in (0.0, [0.0, 0.0]):
+            read_out = ReadOut(RELU, RELU, spiked_model(r, gamma=0.0))
+            error = read_out.error(penalty, alpha, 1.3, width)[0]
+            assert np.isclose(error, 0.5 - mean**2 * (1 - (1 - kept) ** 2), rtol=1e-5)
+
+
 def test_a_small_penalty_is_reached_from_a_large_one():
     model = spiked_model((1.5, -1.0), gamma=0.9)
     read_out, penalties = ReadOut(SIN, RELU, model), [1e-6, 0.1, 3.0]
