@@ -9,12 +9,13 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fl.links import Link
 from fl.simulate import alignment as simulate
 from fl.simulate import alignment_student
 from fl.studies import alignment as study
 from fl.tasks import Spectrum, Task, Teacher, power_law, two_level
 from fl.theory import alignment_growth, alignment_laws, alignment_ridge
-from fl.theory.alignment import early_alignment, label_moments
+from fl.theory.alignment import early_alignment, gradient_weights, label_moments
 
 LAM = power_law(40, 1.0).eigenvalues
 ENERGY = np.arange(1, 41.0) ** -1.7
@@ -41,6 +42,27 @@ def test_early_alignment_by_hand_for_the_identity():
         assert early_alignment(task, p, n) == pytest.approx(
             (s + nu) / (s + d * nu), rel=1e-12
         )
+
+
+def test_weights_of_the_gradient_of_two_samples_by_quadrature():
+    # in one dimension, and n = 2: g = (y1 - y2) (x1 - x2) / 2
+    bent = Link("bent", lambda u: u + 0.3 * u**2, lambda u: 1 + 0.6 * u)
+    task = Task(Spectrum([2.0]), Teacher([0.7], bent), snr=3.0)
+    nodes, weight = np.polynomial.hermite_e.hermegauss(8)
+    weight = np.outer(weight, weight) / (2 * np.pi)
+    x = np.sqrt(2) * nodes
+    apart = np.subtract.outer(x, x)
+    labels = bent(0.7 * x)
+    square = np.subtract.outer(labels, labels) ** 2 + 2 * task.noise_variance
+    exact = np.sum(weight * square * apart**2) / 4
+    signal, sampling = gradient_weights(task, 2)
+    assert signal * (2 * 0.7) ** 2 + sampling * 2 == pytest.approx(exact)
+    # the two apart, where there are more samples: labels that are noise have no signal
+    loud = Task(Spectrum([2.0]), Teacher([0.7], bent), snr=1e-6)
+    _, sampling = gradient_weights(loud, 11)
+    assert sampling == pytest.approx(loud.noise_variance / 10)
+    endless = gradient_weights(task, np.inf)
+    assert endless == pytest.approx(gradient_weights(task, 10**12), abs=1e-10)
 
 
 @pytest.mark.parametrize("p", [-2.0, -1.0, 0.0, 1.0])
@@ -189,6 +211,23 @@ def test_rate_of_a_frozen_half_space_by_hand():
 # --- the linear student ---------------------------------------------------------------
 
 
+def test_the_linear_part_of_a_relu_and_of_a_linear_teacher():
+    spectrum, beta = (
+        Spectrum([4.0, 1.0]),
+        np.array([0.5, 1.0]),
+    )  # variance 2 of the index
+    task = Task(spectrum, Teacher(beta, "relu"), snr=2.0)
+    lam, energy, noise = alignment_ridge.linear_part(task)
+    assert lam.tolist() == [4.0, 1.0]
+    np.testing.assert_allclose(energy, [0.25, 0.25])  # half a slope, squared
+    rest = 2 * (1 / 4 - 1 / (2 * np.pi))  # of the variance (1/2 - 1/(2 pi)) tau^2
+    assert noise == pytest.approx(rest + task.noise_variance)
+    linear = Task(spectrum, Teacher(beta), snr=2.0)
+    _, energy, noise = alignment_ridge.linear_part(linear)
+    assert noise == pytest.approx(linear.noise_variance)
+    assert energy.sum() == pytest.approx(2)
+
+
 def test_two_level_ridge_solves_the_equation():
     t = np.repeat([3.0, 0.2], [5, 30])
     A, m_A, B, m_B, n = 3.0, 5, 0.2, 30, 12
@@ -209,6 +248,14 @@ def test_implicit_ridge_is_a_root(n, penalty, p):
     assert root == pytest.approx(penalty, rel=1e-6)
     risk = alignment_ridge.ridge_risk(LAM, ENERGY, p, n, penalty, 0.1)
     assert risk.penalty == pytest.approx(penalty, rel=1e-6)
+
+
+def test_a_square_sample_has_no_implicit_ridge_of_its_own():
+    # the edge: below it the root is 0, beyond it gamma - 1 for equal eigenvalues
+    for unit in (1e-6, 1.0, 1e6):
+        s = [3.0 * unit]
+        found = [alignment_ridge.resolvent_scale(s, g, 0.0) for g in (0.9, 1.0, 1.5)]
+        assert np.divide(found, unit) == pytest.approx([0, 0, 1.5])
 
 
 def test_ridge_risk_limits():
@@ -251,6 +298,12 @@ def test_matched_preconditioner_beats_every_other_spectrum(n):
         assert other.test > best.test
 
 
+def test_tuned_ridge_with_as_many_samples_as_inputs():
+    # without penalty the risk is infinite there; the matched penalty is noise/N as ever
+    best = alignment_ridge.tuned_ridge(LAM, ENERGY, 0.7, 40, 0.4)
+    assert best.penalty == pytest.approx(0.4 / 40, rel=1e-3)
+
+
 def test_best_exponent_without_ridge_is_lower_with_noise_and_the_same_without():
     lam, energy = power_law(2000, 1.0).eigenvalues, np.arange(1, 2001.0) ** -1.8
     assert alignment_ridge.best_exponent(
@@ -279,18 +332,25 @@ def test_interpolation_law_is_the_limit_of_the_deterministic_equivalent(q, b):
 
 
 @pytest.mark.parametrize(
-    ("q", "b", "ratio"), [(3.0, 1.3, 0.738), (2.0, 1.6, 0.939), (3.0, 2.7, 0.993)]
+    ("q", "b", "n"),
+    [
+        (2.0, 1.6, 200),  # what is beyond d
+        (3.0, 2.7, 200),  # the sum that is no integral
+        (2.0, 4.0, 200),  # all modes, in the implicit ridge
+        (3.0, 6.2, 1000),  # and the first modes
+    ],
 )
-def test_interpolation_correction_is_the_gap_to_the_equivalent(q, b, ratio):
-    n, d = 200, 20_000
+def test_interpolation_correction_is_the_gap_to_the_equivalent(q, b, n):
+    d = 20_000
     r = np.arange(1, d + 1.0)
     law, level = alignment_laws.interpolation_power_law(q, b, n)
     terms = alignment_laws.interpolation_correction(q, b, n, d)
     signal, noise = terms.sum(1)
     clean = alignment_ridge.ridge_risk(r**-q, r**-b, 0.0, n, 0.0, 0.0).test
     noisy = alignment_ridge.ridge_risk(r**-q, r**-b, 0.0, n, 0.0, 1.0).test
-    assert clean / law == pytest.approx(ratio, abs=0.001)
-    assert 1 + signal == pytest.approx(clean / law, abs=signal**2)
+    gap = clean / law - 1
+    assert abs(gap) < 0.07
+    assert signal == pytest.approx(gap, abs=gap**2)
     assert 1 + noise == pytest.approx((noisy - 1 - clean) / level, abs=2e-4)
 
 
@@ -329,6 +389,23 @@ def test_flow_risk_at_p_minus_one_is_exponential_and_its_power_law_is_the_sum():
         alignment_laws.flow_power_law(2.5, 3.0, [1e3]),
         1e-3,
     )
+
+
+@pytest.mark.parametrize(("q", "b", "eta"), [(1.5, 2.5, 1.0), (0.9, 2.5, 0.9)])
+def test_flow_correction_is_that_of_descent_in_few_modes(q, b, eta):
+    d, t = 30_000, np.array([60.0, 120.0])
+    r = np.arange(1, d + 1.0)
+    law = alignment_laws.flow_power_law(q, b, t)
+    exact = alignment_ridge.flow_risk(r**-q, r**-b, 0.0, t)
+    descent = (1 - eta * r**-q) ** (2 * t[:, None] / eta) @ r**-b
+    cut = alignment_laws.flow_correction(q, b, t, d, 0.0)
+    np.testing.assert_allclose(cut, exact / law - 1, rtol=2e-2)
+    steps = alignment_laws.flow_correction(q, b, t, d, eta) - cut
+    # a tiny step shows the first order, and what is left of both is the second
+    first = alignment_laws.flow_correction(q, b, t, d, 1e-6) - cut
+    first *= eta / 1e-6
+    second = (descent - exact) / law - first
+    np.testing.assert_allclose(steps - first, second, rtol=0.03)
 
 
 @pytest.mark.parametrize(("d", "n"), [(5, 12), (12, 5)])
@@ -417,8 +494,21 @@ def test_ridge_errors_are_exact_for_a_fresh_sample():
             lambda: alignment_ridge.ridge_risk(LAM, ENERGY, 0.0, 9, np.nan, 0.1),
             "penalty = nan",
         ),
+        (
+            lambda: alignment_ridge.best_exponent(
+                LAM, ENERGY, 20, 1e-9, tuned=False, ends=(-0.3, 0.3)
+            ),
+            "must enclose the best exponent, found 0.3",
+        ),
+        (
+            lambda: alignment_ridge.best_exponent(
+                LAM, ENERGY, 20, 1e-9, tuned=False, ends=(1.0, 2.0)
+            ),
+            "must enclose the best exponent, found 1",
+        ),
         (lambda: alignment_laws.interpolation_power_law(0.9, 2.0, 9), "q = 0.9"),
         (lambda: alignment_laws.interpolation_power_law(1.5, 4.1, 9), "saturates"),
+        (lambda: alignment_laws.interpolation_power_law(1.5, 4.0, 9), "saturates"),
     ],
 )
 def test_errors_name_argument_value_and_what_is_allowed(call, message):

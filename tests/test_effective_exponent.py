@@ -1,5 +1,7 @@
 """Derived multipliers against direct computations, and the bench that measures them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -331,6 +333,19 @@ def test_multipliers_of_diagonal_methods_follow_the_axes():
     found = multiplier(lam, turned, U)
     assert np.allclose(found / found[0], expected / expected[0])
     assert np.allclose(multiplier(lam, adam, U), multiplier(lam, adam))
+
+
+def test_one_gradient_of_shampoo_is_smoothed_by_few_neurons_or_few_samples():
+    def found(width, batch):
+        setting = dict(signal=0.0, noise=1.0, batch=batch, width=width, rotated=False)
+        hyper = {"memory": 0.0, "momentum": 0.0}
+        case = SimpleNamespace(
+            optimizer="Shampoo", hyper=hyper, setting=SimpleNamespace(**setting)
+        )
+        return multiplier(LAM, case)
+
+    assert np.allclose(found(16, 48), found(48, 16))
+    assert np.allclose(found(16, 48), found(12, np.inf))
 
 
 def test_runs_of_the_bench_say_their_sizes_and_blocks_share_no_seed(monkeypatch):

@@ -59,6 +59,33 @@ def test_the_effect_of_memory_is_that_of_a_direct_average():
     assert (abs(found - constant) < 4 * error + 1e-4).all()
 
 
+@pytest.mark.parametrize("left", [-0.5, 2.0])
+@pytest.mark.parametrize("mu", [[1.0, 0.4], [0.6, 0.6]])
+def test_memory_enters_by_the_derivatives_of_a_matrix_power(mu, left):
+    """The mean over all 2 x 2 gradients, exact by quadrature, of a power that the present
+    gradient moves once and the others twice.
+    """
+    mu, lam, beta, h = np.array(mu), np.array([0.7, 0.2]), 0.9, 1e-4
+    nodes, weight = np.polynomial.hermite_e.hermegauss(3)
+    draws = np.stack(np.meshgrid(*[nodes] * 4), -1).reshape(-1, 2, 2)
+    share = np.prod(np.meshgrid(*[weight / weight.sum()] * 4), 0).ravel()
+    size = np.outer(mu, lam)
+    Z = draws * np.sqrt(size)
+    mean = np.diag(mu * lam.sum())
+
+    def power(t):
+        values, U = np.linalg.eigh(mean + t * (Z @ Z.mT - mean))
+        return (U * values[:, None] ** left) @ U.mT
+
+    up, middle, down = power(h), power(0), power(-h)
+    once = np.einsum("z,zij,zjk,zik->ik", share, (up - down) / (2 * h), Z, Z) / size
+    twice = np.einsum("z,zii->i", share, (up + down - 2 * middle) / (2 * h**2))
+    moved = once + twice[:, None] / (1 + beta)
+    expected = (mu * lam.sum())[:, None] ** left + (1 - beta) * moved
+    found = theory.two_sided(mu, lam, left, 0.0, beta)
+    assert np.allclose(found, expected, rtol=1e-5, atol=0)
+
+
 def test_turned_by_nothing_is_on_the_axes_and_fully_turned_is_flat():
     eye = np.eye(5), np.eye(4)
     on_axes = theory.exponents(MU, LAM, theory.turned(MU, LAM, *eye))

@@ -99,6 +99,13 @@ def test_nuclear_fit_for_the_inverse_moment_is_a_soft_threshold():
     assert np.allclose(theory.nuclear_fit(X, Y, MOMENT.power(-1), 0.1).J, shrunk)
 
 
+def test_nuclear_fit_does_not_mind_the_units_of_the_inputs():
+    fit = theory.nuclear_fit(X, Y, P, 0.1).J
+    for unit in (1e-6, 1e6):
+        other = theory.nuclear_fit(unit * X, Y, P, unit * 0.1).J
+        assert np.allclose(unit * other, fit)
+
+
 def test_nuclear_fit_without_decay_is_least_squares_and_with_much_is_zero():
     exact = np.linalg.lstsq(X.T, Y.T, rcond=None)[0].T
     assert np.allclose(theory.nuclear_fit(X, Y, P, 1e-9).J, exact, atol=1e-6)

@@ -3,7 +3,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import linalg, special
 from scipy.linalg import subspace_angles
+from torch.utils.flop_counter import FlopCounterMode
 
 from fl import stored
 from fl.instruments import two_layer_optimizers as zoo
@@ -226,6 +228,111 @@ def test_batches_of_signs_have_the_covariance_of_the_problem(p, rng):
     np.testing.assert_allclose((X @ np.linalg.inv(p.S) * X).sum(-1), len(p.S))
 
 
+@pytest.mark.parametrize("gaussian", [True, False])
+def test_variance_of_a_step_is_that_over_all_batches_of_one_sample(rng, gaussian):
+    """Exactly: three nodes for a normal input, two signs else; noise has two values."""
+    p, eta, noise = sim.random_problem(3, 2, 2, 5, 3, 1), 0.3, 0.7
+    F, G = rng.standard_normal((2, 2)), rng.standard_normal((2, 3))
+    nodes, weight = np.polynomial.hermite_e.hermegauss(3 if gaussian else 2)
+    U = np.stack(np.meshgrid(*[nodes] * 3), -1).reshape(-1, 3)
+    share = np.prod(np.meshgrid(*[weight / weight.sum()] * 3), 0).ravel()
+    X = U @ linalg.sqrtm(p.S)
+    signs = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) * noise**0.5
+    residual = (X @ (F @ G - p.W).T)[:, None] - signs
+    steps = eta * np.einsum("uek,ud->uekd", residual @ F, X)
+    share = np.repeat(share[:, None] / 4, 4, 1)
+    mean = np.einsum("ue,uekd->kd", share, steps)
+    exact = np.einsum("ue,uekd->", share, (steps - mean) ** 2)
+    kurtosis = 0.0 if gaussian else -2.0
+    law = [noise_theory.sgd_variance(p, F, G, eta, n, noise, kurtosis) for n in (1, 7)]
+    assert law == pytest.approx([exact, exact / 7], rel=1e-10)
+    normal = noise_theory.sgd_variance(p, F, G, eta, 1, noise)
+    assert (normal == pytest.approx(exact)) == gaussian
+
+
+@pytest.mark.parametrize("n", [3, 12])
+def test_variance_of_a_kfac_step_with_one_input(rng, n):
+    # X'X/s is chi-squared with n degrees of freedom; n itself for signs
+    S, F = np.array([[2.5]]), rng.standard_normal((4, 2))
+    inverse = special.gamma(n / 2 - 1) / special.gamma(n / 2) / 2 / 2.5
+    head = np.sum(np.linalg.pinv(F) ** 2)
+    exact = 0.3**2 * 0.7 * head * inverse
+    assert noise_theory.kfac_variance(S, F, 0.3, n, 0.7) == pytest.approx(exact)
+    signs = noise_theory.kfac_variance(S, F, 0.3, 100, 0.7, -2.0)
+    assert signs == pytest.approx(0.3**2 * 0.7 * head / 250, rel=1e-3)
+
+
+def test_the_unseen_part_of_a_noisy_kfac_step(p, rng):
+    _, _, m = batch(p, 30, 0.25, rng)
+    F, G = rng.standard_normal((6, 3)), rng.standard_normal((3, 10))
+    after = sim.feature_step(p, F, G, m, 0.3, sim.KFAC)
+    law = theory.kfac_outside(G, F, p.G_star, m.xi, 0.3)
+    np.testing.assert_allclose(after @ theory.complement(p.G_star), law, atol=1e-12)
+
+
+def test_a_wrong_head_throws_perfect_features_out(p, rng):
+    F, whole = rng.standard_normal((6, 3)), sim.population(p)
+    after = sim.feature_step(p, F, p.G_star, whole, 0.1)
+    law = theory.head_error_distance(*p, F, 0.1)
+    assert law == pytest.approx(sim.distance(p, after))
+
+
+def test_the_first_step_from_zero_finds_the_rows_that_the_covariance_turned():
+    # (1, 1) becomes (a, b); angles of the plane
+    angle = np.pi / 4 - np.arctan(0.7 / 1.3)
+    assert theory.two_level_first_step(1.3, 0.7) == pytest.approx(np.sin(angle))
+
+
+def test_whitened_angles_follow_kfac_from_anywhere(rng):
+    p = sim.random_problem(6, 4, 1, 10, 1, 3)
+    root, whole = linalg.sqrtm(p.S), sim.population(p)
+
+    def tangent(G):
+        return np.tan(linalg.subspace_angles((G @ root).T, (p.G_star @ root).T))
+
+    G = p.G_star + 0.7 * rng.standard_normal((1, 6))
+    path = [tangent(G)]
+    for _ in range(3):
+        F = sim.least_squares_head(p, G, whole)
+        G = sim.feature_step(p, F, G, whole, 0.3, sim.KFAC)
+        path.append(tangent(G))
+    np.testing.assert_allclose(theory.kfac_tangents(path[0], 0.3, 3), path)
+    assert theory.kfac_tangents(path[0], 0.3, 0).tolist() == [path[0].tolist()]
+
+
+def test_one_step_of_each_noise_floor_is_the_variance_of_one_step(p):
+    """From the teacher: what the noise moves off its rows, in units of the head."""
+    eta, n, noise = 0.05, 100, 0.01
+    unseen = theory.complement(p.G_star)
+    heads = np.sum(p.F_star**2)
+    first = {
+        m: noise_theory.noise_floor(*p, m, eta, n, noise, 1)
+        for m in noise_theory.METHODS
+    }
+    rest = np.trace(theory.schur_complement(p.S, p.G_star))
+    whole = np.trace(
+        unseen.T @ p.S @ unseen
+    )  # the rest and what the teacher sees of it
+    scale = eta**2 * noise / n * heads
+    assert first["sgd separate"] == pytest.approx(scale * (rest + 2 * (whole - rest)))
+    step = noise_theory.kfac_variance(p.S, p.F_star, eta, n, noise)
+    share = np.trace(np.linalg.inv(p.S) @ unseen @ unseen.T)
+    share /= np.trace(np.linalg.inv(p.S))
+    assert first["kfac"] == pytest.approx(step * share)
+
+
+@pytest.mark.parametrize("method", noise_theory.METHODS)
+def test_a_noise_floor_of_one_rate_is_a_geometric_sum(method):
+    isotropic = np.eye(4), np.eye(2), np.eye(4)[:2]
+    law = [
+        noise_theory.noise_floor(*isotropic, method, 0.3, 50, 0.1, t)
+        for t in (1, 2, 3, None)
+    ]
+    kept = 0.7**2
+    sums = [1, 1 + kept, 1 + kept + kept**2, 1 / (1 - kept)]
+    np.testing.assert_allclose(law, law[0] * np.array(sums))
+
+
 def test_noise_floor_grows_from_zero_to_its_limit(p):
     law = [
         noise_theory.noise_floor(*p, "sgd", 0.05, 100, 0.01, t)
@@ -264,8 +371,20 @@ def test_transfer_risk_of_perfect_features_is_that_of_k_weights(p, rng):
     F = rng.standard_normal((5, 3))
     q = p._replace(F_star=F)
     assert theory.transfer_risk(*q, p.G_star, 23, 4.0) == pytest.approx(4 * 5 * 3 / 19)
+    # the fewest samples for which the risk has a mean
+    assert theory.transfer_risk(*q, p.G_star, 5, 4.0) == pytest.approx(4 * 5 * 3)
     bias = theory.transfer_risk(*q, sim.start(p, 0.4, rng), 10**9, 0.0)
     assert 0 < bias < np.trace(F @ p.G_star @ p.S @ p.G_star.T @ F.T)
+
+
+def test_what_features_miss_is_a_noise_of_the_labels(p, rng):
+    G, W = rng.standard_normal((3, 10)), p.W
+    missed = W @ p.S - W @ p.S @ G.T @ np.linalg.solve(G @ p.S @ G.T, G @ p.S)
+    bias = theory.transfer_bias(*p, G)
+    assert bias == pytest.approx(np.trace(missed @ W.T))
+    clean, noisy = (theory.transfer_risk(*p, G, 23, noise) for noise in (0.0, 4.0))
+    assert clean == pytest.approx(bias * (1 + 3 / 19))
+    assert noisy - clean == pytest.approx(4 * 6 * 3 / 19)
 
 
 @pytest.mark.parametrize("normalise", [False, True])
@@ -386,6 +505,55 @@ def test_costs_of_a_step():
     )
 
 
+def test_costs_are_the_products_that_a_step_makes_and_its_decompositions(rng):
+    """Products are counted while they are made, solves and spectra by their formulas."""
+    dX, dY, k, n = 7, 5, 3, 11
+    shapes = (dY, k), (k, dX), (n, dX), (n, dY)
+    cubes = k**3 + dX**3 + k**3 + dY**3
+
+    def counted(name, steps=1):
+        F, G, X, Y = (torch.tensor(rng.standard_normal(s)) for s in shapes)
+        gF, gG, Z = zoo.gradients(F, G, X, Y)
+        update = zoo.updater(name, F, G, 0.1)
+        with FlopCounterMode(display=False) as count, torch.no_grad():
+            zoo.gradients(F, G, X, Y)
+            for _ in range(steps):
+                update(1e-3, gF, gG, X, Z)
+        return count.get_total_flops()
+
+    def solve(q, columns):
+        return 2 / 3 * q**3 + 2 * q**2 * columns
+
+    def thin(a, b):
+        return 6 * a**2 * b + 20 * a**3
+
+    # per weight: gradient descent scales and adds, each running average does it again
+    weights, left, right = k * (dX + dY), solve(k, dX), solve(dX, k)
+    head, every = solve(k, dY), {"SGD": 2, "momentum": 4, "Adam": 12, "AdamW": 14}
+    rest = {name: number * weights for name, number in every.items()}
+    rest |= {
+        "batch-norm": rest["SGD"] + 10 * n * k,
+        "batch-norm + Adam": rest["Adam"] + 10 * n * k,
+        "Muon": rest["momentum"],
+        "Muon exact": thin(k, dX) + thin(k, dY) + rest["momentum"],
+        "Shampoo": 9 * cubes,
+        "KFAC": left + right + head,
+        "KFAC left": left + head,
+        "KFAC right": right + head,
+        "NGD": weights**2 + 2 / 3 * weights**3,
+    }
+    sizes = dX, dY, k, n
+    for name, more in rest.items():
+        law = representation_cost.step_flops(name, *sizes)
+        assert law == pytest.approx(counted(name) + more), name
+    # SOAP turns its bases on every tenth step, after a first that only starts it; a QR
+    # with its orthogonal factor as 10/3 q^3
+    gradient = representation_cost.gradient_flops(*sizes)
+    ten = counted("SOAP", 12) - counted("SOAP", 2) + 10 * rest["Adam"] + 10 / 3 * cubes
+    law = representation_cost.step_flops("SOAP", *sizes) - gradient
+    assert law == pytest.approx(ten / 10)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -406,8 +574,14 @@ def test_costs_of_a_step():
             "positive definite",
         ),
         (lambda p: theory.complement(2 * p.G_star), "orthonormal"),
+        (lambda p: theory.complement(np.eye(3)), "fewer than columns"),
         (lambda p: theory.modes(p.S, np.ones((6, 3)), p.G_star), "full column rank"),
         (lambda p: theory.modes(*p, "G"), "left = 'G'"),
+        (
+            lambda p: theory.kfac_outside(p.G_star, p.F_star, p.G_star, p.W, 1.1),
+            "eta = 1.1",
+        ),
+        (lambda p: theory.kfac_tangents([1.0], 1.1, 2), "eta = 1.1"),
         (lambda p: noise_theory.kfac_variance(p.S, p.F_star, 0.1, 11, 1.0), "n = 11"),
         (
             lambda p: noise_theory.noise_floor(*p, "sgd", 9.0, 50, 0.1),

@@ -115,6 +115,7 @@ def test_a_tail_is_what_is_cut_off():
         (lambda: theory.exponent("samples", A, 5.0, 0.25), "b = 5.0: must be < 2q"),
         (lambda: theory.exponent("width", A, 3.0, 0.5), "b = 3.0: must be < a"),
         (lambda: theory.exponent("time", A, B, -0.5), "p = -0.5: must be above"),
+        (lambda: theory.exponent("time", 1.0, 1.5, 0.0), "p = 0.0: must be above"),
         (lambda: theory.exponent("path", A, B, 0.0), "zeta = None"),
         (lambda: theory.exponent("time", A, B, 0.0, 1.0), "zeta = 1.0"),
         (lambda: theory.exponent("path", A, B, 0.0, 0.0), "zeta = 0.0"),

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import special
+from scipy import special, stats
 
 from fl.links import LINKS, Link
 from fl.scales import SCALES
@@ -60,6 +60,18 @@ def test_moments_of_a_linear_teacher_are_the_noise():
     m = theory.moments(spectral_task(log_spaced(30, 10), 1.0, "linear", 0.49))
     assert np.isclose(m.rho, 0.49)
     assert np.isclose(m.nu, 0.49 + m.tau2)
+
+
+def test_moments_do_not_mind_the_units_of_labels_and_inputs():
+    small = Link(
+        "small", lambda u: 1e-12 * np.tanh(u), lambda u: 1e-12 / np.cosh(u) ** 2, (0,)
+    )
+    levels = two_level(1.8, 2, 0.2, 2)
+    one, other = (theory.moments(spectral_task(levels, 0, f)) for f in ("tanh", small))
+    assert np.allclose(other.slope / one.slope, 1e-12, rtol=1e-9)
+    assert np.allclose([other.rho, other.nu], [one.rho, one.nu])
+    wide = theory.moments(spectral_task(Spectrum(1e12 * np.ones(2)), 0, "relu"))
+    assert np.isclose(wide.slope, 0.5) and np.isclose(wide.nu, 2e12)
 
 
 def test_weights_follow_the_rotation():
@@ -250,6 +262,23 @@ def test_best_damping_may_be_none():
 # --- the network ---
 
 
+def test_first_steps_of_a_linear_and_of_a_shifted_teacher():
+    gamma, noise = 0.5, 0.3
+    task = spectral_task(Spectrum(np.ones(2)), 0, "linear", noise)
+    plain, flat, white = (own.first_step(task, gamma, d).cos2 for d in (None, 1e9, 0.0))
+    assert np.allclose([plain, flat], 1 / (1 + gamma * (1 + noise)))
+    assert np.isclose(white, 1 / (1 + gamma * noise / (1 - gamma)))
+    levels = spectral_task(two_level(1.8, 2, 0.2, 2), 1, "tanh", noise)
+    plain, flat = (own.first_step(levels, gamma, d).cos2 for d in (None, 1e9))
+    assert np.isclose(plain, flat)
+    shifted = Link("shifted", lambda u: u + 3, np.ones_like)
+    task = spectral_task(Spectrum(np.ones(2)), 0, shifted, noise)
+    found = [
+        own.first_step(task, gamma, None, centred).cos2 for centred in (True, False)
+    ]
+    assert np.allclose(found, 1 / (1 + gamma * (1 + noise + np.array([0, 9]))))
+
+
 def test_spike_against_a_large_random_matrix():
     d, N, theta = 600, 300, 2.0
     rng = np.random.default_rng(0)
@@ -308,11 +337,42 @@ def test_adam_lies_between_two_over_pi_and_one():
     )
 
 
+def test_a_step_makes_the_spike_that_it_is_asked_for():
+    # the mean slope of a ReLU is 1/2: eta * 1/2 * |slope| * 2 = theta
+    direction = theory.Direction(1.0, 4.0)
+    found = [
+        network.step_size(direction, sign * 0.4, "relu", S, 3.0) for sign in (1, -1)
+    ]
+    assert np.allclose(found, 7.5)
+
+
 def small(seed, d, n, width):
     """Return inputs, first layer, head and labels of a small network."""
     rng = np.random.default_rng(seed)
     X, G = rng.standard_normal((d, n)), rng.standard_normal((width, d))
     return X, G, rng.standard_normal(width), rng.standard_normal(n)
+
+
+def test_chance_is_the_mean_over_inputs_of_one_sample():
+    # E[y^2 (b's^p x)^2]/(E y^2 tr Sigma^(2p+1)), by quadrature in the plane
+    s, b, p = np.array([1.5, 0.4]), np.array([0.3, 0.7]), -0.3
+    beta = np.sqrt(b)
+    nodes, weight = np.polynomial.hermite_e.hermegauss(8)
+    u = np.stack(np.meshgrid(nodes, nodes), -1).reshape(-1, 2)
+    x, weight = u * np.sqrt(s), np.outer(weight, weight).ravel() / (2 * np.pi)
+    task = Task(Spectrum(s), Teacher(beta, "square"), 1.5)
+    power = weight * ((x @ beta) ** 4 + task.noise_variance)
+    along = x @ (s**p * beta)
+    expected = power @ along**2 / power.sum() / np.sum(s ** (2 * p + 1))
+    assert np.isclose(network.chance(task, p), expected)
+
+
+def test_chance_of_labels_with_edges():
+    window = Link("window", lambda u: 1.0 * (abs(u) > 1), np.zeros_like, (-1.0, 1.0))
+    task = Task(Spectrum(6.25 * np.ones(3)), Teacher(np.eye(3)[0], window))
+    beyond = stats.norm.sf(0.4)  # E[t^2; t > a] = P(t > a) + a times the density
+    expected = (1 + 0.4 * stats.norm.pdf(0.4) / beyond) / 3
+    assert np.isclose(network.chance(task, -0.3), expected)
 
 
 def test_gradient_by_hand_agrees_with_autograd():
@@ -352,6 +412,9 @@ def test_gauss_newton_fits_the_batch_to_first_order(activation):
 SKEW = Link("skew", lambda u: u**2 - 1 + u**3 - 3 * u, lambda u: 2 * u + 3 * u**2 - 3)
 
 
+CENTRED = Link("centred", lambda u: u**2 - 1, lambda u: 2 * u)
+
+
 def even(noise=0.0, link="abs"):
     return spectral_task(Spectrum(np.ones(1)), 0.0, link, noise)
 
@@ -376,6 +439,25 @@ def test_second_spike_sees_no_scale_and_no_copies():
     wide = spectral_task(Spectrum(4 * np.ones(1)), 0.0, "abs", 0.4)
     assert np.allclose(law, second.second_spike(many, 0.1, 2.0, "relu"))
     assert np.allclose(law, second.second_spike(wide, 0.1, 2.0, "relu"), rtol=1e-5)
+
+
+BUMP = Link("bump", lambda u: np.exp(-(u**2)), lambda u: -2 * u * np.exp(-(u**2)))
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_second_spike_does_not_mind_the_units_of_the_inputs(unit):
+    law = second.second_spike(even(0.1), 0.1, 2.0, "relu")
+    wide = spectral_task(Spectrum(unit * np.ones(1)), 0.0, "abs", 0.1 * unit)
+    assert np.allclose(law, second.second_spike(wide, 0.1, 2.0, "relu"), rtol=1e-8)
+
+
+def test_second_spike_does_not_mind_the_units_of_the_labels():
+    high = Link("high", lambda u: 1e3 * BUMP(u), lambda u: 1e3 * BUMP.slope(u))
+    found = [
+        second.second_spike(even(noise, f), 0.02, 2.0, "relu")
+        for f, noise in [(BUMP, 0.01), (high, 1e4)]
+    ]
+    assert np.allclose(*found, rtol=1e-8)
 
 
 @pytest.mark.parametrize(("ratio", "aspect", "seen"), [(8, 4, 0.74), (16, 4, 0.86)])
@@ -563,12 +645,17 @@ def test_refuses_a_singular_sample_covariance():
             lambda: theory.best_exponent(S, S**7 / (S**7).sum(), 1.0, 1e9),
             "best exponent lies beyond 4",
         ),
+        (
+            lambda: theory.best_exponent(S, S**-6 / (S**-6).sum(), 1.0, 1e9),
+            "best exponent lies beyond -3",
+        ),
         (lambda: own.sample_power(S, B, 0.5, 0.3, 200), "p = 200: must be nearer"),
         (lambda: network.adam(S, B, 0.5, 0.0, "tanh"), "nu = 0"),
         (
             lambda: theory.moments(spectral_task(two_level(2, 2, 1, 2), 0, "abs")),
             "mean slope 0",
         ),
+        (lambda: theory.moments(even(link=CENTRED)), "mean slope 0"),
         (
             lambda: theory.weights(Task(Spectrum([1.0, 2.0]), Teacher([1.0, 1.0]))),
             "of length 1",

@@ -23,11 +23,12 @@ from fl.tasks import Link
 from fl.theory.spectrum import (
     Law,
     averaged,
+    bulk_of,
     diverging_outliers,
     gaussian_equivalent,
     sample_law,
 )
-from fl.theory.spectrum_error import ReadOut, linear_floor
+from fl.theory.spectrum_error import ReadOut, _design, linear_floor
 from fl.theory.spectrum_features import (
     conditional_features,
     giant_step,
@@ -209,6 +210,14 @@ def test_warm_and_cold_starts_agree():
     )
 
 
+def test_a_point_that_was_not_reached_has_no_trace_and_names_its_argument():
+    f = conditional_features(TANH, spiked_model(1.0), normal_grid(11))
+    point = resolvent(f, [-1.0 + 0.5j, 2.0 + 0.5j], 4.0, 1.3)
+    missed = replace(point, converged=np.array([True, False]))
+    with pytest.raises(ArithmeticError, match=r"not reached at z = \[2\.\+0\.5j\]"):
+        _ = missed.trace
+
+
 @pytest.mark.parametrize(
     "link, activation", [(SIN, TANH), (SIN_COS, RELU)], ids=["tanh", "relu"]
 )
@@ -244,6 +253,57 @@ def test_without_spike_the_alignment_does_not_matter():
         for g in (0.0, 0.5, 1.0)
     ]
     assert np.allclose(errors, errors[0], rtol=1e-8)
+
+
+def test_own_overlaps_are_along_the_teacher_wherever_the_absent_spike_points():
+    errors = [
+        ReadOut(SIN_COS, RELU, spiked_model(0.0, 1.2, None, g, 0.7, 0.4)).error(
+            0.1, 2.0, 1.3
+        )[0]
+        for g in (0.0, 0.6, -0.8, 1.0)
+    ]
+    assert np.allclose(errors, errors[0], rtol=1e-8)
+
+
+def test_the_design_is_how_a_neuron_moves_with_its_own_overlap():
+    """By differences: a row of overlap h along one axis of the plane of spike and teacher,
+    and 1 along its teacher's, has t = h w_axis / c as the overlap of the old row.
+    """
+    r, c, s, beta, h = 1.3, 0.8, 0.7, 0.4, 1e-5
+    model, kappa = spiked_model(r, c, None, 0.6, s, beta), np.linspace(-2, 2, 5)
+    features = conditional_features(TANH, model, (kappa, np.full(5, 0.2)))
+    z, weight = np.polynomial.hermite_e.hermegauss(80)
+    w = np.array([0.6, 0.8])
+
+    def mean(axis, tau, overlap):
+        x = np.stack([kappa, np.full(5, tau)])
+        norm = np.sqrt(c**2 + 2 * beta * overlap * w[axis] / c)
+        moved = c * overlap * (x[axis] + s * w[axis] * (w @ x))
+        u = r * kappa[:, None] + norm * z + moved[:, None]
+        return np.tanh(u) @ weight / weight.sum()
+
+    def slope(axis, tau):
+        return (mean(axis, tau, h) - mean(axis, tau, -h)) / (2 * h)
+
+    by_kappa = [slope(axis, 0.0) for axis in (0, 1)]
+    by_tau = [slope(axis, 1.0) - by_kappa[axis] for axis in (0, 1)]
+    design = _design(features, model)
+    assert np.allclose(design[:, 0], [*mean(0, 0.0, 0.0), *np.zeros(5)])
+    assert np.allclose(design[:5, 1:].T, by_kappa, atol=1e-8)
+    assert np.allclose(design[5:, 1:].T, by_tau, atol=1e-8)
+
+
+def test_a_kink_may_be_anywhere():
+    """A ReLU that bends at 1/2 is one whose input is less by 1/2."""
+    late = Link("late", lambda u: np.maximum(u - 0.5, 0), None, kinks=(0.5,))
+    model, kappa = spiked_model(2.0, 0.7), np.linspace(-3, 3, 21)
+    weight = np.full(21, 1 / 21)
+    moved = conditional_features(RELU, model, (kappa - 0.25, weight))
+    found = conditional_features(late, model, (kappa, weight))
+    for name in ("mu0", "mu1", "mu2sq", "curvature"):
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(moved, name), atol=1e-12
+        )
 
 
 @settings(max_examples=10, deadline=None)
@@ -303,6 +363,17 @@ def test_width_correction_vanishes():
         for w in (None, 100, 10**9)
     )
     assert finite[0] > 1.2 * limit and np.isclose(finite[1], limit, rtol=0.05)
+
+
+def test_a_penalty_of_the_order_of_the_width_shrinks_the_mean():
+    # it stops all else; the mean of the labels is a ridge on one input, the block's mean
+    mean, alpha, width = 1 / np.sqrt(2 * np.pi), 2.0, 10**7
+    for times, kept in [(1, 1 / 2), (2, 1 / 3)]:
+        penalty = times * alpha * width * mean**2
+        for r in (0.0, [0.0, 0.0]):
+            read_out = ReadOut(RELU, RELU, spiked_model(r, gamma=0.0))
+            error = read_out.error(penalty, alpha, 1.3, width)[0]
+            assert np.isclose(error, 0.5 - mean**2 * (1 - (1 - kept) ** 2), rtol=1e-5)
 
 
 def test_a_small_penalty_is_reached_from_a_large_one():
@@ -368,6 +439,13 @@ def test_diverging_outliers_of_relu_before_the_step_and_of_odd_activations():
     )
     top, low = diverging_outliers(conditional_features(TANH, spiked_model((1.0, -1.0))))
     assert top > 0.1 and abs(low) < 1e-14
+
+
+def test_the_bulk_is_what_the_rank_of_the_means_leaves():
+    eigenvalues = np.array([90.0, 40.0, 2.0, 1.0])
+    for r, left in [([0.0, 0.0], 1), ([0.0, 1.5], 2)]:
+        features = conditional_features(RELU, spiked_model(r))
+        assert np.array_equal(bulk_of(eigenvalues, features), eigenvalues[left:])
 
 
 def test_erf_kernel_of_the_population_is_the_sampled_one():

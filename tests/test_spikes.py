@@ -239,6 +239,10 @@ def test_frobenius_limit_of_labels_with_a_mean():
         0.811, abs=1e-3
     )
     assert bend == pytest.approx(2**0.5 * LINKS["relu"].hermite(2)[2])
+    # erf does not bend on the mean, and an offset is then one more variance of the labels
+    noisy = PAIR._replace(noise=PAIR.noise + 0.16)
+    flat = spikes.frobenius_limit(PAIR, 3.0, 0.4)
+    assert flat == pytest.approx(spikes.frobenius_limit(noisy, 3.0))
 
 
 # where steps stop being small
@@ -250,6 +254,17 @@ def test_departure_has_its_power_and_vanishes_where_the_start_is_enough():
     assert spread[1] / spread[0] == pytest.approx(8 ** (2 / 3))
     assert eta[1] / eta[0] == pytest.approx(2, rel=1e-3)
     assert spikes_departure.departure(links, 3, 100, 4.0, 2.0, 0.1, 1e-9)[1] == 0
+
+
+def test_departure_does_not_mind_the_units_of_a_relu():
+    # features twice as large under a penalty four times as large are the same ridge
+    found = [
+        spikes_departure.departure(
+            {"student": ("relu", tau), "teacher": ERF}, 2, 1e4, 4.0, 2.0, penalty, 0.3
+        )
+        for tau, penalty in [(1.0, 0.1), (2.0, 0.4)]
+    ]
+    assert found[1] == pytest.approx([found[0][0], found[0][1] / 2])
 
 
 def test_shares_are_those_of_sampled_features():

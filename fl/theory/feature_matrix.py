@@ -91,15 +91,15 @@ def nuclear_fit(X, Y, P, decay: float) -> Fit:
     push = (1 - ratio) / (1 + ratio)
     J = ahead = np.zeros_like(cross)
     moved = np.inf
-    size = decay
+    size = shrink = decay / high
     while moved > 1e-15 * size:
         before = J
         slope = ahead @ S - cross
         U, s, V = np.linalg.svd(ahead - slope / high, full_matrices=False)
-        J = U * (s - decay / high).clip(0) @ V
+        J = U * (s - shrink).clip(0) @ V
         ahead = J + push * (J - before)
         moved = np.abs(J - before).max()
-        size = max(np.abs(J).max(), decay)
+        size = max(np.abs(J).max(), shrink)
     J = J @ root
     return Fit(J, geometric_mean(P, J))
 

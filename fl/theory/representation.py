@@ -218,7 +218,7 @@ def head_error_distance(S, F_star, G_star, F, eta: float) -> float:
     error = F - full_rank("F_star", F_star)
     C = F.T @ error @ G_star @ positive_definite(S)
     damped = np.eye(len(C)) - eta * C @ G_star.T
-    T = -eta * solve(damped, C @ complement(G_star))
+    T = eta * solve(damped, C @ complement(G_star))  # up to its sign
     size = norm(T, 2)
     return size / np.hypot(1, size)
 

@@ -97,7 +97,8 @@ def second_spike(
     low = far
     while determinant(low) > 0:
         low *= 0.9
-    outlier = optimize.brentq(determinant, low, low / 0.9, rtol=1e-12)
+    tiny = numerics.TINY  # no absolute tolerance: t has the units of the inputs
+    outlier = optimize.brentq(determinant, low, low / 0.9, xtol=tiny, rtol=1e-12)
     below = _point(pencil, outlier * (1 - STEP))
     above = _point(pencil, outlier * (1 + STEP))
     jump = above.teacher - below.teacher
@@ -202,8 +203,8 @@ def _point(pencil: _Pencil, t: float) -> _Point:
         scaled = np.multiply.outer(s, mean)
         resolvents = _inverse(scaled - shift)
         last, R = R, np.tensordot(share, resolvents, 1)
-        change = abs(R - last).max()
-        if change < 1e-12 * abs(R).max():
+        # the entries have units of their own
+        if np.allclose(R.diagonal(), last.diagonal(), 1e-12, 0):
             break
     else:
         raise ValueError(
