@@ -19,6 +19,7 @@ import sysconfig
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,12 +55,12 @@ def closure(modules: Iterable[str], own: Iterable[str] = ("fl",)) -> Closure:
     ``own`` are top-level packages that are first-party wherever they are installed.
     """
     modules = frozenset(modules)
-    places = [str(_places(name.partition(".")[0])) for name in sorted(modules)]
-    asked = " ".join(places), modules, frozenset(own)
+    places = [_places(name.partition(".")[0]) for name in sorted(modules)]
+    asked = str(places), modules, frozenset(own)
     known, ages = _KNOWN.get(asked, (None, None))
-    if known is None or ages != [age_of(path) for path in known.modules.values()]:
+    if known is None or ages != list(map(age_of, known.modules.values())):
         known = _closure(*asked[1:])
-        _KNOWN[asked] = known, [age_of(path) for path in known.modules.values()]
+        _KNOWN[asked] = known, list(map(age_of, known.modules.values()))
     return known
 
 
@@ -81,7 +82,7 @@ def _closure(modules: Iterable[str], own: Iterable[str]) -> Closure:
 def is_first_party(name: str, own: Iterable[str] = ("fl",)) -> bool:
     """Return whether the module ``name`` belongs to ``own`` packages or the reader."""
     top = name.partition(".")[0]
-    return top in own or any(not is_installed(place) for place in _places(top))
+    return top in own or not all(map(is_installed, _places(top)))
 
 
 def locate(name: str) -> Path | None:
@@ -161,14 +162,10 @@ def _bound(tree: ast.Module, package: str) -> Iterator[tuple[str, tuple]]:
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
     """Return ``tree`` with the docstrings of module, classes and functions taken out."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        if (
-            isinstance(node, documented)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = body[1:]
+        if isinstance(node, documented) and ast.get_docstring(node, False) is not None:
+            del node.body[0]
     return tree
 
 
@@ -196,17 +193,14 @@ def _source(node: ast.ImportFrom, package: str) -> str:
 
 def _reached(name: str, attributes: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     """Yield the modules that importing ``attributes`` from the module ``name`` runs."""
-    submodules = {a: locate(f"{name}.{a}") for a in attributes}
-    for attribute, path in submodules.items():
-        if path is not None:
-            yield f"{name}.{attribute}", path
-    parts = name.split(".")
-    for depth in range(1, len(parts) + 1):
-        module = ".".join(parts[:depth])
+    names = [f"{name}.{attribute}" for attribute in attributes]
+    submodules = {below: path for below in names if (path := locate(below))}
+    yield from submodules.items()
+    for module in accumulate(name.split("."), "{}.{}".format):
+        asked = module == name and not (names and submodules.keys() >= set(names))
         path = locate(module)
-        asked = depth == len(parts) and (not attributes or None in submodules.values())
-        face = parts[0] == "fl" and path is not None and path.stem == "__init__"
-        if path is not None and (asked or not face):
+        face = path and path.stem == "__init__" and name.split(".")[0] == "fl"
+        if path and (asked or not face):
             yield module, path
 
 
@@ -242,7 +236,6 @@ def is_installed(path: str | Path) -> bool:
     return site or text.startswith(INSTALLED)
 
 
-_PATHS = sysconfig.get_paths()
-_PATHS = [_PATHS[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+_PATHS = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
 # where the modules of the interpreter and of pip lie
 INSTALLED = tuple(f"{Path(p).resolve()}{os.sep}" for p in _PATHS)

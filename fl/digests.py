@@ -46,14 +46,18 @@ def feed_callable(key: "Key", function, where: str) -> None:
     if isinstance(function, partial):
         feed_callable(key, function.func, where)
         feed_value(key, [function.args, function.keywords], where)
+    elif isinstance(owner := getattr(function, "__self__", None), type):
+        builtin = not inspect.ismethod(function)
+        key.feed(function.__qualname__ if builtin else function.__name__)
+        _feed_class(key, owner, where)
     elif inspect.ismethod(function):
-        _feed_method(key, function, where)
-    elif isinstance(getattr(function, "__self__", None), type):  # a builtin of a class
-        key.feed(function.__qualname__)
-        _feed_class(key, function.__self__, where)
+        raise ValueError(
+            f"{where} is {function.__qualname__}, bound to an object whose state no key "
+            "can hold: write a function that takes what it needs as arguments"
+        )
     elif place := _library(key, function):
         key.feed(place, function.__name__)
-        key.feed_packages([place.partition(".")[0]])
+        key.feed_package(place)
     elif isinstance(function, types.FunctionType):
         _feed_function(key, function, where)
     elif isinstance(function, type):
@@ -68,16 +72,6 @@ def feed_callable(key: "Key", function, where: str) -> None:
             f"{where} is {function!r}, which has no source to make a key of: "
             "write a plain function around it"
         )
-
-
-def _feed_method(key: "Key", method: types.MethodType, where: str) -> None:
-    if not isinstance(method.__self__, type):
-        raise ValueError(
-            f"{where} is {method.__qualname__}, bound to an object whose state no key "
-            "can hold: write a function that takes what it needs as arguments"
-        )
-    key.feed(method.__name__)
-    _feed_class(key, method.__self__, where)
 
 
 def _library(key: "Key", thing, name: str | None = None) -> str | None:
@@ -125,19 +119,27 @@ def _refuse_frozen(key: "Key", wrapper, plain: types.FunctionType, where: str) -
 
 
 def _feed_function(key: "Key", function: types.FunctionType, where: str) -> None:
-    if not key.meets(function):
-        return
-    name = function.__qualname__
-    key.feed(_module(function), name)
-    if locate(_module(function) or "__main__") is not None:
-        key.feed_modules([function.__module__])
-    if not _feeds_by_module(function):
+    if not _feeds_whole(key, function):
+        name = function.__qualname__
         defaults = [function.__defaults__, function.__kwdefaults__]
         feed_value(key, defaults, f"a default argument of {name}")
         own = {n: v for n, v in vars(function).items() if n != "__wrapped__"}
         feed_value(key, own, f"an attribute of {name}")
         _feed_cells(key, function, where)
         _feed_code(key, function.__code__, function.__globals__, where)
+
+
+def _feeds_whole(key: "Key", thing) -> bool:
+    """Feed which function or class ``thing`` is, with its module, if it is a new one; tell
+    whether nothing is left to feed.
+    """
+    if not key.meets(thing):
+        return True
+    module = _module(thing)
+    key.feed(module, thing.__qualname__)
+    if locate(module or "__main__") is not None:
+        key.feed_modules([module])
+    return _feeds_by_module(thing)
 
 
 def _feeds_by_module(thing) -> bool:
@@ -189,7 +191,7 @@ def _feed_code(key: "Key", code: types.CodeType, known: dict, where: str) -> Non
         key.feed(name)
         if type(value) not in _PLAIN and (place := _library(key, value, name)):
             key.feed(place)
-            key.feed_packages([place.partition(".")[0]])
+            key.feed_package(place)
             continue
         feed_value(key, value, f"{name}, which {where} uses,")
         if isinstance(value, types.ModuleType):
@@ -200,7 +202,7 @@ def _feed_import(key: "Key", name: str) -> None:
     if is_first_party(name, key.own):
         key.feed_modules([name])
     else:
-        key.feed_packages([name.partition(".")[0]])
+        key.feed_package(name)
 
 
 def _feed_submodules(key: "Key", module: types.ModuleType, names: set[str]) -> None:
@@ -214,13 +216,8 @@ def _feed_submodules(key: "Key", module: types.ModuleType, names: set[str]) -> N
 def _feed_class(key: "Key", cls: type, where: str) -> None:
     if place := _library(key, cls):
         key.feed(place, cls.__qualname__)
-        key.feed_packages([place.partition(".")[0]])
-    elif key.meets(cls):
-        key.feed(_module(cls), cls.__qualname__)
-        if locate(_module(cls) or "__main__") is not None:
-            key.feed_modules([cls.__module__])
-        if _feeds_by_module(cls):
-            return
+        key.feed_package(place)
+    elif not _feeds_whole(key, cls):
         for base in (*cls.__bases__, type(cls)):
             _feed_class(key, base, where)
         for name in written(cls):
@@ -265,8 +262,8 @@ def feed_value(key: "Key", value, where: str) -> None:
         key.feed(repr(value.dtype), value.shape, memoryview(raw))
     elif isinstance(value, _CALLABLE) or _unwrapped(value) is not value:
         feed_callable(key, value, where)
-    elif any(value is above for above in key.inside):  # it holds itself
-        key.feed([value is above for above in key.inside])
+    elif any(places := [value is above for above in key.inside]):  # it holds itself
+        key.feed(places)
     else:
         key.inside.append(value)
         _feed_object(key, value, where)

@@ -18,10 +18,11 @@ from pathlib import Path
 from fl.closure import age_of, is_installed, parse, read
 
 # of a class that was typed in: not its behaviour
-_INCIDENTAL = {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__"}
-_INCIDENTAL |= {"__firstlineno__", "__static_attributes__", "_abc_impl", "__slots__"}
-_INCIDENTAL |= {"__dataclass_params__", "__annotate_func__", "__annotations_cache__"}
-_INCIDENTAL |= {"__subclasshook__"}
+_INCIDENTAL = {
+    *"__module__ __doc__ __dict__ __weakref__ __annotations__ __firstlineno__".split(),
+    *"__static_attributes__ _abc_impl __slots__ __dataclass_params__".split(),
+    *"__annotate_func__ __annotations_cache__ __subclasshook__".split(),
+}
 _RAN: dict[str, tuple] = {}  # file -> its age and its text when it was last run
 _BROUGHT: dict[str, set[str]] = {}  # module -> files that ran because it imported them
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,13 +107,9 @@ def _is_data(path: Path, ignored: Iterable[Path]) -> bool:
     return path.is_file() and not (known or temporary or path.suffix in _COMPILED)
 
 
-def _install() -> None:
-    if not _INSTALLED:
-        sys.addaudithook(_hear)
-        _INSTALLED.append(True)
-
-
-_INSTALLED: list[bool] = []  # a hook cannot be taken out again
+@cache
+def _install() -> None:  # once: a hook cannot be taken out again
+    sys.addaudithook(_hear)
 
 
 def _hear(event: str, arguments: tuple) -> None:

@@ -115,18 +115,17 @@ def evaluate(
     jobs = validate.count("jobs", _default_jobs() if jobs is None else jobs)
     of_function = function_key(function)
     folder = cache_folder() / function_name(function)
-    todo = []
+    results, todo = [], []
     for i, arguments in enumerate(units):
         key = of_function.with_arguments(arguments)
         path = folder / key.digest
-        held = key.held()
-        todo.append(Unit(i, function, arguments, path, held, accept, bool(_TALLIES)))
-    results = [_load(unit.path) for unit in todo]
-    for unit, result in zip(todo, results, strict=True):
-        if result is _DAMAGED:
-            entry = f"{unit.path.parent.name}/{unit.path.name}"
+        results.append(_load(path))
+        if results[i] is _DAMAGED:
+            entry = f"{folder.name}/{path.name}"
             tqdm.write(f"results cache: {entry} is damaged and is computed again")
-    todo = [unit for unit in todo if not _is_there(results[unit.place])]
+        if not _is_there(results[i]):
+            call = i, function, arguments, path, key.held()
+            todo.append(Unit(*call, accept, bool(_TALLIES)))
     if todo:  # nothing is computed that could not be kept
         with _named(folder):
             folder.mkdir(parents=True, exist_ok=True)
