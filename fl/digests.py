@@ -32,6 +32,7 @@ _STATEFUL += (random.Random, collections.abc.Iterator)
 _CALLABLE = types.FunctionType | types.MethodType | types.BuiltinFunctionType
 _CALLABLE |= type | partial | np.ufunc
 _DESCRIPTORS = property | staticmethod | classmethod | functools.cached_property
+_SLOTS = types.MemberDescriptorType | types.GetSetDescriptorType
 _FIELD = ("name", "default", "default_factory", "init", "kw_only")
 _UNSEEN = {"eval", "exec", "globals"}  # they reach what the code does not name
 _FIRST: dict[int, tuple] = {}  # caches and compiled functions as they were first met
@@ -80,7 +81,7 @@ def _library(key: "Key", thing, name: str | None = None) -> str | None:
     if name is None or (module and is_first_party(module, key.own)):
         return None
     plain = isinstance(thing, types.FunctionType | type)
-    for place in [module or "builtins", *(() if plain else sorted(sys.modules))]:
+    for place in [module or "builtins", *([] if plain else sorted(sys.modules))]:
         known = getattr(sys.modules.get(place), "__dict__", {})
         held = isinstance(thing, type) and place == module
         if place != "__main__" and (held or known.get(name) is thing):
@@ -156,8 +157,8 @@ def _feeds_by_module(thing) -> bool:
 
 
 def _feed_cells(key: "Key", function: types.FunctionType, where: str) -> None:
-    cells = function.__closure__ or ()
-    for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
+    free = function.__code__.co_freevars
+    for name, cell in zip(free, function.__closure__ or (), strict=True):
         try:
             value = cell.cell_contents
         except ValueError:  # not yet bound
@@ -167,7 +168,7 @@ def _feed_cells(key: "Key", function: types.FunctionType, where: str) -> None:
         if not isinstance(value, types.FunctionType):  # what decorators close over
             raise ValueError(
                 f"{where}: {function.__qualname__} closes over variables: pass them as "
-                f"arguments ({', '.join(function.__code__.co_freevars)}), so that the "
+                f"arguments ({', '.join(free)}), so that the "
                 "key holds them"
             )
         feed_callable(key, value, where)
@@ -207,9 +208,10 @@ def _feed_import(key: "Key", name: str) -> None:
 
 def _feed_submodules(key: "Key", module: types.ModuleType, names: set[str]) -> None:
     """Feed the loaded submodules of a reader's package that are reached by ``names``."""
-    depth = module.__name__.count(".") + 1
-    for below in sorted(m for m in sys.modules if m.startswith(module.__name__ + ".")):
-        if set(below.split(".")[depth:]) <= names and is_first_party(below, key.own):
+    prefix = f"{module.__name__}."
+    for below in sorted(m for m in sys.modules if m.startswith(prefix)):
+        inside = set(below.removeprefix(prefix).split("."))
+        if inside <= names and is_first_party(below, key.own):
             key.feed_modules([below])
 
 
@@ -226,7 +228,6 @@ def _feed_class(key: "Key", cls: type, where: str) -> None:
 
 
 def _feed_attribute(key: "Key", value, where: str) -> None:
-    slots = types.MemberDescriptorType | types.GetSetDescriptorType
     if isinstance(value, _DESCRIPTORS):
         for name in ("fget", "fset", "fdel", "__func__", "func"):
             if function := getattr(value, name, None):
@@ -234,7 +235,7 @@ def _feed_attribute(key: "Key", value, where: str) -> None:
     elif where.endswith(".__dataclass_fields__"):
         fields = [[getattr(f, n) for n in _FIELD] for f in value.values()]
         feed_value(key, fields, where)
-    elif not isinstance(value, slots):
+    elif not isinstance(value, _SLOTS):
         feed_value(key, value, where)
 
 
@@ -258,8 +259,7 @@ def feed_value(key: "Key", value, where: str) -> None:
     elif isinstance(value, types.ModuleType):
         _feed_import(key, value.__name__)
     elif kind is np.ndarray and not value.dtype.hasobject:
-        raw = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-        key.feed(repr(value.dtype), value.shape, memoryview(raw))
+        key.feed(repr(value.dtype), value.shape, value.tobytes())
     elif isinstance(value, _CALLABLE) or _unwrapped(value) is not value:
         feed_callable(key, value, where)
     elif any(places := [value is above for above in key.inside]):  # it holds itself
@@ -304,5 +304,4 @@ def _parts(value, where: str) -> list:
         ) from None
     if isinstance(made, str):
         return [type(value), made]
-    made, iterators = list(made[:3]), made[3:5]
-    return [type(value), *made, *(list(parts or ()) for parts in iterators)]
+    return [type(value), *made[:3], *(list(parts or ()) for parts in made[3:5])]

@@ -8,6 +8,7 @@ module of ours or of the reader is noted at the moment it runs.
 import dis
 import inspect
 import pickle
+import struct
 import sys
 import types
 from collections.abc import Iterator
@@ -158,9 +159,8 @@ def _note_earlier(file: str) -> None:
     compiled = Path(cache_from_source(file))
     if file in _RAN and compiled.is_file() and not sys.dont_write_bytecode:
         (when, size, _), _ = _RAN[file]
-        header = when // 10**9 % 2**32, size % 2**32
-        stated = compiled.read_bytes()[8:16]
-        if stated != b"".join(n.to_bytes(4, "little") for n in header):
+        header = struct.pack("<II", when // 10**9 % 2**32, size % 2**32)
+        if compiled.read_bytes()[8:16] != header:
             _RAN[file] = (), None
 
 

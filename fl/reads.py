@@ -85,8 +85,8 @@ def watched(function: str, held: "Held", ignored: Path) -> Iterator[None]:
 
 def _brought_in(modules: Iterable[str]) -> Iterator[str]:
     """Yield what a reader's ``modules`` imported at any time, by whatever means."""
-    ours = {m for m in modules if m.partition(".")[0] == "fl"}
-    files = {file for m in set(modules) - ours for file in brought(m)}
+    theirs = [m for m in modules if m.partition(".")[0] != "fl"]
+    files = {file for m in theirs for file in brought(m)}
     for name, module in list(sys.modules.items()) if files else ():
         if name != "__main__" and getattr(module, "__file__", None) in files:
             yield name
@@ -102,8 +102,8 @@ def _is_missing(module: str, held: "Held") -> bool:
 
 def _is_data(path: Path, ignored: Iterable[Path]) -> bool:
     temporary = any(part.startswith("joblib_memmapping") for part in path.parts)
-    roots = [*_SYSTEM, *(folder.resolve() for folder in ignored)]
-    known = is_installed(path) or any(path.is_relative_to(root) for root in roots)
+    roots = [*_SYSTEM, *map(Path.resolve, ignored)]
+    known = is_installed(path) or any(map(path.is_relative_to, roots))
     return path.is_file() and not (known or temporary or path.suffix in _COMPILED)
 
 

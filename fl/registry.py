@@ -92,12 +92,18 @@ def verify(id: str, scale: Scale = "book", block: int = 0) -> Verdict:
     Raises:
         ValueError: for an unknown id or scale, or a block < 0.
     """
-    topic = id.partition(".")[0]
-    asked = [topic] if topic in TOPICS else []
-    known = [c.id for c in select(asked)]
-    validate.choice("claim", id, known)
-    (found,) = verify_all([CLAIMS[id]], scale, block=block)
+    (found,) = verify_all(chosen([id]), scale, block=block)
     return found
+
+
+def chosen(ids: Iterable[str]) -> list[Claim]:
+    """Return the claims with these ``ids``, in their order.
+
+    Raises:
+        ValueError: for an unknown id.
+    """
+    known = [c.id for c in select(id.partition(".")[0] for id in ids)]
+    return [CLAIMS[validate.choice("claim", id, known)] for id in ids]
 
 
 def runs() -> dict[str, Callable]:

@@ -11,7 +11,6 @@ a cluster, or in `fl.cluster.workers`.
 
 import errno
 import hashlib
-import itertools
 import multiprocessing
 import os
 import random
@@ -121,11 +120,12 @@ def evaluate(
         path = folder / key.digest
         results.append(_load(path))
         if results[i] is _DAMAGED:
-            entry = f"{folder.name}/{path.name}"
-            tqdm.write(f"results cache: {entry} is damaged and is computed again")
+            tqdm.write(
+                f"results cache: {folder.name}/{path.name} is damaged and is computed again"
+            )
         if not _is_there(results[i]):
-            call = i, function, arguments, path, key.held()
-            todo.append(Unit(*call, accept, bool(_TALLIES)))
+            go_on = bool(_TALLIES)
+            todo.append(Unit(i, function, arguments, path, key.held(), accept, go_on))
     if todo:  # nothing is computed that could not be kept
         with _named(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -135,9 +135,8 @@ def evaluate(
     if not in_order:
         random.Random(os.getpid()).shuffle(todo)
     # disable=None: a bar in a terminal, silence in a notebook or a pipe
-    silent = True if len(todo) <= 1 else None
-    look = {"total": len(todo), "leave": False, "disable": silent}
-    for place, result in tqdm(_computed(todo, jobs), function_name(function), **look):
+    bar = {"total": len(todo), "leave": False, "disable": len(todo) <= 1 or None}
+    for place, result in tqdm(_computed(todo, jobs), function_name(function), **bar):
         results[place] = result
         if tell is not None and not isinstance(result, Failed):
             tell(result)
@@ -197,13 +196,14 @@ def _default_jobs() -> int:
 def _computed(todo: list[Unit], jobs: int) -> Iterator[tuple]:
     """Yield the place and the result of each unit as it is done."""
     if jobs == 1 or len(todo) <= 1:
-        return itertools.starmap(_compute, zip(todo, strict=True))
+        return map(_compute, todo)
     import joblib  # a third of a second that one process alone does not spend
 
     _dismiss_workers_of_old_sources(todo[0].held)
-    workers = min(jobs, len(todo))
-    pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
-    return pool(joblib.delayed(_compute)(unit) for unit in todo)
+    pool = joblib.Parallel(
+        min(jobs, len(todo)), return_as="generator_unordered", batch_size=1
+    )
+    return pool(map(joblib.delayed(_compute), todo))
 
 
 def _dismiss_workers_of_old_sources(held: Held) -> None:
