@@ -37,26 +37,13 @@ METHODS: dict[str, Callable] = {
     "exchanged": _powers(0.0, QUARTER, exchanged=True),
     "one-sided": _powers(0.0, QUARTER),
 }
-TORCH = (
-    *("SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta"),
-    *("RMSprop", "Rprop", "Adafactor", "Muon"),
-)
-LIBRARY = (
-    *(
-        "Shampoo",
-        "ScalableShampoo",
-        "SOAP",
-        "Kron",
-        "Lion",
-        "CAME",
-        "AdaBelief",
-        "Adan",
-    ),
-    *("Lamb", "Yogi", "ADOPT", "SignSGD"),
-)
-PUBLISHED = {f"torch {n}": n for n in TORCH} | {
-    f"pytorch-optimizer {n}": n for n in LIBRARY
+_NAMES = {
+    "torch": "SGD Adam AdamW NAdam RAdam Adamax Adagrad Adadelta "
+    "RMSprop Rprop Adafactor Muon",
+    "pytorch-optimizer": "Shampoo ScalableShampoo SOAP Kron Lion CAME AdaBelief Adan "
+    "Lamb Yogi ADOPT SignSGD",
 }
+PUBLISHED = {f"{of} {n}": n for of, names in _NAMES.items() for n in names.split()}
 
 
 def benched(seed: int, method: str, **options) -> xr.Dataset:

@@ -52,8 +52,10 @@ def guarantees(inputs, gradient) -> Guarantee:
     Raises:
         ValueError: for a norm that is not > 0.
     """
-    whole, largest = validate.positive("inputs", inputs, (2, "n")) ** 2
-    nuclear, square = validate.positive("gradient", gradient, (2, "n")) ** 2
+    inputs = validate.positive("inputs", inputs, (2, "n"))
+    gradient = validate.positive("gradient", gradient, (2, "n"))
+    whole, largest = inputs**2
+    nuclear, square = gradient**2
     return Guarantee(
         nuclear / square,
         whole / largest,
@@ -96,7 +98,8 @@ def singular_power(moment, q: float, fluctuation: float = 0.0) -> np.ndarray:
     ratio = m / m[:, None]
     # phi is a divided difference; this form has no 0/0 where eigenvalues meet
     bend = special.hyp2f1(2 - a, 1, 3, 1 - ratio)
-    terms = (1 + np.eye(len(m))) * ratio * bend
+    twice = 1 + np.eye(len(m))
+    terms = twice * ratio * bend
     reach = a * (a - 1) / 2 * terms.sum(1)
     largest = np.abs(reach).max()
     if epsilon * largest > 0.5:
@@ -131,4 +134,5 @@ def spiked_power(lam, spike, q: float, fluctuation: float = 0.0) -> np.ndarray:
     gram = np.diag(lam) + np.outer(b, b)
     moment, axes = np.linalg.eigh(gram)
     gain = singular_power(moment, q, fluctuation)
-    return axes**2 @ (moment * gain) / np.diag(gram)
+    seen = axes**2 @ (moment * gain)
+    return seen / np.diag(gram)

@@ -57,7 +57,7 @@ def escape_rates(lam, link: Link, p: float = 0.0, centred: bool = False) -> np.n
     lam = validate.positive("lam", lam)
     kappa = contrast(link, lam[0])
     mean = link.hermite(0, lam[0] ** 0.5)[0]
-    weight = np.full(len(lam), 1.0 - centred)
+    weight = np.zeros(len(lam)) if centred else np.ones(len(lam))
     weight[0] += kappa - 1
     return mean * weight * numerics.raised(lam, 1 + validate.number("p", p))
 
