@@ -11,6 +11,7 @@ import pickle
 import struct
 import sys
 import types
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from importlib.util import cache_from_source
@@ -25,7 +26,7 @@ _INCIDENTAL = {
     *"__annotate_func__ __annotations_cache__ __subclasshook__".split(),
 }
 _RAN: dict[str, tuple] = {}  # file -> its age and its text when it was last run
-_BROUGHT: dict[str, set[str]] = {}  # module -> files that ran because it imported them
+_BROUGHT = defaultdict(set)  # module -> files that ran because it imported them
 
 
 def refuse_stale(name: str, path: Path) -> None:
@@ -139,7 +140,7 @@ def _hear(event: str, arguments: tuple) -> None:
                 importer = importer.f_back
             if importer:
                 name = importer.f_globals.get("__name__")
-                _BROUGHT.setdefault(name, set()).add(code.co_filename)
+                _BROUGHT[name].add(code.co_filename)
 
 
 def _is_ours(file: str | None) -> bool:

@@ -33,7 +33,6 @@ from fl.freshness import refuse_stale
 from fl.keys import Held, function_key, function_name
 from fl.reads import watched
 
-_MISSING, _DAMAGED = object(), object()
 SPACE = 16 * 2**20  # bytes that must be free before work starts
 _TALLIES: list = []  # the one in use is the last
 _AGES: dict = {}  # files of the modules that the workers have loaded, and their path
@@ -118,12 +117,13 @@ def evaluate(
     for i, arguments in enumerate(units):
         key = of_function.with_arguments(arguments)
         path = folder / key.digest
-        results.append(_load(path))
-        if results[i] is _DAMAGED:
+        found = _load(path)
+        results.append(found[0] if found else None)
+        if found == ():
             tqdm.write(
                 f"results cache: {folder.name}/{path.name} is damaged and is computed again"
             )
-        if not _is_there(results[i]):
+        if not found:
             go_on = bool(_TALLIES)
             todo.append(Unit(i, function, arguments, path, key.held(), accept, go_on))
     if todo:  # nothing is computed that could not be kept
@@ -163,7 +163,7 @@ def peek(function: Callable, **arguments):
     """Return what is stored of ``function`` called with ``arguments``; None if nothing."""
     key = function_key(function).with_arguments(arguments)
     found = _load(cache_folder() / function_name(function) / key.digest)
-    return found if _is_there(found) else None
+    return found[0] if found else None
 
 
 def cached(function: Callable, **arguments):
@@ -239,9 +239,8 @@ def _compute(unit: Unit) -> tuple:
 
 def _result(unit: Unit) -> tuple:
     _stay()
-    result = _load(unit.path)  # another process may have stored it meanwhile
-    if _is_there(result):
-        return unit.place, result
+    if found := _load(unit.path):  # another process may have stored it meanwhile
+        return unit.place, found[0]
     for name, path in unit.held.modules.items():  # this may be a worker of long ago
         refuse_stale(name, path)
     # a worker elsewhere has its own environment, the unit knows the store
@@ -289,18 +288,17 @@ def _named(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _load(path: Path):
+def _load(path: Path) -> tuple | None:
+    """Return the result of an entry alone in a tuple, which is empty if the entry is
+    damaged; None if there is no entry.
+    """
     try:
         raw = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        return _MISSING
+        return None
     if hashlib.sha256(raw[32:]).digest() != raw[:32]:
-        return _DAMAGED
+        return ()
     try:
-        return unpacked(raw[32:])
+        return (unpacked(raw[32:]),)
     except ValueError:  # made by something else
-        return _DAMAGED
-
-
-def _is_there(result) -> bool:
-    return result is not _MISSING and result is not _DAMAGED
+        return ()

@@ -163,7 +163,7 @@ def bench(scale, broken, block):
     """Both sides of five methods; the control has a derived reading of its own."""
     methods = [study.TURNED] if broken else ["SGD", "Adam", *study.SIDES]
     run = study.benched(scale, block, methods)
-    pairs = [_derived(method, run.sel(method=method)) for method in methods]
+    pairs = [_derived(method, run.sel({"method": method})) for method in methods]
     derived, effects = zip(*pairs, strict=True)
     right = xr.zeros_like(run["exponent"]) + np.array(derived)
     believed = xr.full_like(right, -0.5) if broken else right
