@@ -18,6 +18,7 @@ import sys
 import sysconfig
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
@@ -132,32 +133,35 @@ def parse(text: bytes, path: Path, package: str = "") -> Source:
 
 
 def _binds(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Name):
-        return [] if isinstance(node.ctx, ast.Load) else [node.id]
-    if isinstance(node, ast.alias):
-        return [node.asname or node.name.partition(".")[0]]
-    if isinstance(node, ast.Global):
-        return node.names * 2
-    named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    return [node.name] if named else []
+    match node:
+        case ast.Name(name, ast.Store() | ast.Del()):
+            return [name]
+        case ast.alias(name, None):
+            return [name.partition(".")[0]]
+        case ast.alias(_, name):
+            return [name]
+        case ast.Global(names):
+            return names * 2
+        case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+            return [name]
+    return []
 
 
 def _bound(tree: ast.Module, package: str) -> Iterator[tuple[str, tuple]]:
     """Yield what a file says of its names, where a look at the loaded module can tell."""
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and not node.decorator_list:
-            yield node.name, ("def", None)
-        elif isinstance(node, ast.ImportFrom):
-            module = _source(node, package)
-            for alias in node.names:
-                yield alias.asname or alias.name, ("from", (module, alias.name))
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
-                value = ast.literal_eval(node.value)
-            except (ValueError, TypeError):
-                continue
-            if isinstance(value, int | float | str | tuple):
-                yield node.targets[0].id, ("is", value)
+        match node:
+            case ast.FunctionDef(name, decorator_list=[]):
+                yield name, ("def", None)
+            case ast.ImportFrom():
+                module = _source(node, package)
+                for alias in node.names:
+                    yield alias.asname or alias.name, ("from", (module, alias.name))
+            case ast.Assign([ast.Name(name), *_], said):
+                with suppress(ValueError, TypeError):
+                    value = ast.literal_eval(said)
+                    if isinstance(value, int | float | str | tuple):
+                        yield name, ("is", value)
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
@@ -171,17 +175,19 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
 
 def _drop_uses(tree: ast.Module) -> None:
     for node in ast.walk(tree):
-        if getattr(getattr(node, "func", None), "id", "") == "claim":
-            node.keywords = [k for k in node.keywords if k.arg != "uses"]
+        match node:
+            case ast.Call(ast.Name("claim"), _, keywords):
+                node.keywords = [k for k in keywords if k.arg != "uses"]
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each imported module, at any depth of the code, with the names taken from it."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, ()) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield _source(node, package), tuple(alias.name for alias in node.names)
+        match node:
+            case ast.Import(names):
+                yield from ((alias.name, ()) for alias in names)
+            case ast.ImportFrom(_, names):
+                yield _source(node, package), tuple(alias.name for alias in names)
 
 
 def _source(node: ast.ImportFrom, package: str) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fl import validate
-from fl.closure import PACKAGE, closure, read
+from fl.closure import PACKAGE, age_of, closure, read
 from fl.digests import feed_callable, feed_value
 from fl.freshness import refuse_stale
 
@@ -159,14 +159,12 @@ class Key:
 
 
 def _content(file: Path) -> str:
-    if not file.is_file():
-        return "no file"
-    state = file.stat()
-    return _digest(file, state.st_mtime_ns, state.st_size, state.st_ino)
+    age = age_of(file)
+    return _digest(file, age) if age else "no file"
 
 
 @cache
-def _digest(file: Path, *state: int) -> str:
+def _digest(file: Path, age: tuple) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 

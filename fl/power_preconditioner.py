@@ -208,4 +208,5 @@ def power_of(M: Tensor, p: float, damping: float) -> Tensor:
     lam, U = torch.linalg.eigh(M)
     raised = lam.clamp_min(0) + damping * lam[-1]
     real = raised > RANK * lam[-1]
-    return (U[:, real] * raised[real] ** p) @ U[:, real].T
+    powers = torch.where(real, raised.where(real, torch.ones_like(lam)) ** p, 0.0)
+    return (U * powers) @ U.T
