@@ -68,11 +68,10 @@ def watched(function: str, held: "Held", ignored: Path) -> Iterator[None]:
         yield
     finally:
         _WATCHES.remove(watch)
-    late = [m for m in set(sys.modules) - before if _is_missing(m, held)]
-    late += [m for m in _brought_in(held.modules) if _is_missing(m, held)]
-    if late:
+    late = {*sys.modules} - before | {*_brought_in(held.modules)}
+    if missing := sorted(m for m in late if _is_missing(m, held)):
         raise ValueError(
-            f"{function} imported {', '.join(sorted({*late}))} by a computed name: no key can hold "
+            f"{function} imported {', '.join(missing)} by a computed name: no key can hold "
             "that; write the import statement out"
         )
     beside = sorted(set(watch.data([ignored])) - set(map(str, held.files)))

@@ -68,8 +68,8 @@ def benched(seed: int, method: str, **options) -> xr.Dataset:
         "columns": (("axis_column", "column"), found.columns),
         "gain": (("row", "column"), found.gain),
     }
-    places = {"side": ["left", "right"], "row": found.mu, "column": found.lam}
-    return xr.Dataset(_numbers(found) | vectors, places)
+    places = {"row": found.mu, "column": found.lam}
+    return xr.Dataset(_numbers(found) | vectors | places)
 
 
 def asserted(seed: int, method: str, right: float, **options) -> dict[str, float]:
@@ -107,7 +107,7 @@ def published(seed: int, name: str, rotated: bool = True) -> xr.Dataset:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         found = meter_bench.bench(make, rotated=rotated, seed=seed)
-    return xr.Dataset(_numbers(found), {"side": ["left", "right"]})
+    return xr.Dataset(_numbers(found))
 
 
 def _numbers(found: meter_bench.Bench) -> dict:
@@ -115,4 +115,5 @@ def _numbers(found: meter_bench.Bench) -> dict:
         "exponent": ("side", [found.left, found.right]),
         "error": ("side", [found.left_error, found.right_error]),
         "kappa": found.kappa,
+        "side": ["left", "right"],
     }
