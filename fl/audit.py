@@ -113,10 +113,8 @@ def summaries(data: "xr.Dataset") -> dict[str, dict]:
         "sound": sound(data),
         "source": data.source.astype(str),
     }
-    lists = [column.values.tolist() for column in columns.values()]
-    rows = (dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True))
-    named = zip(data["claim"].values.astype(str), rows, strict=True)
-    return {str(id): {"blocks": number} | row for id, row in named}
+    rows = type(data)(columns).to_dataframe().to_dict("index")
+    return {str(id): {"blocks": number} | row for id, row in rows.items()}
 
 
 def known(folder: Path = FOLDER) -> dict[str, dict]:

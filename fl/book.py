@@ -12,7 +12,7 @@ import numpy as np
 from fl import audit, validate
 from fl.evidence import CLAIMS, SHARP, Verdict, verify_all
 from fl.keys import function_name
-from fl.registry import select
+from fl.registry import chosen, select
 from fl.scales import SCALES
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
@@ -50,10 +50,7 @@ def check(*ids: str) -> None:
         AssertionError: if a claim does not stand, with all numbers.
         ValueError: for an unknown id.
     """
-    known = [c.id for c in select({id.partition(".")[0] for id in ids})]
-    for id in ids:
-        validate.choice("claim", id, known)
-    found = verify_all([CLAIMS[id] for id in ids], scale())
+    found = verify_all(chosen(ids), scale())
     for v in found:
         if not v.stands:
             raise AssertionError(_complaint(v))
@@ -183,27 +180,25 @@ def scoreboard(*names: str) -> None:
 
 def _row(v: Verdict, audited: dict | None, pages: dict[str, str]) -> list[str]:
     module, _, name = function_name(CLAIMS[v.id].function).rpartition(".")
-    code = f"../_modules/{module.replace('.', '/')}.html#{name}"
     page = pages.get(v.id, v.topic)
     predicted = f"predicted {_RELATIONS[v.relation]}{v.predicted:.3g}"
     measured = f"measured {_measured(v)}", f"tolerance {v.tolerance:.2g}"
     gave = f"gave {v.control_measured:.2g}"
     if v.control_expected is not None:
         gave += f", expected {v.control_expected:.2g} ± {v.control_within:.1g}"
-    rooms = {"prediction": "theory", "experiment": "studies"}
     places = {
-        name: f"../_modules/fl/{room}/{v.topic}.html" for name, room in rooms.items()
+        "prediction": f"../_modules/fl/theory/{v.topic}.html",
+        "experiment": f"../_modules/fl/studies/{v.topic}.html",
+        "claim and control": f"../_modules/{module.replace('.', '/')}.html#{name}",
     }
-    places["claim and control"] = code
     links = ", ".join(f'<a href="{href}">{name}</a>' for name, href in places.items())
     title = f'<a id="row-{v.id}" href="{page}.html#claim-{v.id}">{v.id}</a>'
     words = audit.words(audited, CLAIMS[v.id])
-    verdict = "stands" if v.stands else "**FAILS**"
     return [
         "<br>".join([title, v.statement, f"*{v.source}* · code: {links}"]),
         "<br>".join([predicted, *measured, words]),
         "<br>".join([v.control, gave, f"sharpness {_sharp(v)}"]),
-        verdict,
+        "stands" if v.stands else "**FAILS**",
     ]
 
 
@@ -212,6 +207,5 @@ def _pages() -> dict[str, str]:
     found = {}
     for page in sorted(BOOK.glob("*.md")):
         for call in re.findall(r"fl\.check\(([^)]*)\)", page.read_text("utf-8")):
-            ids = re.findall(r'"([\w.]+)"', call)
-            found |= dict.fromkeys(ids, page.stem)
+            found |= dict.fromkeys(re.findall(r'"([\w.]+)"', call), page.stem)
     return found

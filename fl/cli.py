@@ -86,7 +86,8 @@ def list_claims(names: Names = None) -> None:
     for name in asked:
         topic = name.partition(".")[0]
         near = [id for id, _, _ in known if id.partition(".")[0] == topic]
-        _good("claim or topic", name, [*near, *TOPICS])
+        with _refused():
+            validate.choice("claim or topic", name, [*near, *TOPICS])
     table = Table(Column("claim", no_wrap=True), "source", "statement")
     for id, source, statement in known:
         if not asked or {id, id.partition(".")[0]} & asked:
@@ -124,19 +125,23 @@ def verify(
     names = "predicted measured tolerance s.e. holds control fails sharpness s".split()
     table = Table(Column("claim", no_wrap=True), *names)
     for v in verdicts:
-        relation = v.relation.replace("equal", "")
-        error = "" if v.standard_error is None else f"{v.standard_error:.1e}"
-        numbers = [f"{relation} {v.predicted:.4g}".strip(), f"{v.measured:.4g}"]
-        numbers += [f"{v.tolerance:.3g}", error, _mark(v.holds)]
-        control = [f"{v.control_measured:.4g}", _mark(v.control_fails)]
-        sharpness = f"{v.sharpness:.1f}" if v.sharp else f"[yellow]{v.sharpness:.1f}[/]"
-        table.add_row(v.id, *numbers, *control, sharpness, f"{v.seconds:.1f}")
+        table.add_row(
+            v.id,
+            f"{v.relation.replace('equal', '')} {v.predicted:.4g}".strip(),
+            f"{v.measured:.4g}",
+            f"{v.tolerance:.3g}",
+            "" if v.standard_error is None else f"{v.standard_error:.1e}",
+            _mark(v.holds),
+            f"{v.control_measured:.4g}",
+            _mark(v.control_fails),
+            f"{v.sharpness:.1f}" if v.sharp else f"[yellow]{v.sharpness:.1f}[/]",
+            f"{v.seconds:.1f}",
+        )
     _console().print(table)
-    if json_path is not None:
-        _write_json(json_path, [v.record() for v in verdicts])
+    _write_json(json_path, [v.record() for v in verdicts])
     failed = [v.id for v in verdicts if not v.stands]
-    stand = len(verdicts) - len(failed)
-    print(f"{stand} of {len(verdicts)} claims stand at scale {scale.value}")
+    stand = f"{len(verdicts) - len(failed)} of {len(verdicts)} claims stand"
+    print(f"{stand} at scale {scale.value}")
     if failed:
         print("not standing: " + ", ".join(failed))
         raise typer.Exit(1)
@@ -170,9 +175,9 @@ def audit(
     found = audits.summaries(data)
     for id, row in found.items():
         counts = [str(row[k]) for k in ("blocks", "held", "control_failed")]
-        margins = [f"{row[k]:.2g}" for k in ("median_margin", "worst_margin")]
-        least = f"{row['least_sharpness']:.2g}"
-        table.add_row(id, *counts, *margins, least, _mark(row["sound"]))
+        margins = ("median_margin", "worst_margin", "least_sharpness")
+        distances = [f"{row[k]:.2g}" for k in margins]
+        table.add_row(id, *counts, *distances, _mark(row["sound"]))
     _console().print(table)
     if keep:
         print(stored.write(data, "audit", "fl audit --keep"))
@@ -210,13 +215,12 @@ def sweep(
     """
     from fl.sweep_run import Job, carry_out  # what only a sweep needs
 
-    if not name.endswith(".toml"):
-        runs()
-        if folder is None and scale is Scale.paper:
-            folder = stored.FOLDER
-        folder = folder or Path(tempfile.mkdtemp(prefix="fl-"))
-        _good("name", name, sorted(stored.RUNS))
     with _refused():
+        if not name.endswith(".toml"):
+            validate.choice("name", name, sorted(runs()))
+            if folder is None and scale is Scale.paper:
+                folder = stored.FOLDER
+            folder = folder or Path(tempfile.mkdtemp(prefix="fl-"))
         job = Job(name, scale.value, folder, out)
     if not carry_out(job, jobs, scheduler, print):
         raise typer.Exit(1)
@@ -236,16 +240,12 @@ def meter(
 
     _check_folder(json_path)
     with _refused():
-        found = benches(target, seed)
+        found = records(target, benches(target, seed))
     table = Table("basis", *"left s.e. right s.e. kappa".split())
-    for row in records(target, found):
-        numbers = list(row.values())[2:]
-        table.add_row(
-            row["basis"], *("none" if x is None else f"{x:.3f}" for x in numbers)
-        )
+    for _, basis, *numbers in map(dict.values, found):
+        table.add_row(basis, *("none" if x is None else f"{x:.3f}" for x in numbers))
     _console().print(table)
-    if json_path is not None:
-        _write_json(json_path, records(target, found))
+    _write_json(json_path, found)
 
 
 @app.command()
@@ -271,8 +271,7 @@ def diagnose(
     with _refused():
         report = diagnose_file(file, target, standardise=not raw)
     write(report, _console())
-    if json_path is not None:
-        _write_json(json_path, report.record())
+    _write_json(json_path, report.record())
     if html_path is not None:
         _write(html_path, page(report))
 
@@ -295,11 +294,6 @@ def _check_folder(path: Path | None, option: str = "--json") -> None:
         raise typer.BadParameter(f"{option} {path}: its folder must exist")
 
 
-def _good(what: str, name: str, known: list[str]) -> None:
-    with _refused():
-        validate.choice(what, name, known)
-
-
 def _console() -> Console:
     console = Console()
     # a pipe or a log has no width; the 80 columns assumed there would cut the numbers
@@ -310,8 +304,9 @@ def _mark(good: bool) -> str:
     return "[green]yes[/]" if good else "[bold red]NO[/]"
 
 
-def _write_json(path: Path, records: list | dict) -> None:
-    _write(path, json.dumps(records, indent=1) + "\n")
+def _write_json(path: Path | None, records: list | dict) -> None:
+    if path is not None:
+        _write(path, json.dumps(records, indent=1) + "\n")
 
 
 def _write(path: Path, text: str) -> None:

@@ -18,7 +18,9 @@ import sys
 import sysconfig
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,12 +56,12 @@ def closure(modules: Iterable[str], own: Iterable[str] = ("fl",)) -> Closure:
     ``own`` are top-level packages that are first-party wherever they are installed.
     """
     modules = frozenset(modules)
-    places = [str(_places(name.partition(".")[0])) for name in sorted(modules)]
-    asked = " ".join(places), modules, frozenset(own)
+    places = [_places(name.partition(".")[0]) for name in sorted(modules)]
+    asked = str(places), modules, frozenset(own)
     known, ages = _KNOWN.get(asked, (None, None))
-    if known is None or ages != [age_of(path) for path in known.modules.values()]:
+    if known is None or ages != list(map(age_of, known.modules.values())):
         known = _closure(*asked[1:])
-        _KNOWN[asked] = known, [age_of(path) for path in known.modules.values()]
+        _KNOWN[asked] = known, list(map(age_of, known.modules.values()))
     return known
 
 
@@ -81,7 +83,7 @@ def _closure(modules: Iterable[str], own: Iterable[str]) -> Closure:
 def is_first_party(name: str, own: Iterable[str] = ("fl",)) -> bool:
     """Return whether the module ``name`` belongs to ``own`` packages or the reader."""
     top = name.partition(".")[0]
-    return top in own or any(not is_installed(place) for place in _places(top))
+    return top in own or not all(map(is_installed, _places(top)))
 
 
 def locate(name: str) -> Path | None:
@@ -131,60 +133,61 @@ def parse(text: bytes, path: Path, package: str = "") -> Source:
 
 
 def _binds(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Name):
-        return [] if isinstance(node.ctx, ast.Load) else [node.id]
-    if isinstance(node, ast.alias):
-        return [node.asname or node.name.partition(".")[0]]
-    if isinstance(node, ast.Global):
-        return node.names * 2
-    named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    return [node.name] if named else []
+    match node:
+        case ast.Name(name, ast.Store() | ast.Del()):
+            return [name]
+        case ast.alias(name, None):
+            return [name.partition(".")[0]]
+        case ast.alias(_, name):
+            return [name]
+        case ast.Global(names):
+            return names * 2
+        case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+            return [name]
+    return []
 
 
 def _bound(tree: ast.Module, package: str) -> Iterator[tuple[str, tuple]]:
     """Yield what a file says of its names, where a look at the loaded module can tell."""
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and not node.decorator_list:
-            yield node.name, ("def", None)
-        elif isinstance(node, ast.ImportFrom):
-            module = _source(node, package)
-            for alias in node.names:
-                yield alias.asname or alias.name, ("from", (module, alias.name))
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
-                value = ast.literal_eval(node.value)
-            except (ValueError, TypeError):
-                continue
-            if isinstance(value, int | float | str | tuple):
-                yield node.targets[0].id, ("is", value)
+        match node:
+            case ast.FunctionDef(name, decorator_list=[]):
+                yield name, ("def", None)
+            case ast.ImportFrom():
+                module = _source(node, package)
+                for alias in node.names:
+                    yield alias.asname or alias.name, ("from", (module, alias.name))
+            case ast.Assign([ast.Name(name), *_], said):
+                with suppress(ValueError, TypeError):
+                    value = ast.literal_eval(said)
+                    if isinstance(value, int | float | str | tuple):
+                        yield name, ("is", value)
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
     """Return ``tree`` with the docstrings of module, classes and functions taken out."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        if (
-            isinstance(node, documented)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = body[1:]
+        if isinstance(node, documented) and ast.get_docstring(node, False) is not None:
+            del node.body[0]
     return tree
 
 
 def _drop_uses(tree: ast.Module) -> None:
     for node in ast.walk(tree):
-        if getattr(getattr(node, "func", None), "id", "") == "claim":
-            node.keywords = [k for k in node.keywords if k.arg != "uses"]
+        match node:
+            case ast.Call(ast.Name("claim"), _, keywords):
+                node.keywords = [k for k in keywords if k.arg != "uses"]
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each imported module, at any depth of the code, with the names taken from it."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, ()) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield _source(node, package), tuple(alias.name for alias in node.names)
+        match node:
+            case ast.Import(names):
+                yield from ((alias.name, ()) for alias in names)
+            case ast.ImportFrom(_, names):
+                yield _source(node, package), tuple(alias.name for alias in names)
 
 
 def _source(node: ast.ImportFrom, package: str) -> str:
@@ -196,17 +199,14 @@ def _source(node: ast.ImportFrom, package: str) -> str:
 
 def _reached(name: str, attributes: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     """Yield the modules that importing ``attributes`` from the module ``name`` runs."""
-    submodules = {a: locate(f"{name}.{a}") for a in attributes}
-    for attribute, path in submodules.items():
-        if path is not None:
-            yield f"{name}.{attribute}", path
-    parts = name.split(".")
-    for depth in range(1, len(parts) + 1):
-        module = ".".join(parts[:depth])
+    names = [f"{name}.{attribute}" for attribute in attributes]
+    submodules = {below: path for below in names if (path := locate(below))}
+    yield from submodules.items()
+    for module in accumulate(name.split("."), "{}.{}".format):
+        asked = module == name and not (names and submodules.keys() >= set(names))
         path = locate(module)
-        asked = depth == len(parts) and (not attributes or None in submodules.values())
-        face = parts[0] == "fl" and path is not None and path.stem == "__init__"
-        if path is not None and (asked or not face):
+        face = path and path.stem == "__init__" and name.split(".")[0] == "fl"
+        if path and (asked or not face):
             yield module, path
 
 
@@ -242,7 +242,6 @@ def is_installed(path: str | Path) -> bool:
     return site or text.startswith(INSTALLED)
 
 
-_PATHS = sysconfig.get_paths()
-_PATHS = [_PATHS[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+_PATHS = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
 # where the modules of the interpreter and of pip lie
 INSTALLED = tuple(f"{Path(p).resolve()}{os.sep}" for p in _PATHS)

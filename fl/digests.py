@@ -32,6 +32,7 @@ _STATEFUL += (random.Random, collections.abc.Iterator)
 _CALLABLE = types.FunctionType | types.MethodType | types.BuiltinFunctionType
 _CALLABLE |= type | partial | np.ufunc
 _DESCRIPTORS = property | staticmethod | classmethod | functools.cached_property
+_SLOTS = types.MemberDescriptorType | types.GetSetDescriptorType
 _FIELD = ("name", "default", "default_factory", "init", "kw_only")
 _UNSEEN = {"eval", "exec", "globals"}  # they reach what the code does not name
 _FIRST: dict[int, tuple] = {}  # caches and compiled functions as they were first met
@@ -46,14 +47,18 @@ def feed_callable(key: "Key", function, where: str) -> None:
     if isinstance(function, partial):
         feed_callable(key, function.func, where)
         feed_value(key, [function.args, function.keywords], where)
+    elif isinstance(owner := getattr(function, "__self__", None), type):
+        builtin = not inspect.ismethod(function)
+        key.feed(function.__qualname__ if builtin else function.__name__)
+        _feed_class(key, owner, where)
     elif inspect.ismethod(function):
-        _feed_method(key, function, where)
-    elif isinstance(getattr(function, "__self__", None), type):  # a builtin of a class
-        key.feed(function.__qualname__)
-        _feed_class(key, function.__self__, where)
+        raise ValueError(
+            f"{where} is {function.__qualname__}, bound to an object whose state no key "
+            "can hold: write a function that takes what it needs as arguments"
+        )
     elif place := _library(key, function):
         key.feed(place, function.__name__)
-        key.feed_packages([place.partition(".")[0]])
+        key.feed_package(place)
     elif isinstance(function, types.FunctionType):
         _feed_function(key, function, where)
     elif isinstance(function, type):
@@ -70,23 +75,13 @@ def feed_callable(key: "Key", function, where: str) -> None:
         )
 
 
-def _feed_method(key: "Key", method: types.MethodType, where: str) -> None:
-    if not isinstance(method.__self__, type):
-        raise ValueError(
-            f"{where} is {method.__qualname__}, bound to an object whose state no key "
-            "can hold: write a function that takes what it needs as arguments"
-        )
-    key.feed(method.__name__)
-    _feed_class(key, method.__self__, where)
-
-
 def _library(key: "Key", thing, name: str | None = None) -> str | None:
     """Return the module of a library or the interpreter that holds ``thing``, if any."""
     name, module = name or getattr(thing, "__name__", None), _module(thing)
     if name is None or (module and is_first_party(module, key.own)):
         return None
     plain = isinstance(thing, types.FunctionType | type)
-    for place in [module or "builtins", *(() if plain else sorted(sys.modules))]:
+    for place in [module or "builtins", *([] if plain else sorted(sys.modules))]:
         known = getattr(sys.modules.get(place), "__dict__", {})
         held = isinstance(thing, type) and place == module
         if place != "__main__" and (held or known.get(name) is thing):
@@ -125,19 +120,27 @@ def _refuse_frozen(key: "Key", wrapper, plain: types.FunctionType, where: str) -
 
 
 def _feed_function(key: "Key", function: types.FunctionType, where: str) -> None:
-    if not key.meets(function):
-        return
-    name = function.__qualname__
-    key.feed(_module(function), name)
-    if locate(_module(function) or "__main__") is not None:
-        key.feed_modules([function.__module__])
-    if not _feeds_by_module(function):
+    if not _feeds_whole(key, function):
+        name = function.__qualname__
         defaults = [function.__defaults__, function.__kwdefaults__]
         feed_value(key, defaults, f"a default argument of {name}")
         own = {n: v for n, v in vars(function).items() if n != "__wrapped__"}
         feed_value(key, own, f"an attribute of {name}")
         _feed_cells(key, function, where)
         _feed_code(key, function.__code__, function.__globals__, where)
+
+
+def _feeds_whole(key: "Key", thing) -> bool:
+    """Feed which function or class ``thing`` is, with its module, if it is a new one; tell
+    whether nothing is left to feed.
+    """
+    if not key.meets(thing):
+        return True
+    module = _module(thing)
+    key.feed(module, thing.__qualname__)
+    if locate(module or "__main__") is not None:
+        key.feed_modules([module])
+    return _feeds_by_module(thing)
 
 
 def _feeds_by_module(thing) -> bool:
@@ -154,8 +157,8 @@ def _feeds_by_module(thing) -> bool:
 
 
 def _feed_cells(key: "Key", function: types.FunctionType, where: str) -> None:
-    cells = function.__closure__ or ()
-    for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
+    free = function.__code__.co_freevars
+    for name, cell in zip(free, function.__closure__ or (), strict=True):
         try:
             value = cell.cell_contents
         except ValueError:  # not yet bound
@@ -165,7 +168,7 @@ def _feed_cells(key: "Key", function: types.FunctionType, where: str) -> None:
         if not isinstance(value, types.FunctionType):  # what decorators close over
             raise ValueError(
                 f"{where}: {function.__qualname__} closes over variables: pass them as "
-                f"arguments ({', '.join(function.__code__.co_freevars)}), so that the "
+                f"arguments ({', '.join(free)}), so that the "
                 "key holds them"
             )
         feed_callable(key, value, where)
@@ -189,7 +192,7 @@ def _feed_code(key: "Key", code: types.CodeType, known: dict, where: str) -> Non
         key.feed(name)
         if type(value) not in _PLAIN and (place := _library(key, value, name)):
             key.feed(place)
-            key.feed_packages([place.partition(".")[0]])
+            key.feed_package(place)
             continue
         feed_value(key, value, f"{name}, which {where} uses,")
         if isinstance(value, types.ModuleType):
@@ -200,27 +203,23 @@ def _feed_import(key: "Key", name: str) -> None:
     if is_first_party(name, key.own):
         key.feed_modules([name])
     else:
-        key.feed_packages([name.partition(".")[0]])
+        key.feed_package(name)
 
 
 def _feed_submodules(key: "Key", module: types.ModuleType, names: set[str]) -> None:
     """Feed the loaded submodules of a reader's package that are reached by ``names``."""
-    depth = module.__name__.count(".") + 1
-    for below in sorted(m for m in sys.modules if m.startswith(module.__name__ + ".")):
-        if set(below.split(".")[depth:]) <= names and is_first_party(below, key.own):
+    prefix = f"{module.__name__}."
+    for below in sorted(m for m in sys.modules if m.startswith(prefix)):
+        inside = set(below.removeprefix(prefix).split("."))
+        if inside <= names and is_first_party(below, key.own):
             key.feed_modules([below])
 
 
 def _feed_class(key: "Key", cls: type, where: str) -> None:
     if place := _library(key, cls):
         key.feed(place, cls.__qualname__)
-        key.feed_packages([place.partition(".")[0]])
-    elif key.meets(cls):
-        key.feed(_module(cls), cls.__qualname__)
-        if locate(_module(cls) or "__main__") is not None:
-            key.feed_modules([cls.__module__])
-        if _feeds_by_module(cls):
-            return
+        key.feed_package(place)
+    elif not _feeds_whole(key, cls):
         for base in (*cls.__bases__, type(cls)):
             _feed_class(key, base, where)
         for name in written(cls):
@@ -229,7 +228,6 @@ def _feed_class(key: "Key", cls: type, where: str) -> None:
 
 
 def _feed_attribute(key: "Key", value, where: str) -> None:
-    slots = types.MemberDescriptorType | types.GetSetDescriptorType
     if isinstance(value, _DESCRIPTORS):
         for name in ("fget", "fset", "fdel", "__func__", "func"):
             if function := getattr(value, name, None):
@@ -237,7 +235,7 @@ def _feed_attribute(key: "Key", value, where: str) -> None:
     elif where.endswith(".__dataclass_fields__"):
         fields = [[getattr(f, n) for n in _FIELD] for f in value.values()]
         feed_value(key, fields, where)
-    elif not isinstance(value, slots):
+    elif not isinstance(value, _SLOTS):
         feed_value(key, value, where)
 
 
@@ -261,12 +259,11 @@ def feed_value(key: "Key", value, where: str) -> None:
     elif isinstance(value, types.ModuleType):
         _feed_import(key, value.__name__)
     elif kind is np.ndarray and not value.dtype.hasobject:
-        raw = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-        key.feed(repr(value.dtype), value.shape, memoryview(raw))
+        key.feed(repr(value.dtype), value.shape, value.tobytes())
     elif isinstance(value, _CALLABLE) or _unwrapped(value) is not value:
         feed_callable(key, value, where)
-    elif any(value is above for above in key.inside):  # it holds itself
-        key.feed([value is above for above in key.inside])
+    elif any(places := [value is above for above in key.inside]):  # it holds itself
+        key.feed(places)
     else:
         key.inside.append(value)
         _feed_object(key, value, where)
@@ -307,5 +304,4 @@ def _parts(value, where: str) -> list:
         ) from None
     if isinstance(made, str):
         return [type(value), made]
-    made, iterators = list(made[:3]), made[3:5]
-    return [type(value), *made, *(list(parts or ()) for parts in iterators)]
+    return [type(value), *made[:3], *(list(parts or ()) for parts in made[3:5])]

@@ -8,8 +8,10 @@ module of ours or of the reader is noted at the moment it runs.
 import dis
 import inspect
 import pickle
+import struct
 import sys
 import types
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from importlib.util import cache_from_source
@@ -18,12 +20,13 @@ from pathlib import Path
 from fl.closure import age_of, is_installed, parse, read
 
 # of a class that was typed in: not its behaviour
-_INCIDENTAL = {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__"}
-_INCIDENTAL |= {"__firstlineno__", "__static_attributes__", "_abc_impl", "__slots__"}
-_INCIDENTAL |= {"__dataclass_params__", "__annotate_func__", "__annotations_cache__"}
-_INCIDENTAL |= {"__subclasshook__"}
+_INCIDENTAL = {
+    *"__module__ __doc__ __dict__ __weakref__ __annotations__ __firstlineno__".split(),
+    *"__static_attributes__ _abc_impl __slots__ __dataclass_params__".split(),
+    *"__annotate_func__ __annotations_cache__ __subclasshook__".split(),
+}
 _RAN: dict[str, tuple] = {}  # file -> its age and its text when it was last run
-_BROUGHT: dict[str, set[str]] = {}  # module -> files that ran because it imported them
+_BROUGHT = defaultdict(set)  # module -> files that ran because it imported them
 
 
 def refuse_stale(name: str, path: Path) -> None:
@@ -137,7 +140,7 @@ def _hear(event: str, arguments: tuple) -> None:
                 importer = importer.f_back
             if importer:
                 name = importer.f_globals.get("__name__")
-                _BROUGHT.setdefault(name, set()).add(code.co_filename)
+                _BROUGHT[name].add(code.co_filename)
 
 
 def _is_ours(file: str | None) -> bool:
@@ -157,9 +160,8 @@ def _note_earlier(file: str) -> None:
     compiled = Path(cache_from_source(file))
     if file in _RAN and compiled.is_file() and not sys.dont_write_bytecode:
         (when, size, _), _ = _RAN[file]
-        header = when // 10**9 % 2**32, size % 2**32
-        stated = compiled.read_bytes()[8:16]
-        if stated != b"".join(n.to_bytes(4, "little") for n in header):
+        header = struct.pack("<II", when // 10**9 % 2**32, size % 2**32)
+        if compiled.read_bytes()[8:16] != header:
             _RAN[file] = (), None
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fl import validate
-from fl.closure import PACKAGE, Closure, closure, read
+from fl.closure import PACKAGE, age_of, closure, read
 from fl.digests import feed_callable, feed_value
 from fl.freshness import refuse_stale
 
@@ -30,6 +30,7 @@ MODES = ("closure", "whole")
 NUMERICAL = "numpy scipy torch numba scikit-learn xarray pytorch-optimizer".split()
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "pytorch_optimizer": "pytorch-optimizer"}
 # their functions count as libraries, even where one of them is the function itself
+_HELD = ("modules", "files", "_sources", "_packages")
 _LIBRARIES = {name.replace("-", "_") for name in NUMERICAL} | {"sklearn", "builtins"}
 
 
@@ -56,8 +57,7 @@ class Key:
     @property
     def digest(self) -> str:
         """The digest of all that was fed, 32 hexadecimal digits."""
-        whole = Key.__new__(Key)
-        whole._hash = self._hash.copy()
+        whole = self._copy()
         for name, digest in sorted(self._sources.items()):
             whole.feed(name, digest)
         for name in sorted(self._packages):
@@ -85,10 +85,13 @@ class Key:
         Raises:
             ValueError: if it has none; ``where`` names it.
         """
-        made = self._copy()
-        made._hash = hashlib.sha256()
-        feed_value(made, value, where)
-        return made._hash.hexdigest()
+        return self._part(value, where)._hash.hexdigest()
+
+    def _part(self, value, where: str) -> "Key":
+        part = self._copy()
+        part._hash = hashlib.sha256()
+        feed_value(part, value, where)
+        return part
 
     def feed_modules(self, names: Iterable[str]) -> None:
         """Take in the import closure of the modules ``names``, and the files they read.
@@ -97,7 +100,9 @@ class Key:
             ValueError: for a module that was edited after it was loaded.
         """
         names = [name for name in names if name not in self.modules]
-        found = closure(names, self.own) if names else Closure({}, frozenset())
+        if not names:
+            return
+        found = closure(names, self.own)
         self._packages |= found.packages
         for name in sorted(found.modules.keys() - self.modules.keys()):
             path = self.modules[name] = found.modules[name]
@@ -108,9 +113,9 @@ class Key:
                 for file in importlib.import_module(name).files_read():
                     self.feed_file(Path(file))
 
-    def feed_packages(self, names: Iterable[str]) -> None:
-        """Take in the versions of installed packages, by the ``names`` they import as."""
-        self._packages |= set(names)
+    def feed_package(self, module: str) -> None:
+        """Take in the version of the installed package that holds ``module``."""
+        self._packages.add(module.partition(".")[0])
 
     def feed_file(self, path: Path) -> None:
         """Take in the content of the file ``path``, or of the files of a folder.
@@ -134,22 +139,18 @@ class Key:
         made = self._copy()
         for name, value in sorted(arguments.items()):
             if id(value) not in self._known:  # many units share it
-                part = self._copy()
-                part._hash = hashlib.sha256()
-                feed_value(part, value, f"the argument {name}")
+                part = self._part(value, f"the argument {name}")
                 self._known[id(value)] = value, part
             part = self._known[id(value)][1]
             made.feed(name, part._hash.hexdigest())
-            for held in ("modules", "files", "_sources", "_packages"):
+            for held in _HELD:
                 getattr(made, held).update(getattr(part, held))
         return made
 
     def _copy(self) -> "Key":
         made = copy(self)
-        made.modules, made.files = dict(self.modules), set(self.files)
-        made._packages, made._met = set(self._packages), dict(self._met)
-        made._sources = dict(self._sources)
-        made._hash, made.inside = self._hash.copy(), list(self.inside)
+        for name in (*_HELD, "inside", "_met", "_hash"):
+            setattr(made, name, getattr(self, name).copy())
         return made
 
     def held(self) -> "Held":
@@ -158,14 +159,12 @@ class Key:
 
 
 def _content(file: Path) -> str:
-    if not file.is_file():
-        return "no file"
-    state = file.stat()
-    return _digest(file, state.st_mtime_ns, state.st_size, state.st_ino)
+    age = age_of(file)
+    return _digest(file, age) if age else "no file"
 
 
 @cache
-def _digest(file: Path, *state: int) -> str:
+def _digest(file: Path, age: tuple) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -184,8 +183,7 @@ def function_key(function: Callable) -> Key:
     Raises:
         ValueError: if the function has no honest digest; the message says what to do.
     """
-    plain = function.func if isinstance(function, partial) else function
-    top = (getattr(plain, "__module__", None) or "builtins").partition(".")[0]
+    top = function_name(function).partition(".")[0]
     made = Key({"fl", top} - _LIBRARIES)
     mode = validate.choice("FL_KEYS", os.environ.get("FL_KEYS") or "closure", MODES)
     if mode == "whole":
@@ -214,6 +212,4 @@ def version(package: str) -> str:
         return " ".join(map(importlib.metadata.version, sorted(set(names)))) or "absent"
 
 
-@cache
-def _distributions() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
+_distributions = cache(importlib.metadata.packages_distributions)

@@ -146,17 +146,16 @@ class Meter:
         self.depth -= 1
         if self.depth:
             return
-        reading = self.reading
-        self.steps += 1
-        end = self.steps % self.window == 0
+        end = (self.steps + 1) % self.window == 0
         for name, layer in self.layers.items():
-            if reading:
+            if self.reading:
                 layer.moved += layer.matrix(layer.weight) - layer.matrix(layer.before)
-            if reading and end:
-                layer.finish(self.moments.get(name))
+                if end:
+                    layer.finish(self.moments.get(name))
             layer.before = None
             if end:
                 layer.clear()
+        self.steps += 1
 
 
 class _Layer:
@@ -203,8 +202,10 @@ class _Layer:
         if self.decay == "decoupled":
             self.moved = self.moved + float(group["lr"]) * shrink * W
         if self.decay is None and shrink:
-            said = f"weight_decay = {shrink:g} in its group"
-            self.reasons["decay"] = f"{said}: say whether decay is coupled or decoupled"
+            self.reasons["decay"] = (
+                f"weight_decay = {shrink:g} in its group: say whether decay is coupled or "
+                "decoupled"
+            )
         self.slope = self.slope + g
 
     def finish(self, moment: Tensor | None) -> None:
@@ -213,8 +214,10 @@ class _Layer:
         if not (torch.is_tensor(S) and S.any()):
             return
         if not self.seen:
-            said = "gradients without passes in training mode: did compiled code run"
-            self.reasons["unseen"] = f"{said} before the meter began?"
+            self.reasons["unseen"] = (
+                "gradients without passes in training mode: did compiled code run before "
+                "the meter began?"
+            )
             return
         M = self.square / self.seen if moment is None else precise(moment)
         if self.centred and moment is None:
@@ -222,14 +225,15 @@ class _Layer:
             M = M - torch.outer(mean, mean)
         if not all(A.isfinite().all() for A in (S, D, M)):
             self.broken += 1
-            said = f"{self.broken} windows with numbers that are not finite"
-            self.reasons["numbers"] = said
+            self.reasons["numbers"] = (
+                f"{self.broken} windows with numbers that are not finite"
+            )
             return
         lam, U = (A.flip(-1) for A in torch.linalg.eigh(M.to(S.device)))
         kept = int((lam >= KEPT * lam[0]).sum()) if lam[0] > 0 else 0
         D, S = D @ U[:, :kept], S @ U[:, :kept]
-        sums = (A.sum(0) for A in (-D * S, S**2, D**2))
-        curves = [A.cpu().double().numpy() for A in (lam[:kept], *sums)]
+        sums = lam[:kept], (-D * S).sum(0), (S**2).sum(0), (D**2).sum(0)
+        curves = [A.cpu().double().numpy() for A in sums]
         least = torch.finfo(self.weight.dtype).eps * self.matrix(self.weight).norm()
         still = float(curves[-1].sum() ** 0.5 / least) if least else np.inf
         self.windows.append(Window(*curves, still, self.seen))

@@ -91,22 +91,20 @@ def bench(
     optimizer = make([W])
     if not callable(getattr(optimizer, "step", None)):
         raise ValueError(f"make(params) = {optimizer!r}: must be an optimizer")
-    filtered, places, sums = 0.0, [], np.zeros((number, h, d))
+    # of the warm-up, then of the windows: where the weights end, sums of gradients
+    filtered, (places, sums) = 0.0, np.zeros((2, 1 + number, h, d))
     start = validate.count("warm_up", warm_up, minimum=0)
     for step in range(-start, number * length):
-        window, begun = divmod(step, length)
-        if window >= 0 and begun == 0:
-            places.append(W.detach().numpy().copy())
+        window = 1 + max(step // length, -1)
         noise = rng.standard_normal((h, d))
         G = left @ noise @ right
         filtered = momentum * filtered + G
         W.grad = torch.as_tensor(G)
         _step(optimizer)
-        if window >= 0:
-            sums[window] += filtered
-    places.append(W.detach().numpy())
+        places[window] = W.detach().numpy()
+        sums[window] += filtered
     moves = np.diff(places, axis=0)
-    D, S = (A.T @ part @ B for part in (moves, sums))
+    D, S = (A.T @ part @ B for part in (moves, sums[1:]))
     return _report(D, S, mu, lam, A, B)
 
 
@@ -198,8 +196,7 @@ def _report(D, S, mu, lam, *bases) -> Bench:
 
 
 def _inner(A, B) -> np.ndarray:
-    products = A * B
-    return products.sum((1, 2))
+    return (A * B).sum((1, 2))
 
 
 def _fit(gain, design) -> np.ndarray:

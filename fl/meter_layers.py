@@ -45,13 +45,13 @@ def usable(model, optimizer) -> tuple[dict[str, nn.Module], dict[str, str]]:
 
 def _why_not(module, key: str, w: Tensor, holders: list[str], moved: set[int]) -> str:
     """Return why the parameter ``key`` of a module is left out, nothing if it is not."""
-    kind = type(module).__name__
+    kind, known = type(module).__name__, isinstance(module, nn.Linear | nn.Conv2d)
     groups = getattr(module, "groups", 1)
     lazy = isinstance(w, nn.parameter.UninitializedParameter)
     sharded = hasattr(w, "device_mesh")  # a DTensor, whatever package made it
     inputs = 0 if lazy else w.shape[1:].numel()
     reasons = {
-        f"of {kind}, which is neither Linear nor Conv2d": not _known(module),
+        f"of {kind}, which is neither Linear nor Conv2d": not known,
         "a bias: no matrix": key != "weight",
         "no shape yet: run the model once before": lazy,
         "sharded over processes: none has the whole matrix": sharded,
@@ -62,10 +62,6 @@ def _why_not(module, key: str, w: Tensor, holders: list[str], moved: set[int]) -
         f"{inputs} inputs: more than {LARGEST}": inputs > LARGEST,
     }
     return next((why for why, holds in reasons.items() if holds), "")
-
-
-def _known(module) -> bool:
-    return isinstance(module, nn.Linear | nn.Conv2d)
 
 
 class Watch:
@@ -101,8 +97,9 @@ def rows(layer: nn.Module, x: Tensor) -> Tensor:
     if isinstance(layer, nn.Conv2d):
         mode = layer.padding_mode.replace("zeros", "constant")
         x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode)
-        size = {"dilation": layer.dilation, "stride": layer.stride}
-        x = nn.functional.unfold(x, layer.kernel_size, **size).transpose(-1, -2)
+        x = nn.functional.unfold(
+            x, layer.kernel_size, layer.dilation, stride=layer.stride
+        ).transpose(-1, -2)
     return x.reshape(-1, x.shape[-1])
 
 

@@ -87,9 +87,9 @@ def read(windows: list[Window], moment: str, reason: str = "") -> Reading:
     K = min((len(w.lam) for w in windows), default=0)
     if not K:
         nothing = "no complete window in which it saw training inputs and a gradient"
-        reason = reason or nothing
-        empty = np.full(0, np.nan)
-        return Reading(np.nan, reason, *[np.nan] * 4, moment, 0, 0, empty, empty)
+        empty = np.empty(0)
+        numbers = np.nan, reason or nothing, *[np.nan] * 4
+        return Reading(*numbers, moment, 0, 0, empty, empty)
     lam, along, size, length = (np.array([w[i][:K] for w in windows]) for i in range(4))
     with np.errstate(divide="ignore", invalid="ignore"):
         each = along / size

@@ -60,7 +60,6 @@ def records(target: str, found: dict[str, Bench]) -> list[dict]:
     names = ("left", "left_error", "right", "right_error", "kappa")
     rows = []
     for basis, b in found.items():
-        numbers = {k: getattr(b, k) for k in names}
-        plain = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
+        plain = {k: v if math.isfinite(v := getattr(b, k)) else None for k in names}
         rows.append({"optimizer": target, "basis": basis} | plain)
     return rows

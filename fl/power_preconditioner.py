@@ -68,8 +68,8 @@ class PowerPreconditioner(torch.optim.Optimizer):
         self.layers = {name: found[name] for name in chosen}
         self.given = {}
         for name, M in (moments or {}).items():
-            layer = self.layers[validate.choice("moments entry", name, self.layers)]
-            d = layer.weight[0].numel()
+            validate.choice("moments entry", name, self.layers)
+            d = self.layers[name].weight[0].numel()
             self.given[name] = torch.as_tensor(validate.array(name, M, (d, d)))
         self.age, self.moments = 0, {}
         self.kept = {name: {"sum": 0.0, "seen": 0, "steps": 0} for name in chosen}
@@ -112,8 +112,8 @@ class PowerPreconditioner(torch.optim.Optimizer):
 
     def state_dict(self) -> dict:
         """Return the state of the inner optimizer, and of the moments."""
-        own = {"age": self.age, "kept": self.kept, "moments": self.moments}
-        return {"optimizer": self.inner.state_dict()} | deepcopy(own)
+        own = deepcopy({"age": self.age, "kept": self.kept, "moments": self.moments})
+        return own | {"optimizer": self.inner.state_dict()}
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Take over a ``state_dict`` of the same layers.

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,11 +68,10 @@ def watched(function: str, held: "Held", ignored: Path) -> Iterator[None]:
         yield
     finally:
         _WATCHES.remove(watch)
-    late = [m for m in set(sys.modules) - before if _is_missing(m, held)]
-    late += [m for m in _brought_in(held.modules) if _is_missing(m, held)]
-    if late:
+    late = {*sys.modules} - before | {*_brought_in(held.modules)}
+    if missing := sorted(m for m in late if _is_missing(m, held)):
         raise ValueError(
-            f"{function} imported {', '.join(sorted({*late}))} by a computed name: no key can hold "
+            f"{function} imported {', '.join(missing)} by a computed name: no key can hold "
             "that; write the import statement out"
         )
     beside = sorted(set(watch.data([ignored])) - set(map(str, held.files)))
@@ -84,8 +84,8 @@ def watched(function: str, held: "Held", ignored: Path) -> Iterator[None]:
 
 def _brought_in(modules: Iterable[str]) -> Iterator[str]:
     """Yield what a reader's ``modules`` imported at any time, by whatever means."""
-    ours = {m for m in modules if m.partition(".")[0] == "fl"}
-    files = {file for m in set(modules) - ours for file in brought(m)}
+    theirs = [m for m in modules if m.partition(".")[0] != "fl"]
+    files = {file for m in theirs for file in brought(m)}
     for name, module in list(sys.modules.items()) if files else ():
         if name != "__main__" and getattr(module, "__file__", None) in files:
             yield name
@@ -101,18 +101,14 @@ def _is_missing(module: str, held: "Held") -> bool:
 
 def _is_data(path: Path, ignored: Iterable[Path]) -> bool:
     temporary = any(part.startswith("joblib_memmapping") for part in path.parts)
-    roots = [*_SYSTEM, *(folder.resolve() for folder in ignored)]
-    known = is_installed(path) or any(path.is_relative_to(root) for root in roots)
+    roots = [*_SYSTEM, *map(Path.resolve, ignored)]
+    known = is_installed(path) or any(map(path.is_relative_to, roots))
     return path.is_file() and not (known or temporary or path.suffix in _COMPILED)
 
 
-def _install() -> None:
-    if not _INSTALLED:
-        sys.addaudithook(_hear)
-        _INSTALLED.append(True)
-
-
-_INSTALLED: list[bool] = []  # a hook cannot be taken out again
+@cache
+def _install() -> None:  # once: a hook cannot be taken out again
+    sys.addaudithook(_hear)
 
 
 def _hear(event: str, arguments: tuple) -> None:

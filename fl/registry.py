@@ -79,11 +79,11 @@ def _words() -> Iterator[dict]:
     for path in itertools.chain.from_iterable(map(_files, TOPICS)):
         tree = ast.parse(path.read_text("utf-8"))
         for node in ast.walk(tree):
-            function = getattr(node, "func", None)
-            if getattr(function, "id", "") == "claim":
-                said = {k.arg: k.value for k in node.keywords if k.arg in kept}
-                said["id"] = node.args[0]
-                yield {k: ast.literal_eval(v) for k, v in said.items()}
+            match node:
+                case ast.Call(ast.Name("claim"), [id], keywords):
+                    said = {k.arg: k.value for k in keywords if k.arg in kept}
+                    said["id"] = id
+                    yield {k: ast.literal_eval(v) for k, v in said.items()}
 
 
 def verify(id: str, scale: Scale = "book", block: int = 0) -> Verdict:
@@ -92,12 +92,19 @@ def verify(id: str, scale: Scale = "book", block: int = 0) -> Verdict:
     Raises:
         ValueError: for an unknown id or scale, or a block < 0.
     """
-    topic = id.partition(".")[0]
-    asked = [topic] if topic in TOPICS else []
-    known = [c.id for c in select(asked)]
-    validate.choice("claim", id, known)
-    (found,) = verify_all([CLAIMS[id]], scale, block=block)
+    (found,) = verify_all(chosen([id]), scale, block=block)
     return found
+
+
+def chosen(ids: Iterable[str]) -> list[Claim]:
+    """Return the claims with these ``ids``, in their order.
+
+    Raises:
+        ValueError: for an unknown id.
+    """
+    topics = {id.partition(".")[0] for id in ids}
+    known = [c.id for c in select(topics)]
+    return [CLAIMS[validate.choice("claim", id, known)] for id in ids]
 
 
 def runs() -> dict[str, Callable]:

@@ -11,7 +11,6 @@ a cluster, or in `fl.cluster.workers`.
 
 import errno
 import hashlib
-import itertools
 import multiprocessing
 import os
 import random
@@ -34,7 +33,6 @@ from fl.freshness import refuse_stale
 from fl.keys import Held, function_key, function_name
 from fl.reads import watched
 
-_MISSING, _DAMAGED = object(), object()
 SPACE = 16 * 2**20  # bytes that must be free before work starts
 _TALLIES: list = []  # the one in use is the last
 _AGES: dict = {}  # files of the modules that the workers have loaded, and their path
@@ -115,18 +113,19 @@ def evaluate(
     jobs = validate.count("jobs", _default_jobs() if jobs is None else jobs)
     of_function = function_key(function)
     folder = cache_folder() / function_name(function)
-    todo = []
+    results, todo = [], []
     for i, arguments in enumerate(units):
         key = of_function.with_arguments(arguments)
         path = folder / key.digest
-        held = key.held()
-        todo.append(Unit(i, function, arguments, path, held, accept, bool(_TALLIES)))
-    results = [_load(unit.path) for unit in todo]
-    for unit, result in zip(todo, results, strict=True):
-        if result is _DAMAGED:
-            entry = f"{unit.path.parent.name}/{unit.path.name}"
-            tqdm.write(f"results cache: {entry} is damaged and is computed again")
-    todo = [unit for unit in todo if not _is_there(results[unit.place])]
+        found = _load(path)
+        results.append(found[0] if found else None)
+        if found == ():
+            tqdm.write(
+                f"results cache: {folder.name}/{path.name} is damaged and is computed again"
+            )
+        if not found:
+            go_on = bool(_TALLIES)
+            todo.append(Unit(i, function, arguments, path, key.held(), accept, go_on))
     if todo:  # nothing is computed that could not be kept
         with _named(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -136,9 +135,8 @@ def evaluate(
     if not in_order:
         random.Random(os.getpid()).shuffle(todo)
     # disable=None: a bar in a terminal, silence in a notebook or a pipe
-    silent = True if len(todo) <= 1 else None
-    look = {"total": len(todo), "leave": False, "disable": silent}
-    for place, result in tqdm(_computed(todo, jobs), function_name(function), **look):
+    bar = {"total": len(todo), "leave": False, "disable": len(todo) <= 1 or None}
+    for place, result in tqdm(_computed(todo, jobs), function_name(function), **bar):
         results[place] = result
         if tell is not None and not isinstance(result, Failed):
             tell(result)
@@ -165,7 +163,7 @@ def peek(function: Callable, **arguments):
     """Return what is stored of ``function`` called with ``arguments``; None if nothing."""
     key = function_key(function).with_arguments(arguments)
     found = _load(cache_folder() / function_name(function) / key.digest)
-    return found if _is_there(found) else None
+    return found[0] if found else None
 
 
 def cached(function: Callable, **arguments):
@@ -198,13 +196,14 @@ def _default_jobs() -> int:
 def _computed(todo: list[Unit], jobs: int) -> Iterator[tuple]:
     """Yield the place and the result of each unit as it is done."""
     if jobs == 1 or len(todo) <= 1:
-        return itertools.starmap(_compute, zip(todo, strict=True))
+        return map(_compute, todo)
     import joblib  # a third of a second that one process alone does not spend
 
     _dismiss_workers_of_old_sources(todo[0].held)
-    workers = min(jobs, len(todo))
-    pool = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
-    return pool(joblib.delayed(_compute)(unit) for unit in todo)
+    pool = joblib.Parallel(
+        min(jobs, len(todo)), return_as="generator_unordered", batch_size=1
+    )
+    return pool(map(joblib.delayed(_compute), todo))
 
 
 def _dismiss_workers_of_old_sources(held: Held) -> None:
@@ -240,9 +239,8 @@ def _compute(unit: Unit) -> tuple:
 
 def _result(unit: Unit) -> tuple:
     _stay()
-    result = _load(unit.path)  # another process may have stored it meanwhile
-    if _is_there(result):
-        return unit.place, result
+    if found := _load(unit.path):  # another process may have stored it meanwhile
+        return unit.place, found[0]
     for name, path in unit.held.modules.items():  # this may be a worker of long ago
         refuse_stale(name, path)
     # a worker elsewhere has its own environment, the unit knows the store
@@ -290,18 +288,17 @@ def _named(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _load(path: Path):
+def _load(path: Path) -> tuple | None:
+    """Return the result of an entry alone in a tuple, which is empty if the entry is
+    damaged; None if there is no entry.
+    """
     try:
         raw = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        return _MISSING
+        return None
     if hashlib.sha256(raw[32:]).digest() != raw[:32]:
-        return _DAMAGED
+        return ()
     try:
-        return unpacked(raw[32:])
+        return (unpacked(raw[32:]),)
     except ValueError:  # made by something else
-        return _DAMAGED
-
-
-def _is_there(result) -> bool:
-    return result is not _MISSING and result is not _DAMAGED
+        return ()

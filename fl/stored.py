@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FOLDER = Path(__file__).resolve().parent.parent / "book" / "data"
+VERSIONS = "fl numpy scipy torch numba pytorch-optimizer".split()
 RUNS: dict[str, Callable[[str], "xr.Dataset"]] = {}
 
 
@@ -66,17 +67,13 @@ def write(data: "xr.Dataset", name: str, command: str, folder: Path = FOLDER) ->
     """
     data.attrs |= {
         "command": command,
-        "versions": ", ".join(
-            f"{p} {version(p)}"
-            for p in ["fl", "numpy", "scipy", "torch", "numba", "pytorch-optimizer"]
-        ),
+        "versions": ", ".join(f"{p} {version(p)}" for p in VERSIONS),
         "machine": f"Python {platform.python_version()}, {platform.machine()}",
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.nc"
     # float32 holds three digits with room to spare and halves what every clone carries
-    floats = {k: v for k, v in data.data_vars.items() if v.dtype.kind == "f"}
-    narrow = (k for k, v in floats.items() if _fits(v.values))
+    narrow = (k for k, v in data.data_vars.items() if _fits(v.values))
     encoding = dict.fromkeys(narrow, {"dtype": "float32"})
     part = path.with_suffix(".part")
     data.to_netcdf(part, engine="scipy", encoding=encoding)
@@ -145,7 +142,9 @@ def _write_parquet(data: "xr.Dataset", path: Path) -> None:
 
 
 def _fits(values: np.ndarray) -> bool:
-    """Return whether single precision holds ``values`` without overflow or loss."""
+    """Return whether single precision holds real ``values`` without overflow or loss."""
+    if values.dtype.kind != "f":
+        return False
     sizes = np.abs(values[np.isfinite(values) & (values != 0)])
     limits = np.finfo(np.float32)
     return bool(np.all((sizes > limits.tiny) & (sizes < limits.max)))

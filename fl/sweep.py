@@ -57,9 +57,7 @@ def sweep(
     units = [
         {a: axes[a][label] for a, label in point.items()} | fixed for point in points
     ]
-    results = [
-        _dataset(result) for result in evaluate(function, units, jobs, accept=_accept)
-    ]
+    results = list(map(_dataset, evaluate(function, units, jobs, accept=_accept)))
     name = function_name(function)
     for point, result in zip(points, results, strict=True):
         _check_fit(name, point, result, points[0], results[0])
@@ -133,21 +131,21 @@ def _dataset(result) -> "xr.Dataset":
 
 def _accept(function: Callable, arguments: Mapping, result) -> None:
     """Refuse a result that is no mapping of names to numbers or labelled arrays."""
-    problem = ""
-    # a data set, without importing its library to ask
-    if type(result).__name__ != "Dataset":
-        if not isinstance(result, Mapping):
-            problem = f"a {type(result).__name__}"
-        for name, value in result.items() if isinstance(result, Mapping) else ():
-            pair = isinstance(value, tuple) and len(value) in (2, 3, 4)
-            labelled = pair or hasattr(value, "dims")
-            if not (labelled or np.ndim(value) == 0 and value is not None):
-                problem = f"{name} = {value!r}"
+    problem = f"a {type(result).__name__}"
+    if isinstance(result, Mapping):  # as a data set is
+        bad = (k for k, value in result.items() if not _is_variable(value))
+        problem = next((f"{k} = {result[k]!r}" for k in bad), "")
     if problem:
         raise ValueError(
             f"{function_name(function)} returned {problem} at {dict(arguments)}: must be "
             "a mapping of names to numbers or (dims, array) pairs, or an xarray.Dataset"
         )
+
+
+def _is_variable(value) -> bool:
+    if isinstance(value, tuple):
+        return len(value) in (2, 3, 4)
+    return hasattr(value, "dims") or np.ndim(value) == 0 and value is not None
 
 
 def _check_fit(name: str, point: dict, result, first_point: dict, first) -> None:
@@ -178,12 +176,12 @@ def _stacked(name: str, axes: dict[str, list], results: list) -> "xr.Dataset":
             f"{name} returned a dimension {min(clash)}: must differ from the axes of the "
             "sweep"
         )
-    shape = tuple(len(labels) for labels in axes.values())
+    shape = tuple(map(len, axes.values()))
     variables = {}
     for variable, form in first.data_vars.items():
-        values = np.stack([result[variable].values for result in results])
-        stacked = values.reshape(shape + form.shape)
-        variables[variable] = ((*axes, *form.dims), stacked, form.attrs)
+        stacked = np.stack([result[variable].values for result in results])
+        values = stacked.reshape(shape + form.shape)
+        variables[variable] = (*axes, *form.dims), values, form.attrs
     return type(first)(variables, coords={**first.coords, **axes})
 
 

@@ -67,7 +67,8 @@ def digest(page: Path, modules: list[str], files: list[str]) -> str:
     key.feed_modules(modules)
     for file in files:
         key.feed_file(Path(file))
-    key.feed_packages(["matplotlib", "IPython", "myst_nb", "ipykernel"])
+    for name in ("matplotlib", "IPython", "myst_nb", "ipykernel"):
+        key.feed_package(name)
     key.feed(str(bool(os.environ.get("FL_DATA"))))
     return key.digest
 

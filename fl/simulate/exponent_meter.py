@@ -84,8 +84,8 @@ def read(seed: int, setting: Setting) -> xr.Dataset:
         setting: the run.
 
     Returns:
-        ``slope``, ``kappa`` and ``refused`` (layer,), and ``lam`` and ``gain`` (layer,
-        direction), NaN beyond the directions of a layer.
+        ``slope`` and ``kappa`` (layer,), and ``lam`` and ``gain`` (layer, direction), NaN
+        beyond the directions of a layer.
     """
     make, told = EXTRAS[setting.extra]
     model, digits = network(setting.network, seed), Digits(seed)
@@ -109,10 +109,9 @@ def read(seed: int, setting: Setting) -> xr.Dataset:
     table = {
         "slope": ("layer", [r.slope for r in found]),
         "kappa": ("layer", [r.kappa for r in found]),
-        "refused": ("layer", [bool(r.refusal) for r in found]),
+        "lam": (("layer", "direction"), curves[0]),
+        "gain": (("layer", "direction"), curves[1]),
     }
-    pairs = zip(("lam", "gain"), curves, strict=True)
-    table |= {name: (("layer", "direction"), values) for name, values in pairs}
     return xr.Dataset(
         table,
         {"layer": [1, 2, 3]},
@@ -155,11 +154,10 @@ def clouded(seed: int, p: float) -> dict[str, tuple]:
     for _ in range(WINDOWS):
         for name, M in moments(model, digits.batch()[0]).items():
             lam, U = np.linalg.eigh(M.numpy())
+            gain = np.sum(U * (exact[name] @ U), 0)
             kept = lam >= KEPT * lam[-1]
-            gain = np.sum(U * (exact[name] @ U), 0)[kept][::-1]
-            ones = np.ones_like(gain)
-            lam = lam[kept][::-1]
-            window = Window(lam, gain, ones, gain**2, np.inf, BATCH)
+            lam, gain = lam[kept][::-1], gain[kept][::-1]
+            window = Window(lam, gain, np.ones_like(gain), gain**2, np.inf, BATCH)
             seen[name].append(window)
     found = [read_windows(windows, "") for windows in seen.values()]
     return {"slope": ("layer", [reading.slope for reading in found])}

@@ -37,26 +37,13 @@ METHODS: dict[str, Callable] = {
     "exchanged": _powers(0.0, QUARTER, exchanged=True),
     "one-sided": _powers(0.0, QUARTER),
 }
-TORCH = (
-    *("SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta"),
-    *("RMSprop", "Rprop", "Adafactor", "Muon"),
-)
-LIBRARY = (
-    *(
-        "Shampoo",
-        "ScalableShampoo",
-        "SOAP",
-        "Kron",
-        "Lion",
-        "CAME",
-        "AdaBelief",
-        "Adan",
-    ),
-    *("Lamb", "Yogi", "ADOPT", "SignSGD"),
-)
-PUBLISHED = {f"torch {n}": n for n in TORCH} | {
-    f"pytorch-optimizer {n}": n for n in LIBRARY
+_NAMES = {
+    "torch": "SGD Adam AdamW NAdam RAdam Adamax Adagrad Adadelta "
+    "RMSprop Rprop Adafactor Muon",
+    "pytorch-optimizer": "Shampoo ScalableShampoo SOAP Kron Lion CAME AdaBelief Adan "
+    "Lamb Yogi ADOPT SignSGD",
 }
+PUBLISHED = {f"{of} {n}": n for of, names in _NAMES.items() for n in names.split()}
 
 
 def benched(seed: int, method: str, **options) -> xr.Dataset:
@@ -81,8 +68,8 @@ def benched(seed: int, method: str, **options) -> xr.Dataset:
         "columns": (("axis_column", "column"), found.columns),
         "gain": (("row", "column"), found.gain),
     }
-    places = {"side": ["left", "right"], "row": found.mu, "column": found.lam}
-    return xr.Dataset(_numbers(found) | vectors, places)
+    places = {"row": found.mu, "column": found.lam}
+    return xr.Dataset(_numbers(found) | vectors | places)
 
 
 def asserted(seed: int, method: str, right: float, **options) -> dict[str, float]:
@@ -120,7 +107,7 @@ def published(seed: int, name: str, rotated: bool = True) -> xr.Dataset:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         found = meter_bench.bench(make, rotated=rotated, seed=seed)
-    return xr.Dataset(_numbers(found), {"side": ["left", "right"]})
+    return xr.Dataset(_numbers(found))
 
 
 def _numbers(found: meter_bench.Bench) -> dict:
@@ -128,4 +115,5 @@ def _numbers(found: meter_bench.Bench) -> dict:
         "exponent": ("side", [found.left, found.right]),
         "error": ("side", [found.left_error, found.right_error]),
         "kappa": found.kappa,
+        "side": ["left", "right"],
     }

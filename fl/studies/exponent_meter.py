@@ -93,8 +93,7 @@ def uncorrected(scale: Scale, block: int = 0) -> xr.DataArray:
     """Return what another reader, which corrects nothing, reads of the same runs; ``scale``
     and ``block`` as in `readings`.
     """
-    grid = {"extra": list(EXTRAS)}
-    return sized(live.uncorrected, scale, block, SEEDS, grid)["slope"]
+    return sized(live.uncorrected, scale, block, SEEDS, {"extra": EXTRAS})["slope"]
 
 
 def refused(scale: Scale, block: int = 0, faulty: bool = True) -> xr.DataArray:
@@ -134,8 +133,7 @@ def verdicts(
         1 where the right version passes and where a faulty one fails, 0 elsewhere, over
         ``method`` and ``seed``.
     """
-    ratios = (1.0, 1.0) if flat else (10.0, 30.0)
-    options = {"tol": TOLERANCE, "ratios": ratios}
+    options = {"tol": TOLERANCE, "ratios": (1.0, 1.0) if flat else (10.0, 30.0)}
     run = _versions(bench.asserted, scale, block, targets, **options)["passed"]
     return abs(run - ~run["method"].isin(list(FAULTS)))
 

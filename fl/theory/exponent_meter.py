@@ -81,8 +81,7 @@ def _correction(mu, lam, q: float, beta: float) -> np.ndarray:
     size = mu * lam.sum()
     value = size**q
     first = q * value / size
-    second = (q - 1) / 2 * first
-    second = second / size
+    second = (q - 1) / 2 * first / size
     gap = np.subtract.outer(size, size)
     same = gap == 0
     apart = np.where(same, 1.0, gap)
