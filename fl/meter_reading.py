@@ -75,7 +75,7 @@ class Reading(NamedTuple):
         if self.refusal:
             return f"refused: {self.refusal}"
         error = SHARED if self.moment == "given" else OWN
-        text = f"p = {self.slope:+.2f} +- {error:g} ({self.moment} moment; {spread}; "
+        text = f"p = {self.slope:+z.2f} +- {error:g} ({self.moment} moment; {spread}; "
         return f"{text}kappa {self.kappa:.2f}; {self.rows} rows a window)"
 
 

@@ -27,6 +27,14 @@ def test_a_gain_that_is_a_power_has_its_exponents():
     assert np.allclose(theory.exponents(MU, LAM, gain), (-0.3, 0.7))
 
 
+@pytest.mark.parametrize("left", [-0.25, 0.5])
+def test_two_factors_of_one_number_are_one_factor(left):
+    # L and R are then the same average, and their powers add
+    both = theory.two_sided([2.0], [3.0], left, -0.5, 0.9)
+    one = theory.two_sided([2.0], [3.0], left - 0.5, 0.0, 0.9)
+    np.testing.assert_allclose(both, one, rtol=1e-12)
+
+
 def test_long_memory_leaves_the_powers_and_both_sides_are_alike():
     assert np.allclose(
         theory.exponents(MU, LAM, theory.two_sided(MU, LAM, -0.25, -0.5, 1.0)),

@@ -60,6 +60,8 @@ def two_sided(mu, lam, left: float, right: float, memory: float) -> np.ndarray:
 
     The first correction is the present gradient in its own factor, the second the
     fluctuation of the factor; the right side is the same with rows and columns exchanged.
+    Both factors are made of the same gradients, which adds :math:`\frac{1-\beta}{1+\beta}\,
+    2\,{\rm left}\,{\rm right}\,\mu_j\lambda_k/(\sum\mu\sum\lambda)`.
     ``mu`` (h,) and ``lam`` (d,) are the eigenvalues, ``left`` and ``right`` the powers.
 
     Raises:
@@ -73,7 +75,12 @@ def two_sided(mu, lam, left: float, right: float, memory: float) -> np.ndarray:
     base = np.outer(first, second)
     rows = _correction(mu, lam, left, beta)
     columns = _correction(lam, mu, right, beta)
-    return base * (1 + rows + columns.T)
+    window = (1 - beta) / (1 + beta)
+    weight = 2 * left * right * window
+    share = np.outer(mu, lam)
+    share /= mu.sum() * lam.sum()
+    common = weight * share
+    return base * (1 + rows + columns.T + common)
 
 
 def _correction(mu, lam, q: float, beta: float) -> np.ndarray:
