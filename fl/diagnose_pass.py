@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fl import validate
 from fl.diagnose_read import Source, numbers
 from fl.moments import Moments
 
@@ -96,7 +97,7 @@ class _Seen:
             self.levels.update(few.tolist())
         order = self.labelled + np.cumsum(known) - 1
         which = PATTERN[order % PATTERN.size]
-        self.labelled = order[-1] + 1
+        self.labelled = int(order[-1]) + 1
         for k, fold in enumerate(self.folds):
             chosen = np.flatnonzero(known & (which == k))
             if len(chosen):
@@ -107,8 +108,7 @@ class _Seen:
     def table(self) -> Table:
         """Return what is kept, after the last row."""
         folds = [fold for fold in self.folds if fold.n]
-        n = sum(fold.n for fold in folds)
-        levels = len(self.levels)
+        n, levels = self.labelled, len(self.levels)
         if n < LEAST or levels < 2:
             found = f"{n} rows with a label, {levels} different"
             least = f"must be at least {LEAST}, with different labels"
@@ -117,32 +117,22 @@ class _Seen:
         left_out = self._left_out(whole)
         kept = [i for i, j in enumerate(self.inputs) if self.names[j] not in left_out]
         if not kept:
-            first = list(left_out.items())[:5]
-            said = "; ".join(f"{name} {why}" for name, why in first)
+            said = "; ".join(map(" ".join, list(left_out.items())[:5]))
             raise ValueError(f"no column is left: {said}")
         names = [self.names[self.inputs[i]] for i in kept]
         whole, *folds = (m.take(kept) for m in (whole, *folds))
         return Table(names, whole, folds, left_out, self.rows - n, levels == 2)
 
     def _left_out(self, whole: Moments) -> dict[str, str]:
-        unit = 4 * np.finfo(float).eps
-        rounding = unit * whole.mean
+        rounding = validate.rounding(whole.mean) * whole.mean
         still = whole.C.diagonal() <= whole.n * rounding**2
-        found = {}
-        for j, constant in zip(self.inputs, still, strict=True):
-            name = self.names[j]
-            cases = {
-                "has no heading: row names or a stray separator": NAMELESS.fullmatch(
-                    name
-                ),
-                self.reasons.get(j): j in self.reasons,
-                "counts the rows": j in self.counting,
-                "is constant": constant,
-            }
-            why = [words for words, holds in cases.items() if holds]
-            if why:
-                found[name] = why[0]
-        return found
+        # the first that holds is said
+        reasons = {j: "is constant" for j in np.compress(still, self.inputs)}
+        reasons |= dict.fromkeys(self.counting, "counts the rows") | self.reasons
+        for j in self.inputs:
+            if NAMELESS.fullmatch(self.names[j]):
+                reasons[j] = "has no heading: row names or a stray separator"
+        return {self.names[j]: reasons[j] for j in self.inputs if j in reasons}
 
 
 def unique(names: list[str]) -> list[str]:

@@ -119,11 +119,18 @@ def _text(path: Path) -> Source:
     if len(rows[0]) == len(names) + 1:  # row names of R, or a separator at the end
         at_end = all(row[-1] == "" for row in rows)
         names = [*names, ""] if at_end else ["", *names]
-    look = {"sep": separator, "decimal": _decimal(rows, separator)}
-    look |= {"encoding": encoding, "encoding_errors": "replace"}
-    look |= {"header": 0, "names": range(len(names)), "index_col": False}
-    look |= {"skipinitialspace": True, "low_memory": False}
-    look |= {"chunksize": _height(names)}
+    look = {
+        "sep": separator,
+        "decimal": _decimal(rows, separator),
+        "encoding": encoding,
+        "encoding_errors": "replace",
+        "header": 0,
+        "names": range(len(names)),
+        "index_col": False,
+        "skipinitialspace": True,
+        "low_memory": False,
+        "chunksize": _height(names),
+    }
     return Source([name.strip() for name in names], None, _chunks(path, look))
 
 

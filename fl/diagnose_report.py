@@ -80,7 +80,7 @@ def compared(exponents, penalties, dimensions, errors, sizes) -> list[Risk]:
     risk, difference = errors @ shares, gaps @ shares
     se, difference_se = (factor * x.std(1, ddof=1) for x in (errors, gaps))
     largest = (errors * shares).max(1) / risk
-    known = (
+    known = [
         exponents,
         penalties,
         dimensions,
@@ -89,8 +89,8 @@ def compared(exponents, penalties, dimensions, errors, sizes) -> list[Risk]:
         difference,
         difference_se,
         largest,
-    )
-    return [Risk(*map(float, row)) for row in zip(*known, strict=True)]
+    ]
+    return [Risk(*row) for row in np.transpose(known).tolist()]
 
 
 @dataclass(frozen=True, repr=False)

@@ -43,10 +43,8 @@ def diagnose(X, y, standardise: bool = True) -> Report:
         shapes = f"X, y have shapes {X.shape}, {y.shape}"
         raise ValueError(f"{shapes}: must be (n, d) and (n,), n and d >= 1")
     d = X.shape[1]
-    names = [f"column {j + 1}" for j in range(d)]
-    if framed:
-        names = list(map(str, X.columns))
-    source = frames([*names, "y"], X, y)
+    columns = X.columns if framed else [f"column {j + 1}" for j in range(d)]
+    source = frames([*map(str, columns), "y"], X, y)
     return _report(source, d, standardise)
 
 
@@ -76,7 +74,7 @@ def _report(source: Source, where: int, standardise: bool) -> Report:
     whole, *folds = (m.take(slice(None), by) for m in (table.whole, *table.folds))
     seen = spectral(whole)
     choice = theory.fit(seen.lam, seen.scores, seen.residual, seen.dof)
-    exponents = [*EXPONENTS, choice.p] if choice.told else list(EXPONENTS)
+    exponents = [*EXPONENTS, *[choice.p] * choice.told]
     penalties, errors = tuned(whole, folds, exponents)
     pairs = zip(exponents, penalties, strict=True)
     kept = [theory.shrinkage(seen.lam, p, penalty).sum() for p, penalty in pairs]

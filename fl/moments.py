@@ -87,8 +87,7 @@ class Moments:
 
     def merge(self, other: "Moments") -> "Moments":
         """Return the moments of these rows and those of ``other``."""
-        both = copy(self)
-        return both._combine(other.n, other._means, other._sums, 1)
+        return copy(self)._combine(other.n, other._means, other._sums, 1)
 
     def without(self, other: "Moments") -> "Moments":
         """Return the moments of these rows without those of ``other``, which are among
@@ -99,8 +98,7 @@ class Moments:
         """
         if other.n >= self.n:
             raise ValueError(f"other has {other.n} rows: must be fewer than {self.n}")
-        rest = copy(self)
-        return rest._combine(other.n, other._means, other._sums, -1)
+        return copy(self)._combine(other.n, other._means, other._sums, -1)
 
     def take(self, kept, by=1.0) -> "Moments":
         """Return the moments of the columns ``kept`` (k,), indices or a mask (d,), divided
@@ -117,14 +115,14 @@ class Moments:
         new._sums = sums / np.outer(scale, scale)
         return new
 
-    def about(self, center: "Moments") -> tuple[np.ndarray, np.ndarray, float]:
-        """Return the sums C (d, d), b (d,) and v of these rows about the means of
+    def about(self, center: "Moments") -> "Moments":
+        """Return these rows with their sums C (d, d), b (d,) and v about the means of
         ``center`` in place of their own.
         """
         gap = self._means - center._means
         moved = copy(self)
         moved._sums = self._sums + self.n * np.outer(gap, gap)
-        return moved.C, moved.b, moved.v
+        return moved
 
     def _combine(self, n: int, means, sums, sign: int) -> "Moments":
         """Add other moments to these (``sign`` 1), or take them out (-1)."""
@@ -181,12 +179,11 @@ def spectral(moments: Moments) -> Spectrum:
     unit = validate.rounding(lam)
     least = max(1e-12, len(lam) * unit)
     above = lam > least * max(lam[-1], 0.0)
-    r = min(int(above.sum()), dof)
+    r = min(above.sum(), dof)
     largest = slice(None, -r - 1, -1)
     lam = lam[largest].copy()
     U = U[:, largest]
-    size = n * np.sqrt(lam)
-    along = U.T @ moments.b / size
+    along = U.T @ moments.b / (n * np.sqrt(lam))
     explained = n * float(along @ along)
     residual = max(moments.v - explained, unit * moments.v)  # known to rounding
     if r == dof:

@@ -38,9 +38,10 @@ class HeldOut:
         U = seen.basis
         self.lam = seen.lam
         self.least_squares = seen.along / np.sqrt(seen.lam)
-        C, b, self.v = fold.about(train)
-        self.C = U.T @ C @ U
-        self.b = U.T @ b
+        moved = fold.about(train)
+        self.v = moved.v
+        self.C = U.T @ moved.C @ U
+        self.b = U.T @ moved.b
 
     def error(self, p: float, penalties) -> np.ndarray:
         r"""Return the mean squared error (L,) on the fold for the exponent ``p`` and each
@@ -75,8 +76,7 @@ def tuned(
         ValueError: as `HeldOut`.
     """
     held = [HeldOut(whole, fold) for fold in folds]
-    lam = spectral(whole).lam
-    logs = np.log(lam)
+    logs = np.log(spectral(whole).lam)
     found = [_tuned(held, p, (p + 1) * logs) for p in exponents]
     penalties, errors = zip(*found, strict=True)
     return np.array(penalties), np.array(errors)

@@ -4,6 +4,7 @@ cannot tell, and what the choice is worth.
 
 import numpy as np
 import xarray as xr
+from scipy.special import erf, ndtri
 
 from fl.evidence import Evidence, claim
 from fl.judging import CHANCE
@@ -12,16 +13,10 @@ from fl.studies import choosing_p as study
 from fl.theory import choosing_p as theory
 from fl.theory.alignment_ridge import tuned_ridge
 
+EXACT = "rounding, nothing is sampled"
 NOMINAL, SPURIOUS, RIGHT = 0.95, 0.02, 0.9
 FEW = 0.02  # granted to the chi-square law, which is that of many directions
 MARGIN, REAL = 0.05, 0.005  # relative risk that no one would care for
-
-
-def _statistics(run: xr.Dataset):
-    """Return lam, scores, residual and dof of one table."""
-    there = np.isfinite(run["lam"].values)
-    lam, scores = run["lam"].values[there], run["scores"].values[there]
-    return lam, scores, float(run["residual"]), int(run["dof"])
 
 
 def _expected(design) -> tuple:
@@ -44,18 +39,23 @@ def likelihood(scale, broken, block):
     noise of variance 1 the control is off by log(1) - 1.
     """
     gaps = []
-    for design, run in study.dense(scale, block):
-        for seed in run["seed"]:
-            one = run.sel(seed=seed)
-            *data, dof = _statistics(one)
-            dof += broken
-            dev = theory.deviance(design.p, run.attrs["delta"], *data, dof)
-            gaps.append(float(dev - one["deviance"]))
+    runs = study.dense(scale, block)
+    for (design, delta), run in zip(study.DENSE, runs, strict=True):
+        columns = [run[name].values for name in (*study.STATISTICS, "deviance")]
+        for *statistics, dense in zip(*columns, strict=True):
+            *data, dof = study.known(*statistics)
+            dev = theory.deviance(design.p, delta, *data, dof + broken)
+            gaps.append(dev - dense)
     gap = np.sqrt(np.mean(np.square(gaps)))
-    sizes = {"tables": len(gaps)}
-    expected = 1.0 if broken else None
-    reason = "rounding, nothing is sampled"
-    return Evidence(0, gap, 1e-9, reason, sizes=sizes, expected=expected, within=0.4)
+    return Evidence(
+        0,
+        gap,
+        1e-9,
+        EXACT,
+        sizes={"tables": len(gaps)},
+        expected=1.0 if broken else None,
+        within=0.4,
+    )
 
 
 @claim(
@@ -71,15 +71,17 @@ def invariance(scale, broken, block):
     design = study.RESCALED
     columns = study.COLUMNS if broken else design.d
     p = study.rescaled(scale, block, columns)["p_hat"]
-    moved = abs(p.isel(units=1) - p.isel(units=0))
+    moved = abs(p.diff("units")).isel(units=0)
     expected = None
     if broken:
         lam, energy = _expected(design)
         scores = 1 + design.n * energy
         m = design.n - 1
-        units = np.where(np.arange(design.d) < columns, 1e4, 1.0)
-        fits = [theory.fit(x, scores, m - design.d, m) for x in (lam, lam * units)]
-        expected = abs(fits[1].p - fits[0].p)
+        rest = scores, m - design.d, m
+        before = theory.fit(lam, *rest)
+        lam[:columns] *= 1e4
+        after = theory.fit(lam, *rest)
+        expected = abs(after.p - before.p)
     sizes = {"tables": moved.size, "columns": columns}
     error = standard_error(moved)
     return Evidence(
@@ -109,37 +111,29 @@ def coverage(scale, broken, block):
     true = xr.DataArray([d.p for d in designs], dims="design")
     low, high = run["low"], run["high"]
     expected = None
-    tables = run.attrs["tables"]
-    allowed = FEW + _two_sided(NOMINAL, tables, len(study.COVERED))
+    tables = run.sizes["seed"]
+    tail = CHANCE / (2 * len(designs))
+    error = np.sqrt(NOMINAL * (1 - NOMINAL) / tables)
+    allowed = FEW - ndtri(tail) * error
     if broken:
         half = 1.96 * run["full"]
         low, high = run["p_hat"] - half, run["p_hat"] + half
-        rival = _within(half / run["se"]).mean("seed")
+        z = half / run["se"]
+        rival = erf(z / np.sqrt(2)).mean("seed")
         expected = abs(rival - NOMINAL).max() / allowed
     covered = ((low <= true) & (true <= high)).mean("seed")
     gap = abs(covered - NOMINAL)
-    sizes = run.attrs | {"covered": covered.values, "allowed": allowed}
+    sizes = {
+        "tables": tables,
+        "covered": covered.values,
+        "allowed": allowed,
+    }
     reason = (
         f"{FEW:.0%} for few directions, and the binomial error of {NOMINAL:.0%}, "
         f"{CHANCE:.0%} for all cells"
     )
     measured = gap.max() / allowed
     return Evidence(0, measured, 1, reason, sizes=sizes, expected=expected, within=2.0)
-
-
-def _within(z):
-    """Return how often a normal number lies within ``z`` standard deviations."""
-    from scipy.special import erf
-
-    return erf(z / np.sqrt(2))
-
-
-def _two_sided(share: float, draws: int, cells: int) -> float:
-    """Return how far the share of so many draws may be off in one of the cells."""
-    from scipy.special import ndtri
-
-    z = -ndtri(CHANCE / (2 * cells))
-    return float(z * np.sqrt(share * (1 - share) / draws))
 
 
 def _most(share: float, draws: int, cells: int) -> float:
@@ -162,13 +156,18 @@ def cannot_tell(scale, broken, block):
     chosen = study.SEEN if broken else study.BLIND
     run = study.statistics(scale, block, chosen)
     told = run["told"].mean("seed")
-    draws, cells = run.attrs["tables"], len(study.BLIND)
-    allowed = _most(SPURIOUS, draws, cells)
-    sizes = run.attrs | {"told": told.values}
-    reason = f"binomial quantile of 2 %, {CHANCE:.0%} for all cells"
-    expected = 1.0 if broken else None
-    found = {"sizes": sizes, "expected": expected, "within": 0.15}
-    return Evidence(SPURIOUS, told.max(), allowed, reason, relation="at most", **found)
+    tables = run.sizes["seed"]
+    allowed = _most(SPURIOUS, tables, len(study.BLIND))
+    return Evidence(
+        SPURIOUS,
+        told.max(),
+        allowed,
+        f"binomial quantile of 2 %, {CHANCE:.0%} for all cells",
+        relation="at most",
+        sizes={"tables": tables, "told": told.values},
+        expected=1.0 if broken else None,
+        within=0.15,
+    )
 
 
 @claim(
@@ -183,15 +182,26 @@ def folds(scale, broken, block):
     both means, 1/20 of a fold's and 1/80 of the training rows'.
     """
     run = study.folded(scale, block, moved=not broken)
-    gaps = [
-        abs(run[name].sel(way="moments") / run[name].sel(way="rows") - 1).mean("seed")
-        for name in ("cv", "gcv")
-    ]
+    ratio = run.sel(way="moments") / run.sel(way="rows")
+    gaps = abs(ratio - 1).mean("seed").to_array()
     n = study.FOLDED.n
     expected = (1 + 1.25 / n) / (1 - 5 / n) - 1 if broken else None
-    sizes = {"seeds": run["seed"].values, "n": n}
-    found = {"sizes": sizes, "expected": expected, "within": 0.03}
-    return Evidence(0, max(gaps), 1e-8, "rounding, nothing is sampled", **found)
+    return Evidence(
+        0,
+        gaps.max(),
+        1e-8,
+        EXACT,
+        sizes={"seeds": run["seed"].values, "n": n},
+        expected=expected,
+        within=0.03,
+    )
+
+
+def _cost(lead, most: float, sizes: dict, **rival) -> Evidence:
+    """Return the evidence that a ``lead`` (seed,) in risk is at most ``most``."""
+    reason = "a margin, fixed beforehand"
+    found = {"relation": "at most", "sizes": sizes} | rival
+    return Evidence(0, lead.mean(), most, reason, standard_error(lead), **found)
 
 
 @claim(
@@ -214,12 +224,12 @@ def matched(scale, broken, block):
     if broken:
         design = study.MATCHED
         lam, energy = _expected(design)
-        test = [tuned_ridge(lam, energy, p, design.n, 1.0).test for p in (-1, design.p)]
-        expected = (test[0] - 1) / (test[1] - 1) - 1
+        wrong, right = (
+            tuned_ridge(lam, energy, p, design.n, 1.0).test for p in (-1, design.p)
+        )
+        expected = (wrong - 1) / (right - 1) - 1
     sizes = {"tables": lead.size, "chooser": name}
-    found = {"relation": "at most", "sizes": sizes, "expected": expected, "within": 0.2}
-    reason = "a margin, fixed beforehand"
-    return Evidence(0, lead.mean(), MARGIN, reason, standard_error(lead), **found)
+    return _cost(lead, MARGIN, sizes, expected=expected, within=0.2)
 
 
 @claim(
@@ -236,13 +246,18 @@ def cases(scale, broken, block):
     """
     run = study.published(scale, block, permuted=broken)
     p = run["p_hat"]
-    right = xr.concat([p.sel(case="high") > 0, p.sel(case="low") < 0], "case")
+    right = p * xr.where(p["case"] == "high", 1, -1) > 0
     number = right.size
     allowed = _most(1 - RIGHT, number, 1)
-    found = {"sizes": {"tables": number}, "expected": 0.5 if broken else None}
-    reason = f"binomial quantile of 90 %, {CHANCE:.0%}"
     return Evidence(
-        RIGHT, right.mean(), allowed, reason, relation="at least", within=0.2, **found
+        RIGHT,
+        right.mean(),
+        allowed,
+        f"binomial quantile of 90 %, {CHANCE:.0%}",
+        relation="at least",
+        sizes={"tables": number},
+        expected=0.5 if broken else None,
+        within=0.2,
     )
 
 
@@ -264,15 +279,12 @@ def real(scale, broken, block):
     """
     risk = study.halves(scale, block)["risk"]
     names = ["-1"] if broken else ["0", "evidence + CV"]
-    lead = risk.sel(chooser=names) / risk.sel(chooser="CV") - 1
-    means = lead.mean(["seed", "name"])
-    worst = int(means.argmax("chooser"))
-    halves = lead.sizes["seed"]
-    mean = lead.isel(chooser=worst).mean("name")
-    error = standard_error(mean)
-    tables = lead.sizes["name"]
-    sizes = {"tables": tables, "halves": halves, "chooser": names[worst]}
-    reason = "a margin, fixed beforehand"
-    return Evidence(
-        0, means.max(), REAL, reason, error, relation="at most", sizes=sizes
-    )
+    leads = risk.sel(chooser=names) / risk.sel(chooser="CV") - 1
+    mean = leads.mean("name")
+    worst = int(mean.mean("seed").argmax())
+    sizes = {
+        "tables": risk.sizes["name"],
+        "halves": risk.sizes["seed"],
+        "chooser": names[worst],
+    }
+    return _cost(mean.isel(chooser=worst), REAL, sizes)

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import chdtri
 
 from fl import judging
+from fl.cells import shaped
 from fl.evidence import Evidence, claim
 from fl.studies import help_or_hurt as study
 from fl.theory import help_or_hurt as theory
@@ -27,19 +28,27 @@ def ridgeless(scale, broken, block):
     run = study.ridgeless(scale, block)
     d, n = run.attrs["d"], run.attrs["n"]
     S, C = study.covariance(d), study.teacher(d)
-    table = []
-    for name in run.P.values:
-        P = study.preconditioner(name, d)
-        t, energy = theory.preconditioned_modes(S, P, C)
-        table.append(theory.interpolator_risk(t, energy, n))
-    predicted = _like(run, table)
+    preconditioners = [study.preconditioner(name, d) for name in run.P.values]
+    table = [_parts(S, P, C, n) for P in preconditioners]
+    predicted = shaped(table, run, "draw")
     inflation = 1 + predicted.sel(part="variance", drop=True)  # 1/(1-γ)
-    rival = None
-    if broken:
-        predicted = predicted / inflation
-        rival = inflation - 1
-    gaps = run / predicted - 1
-    return judging.agreement(gaps, inflation / n, FINITE, run.attrs, rival, dim="draw")
+    taken = predicted / inflation if broken else predicted
+    rival = predicted / taken - 1
+    gaps = run / taken - 1
+    return judging.agreement(
+        gaps,
+        inflation / n,
+        FINITE,
+        run.attrs,
+        rival,
+        dim="draw",
+    )
+
+
+def _parts(S, P, C, n: int) -> tuple[float, float]:
+    """Return bias, and variance per unit of noise, of the interpolator."""
+    modes = theory.preconditioned_modes(S, P, C)
+    return theory.interpolator_risk(*modes, n)
 
 
 @claim(
@@ -58,14 +67,17 @@ def natural_exact(scale, broken, block):
     share = whitened_risk(n, d)
     variance = whitened_risk(n, d, 1.0) - share
     bias = share * np.trace(S @ C)
-    taken = exact = _like(run, [bias, variance])
-    rival = None
-    if broken:
-        taken = _like(run, [bias, n / (d - n)])
-        rival = exact - taken
-    gaps = run - taken
-    reason = "none, the law is exact"
-    return judging.agreement(gaps, 0.0, reason, run.attrs, rival, dim="draw")
+    exact = shaped([bias, variance], run, "draw")
+    taken = shaped([bias, n / (d - n)], run, "draw") if broken else exact
+    rival = exact - taken
+    return judging.agreement(
+        run - taken,
+        0.0,
+        "none, the law is exact",
+        run.attrs,
+        rival,
+        dim="draw",
+    )
 
 
 @claim(
@@ -87,8 +99,7 @@ def variance(scale, broken, block):
     if broken:
         many = chdtri(n * (d - n), np.log(100) / leads.size) / n
         single = chdtri(d - n, 0.01 / leads.size)
-        ends = np.array([many, single])
-        excess = ends / study.UNLABELLED
+        excess = np.array([many, single]) / study.UNLABELLED
         low, high = -excess / (1 + excess)
         rival = {
             "expected": (low + high) / 2,
@@ -114,21 +125,17 @@ def bias(scale, broken, block):
     if broken:
         d, n = study.CONTEST["d"], study.CONTEST["n"]
         S, C = study.covariance(d), study.turned(d, study.CONDITION)
-        risks = []
-        for P in (C, np.diag(np.diag(C))):
-            modes = theory.preconditioned_modes(S, P, C)
-            bias, _ = theory.interpolator_risk(*modes, n)
-            risks.append(bias)
-        lead = risks[0] / risks[1] - 1
+        best, _ = _parts(S, C, C, n)
+        commuting, _ = _parts(S, np.diag(np.diag(C)), C, n)
+        lead = best / commuting - 1
         rival = {"expected": lead, "within": abs(lead) / 2}
     leads = study.leads(scale, block, "bias", broken)
     return _ahead(leads, rival)
 
 
 def _ahead(leads, rival):
-    measured = leads.min()
     bound = {"relation": "at least", "sizes": leads.attrs}
-    return Evidence(0, measured, 1e-9, "rounding", **bound, **rival)
+    return Evidence(0, leads.min(), 1e-9, "rounding", **bound, **rival)
 
 
 @claim(
@@ -144,10 +151,8 @@ def best_interpolator(scale, broken, block):
     run = study.weights(scale, block)
     d, n, noise = [run.attrs[name] for name in ("d", "n", "noise")]
     weight, *_ = theory.best_spectrum(np.zeros(d), n, noise)
-    taken, rival = weight, None
-    if broken:
-        taken = noise / n
-        rival = _like(run, np.log(weight / taken), "seed")
+    taken = noise / n if broken else weight
+    rival = shaped(np.log(weight / taken), run)
     gaps = np.log(run / taken)
     finite = 1 / n + 1 / (d - n)
     reason = "1/N + 1/(d-N), relative, for the finite size"
@@ -169,8 +174,7 @@ def crossing(scale, broken, block):
     d, n = run.attrs["d"], run.attrs["n"]
     lam = np.diag(study.covariance(d))
     energy = lam / lam.sum()
-    noise = run.rest + _like(run, np.zeros((2, 2)))
-    counted = noise.where(run.kind == "noise", 0.0) if broken else noise
+    counted = run.rest.where(run.kind == "noise", 0.0) if broken else run.rest
 
     def risk(t, noise):
         bias, variance = theory.interpolator_risk(t, energy, n)
@@ -178,15 +182,14 @@ def crossing(scale, broken, block):
         finite = (1 + variance) / n  # 1 + variance is 1/(1-γ)
         return total, total * finite
 
-    whole, natural = risk(lam**0, noise)
-    other, plain = risk(lam, noise)
-    rival, predicted = None, whole - other
-    if broken:
-        first, _ = risk(lam**0, counted)
-        second, _ = risk(lam, counted)
-        predicted = first - second
-        rival = whole - other - predicted
-    gaps, finite = run - predicted, natural + plain
+    def loss(noise):
+        whole, natural = risk(lam**0, noise)
+        other, plain = risk(lam, noise)
+        return whole - other, natural + plain
+
+    predicted, finite = loss(run.rest)
+    taken, _ = loss(counted)
+    gaps, rival = run - taken, predicted - taken
     reason = FINITE + ", of each risk"
     return judging.agreement(gaps, finite, reason, run.attrs, rival, dim="draw")
 
@@ -206,23 +209,16 @@ def early_stopping(scale, broken, block):
     lam = np.diag(study.covariance(d))
     energy, times = 2 * lam**1.6, run.time.values
     powers = run.p.values
+
+    def ridge(p, time):
+        fit = ridge_risk(lam, energy, p, n, 1 / (2 * time), noise)
+        return fit.test - noise
+
     flow = [flow_risk(lam ** (p + 1), energy, n, noise, times) for p in powers]
-    taken = predicted = _like(run, flow)
-    rival = None
+    taken = predicted = shaped(flow, run, "draw")
     if broken:
-
-        def ridge(p, time):
-            fit = ridge_risk(lam, energy, p, n, 1 / (2 * time), noise)
-            return fit.test - noise
-
-        taken = _like(run, [[ridge(p, time) for time in times] for p in powers])
-        rival = predicted / taken - 1
-    gaps = run / taken - 1
+        table = [[ridge(p, time) for time in times] for p in powers]
+        taken = shaped(table, run, "draw")
+    gaps, rival = run / taken - 1, predicted / taken - 1
     reason = "1/N, relative, for the finite size"
     return judging.agreement(gaps, 1 / n, reason, run.attrs, rival, dim="draw")
-
-
-def _like(run, values, dim="draw"):
-    """Return ``values`` labelled as ``run``, less a dimension."""
-    shape = run.isel({dim: 0}, drop=True)
-    return shape.copy(data=np.asarray(values))

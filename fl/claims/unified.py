@@ -35,12 +35,12 @@ def spike(scale, broken, block):
 
     def predict(problem, case, data):
         p, layer, _ = case
-        model = spiked(problem, problem.s**p, layer)
-        plain = spiked(problem, problem.s**0.0, layer)
-        s1, cos2 = place(model, data.eta)
-        plain_s1, plain_cos2 = place(plain, data.eta)
-        yield data.s1.values, s1, plain_s1
-        yield data.teacher.values, cos2, plain_cos2
+        models = [spiked(problem, problem.s**q, layer) for q in (p, 0.0)]
+        places = [place(model, data.eta) for model in models]
+        for seen, closed in zip(
+            (data.s1, data.teacher), np.transpose(places), strict=True
+        ):
+            yield seen.values, *closed
 
     pairs = study.spikes(scale, block)
     return compare(pairs, predict, broken)
@@ -76,13 +76,20 @@ def half_invariance(scale, broken, block):
     def network(problem, _, data):
         lengths = np.sqrt(squares(problem))
         strengths = data.eta * problem.pair.mu1 * lengths
-        yield data.s1.values, *spikes.location(strengths, problem.psi2)
-        yield data.step.values, *spikes.left_overlap(strengths, problem.psi2)
+        yield from _isotropic(problem, data, strengths)
 
     lengths = study.gradients(scale, block)
     networks = study.halves(scale, block, p)
     found = limits(lengths, length) + limits(networks, network)
     return judge(found, lengths + networks, broken)
+
+
+def _isotropic(problem, data, strengths):
+    """Yield place and overlap of the spike, and both for two ``strengths``, those of a
+    step under isotropic inputs.
+    """
+    yield data.s1.values, *spikes.location(strengths, problem.psi2)
+    yield data.step.values, *spikes.left_overlap(strengths, problem.psi2)
 
 
 @claim(
@@ -102,16 +109,14 @@ def optimal_preconditioner(scale, broken, block):
         phi, _ = best_filter(problem)
         mu1s = problem.pair.mu1s
         along = mu1s * problem.energy
-        square = mu1s / phi * along
-        rival = mu1s * problem.s * along
+        closed = along, mu1s / phi * along, mu1s * problem.s * along
+        seen = data.along.values, data.square.values
         rows = np.arange(len(phi))
         for band in np.array_split(rows, 5):
-            m, q = along[band].sum(), square[band].sum()
-            wrong = rival[band].sum() / q
-            seen = data.along.values[:, band].sum(1)
-            squares = data.square.values[:, band].sum(1)
-            gap = squares - q / m * seen
-            yield 1 + gap / q, 1.0, wrong
+            m, q, rival = (part[band].sum() for part in closed)
+            means, squares = (part[:, band].sum(1) for part in seen)
+            gap = squares - q / m * means
+            yield 1 + gap / q, 1.0, rival / q
 
     pairs = study.gradients(scale, block)
     return compare(pairs, predict, broken)
@@ -135,8 +140,7 @@ def empirical(scale, broken, block):
         known = spiked(problem, 1 / (problem.s + damping))
         strength = data.eta * known.square.sum() ** 0.5
         both = np.array([study.STRENGTH, strength])
-        yield data.s1.values, *spikes.location(both, problem.psi2)
-        yield data.step.values, *spikes.left_overlap(both, problem.psi2)
+        yield from _isotropic(problem, data, both)
 
     def estimator(problem, _, data):
         _, wrong = best_filter(problem)
@@ -155,7 +159,7 @@ def _order(found, pairs, named) -> Evidence:
     """Judge the leads among what was ``found``, expected as predicted if ``named``."""
     draws, predicted, _ = zip(*found, strict=True)
     leads = xr.DataArray(list(draws), dims=("cell", "seed"))
-    closed = [value.item() for value in predicted]
+    closed = np.concatenate(predicted)
     expected = xr.DataArray(closed, dims="cell")
     (run, _), *_ = pairs
     sizes = run.data.attrs | {"cells": len(found)}
@@ -182,17 +186,15 @@ def same_sample(scale, broken, block):
         yield lead.values, closed, 0.0
 
     pairs = study.gradients(scale, block)
-    found = limits(pairs, predict)
-    return _order(found, pairs, broken)
+    return _order(limits(pairs, predict), pairs, broken)
 
 
 def _closed(problem, data) -> np.ndarray:
     """Return the closed risks of the steps."""
-    found = []
-    for p, eta in zip(data.exponents, data.etas, strict=True):
-        filter = problem.s**p
-        found.append(closed_risk(problem, filter, data.penalty, eta))
-    return np.array(found)
+    steps = zip(data.exponents, data.etas, strict=True)
+    return np.array(
+        [closed_risk(problem, problem.s**p, data.penalty, eta) for p, eta in steps]
+    )
 
 
 @claim(
@@ -208,12 +210,11 @@ def risk(scale, broken, block):
 
     def predict(problem, _, data):
         closed = _closed(problem, data)
-        gains = closed[0] - closed
-        seen = data.risk.values
-        yield seen[:, 0], closed[0], closed[0]
+        seen = data.risk.values.T
+        yield seen[0], closed[0], closed[0]
+        gains, drawn = closed[0] - closed, seen[0] - seen
         for k in (1, 2, 3):
-            gain = seen[:, 0] - seen[:, k]
-            yield gain, gains[k], gains[4 - k]
+            yield drawn[k], gains[k], gains[4 - k]
 
     pairs = study.risks(scale, block)
     return judge(limits(pairs, predict), pairs, broken)
@@ -241,8 +242,7 @@ def visible(scale, broken, block):
             *_, low, high = data.s1.values.T
             yield high - low, 0.0, 0.0
 
-    leads = limits(pairs, predict)
-    found = _order(leads, pairs, broken)
+    found = _order(limits(pairs, predict), pairs, broken)
     if not broken:
         return found
     # the closed risk is that of small steps: here its lead is right to a factor two

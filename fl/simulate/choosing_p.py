@@ -18,19 +18,19 @@ from fl.moments_folds import HeldOut
 EXPONENTS = np.linspace(-2, 2, 17)
 PENALTIES, FOLDS, MOST, WIDEST = 33, 5, 1500, 160
 SPLIT = 2  # a stream of random numbers
-# table -> the set of scikit-learn, and what is the label: a class, a column, or the target
+# table -> the set of scikit-learn, and what is the label: a class, or a column by name
 TABLES = {
     "diabetes": ("diabetes", "target"),
     "breast cancer": ("breast_cancer", "target"),
     "wine, class 0": ("wine", 0),
     "wine, class 1": ("wine", 1),
-    "wine, alcohol": ("wine", "column 0"),
-    "iris, petal width": ("iris", "column 3"),
+    "wine, alcohol": ("wine", "alcohol"),
+    "iris, petal width": ("iris", "petal width (cm)"),
     "digits, the digit": ("digits", "target"),
     "digits, 0": ("digits", 0),
     "digits, 3": ("digits", 3),
     "digits, 8": ("digits", 8),
-    "linnerud, weight": ("linnerud", "target"),
+    "linnerud, weight": ("linnerud", "Weight"),
 }
 UNITS = ("standardised", "raw")
 
@@ -72,11 +72,9 @@ def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
     at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
     """
     whole = merged(folds)
-    total = np.zeros(grid.shape)
-    for fold in folds:
-        judge = HeldOut(whole, fold)
-        total += fold.n * held_out(judge, exponents, grid)
-    return total / whole.n
+    judges = [HeldOut(whole, fold) for fold in folds]
+    errors = [judge.n * held_out(judge, exponents, grid) for judge in judges]
+    return sum(errors) / whole.n
 
 
 def generalised(moments: Moments, exponents, grid) -> np.ndarray:
@@ -118,16 +116,13 @@ def table(name: str) -> tuple[np.ndarray, np.ndarray]:
     source, label = TABLES[validate.choice("name", name, TABLES)]
     raw = {"scaled": False} if source == "diabetes" else {}
     load = getattr(datasets, f"load_{source}")
-    X, y = load(return_X_y=True, **raw)
+    found = load(as_frame=True, **raw)
     if isinstance(label, int):
-        y = y == label
-    elif label != "target":
-        column = int(label.removeprefix("column "))
-        y = X[:, column]
-        X = np.delete(X, column, 1)
-    if y.ndim > 1:
-        y = y[:, 0]
-    return X.astype(float), y.astype(float)
+        y = found.target == label
+    else:
+        y = found.frame[label]
+    X = found.data.drop(columns=label, errors="ignore")
+    return np.array(X, float, order="C"), np.array(y, float)
 
 
 def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
@@ -173,16 +168,16 @@ def assessed(folds: list[Moments]) -> xr.Dataset:
         folds.
     """
     train = merged(folds)
-    run = statistics(train)
-    lam = run["lam"].values
-    grid = penalties(lam[np.isfinite(lam)])
+    lam = spectral(train).lam
+    grid = penalties(lam)
     tables = {
         "cv": cross_validated(folds, EXPONENTS, grid),
         "gcv": generalised(train, EXPONENTS, grid),
         "grid": grid,
     }
     named = {name: (("p", "penalty"), values) for name, values in tables.items()}
-    return run.assign(named).assign_coords(p=EXPONENTS)
+    run = statistics(train).assign(named)
+    return run.assign_coords(p=EXPONENTS)
 
 
 def statistics(moments: Moments) -> xr.Dataset:
@@ -190,9 +185,11 @@ def statistics(moments: Moments) -> xr.Dataset:
     ``residual`` and ``dof``: what the likelihood needs of ``moments``.
     """
     s = spectral(moments)
-    lam, scores = np.full((2, WIDEST), np.nan)
-    r = len(s.lam)
-    lam[:r] = s.lam
-    scores[:r] = s.scores
-    wide = {"lam": ("direction", lam), "scores": ("direction", scores)}
-    return xr.Dataset(wide | {"residual": s.residual, "dof": s.dof})
+    found = {
+        "lam": ("direction", s.lam),
+        "scores": ("direction", s.scores),
+        "residual": s.residual,
+        "dof": s.dof,
+    }
+    more = WIDEST - len(s.lam)
+    return xr.Dataset(found).pad(direction=(0, more))

@@ -117,16 +117,14 @@ def _noise(design: Design, rng) -> np.ndarray:
         return rng.standard_t(3, design.n) / 3**0.5
     noise = rng.standard_normal(design.n)
     if design.noise == "groups":
-        group = np.arange(design.n) // 10
-        noise = noise[group]
+        return noise[np.arange(design.n) // 10]
     return noise
 
 
 def statistics(seed: int, design: Design) -> xr.Dataset:
     """Return what the likelihood needs of a table of a ``seed`` and a ``design``."""
     X, y, _ = sample(seed, design)
-    (whole,) = tables.gathered(X, y, 1)
-    return tables.statistics(whole)
+    return tables.statistics(*tables.gathered(X, y, 1))
 
 
 def risks(seed: int, design: Design) -> xr.Dataset:
@@ -137,10 +135,8 @@ def risks(seed: int, design: Design) -> xr.Dataset:
     folds = tables.gathered(X, y)
     run = tables.assessed(folds)
     lam = power_law(design.d, design.a).eigenvalues
-    whole = tables.merged(folds)
-    s = spectral(whole)
-    grid = run["grid"].values
-    u = tables.kept(s.lam, tables.EXPONENTS, grid)
+    s = spectral(tables.merged(folds))
+    u = tables.kept(s.lam, tables.EXPONENTS, run["grid"].values)
     unshrunk = s.along / np.sqrt(s.lam)
     w = u * unshrunk @ s.basis.T
     risk = (w - best) ** 2 @ lam
@@ -215,8 +211,7 @@ def published(seed: int, case: str, permuted: bool = False, n: int = 200) -> xr.
     X, y, _ = task.sample(n, rng)
     if permuted:
         y = rng.permutation(y)
-    (whole,) = tables.gathered(X.T, y, 1)
-    return tables.statistics(whole)
+    return tables.statistics(*tables.gathered(X.T, y, 1))
 
 
 def folded(seed: int, design: Design, moved: bool = True) -> xr.Dataset:
@@ -233,8 +228,7 @@ def folded(seed: int, design: Design, moved: bool = True) -> xr.Dataset:
     p = np.array([design.p])
     penalty = np.array([[PENALTY]])
     cv = tables.cross_validated(folds, p, penalty)
-    whole = tables.merged(folds)
-    gcv = tables.generalised(whole, p, penalty)
+    gcv = tables.generalised(tables.merged(folds), p, penalty)
     n, total = len(y), 0.0
     every = np.arange(n)
     for out in np.array_split(every, len(folds)):
@@ -248,9 +242,13 @@ def folded(seed: int, design: Design, moved: bool = True) -> xr.Dataset:
     left = y - hat @ y
     spare = n - np.trace(hat)
     by_rows = n * (left @ left) / spare**2
-    found = {"cv": [cv.item(), total / n], "gcv": [gcv.item(), by_rows]}
-    ways = {name: ("way", pair) for name, pair in found.items()}
-    return xr.Dataset(ways, {"way": ["moments", "rows"]})
+    return xr.Dataset(
+        {
+            "cv": ("way", [cv.item(), total / n]),
+            "gcv": ("way", [gcv.item(), by_rows]),
+        },
+        {"way": ["moments", "rows"]},
+    )
 
 
 def _hat(X, X_new, p: float) -> np.ndarray:

@@ -42,15 +42,13 @@ def trained(
     test = order[ROWS:]
     drawn = _normal(seed, NOISE, ROWS)
     labels = y[train] + noise**0.5 * drawn
+    mean = X[:, train].mean(1, keepdims=True)
+    X = X - mean
     X_train = X[:, train]
-    mean = X_train.mean(1, keepdims=True)
-    X_train = X_train - mean
-    X_test = X[:, test] - mean
-    S = X_train @ X_train.T
-    S /= ROWS
+    X_test = X[:, test]
+    S = X_train @ X_train.T / ROWS
     floor = FLOOR * np.linalg.norm(S, 2)
-    identity = np.eye(len(S))
-    S += floor * identity
+    S += floor * np.eye(len(S))
     P = np.array([psd_power(S, p) for p in EXPONENTS])
     # the first step of a linear layer has the same size for all of them
     first = np.trace(P @ S, axis1=1, axis2=2)
@@ -58,18 +56,18 @@ def trained(
     rows = X_train, labels, X_test, y[test]
     errors = [_descend(rows, P, eta, steps, seed) for eta in etas]
     errors = np.array(errors)
-    (whole,) = gathered(X_train.T, labels, 1)
-    seen = statistics(whole)
-    eta = np.take(etas, errors.argmin(0))
-    error = errors.min(0)
-    run = seen.assign(error=("p", error), eta=("p", eta))
-    return run.assign_coords(p=list(EXPONENTS))
+    seen = statistics(*gathered(X_train.T, labels, 1))
+    return seen.assign(
+        error=("p", errors.min(0)),
+        eta=("p", np.take(etas, errors.argmin(0))),
+        p=list(EXPONENTS),
+    )
 
 
 def _pair(pair: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the images (d, n) of two digits and their labels (n,), -1 and 1."""
     images = datasets.load("digits")
-    digits = [int(digit) for digit in pair.split()]
+    digits = list(map(int, pair.split()))
     here = np.isin(images.labels, digits)
     second = images.labels[here] == digits[1]
     return images.X[:, here], np.where(second, 1.0, -1.0)

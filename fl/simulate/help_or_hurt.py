@@ -50,11 +50,10 @@ def preconditioner(name: str, d: int) -> np.ndarray:
         ValueError: for another name.
     """
     validate.choice("name", name, ["natural", "root", "damped", "turned"])
-    S = covariance(d)
     if name == "turned":
         return turned(d, 50)
-    if name == "damped":
-        S = S + 0.1 * np.eye(d)
+    damping = 0.1 if name == "damped" else 0.0
+    S = covariance(d) + damping * np.eye(d)
     return psd_power(S, -0.5 if name == "root" else -1)
 
 

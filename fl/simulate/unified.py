@@ -160,11 +160,12 @@ def gradients(seed: int, draws: int, level: float, damping: float, **sizes) -> d
         cosines = _cos2(v[..., 0], beta)
         found[name] = float(cosines.mean())
     entries = g[..., 0]
-    moments = {"square": entries**2, "along": entries * beta}
-    for name, value in moments.items():
-        mean = value.mean(0)
-        found[name] = ("input", mean.numpy(force=True))
-    return found
+    square = (entries**2).mean(0)
+    along = (entries * beta).mean(0)
+    return found | {
+        "square": ("input", square.numpy(force=True)),
+        "along": ("input", along.numpy(force=True)),
+    }
 
 
 def risk(
@@ -227,9 +228,8 @@ def twins(seed: int, p: float, eta: float, steps: int, matched=True, **sizes) ->
     other = gram.train(X, y, first, later, np.diag(P), rule)
     apart = np.linalg.norm(other.Z - plain.Z)
     size = np.linalg.norm(plain.Z)
-    gap = apart / size
     left = plain.loss[-1] / plain.loss[0]
-    return {"gap": gap, "moved": left}
+    return {"gap": apart / size, "moved": left}
 
 
 def _shrunk(C: Tensor, damping) -> Tensor:

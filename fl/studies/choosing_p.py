@@ -12,7 +12,7 @@ from fl.simulate import choosing_p_draws as draws
 from fl.simulate import choosing_p_networks as networks
 from fl.simulate.choosing_p_draws import Design
 from fl.stored import stored
-from fl.sweep import sweep
+from fl.sweep import sized, sweep
 from fl.theory import choosing_p as theory
 
 STATISTICS = ("lam", "scores", "residual", "dof")
@@ -85,28 +85,38 @@ def fits(run: xr.Dataset, exponents=EXPONENTS) -> xr.Dataset:
     names = ("p", "low", "high", "se", "signal", "resolved", "told")
 
     def one(*statistics):
-        data = _data(*statistics)
+        lam, *_, dof = data = known(*statistics)
         fit = theory.fit(*data, exponents)
-        lam, *_, dof = data
         full = theory.standard_error(lam, np.ones_like(lam), dof)
-        return full, *(float(getattr(fit, name)) for name in names)
+        return np.array([full, *(getattr(fit, name) for name in names)])
 
-    parts = [run[name] for name in STATISTICS]
-    core = [["direction"], ["direction"], [], []]
-    found = xr.apply_ufunc(
-        one,
-        *parts,
-        input_core_dims=core,
-        output_core_dims=[[]] * (len(names) + 1),
-        vectorize=True,
-    )
-    named = zip(("full", *names), found, strict=True)
-    return xr.Dataset(dict(named)).rename(p="p_hat")
+    found = _each(one, run, STATISTICS, "said", ["full", "p_hat", *names[1:]])
+    return found.to_dataset("said")
 
 
-def _data(lam, scores, residual, dof) -> tuple:
+def known(lam, scores, residual, dof) -> tuple:
+    """Return what `theory.fit` takes of the statistics of one table: ``lam`` and
+    ``scores`` (r,) without their padding, ``residual`` and ``dof``.
+    """
     there = np.isfinite(lam)
     return lam[there], scores[there], float(residual), int(dof)
+
+
+def _each(function, run: xr.Dataset, names, label: str, labels) -> xr.DataArray:
+    """Return what ``function`` says, along ``label``, of the variables ``names`` of each
+    table of a ``run``.
+    """
+    parts = [run[name] for name in names]
+    tables = run["dof"].dims
+    own = [[dim for dim in part.dims if dim not in tables] for part in parts]
+    found = xr.apply_ufunc(
+        function,
+        *parts,
+        input_core_dims=own,
+        output_core_dims=[[label]],
+        vectorize=True,
+    )
+    return found.assign_coords({label: labels})
 
 
 def choosers(run: xr.Dataset) -> xr.Dataset:
@@ -123,30 +133,23 @@ def choosers(run: xr.Dataset) -> xr.Dataset:
     """
     fit = fits(run)
     outside = (fit["low"] > 0) | (fit["high"] < 0)
-    sure = (fit["told"] > 0) & outside
-    dims = list(run["dof"].dims)
-    whole = run.assign(p_hat=fit["p_hat"], sure=sure)
-    whole = whole.stack(unit=dims)
-    units = range(whole.sizes["unit"])
-    p = run["p"].values
-    risk = [_risks(p, whole.isel(unit=i)) for i in units]
-    shape = *run["dof"].shape, -1
-    shaped = np.reshape(risk, shape)
-    best = run["cv"].min("penalty")
-    least = best.argmin("p")
+    whole = run.assign(
+        p_hat=fit["p_hat"],
+        sure=(fit["told"] > 0) & outside,
+    )
+    names = ("risk", "cv", "gcv", "grid", "p", "p_hat", "sure", *STATISTICS)
+    risk = _each(_risks, whole, names, "chooser", CHOOSERS)
+    least = run["cv"].min("penalty").argmin("p")
     taken = run["p"][least].drop_vars("p")
-    fit = fit.assign(risk=((*dims, "chooser"), shaped), cv_p=taken)
-    return fit.assign_coords(chooser=CHOOSERS)
+    return fit.assign(risk=risk, cv_p=taken)
 
 
-def _risks(p, one: xr.Dataset) -> list[float]:
+def _risks(risk, cv, gcv, grid, p, p_hat, sure, *statistics) -> np.ndarray:
     """Return the risks of `CHOOSERS` on one table."""
-    given = [one[name].values for name in STATISTICS]
-    data = _data(*given)
-    risk, cv, gcv = (one[name].values for name in ("risk", "cv", "gcv"))
+    data = known(*statistics)
     mean = theory.geometric_mean(data[0])
     above = p[:, None] + 1
-    delta = mean**above / one["grid"].values
+    delta = mean**above / grid
     dev = theory.deviance(p[:, None], delta, *data)
     rows = np.arange(len(p))
     tuned = risk[rows, cv.argmin(1)]
@@ -154,11 +157,11 @@ def _risks(p, one: xr.Dataset) -> list[float]:
     lowest = dev.min(1)
     weights = np.exp((lowest.min() - lowest) / 2)
     average = np.average(likely, weights=weights)
-    wanted = [*FIXED, one["p_hat"].item()]
+    wanted = (*FIXED, p_hat)
     *fixed, chosen = (tuned[abs(p - q).argmin()] for q in wanted)
     joint = [risk.flat[table.argmin()] for table in (cv, gcv, dev)]
-    last = chosen if one["sure"] else fixed[FIXED.index(0)]
-    return [*fixed, *joint, chosen, average, last, risk.min()]
+    last = chosen if sure else fixed[FIXED.index(0)]
+    return np.array([*fixed, *joint, chosen, average, last, risk.min()])
 
 
 def statistics(
@@ -168,62 +171,49 @@ def statistics(
 
     ``number`` of tables; 80, 150 or 1000 if None.
     """
-    tables = number or scales.at(scale, smoke=80, book=150, paper=1000)
-    seeds = scales.seeds(tables, block)
-    run = sweep(draws.statistics, {"design": dict(designs)}, seeds)
-    return fits(run).assign_attrs(tables=tables, block=block)
+    numbers = (number,) * 3 if number else (80, 150, 1000)
+    grid = {"design": designs}
+    run = sized(draws.statistics, scale, block, numbers, grid)
+    return fits(run)
 
 
-def dense(scale: Scale, block: int = 0) -> list[tuple[Design, xr.Dataset]]:
-    """Return each design of `DENSE` with statistics and ``deviance`` over ``seed``, at a
-    ``scale`` and a ``block``.
+def dense(scale: Scale, block: int = 0) -> list[xr.Dataset]:
+    """Return for each of `DENSE` statistics and ``deviance`` over ``seed``, at a ``scale``
+    and a ``block``.
     """
-    number = scales.at(scale, smoke=5, book=10, paper=40)
-    seeds = scales.seeds(number, block)
-    runs = [
-        sweep(draws.dense, seeds=seeds, design=design, delta=delta)
-        for design, delta in DENSE
-    ]
-    return [
-        (design, run.assign_attrs(delta=delta))
-        for (design, delta), run in zip(DENSE, runs, strict=True)
-    ]
+    fixed = [{"design": design, "delta": delta} for design, delta in DENSE]
+    return [sized(draws.dense, scale, block, (5, 10, 40), **one) for one in fixed]
 
 
 def rescaled(scale: Scale, block: int = 0, columns: int = RESCALED.d) -> xr.Dataset:
     """Return `fits` over ``units`` (as drawn, the label and some ``columns`` times 100) and
     ``seed``, at a ``scale`` and a ``block``.
     """
-    number = scales.at(scale, smoke=30, book=60, paper=300)
-    seeds = scales.seeds(number, block)
     fixed = {"design": RESCALED, "columns": columns}
-    return fits(sweep(draws.rescaled, seeds=seeds, **fixed))
+    run = sized(draws.rescaled, scale, block, (30, 60, 300), **fixed)
+    return fits(run)
 
 
 def folded(scale: Scale, block: int = 0, moved: bool = True) -> xr.Dataset:
     """Return both criteria from moments and from rows over ``seed``, at a ``scale`` and a
     ``block``, the folds ``moved`` to the mean of the training rows or not.
     """
-    number = scales.at(scale, smoke=20, book=40, paper=200)
-    seeds = scales.seeds(number, block)
-    return sweep(draws.folded, seeds=seeds, design=FOLDED, moved=moved)
+    fixed = {"design": FOLDED, "moved": moved}
+    return sized(draws.folded, scale, block, (20, 40, 200), **fixed)
 
 
 def matched(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return what the `choosers` do under the power law that the model assumes, at a
     ``scale`` and a ``block``.
     """
-    number = scales.at(scale, smoke=40, book=60, paper=400)
-    seeds = scales.seeds(number, block)
-    run = sweep(draws.risks, seeds=seeds, design=MATCHED)
+    run = sized(draws.risks, scale, block, (40, 60, 400), design=MATCHED)
     return choosers(run)
 
 
 def models(scale: Scale) -> xr.Dataset:
     """Return what the `choosers` do on tables of `MODELS` at a ``scale``."""
-    number = scales.at(scale, smoke=4, book=16, paper=60)
-    seeds = scales.seeds(number)
-    run = sweep(draws.risks, {"design": MODELS}, seeds)
+    grid = {"design": MODELS}
+    run = sized(draws.risks, scale, 0, (4, 16, 60), grid)
     return choosers(run)
 
 
@@ -231,19 +221,18 @@ def published(scale: Scale, block: int = 0, permuted: bool = False) -> xr.Datase
     """Return `fits` of the tables of [YN25] over ``case`` and ``seed``, at a ``scale`` and
     a ``block``, the labels ``permuted`` or not.
     """
-    number = scales.at(scale, smoke=30, book=60, paper=300)
-    seeds = scales.seeds(number, block)
     grid = {"case": ["high", "low"]}
-    return fits(sweep(draws.published, grid, seeds, permuted=permuted))
+    sizes = scale, block, (30, 60, 300)
+    run = sized(draws.published, *sizes, grid, permuted=permuted)
+    return fits(run)
 
 
 def halves(scale: Scale, block: int = 0, names=JUDGED) -> xr.Dataset:
     """Return what the `choosers` do on standardised halves of real tables, by ``names``, at
     a ``scale`` and a ``block``.
     """
-    number = scales.at(scale, smoke=6, book=20, paper=48)
-    seeds = scales.seeds(number, block)
-    run = sweep(simulate.half, {"name": list(names)}, seeds)
+    grid = {"name": names}
+    run = sized(simulate.half, scale, block, (6, 20, 48), grid)
     return choosers(run)
 
 
@@ -252,9 +241,8 @@ def tables(scale: Scale) -> xr.Dataset:
     """Return what the `choosers` do on halves of all real tables at a ``scale``, in both
     units.
     """
-    number = scales.at(scale, smoke=2, book=4, paper=24)
-    grid = {"name": list(simulate.TABLES), "units": list(simulate.UNITS)}
-    run = sweep(simulate.half, grid, scales.seeds(number))
+    grid = {"name": list(simulate.TABLES), "units": simulate.UNITS}
+    run = sized(simulate.half, scale, 0, (2, 4, 24), grid)
     return _described(choosers(run))
 
 
@@ -263,9 +251,9 @@ def trained(scale: Scale) -> xr.Dataset:
     """Return the errors of networks with five exponents on pairs of digits, beside the
     `fits` of the same rows, at a ``scale``.
     """
-    pairs = list(PAIRS)[: scales.at(scale, smoke=1, book=2, paper=5)]
+    pairs = PAIRS[: scales.at(scale, smoke=1, book=2, paper=5)]
     steps = scales.at(scale, smoke=50, book=600, paper=600)
-    grid = {"pair": pairs, "noise": list(NOISES)}
+    grid = {"pair": pairs, "noise": NOISES}
     run = sweep(networks.trained, grid, scales.seeds(2), steps=steps)
     whole = fits(run).merge(run[["error", "eta"]])
     return _described(whole)

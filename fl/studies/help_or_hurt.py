@@ -14,7 +14,7 @@ from fl.simulate.help_or_hurt import teacher as teacher
 from fl.simulate.help_or_hurt import turned as turned
 from fl.simulate.help_or_hurt_contest import CONDITION as CONDITION
 from fl.simulate.help_or_hurt_contest import best_weight, contest
-from fl.sweep import sweep
+from fl.sweep import sized, sweep
 from fl.theory.help_or_hurt import crossing_noise
 
 NAMES = ["root", "damped", "turned"]
@@ -53,21 +53,19 @@ def leads(scale: scales.Scale, block: int, goal: str, wrong: bool) -> xr.DataArr
         goal: ``variance`` or ``bias``.
         wrong: whether it is the one of the control, not that of the theory.
     """
-    number = scales.at(scale, smoke=20, book=60, paper=1000)
     fixed = CONTEST | {"goal": goal, "estimated": UNLABELLED * wrong}
-    run = sweep(contest, None, scales.seeds(number, block), **fixed)
-    return run["best"].assign_attrs(fixed, seeds=number)
+    run = sized(contest, scale, block, (20, 60, 1000), **fixed)
+    return run["best"].assign_attrs(run.attrs)
 
 
 def weights(scale: scales.Scale, block: int = 0) -> xr.DataArray:
     """Return the best ``weight`` (seed,) of the natural gradient, at ``scale``; ``block``
     draws the inputs.
     """
-    number = scales.at(scale, smoke=8, book=20, paper=40)
     size = scales.at(scale, smoke=45, book=90, paper=240)
     fixed = {"d": size, "n": size // 3, "noise": NOISE, "draws": 8}
-    run = sweep(best_weight, None, scales.seeds(number, block), **fixed)
-    return run["weight"].assign_attrs(fixed, seeds=number)
+    run = sized(best_weight, scale, block, (8, 20, 40), **fixed)
+    return run["weight"].assign_attrs(run.attrs)
 
 
 def duels(scale: scales.Scale, block: int = 0) -> xr.DataArray:

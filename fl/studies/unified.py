@@ -11,7 +11,7 @@ import xarray as xr
 
 from fl.scales import Scale, at, seeds
 from fl.simulate import unified as simulate
-from fl.sweep import sweep
+from fl.sweep import sized, sweep
 from fl.tasks import log_spaced
 from fl.theory import unified as theory
 from fl.theory.spikes import pair
@@ -158,8 +158,7 @@ def twins(scale: Scale, block: int = 0, matched: bool = True) -> xr.Dataset:
     """
     d = at(scale, smoke=30, book=60, paper=200)
     fixed = FLAT._asdict() | {"d": d, "eta": 0.1, "steps": 10, "matched": matched}
-    run = sweep(simulate.twins, {"p": POWERS}, seeds(6, block), **fixed)
-    return run.assign_attrs(fixed, seeds=6)
+    return sized(simulate.twins, scale, block, (6, 6, 6), {"p": POWERS}, **fixed)
 
 
 def _runs(function, cases: tuple, place, scale, block, number: int) -> list:

@@ -85,19 +85,17 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
     (True, True)
     """
     exponents = _rising(exponents)
-    scores = np.asarray(scores)
-    curve, _ = profile(exponents, lam, scores, residual, dof)
+    data = lam, scores, residual, dof
+    curve, _ = profile(exponents, *data)
     p = _lowest(exponents, curve)
-    (best,), (delta,) = profile([p], lam, scores, residual, dof)
+    (best,), (delta,) = profile([p], *data)
     best = min(best, curve.min())
     low, high = _interval(exponents, curve - best, p)
-    nothing = deviance(0.0, 0.0, lam, scores, residual, dof)
-    signal = float(nothing - best)
+    signal = float(deviance(0.0, 0.0, *data) - best)
     scale = geometric_mean(lam) ** (p + 1)
     penalty = scale / delta if delta else np.inf
     u = shrinkage(lam, p, penalty)
     left = (1 - u) @ scores + residual
-    narrow = high - low < WIDTH
     return Choice(
         p=p,
         low=low,
@@ -105,7 +103,7 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
         se=standard_error(lam, u, dof),
         resolved=float(u @ u),
         signal=signal,
-        told=bool(signal >= SIGNAL and narrow),
+        told=signal >= SIGNAL and high - low < WIDTH,
         penalty=float(penalty),
         noise=float(left / dof),
         exponents=exponents,
@@ -133,7 +131,13 @@ def deviance(p, delta, lam, scores, residual: float, dof: int) -> np.ndarray:
         ValueError: as `fit`.
     """
     lam, scores, residual, dof = _checked(lam, scores, residual, dof)
-    return _deviance(p, delta, lam, scores, residual, dof)
+    above = np.expand_dims(p, -1) + 1
+    powers = np.exp(above * _centred(lam))
+    delta = np.expand_dims(delta, -1)
+    D = 1 + delta * powers
+    left = (1 / D) @ scores + residual
+    logs = np.log(D).sum(-1)
+    return dof * np.log(left / dof) + logs
 
 
 def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
@@ -147,7 +151,8 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
     Raises:
         ValueError: as `fit`.
     """
-    lam, scores, residual, dof = _checked(lam, scores, residual, dof)
+    data = _checked(lam, scores, residual, dof)
+    _, scores, residual, dof = data
     p = validate.array("exponents", exponents, ("K",))[:, None]
     powers = (p + 1) * _centred(lam)
     # beyond these ends every direction is fitted, or none is; with many rows even the
@@ -158,7 +163,7 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
     rows = np.arange(len(p))
     for points in (33, 9, 9, 9, 9, 9):
         grid = np.linspace(low, high, points, axis=1)
-        values = _deviance(p, np.exp(grid), lam, scores, residual, dof)
+        values = deviance(p, np.exp(grid), *data)
         k = values.argmin(1)
         left = np.maximum(k - 1, 0)
         right = np.minimum(k + 1, points - 1)
@@ -166,7 +171,7 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
         high = grid[rows, right]
     best = values[rows, k]
     delta = np.exp(grid[rows, k])
-    nothing = _deviance(0.0, 0.0, lam, scores, residual, dof)
+    nothing = deviance(0.0, 0.0, *data)
     delta[nothing <= best] = 0
     return np.minimum(best, nothing), delta
 
@@ -218,8 +223,7 @@ def standard_error(lam, u, dof: int) -> float:
     best = np.linalg.lstsq(A, target)[0]
     left = target - A @ best
     information = left @ left
-    small = 1e-12 * (u @ u)
-    if information <= small:  # equal eigenvalues, up to rounding
+    if information <= 1e-12 * (u @ u):  # equal eigenvalues, up to rounding
         return np.inf
     return float(np.sqrt(2 / information))
 
@@ -230,18 +234,7 @@ def geometric_mean(lam) -> float:
     Raises:
         ValueError: for eigenvalues that are not > 0.
     """
-    logs = np.log(validate.positive("lam", lam))
-    return float(np.exp(logs.mean()))
-
-
-def _deviance(p, delta, lam, scores, residual, dof):
-    above = np.expand_dims(p, -1) + 1
-    powers = np.exp(above * _centred(lam))
-    delta = np.expand_dims(delta, -1)
-    D = 1 + delta * powers
-    left = (1 / D) @ scores + residual
-    logs = np.log(D).sum(-1)
-    return dof * np.log(left / dof) + logs
+    return float(np.exp(np.log(validate.positive("lam", lam)).mean()))
 
 
 def _centred(lam) -> np.ndarray:
@@ -256,8 +249,7 @@ def _lowest(x, y) -> float:
         return float(x[k])
     near = slice(k - 1, k + 2)
     at = x[near] - x[k]
-    rise = y[near] - y[k]
-    bend, slope, _ = np.polyfit(at, rise, 2)
+    bend, slope, _ = np.polyfit(at, y[near] - y[k], 2)
     shift = 0.0
     if bend > 0:
         shift = np.clip(-slope / (2 * bend), at[0], at[2])
@@ -274,11 +266,9 @@ def _interval(x, rise, p: float) -> tuple[float, float]:
     excess = np.sqrt(heights) - DROP**0.5
     inside = np.flatnonzero(excess <= 0)
     first, last = inside[0], inside[-1]
-    before = max(first - 1, 0)
-    entry = slice(before, first + 1)
+    entry = slice(max(first - 1, 0), first + 1)
     leave = slice(last, last + 2)
-    fall = -excess[entry]
-    low = np.interp(0, fall, x[entry])
+    low = np.interp(0, -excess[entry], x[entry])
     high = np.interp(0, excess[leave], x[leave])
     return float(low), float(high)
 

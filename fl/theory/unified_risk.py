@@ -59,8 +59,7 @@ def risk(problem: Problem, phi, penalty: float, etas) -> np.ndarray:
         return problem.energy @ q - gain
 
     found = _effective(problem, penalty)
-    values = _with_slope(form, found[2])
-    return from_form(problem.pair, found, *values)
+    return from_form(problem.pair, found, *_with_slope(form, found[2]))
 
 
 @lru_cache(maxsize=64)  # it does not depend on the step

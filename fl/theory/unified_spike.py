@@ -110,12 +110,12 @@ def spike(model: Spiked, eta: float) -> tuple:
         q = _root(model.sum, level, q, far)
     gap = q - model.h
     place = q * (model.psi2 + np.mean(model.h / gap))
-    if not seen:
-        return float(place**0.5), 0.0
     bulk = model.psi2 - model.mean(q)
     along = np.sum(model.along / gap)
     square = np.sum(model.square / gap**2)
     overlap = q / place * along**2 / square * bulk
+    if not seen:
+        overlap = 0.0
     return float(place**0.5), float(overlap)
 
 
