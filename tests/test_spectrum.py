@@ -101,9 +101,17 @@ def test_giant_step_constants_are_those_of_a_simulated_step():
     network = Step(1.5, (1.0, -1.0), alpha0).draw(setting, 3)
     measured = simulate.measured_spike(network)
     assert np.allclose(measured["r"][1], model.r, rtol=0.08)
-    # the step adds s_b t_j along the teacher
+    # per overlap of the old row; per overlap of the new one, with its noise, it is s_b
     slopes = row_terms(3, Step(1.5, (1.0, -1.0), alpha0), setting)["along"][1]
-    assert np.allclose(slopes, 1 + model.s * model.c, rtol=0.2)
+    assert np.allclose(slopes, 1 + model.s * model.c**2, rtol=0.2)
+
+
+def test_noise_hides_the_own_overlap_of_a_row():
+    few, many = (giant_step(SIN_COS, RELU, 3.0, a, (1.0, -1.0)) for a in (0.5, 1e12))
+    assert few.c.min() > 1.1 and np.allclose(many.c, 1)
+    # of the overlap with the row and its noise, 1/c^2 is the row's
+    np.testing.assert_allclose(few.s * few.c**2, many.s, rtol=1e-9)
+    np.testing.assert_allclose(few.beta, many.beta, rtol=1e-9)
 
 
 def test_the_step_ties_the_row_norm_to_the_overlap():

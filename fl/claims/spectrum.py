@@ -270,7 +270,7 @@ def row_terms(scale, broken, block):
     for run in runs:
         model, data = after(run), run.data
         truth = xr.DataArray(
-            [*(2 * model.beta), *(model.s * model.c)],
+            [*(2 * model.beta), *(model.s * model.c**2)],
             dims="cell",
         )
         found = xr.concat([data.norm, data.along - 1], "block").rename(block="cell")

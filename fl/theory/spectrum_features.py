@@ -33,7 +33,7 @@ class SpikedModel:
         c: (k,), what is left of the old row.
         pi: (k,), fractions of the neurons.
         gamma: cosine of teacher and ``v``.
-        s: (k,), strength of :math:`t_j` along the teacher.
+        s: (k,), what a row gains along the teacher, per overlap of the rest of it.
         beta: (k,), strength of :math:`t_j` in the squared norm of the row.
     """
 
@@ -96,10 +96,11 @@ def giant_step(
               r_b = \eta\zeta_b m_1|\nabla|,\quad
               c_b^2 = 1 + \eta^2\zeta_b^2\, G \operatorname{Var}\varphi'(z)/\alpha_0,
 
-    :math:`s_b = \eta\zeta_b\,\mathbb E\varphi''\,\mathbb E g(z)(z^2-1)/c_b` and
-    :math:`\beta_b = \eta\zeta_b\,h_1\, \mathbb E\varphi'''`, so that :math:`|w_j -
-    r_bv|^2 = c_b^2 + 2\beta_b t_j`. Derived in chapter `spectrum`; exact as ``alpha0``
-    grows. The network's own output has to vanish in the limit: :math:`\mathbb
+    :math:`s_b = \eta\zeta_b\,\mathbb E\varphi''\,\mathbb E g(z)(z^2-1)/c_b^2` and
+    :math:`\beta_b = \eta\zeta_b\,h_1\, \mathbb E\varphi'''`: along the teacher the row
+    gains :math:`s_bc_b^2t_j`, its noise having hidden a part of :math:`t_j`, and
+    :math:`|w_j - r_bv|^2 = c_b^2 + 2\beta_b t_j`. Derived in chapter `spectrum`; exact as
+    ``alpha0`` grows. The network's own output has to vanish in the limit: :math:`\mathbb
     E\varphi\sum_b\pi_b\zeta_b = 0`, as for an odd activation, or values that cancel.
 
     Args:
@@ -138,7 +139,7 @@ def giant_step(
         c=c,
         pi=pi,
         gamma=h1 / gradient,
-        s=move * 2 * m2 * h2 / c,
+        s=move * 2 * m2 * h2 / c**2,
         beta=move * 6**0.5 * m3 * h1,
     )
 
