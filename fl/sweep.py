@@ -83,14 +83,14 @@ def sized(
         seeds: how many at each scale, in this order.
         grid: the axes.
         fixed: further arguments; numbers, strings and lists of them become attributes of
-            the data set and of each variable, beside the number of ``seeds``.
+            the data set, beside the number of ``seeds``.
     """
     number = scales.at(scale, **dict(zip(scales.SCALES, seeds, strict=True)))
     found = sweep(function, grid, scales.seeds(number, block), **fixed)
     plain = str, numbers.Number, list, tuple, dict, type(None)
     sizes = {name: value for name, value in fixed.items() if isinstance(value, plain)}
     sizes["seeds"] = number
-    return found.map(lambda values: values.assign_attrs(sizes)).assign_attrs(sizes)
+    return found.assign_attrs(sizes)
 
 
 def _axes(grid: Mapping, seeds: Iterable[int], fixed: Mapping) -> dict[str, dict]:
