@@ -81,4 +81,4 @@ def batchnorm_radial_share(S, C, F, G) -> float:
         raise ValueError("F: must leave a gradient in G, this one leaves none")
     along = np.sum(G * gradient, axis=1)
     shares = along / variances
-    return norm(shares[:, None] * seen) / size
+    return float(norm(shares[:, None] * seen) / size)
