@@ -281,7 +281,7 @@ def real(scale, broken, block):
     names = ["-1"] if broken else ["0", "evidence + CV"]
     leads = risk.sel(chooser=names) / risk.sel(chooser="CV") - 1
     mean = leads.mean("name")
-    worst = int(mean.mean("seed").argmax())
+    worst = int(mean.mean("seed").values.argmax())
     sizes = {
         "tables": risk.sizes["name"],
         "halves": risk.sizes["seed"],
