@@ -62,7 +62,9 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format -q --check .
 
 unit: $(VENV)/.installed
-	$(BIN)/python -m pytest tests fl -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests fl --ignore tests/browser -n 2 --dist loadfile
+	# apart: a browser leaves an event loop running in its process; skipped while the book is not built
+	$(BIN)/python -m pytest tests/browser -n 2 --dist worksteal
 
 # every claim at the smallest scale, on both cores, on seeds that the book does not use
 claims: $(VENV)/.installed
