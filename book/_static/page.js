@@ -1,5 +1,5 @@
 /* What is wider than its box scrolls inside it: its edge is faded while there is more beyond it, and it is a tab stop, so
-   that it can be moved by keyboard. What fits is none. */
+   that it can be moved by keyboard. What fits is none. A cell that a number of the prose leads to is unfolded. */
 "use strict";
 
 const flBoxes = "div.math, .fl-wide, .highlight pre, .cell_output, .cell_output > .output, .fl-graph, .pst-scrollable-table-container";
@@ -23,3 +23,11 @@ addEventListener("load", async () => {
   await document.fonts.ready;
   flReach();
 });
+
+function flUnfold() {
+  const cell = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (cell?.matches(".cell")) for (const fold of cell.querySelectorAll("details")) fold.open = true;
+}
+
+addEventListener("hashchange", flUnfold);
+addEventListener("load", flUnfold);

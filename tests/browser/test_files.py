@@ -64,3 +64,14 @@ def test_every_figure_gives_its_points_away(built, name):
         known = {"theory", "line", "measured", "image"}
         assert len(points) and known >= set(points["kind"])
         assert points[["x", "y"]].notna().any(axis=1).all()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_number_of_the_prose_leads_to_the_cell_that_stored_it(built, name):
+    page = text(name)
+    linked = re.findall(r'fl-number[^>]*href="#([^"]+)"[^>]*><span class="past', page)
+    assert len(linked) == page.count('"pasted-text"')
+    cells = re.split(r'(?=<div class="cell )', page)
+    for anchor in linked:
+        (cell,) = [c for c in cells if f'id="{anchor}"' in c.partition(">")[0]]
+        assert "glue" in cell.partition('class="cell_output')[0]

@@ -11,6 +11,9 @@ from fl.theory.alignment import early_alignment
 FIGURES = sorted(
     p.name for p in HTML.glob("book/*.html") if "data-figure=" in p.read_text("utf-8")
 )
+NUMBERS = sorted(
+    p.name for p in HTML.glob("book/*.html") if "fl-number" in p.read_text("utf-8")
+)
 FOLDED = ["details.sd-dropdown", ".bd-content details.hide"]  # proofs, code cells
 
 
@@ -28,6 +31,20 @@ def test_proofs_and_code_open_by_mouse_and_keyboard(page, kind):
     assert not box.evaluate(is_open)
     page.keyboard.press("Space")
     assert box.evaluate(is_open) and not page.wrong
+
+
+def test_a_number_leads_to_its_cell_which_unfolds(page):
+    folded = '//div[contains(@class, "cell ") and .//details]'
+    for name in NUMBERS:
+        visit(page, f"book/{name}")
+        ids = page.locator(f"xpath={folded}").evaluate_all("all => all.map(c => c.id)")
+        anchors = [id for id in ids if id.startswith("from-")]
+        if anchors:
+            break
+    cell = page.locator(f"#{anchors[0]}")
+    assert cell.locator("pre").first.is_hidden(), "closed at first"
+    page.locator(f'a.fl-number[href="#{anchors[0]}"]').first.click()
+    assert cell.locator("pre").first.is_visible() and not page.wrong
 
 
 def test_solutions_open_by_mouse_and_keyboard(page):
