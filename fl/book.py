@@ -98,9 +98,8 @@ class _Lines:
 def line(v: Verdict) -> str:
     """Return what the verdict ``v`` measured, what was predicted, what the control gave."""
     predicted = f"{_RELATIONS[v.relation]}{v.predicted:.3g}"
-    control = (
-        f"control {v.control_measured:.2g} {'fails' if v.control_fails else 'PASSES'}"
-    )
+    fails = "fails" if v.control_fails else "PASSES"
+    control = f"control {_two(v.control_measured)} {fails}"
     numbers = (
         f"measured {_measured(v)}, predicted {predicted}, tolerance {v.tolerance:.2g}"
     )
@@ -117,12 +116,18 @@ def _measured(v: Verdict) -> str:
         return f"{v.measured:.3g}{error}"
     places = int(np.floor(np.log10(unit))) - 1
     value = round(v.measured, -places)
-    shown = f"{value:.3g}" if value or not v.measured else f"below 1e{places}"
-    return f"{shown}{error}"
+    if value or not v.measured:
+        return f"{value:.3g}{error}"
+    return f"below 1e{places}"
 
 
 def _sharp(v: Verdict) -> str:
-    return "over 1000" if v.sharpness > 1000 else f"{float(f'{v.sharpness:.2g}'):g}"
+    return "over 1000" if v.sharpness > 1000 else _two(v.sharpness)
+
+
+def _two(value: float) -> str:
+    """Return a number with two digits, as ``360``, not ``3.6e+02``."""
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def glue(name: str, value, spec: str = ".3g") -> None:

@@ -23,6 +23,7 @@ def load(path: str):
 formulas = load("book/_ext/mathml.py")
 mathml = formulas.mathml
 light_pages = load("book/_ext/light_pages.py")
+tidy = load("book/_ext/tidy.py")
 weights = load("tools/weights.py")
 MACROS = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"][
     "math_macros"
@@ -175,3 +176,39 @@ def test_a_page_weighs_what_a_browser_fetches(tmp_path):
     (book / "page.html").write_text(text + '<img src="gone.svg"/>')
     with pytest.raises(FileNotFoundError):
         weights.weights(tmp_path)
+
+
+def kept(text: str) -> str:
+    """Return a text that stays on one line."""
+    return f'<span class="fl-kept">{text}</span>'
+
+
+@pytest.mark.parametrize(
+    "text", ["K-FAC", "L-BFGS", "0.02 ± 0.1", "3e-10", "[-0.5, +2.0]", "1.2e-5 ± 3e-6"]
+)
+def test_what_belongs_together_stays_on_a_line(text):
+    page = f'<p title="{text}">a {text}.</p><script>"{text}"</script>{text}'
+    whole = (
+        f'<p title="{text}">a {kept(text)}.</p><script>"{text}"</script>{kept(text)}'
+    )
+    assert tidy.whole(page) == whole
+
+
+def test_nothing_else_is_kept_together():
+    page = "<p>a well-known X-ray of 3 and [a, b], 2.5 for 10 or 1e6 rows</p>"
+    assert tidy.whole(page) == page
+
+
+def test_a_formula_keeps_the_signs_around_it():
+    formula = '<math alttext="x"><mi>x</mi></math>'
+    page = f"of {formula} and ({formula}), {formula}."
+    assert formulas.kept(page) == (
+        f"of {formula} and {kept(f'({formula}),')} {kept(f'{formula}.')}"
+    )
+
+
+def test_an_id_is_broken_behind_its_signs():
+    page = '<a id="claim-gram.initial_law" href="#x">gram.initial_law</a>'
+    broken = tidy.CLAIM.sub(tidy.breakable, page)
+    assert broken.endswith(">gram.<wbr>initial_<wbr>law</a>")
+    assert 'id="claim-gram.initial_law"' in broken

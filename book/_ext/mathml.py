@@ -28,7 +28,7 @@ SIGN_NOT_LETTER = FENCES | set("~⟂±∓;:#◻")
 RELATIONS = set("⟂⊥∼:")  # that browsers give none
 ACCENTS = {"^": "ˆ", "¯": "¯", "~": "˜", "˙": "˙", "¨": "¨", "ˇ": "ˇ"}
 BAR = "―"
-FOLLOWED = re.compile(r'(<math alttext="[^"]*">(?:(?!</math>).)*</math>)([,.;:?!)]+)', re.S)
+FOLLOWED = re.compile(r'(\(?)(<math alttext="[^"]*">(?:(?!</math>).)*</math>)([,.;:?!)]*)', re.S)
 FIRST = {"double-struck": (0x1D538, 0x1D552), "script": (0x1D49C, 0x1D4B6), "bold": (0x1D400, 0x1D41A)}
 HOLES = {
     "double-struck": dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True)),
@@ -237,8 +237,14 @@ def block(self, node) -> None:
 
 
 def kept(html: str) -> str:
-    """Keep a comma on the line of the formula before it: a browser may break between the two."""
-    return FOLLOWED.sub(r'<span class="fl-kept">\1\2</span>', html)
+    """Keep a comma on the line of the formula before it, and a bracket on that of the formula behind it: a browser may break
+    between the two.
+    """
+
+    def together(found) -> str:
+        return f'<span class="fl-kept">{found[0]}</span>' if found[1] or found[3] else found[0]
+
+    return FOLLOWED.sub(together, html)
 
 
 def keep(app, pagename, templatename, context, doctree) -> None:

@@ -3,6 +3,9 @@
 - sphinx-proof and sphinx-exercise give all boxes of a page one id; nobody asks for it.
 - A figure stands in a box of its own, in which it can be moved sideways on a phone; the caption stays.
 - A figure with an image in it (digits, heat maps) is marked: in dark mode its colours may not be turned over.
+- A number stays on one line with its error and its power of ten, an interval and a name like K-FAC do as well.
+- The id of a claim may be broken behind a dot or an underscore, and nowhere else.
+- The link from a solution to its exercise begins at the word, not at the space before it.
 """
 
 import re
@@ -12,6 +15,13 @@ from pathlib import Path
 ROLES = re.compile(r' role="(?:list(?=" class="citation-list)|doc-biblioentry)"')
 REPEATED = re.compile(r' id="(?:proof|exercise|solution)-content"')
 FIGURE = re.compile(r'<img [^>]*src="([^"]*_images/[^"]*)"[^>]*>')
+PIECES = re.compile(r"(<(script|style|svg|math|title)\b.*?</\2>|<[^>]*>)", re.S)
+REAL = r"[-+−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
+WHOLE = re.compile(
+    rf"{REAL} (?:±|\+-) {REAL}|\d+(?:\.\d+)?e[-+]\d+|\[{REAL}, {REAL}\]|\b(?:K-FAC|L-BFGS)\b"
+)
+CLAIM = re.compile(r'(<a id="claim-[^>]*>)([^<]*)')
+SPACE = re.compile(r'(<a class="reference internal" href="#ex-[^"]*">) ')
 
 
 def boxed(tag: str, path: Path) -> str:
@@ -24,6 +34,21 @@ def boxed(tag: str, path: Path) -> str:
     return f'<div class="fl-wide{mark}">{tag}</div>'
 
 
+def whole(html: str) -> str:
+    """Return a page on which what `WHOLE` finds in the text is not broken."""
+    pieces = PIECES.split(html)
+    pieces[::3] = [
+        WHOLE.sub(r'<span class="fl-kept">\g<0></span>', text) for text in pieces[::3]
+    ]
+    del pieces[2::3]  # the names of the elements that hold no text of the page
+    return "".join(pieces)
+
+
+def breakable(found) -> str:
+    """Return the link of a claim with places to break its id."""
+    return found[1] + re.sub(r"[._]", r"\g<0><wbr>", found[2])
+
+
 def tidy(app, pagename, templatename, context, doctree) -> None:
     """Repair the body of a page before it is put into its frame."""
     if body := context.get("body"):
@@ -31,7 +56,9 @@ def tidy(app, pagename, templatename, context, doctree) -> None:
             name: Path(app.srcdir, path) for path, name in app.builder.images.items()
         }
         box = lambda found: boxed(found[0], files[Path(found[1]).name])  # noqa: E731
-        context["body"] = FIGURE.sub(box, REPEATED.sub("", ROLES.sub("", body)))
+        body = FIGURE.sub(box, REPEATED.sub("", ROLES.sub("", body)))
+        body = SPACE.sub(r" \1", CLAIM.sub(breakable, body))
+        context["body"] = whole(body)
 
 
 def setup(app):

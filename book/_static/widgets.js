@@ -333,14 +333,25 @@ flFigures.evidence = {
 /* --- the widget -------------------------------------------------------------------------------- */
 
 const flColours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"];
+const flInks = ["#0072B2", "#B34700", "#00785A", "#A3527F", "#2A7FB0"]; // of the names: dark enough to be read
 const flDashes = ["", "7 3", "2 3", "9 3 2 3", "4 2"];
 
 function flElement(name, attributes, text) {
-  const svg = ["svg", "g", "path", "line", "text", "title"].includes(name);
+  const svg = ["svg", "g", "path", "line", "text", "tspan"].includes(name);
   const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
   for (const [key, value] of Object.entries(attributes || {})) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
+  if (text !== undefined) flWrite(made, svg && name === "text", String(text));
   return made;
+}
+
+/* Write a text; the sign after ^ is an exponent. */
+function flWrite(made, drawn, text) {
+  text.split(/\^(.)/).forEach((part, i) => {
+    if (drawn && text.includes("^")) {
+      const raised = i % 2 ? { dy: -5, "font-size": "0.75em" } : { dy: i && 5 };
+      made.append(flElement("tspan", raised, part));
+    } else made.append(i % 2 ? flElement("sup", {}, part) : part);
+  });
 }
 
 function flDraw(figure, values) {
@@ -377,7 +388,8 @@ function flDraw(figure, values) {
       let y = Math.max(endY - 5, top + 16);
       while (named.some(([a, b]) => Math.abs(a - endX) < 90 && Math.abs(b - y) < 18)) y += 6; // names stand below each other
       if (curve.text) named.push([endX, y]);
-      svg.append(flElement("text", { x: endX - 4, y, "text-anchor": "end", fill: flColours[i] }, curve.text));
+      const look = { x: endX - 4, y, "text-anchor": "end", fill: flInks[i], class: "fl-word" };
+      svg.append(flElement("text", look, curve.text));
     }
   });
   return [svg, figure.say ? figure.say(curves) : ""];
