@@ -184,7 +184,16 @@ def kept(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "text", ["K-FAC", "L-BFGS", "0.02 ± 0.1", "3e-10", "[-0.5, +2.0]", "1.2e-5 ± 3e-6"]
+    "text",
+    [
+        "K-FAC",
+        "L-BFGS",
+        "0.02 ± 0.1",
+        "3e-10",
+        "[0.5, +2.0]",
+        "1.2e-5 ± 3e-6",
+        "p = 0.5",
+    ],
 )
 def test_what_belongs_together_stays_on_a_line(text):
     page = f'<p title="{text}">a {text}.</p><script>"{text}"</script>{text}'
@@ -212,3 +221,15 @@ def test_an_id_is_broken_behind_its_signs():
     broken = tidy.CLAIM.sub(tidy.breakable, page)
     assert broken.endswith(">gram.<wbr>initial_<wbr>law</a>")
     assert 'id="claim-gram.initial_law"' in broken
+
+
+def test_a_minus_is_one_outside_of_code():
+    page = "<p>-1, (-2.5) and 3-4, a-5, 1e-6</p><pre>-1</pre><code>-2</code>"
+    new = tidy.replaced(page, tidy.PROSE, tidy.MINUS, "−")
+    assert new == "<p>−1, (−2.5) and 3-4, a-5, 1e-6</p><pre>-1</pre><code>-2</code>"
+
+
+def test_a_sign_at_the_edge_of_a_formula_brings_no_space():
+    assert 'rspace="0">=</mo>' in mathml("a =", False)
+    assert 'lspace="0">&gt;</mo>' in mathml("> 0", False)
+    assert "space" not in mathml("a = b", False)

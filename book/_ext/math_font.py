@@ -45,6 +45,9 @@ def cut(codes: set[int], target: Path) -> None:
     cutter = subset.Subsetter(options)
     cutter.populate(unicodes=codes)
     cutter.subset(font)
+    constants = font["MATH"].table.MathConstants  # fractions in a line keep off the next line
+    constants.FractionNumeratorShiftUp.Value = 480
+    constants.FractionDenominatorShiftDown.Value = 400
     subset.save_font(font, str(target), options)
 
 

@@ -28,7 +28,7 @@ SIGN_NOT_LETTER = FENCES | set("~⟂±∓;:#◻")
 RELATIONS = set("⟂⊥∼:")  # that browsers give none
 ACCENTS = {"^": "ˆ", "¯": "¯", "~": "˜", "˙": "˙", "¨": "¨", "ˇ": "ˇ"}
 BAR = "―"
-FOLLOWED = re.compile(r'(\(?)(<math alttext="[^"]*">(?:(?!</math>).)*</math>)([,.;:?!)]*)', re.S)
+FOLLOWED = re.compile(r'(\(?)(<math alttext="[^"]*">(?:(?!</math>).)*</math>)((?:-\w+)?[,.;:?!)]*)', re.S)
 FIRST = {"double-struck": (0x1D538, 0x1D552), "script": (0x1D49C, 0x1D4B6), "bold": (0x1D400, 0x1D41A)}
 HOLES = {
     "double-struck": dict(zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True)),
@@ -58,6 +58,10 @@ def mathml(tex: str, display: bool, macros: dict[str, str] | None = None) -> str
         prime(node)
         joined(node)
     spaces(made, False)
+    for end, side in ((0, "lspace"), (-1, "rspace")):
+        edge = made[0][end] if len(made) and len(made[0]) else made
+        if edge.tag == "mo":  # the text around a formula has spaces of its own
+            edge.set(side, "0")
     unknown = [node.text for node in made.iter() if node.tag != "mtext" and re.search(r"\\|&", node.text or "")]
     if unknown:
         raise ValueError(f"formula {source!r}: {', '.join(unknown)} is not known")

@@ -5,6 +5,7 @@
 - A figure with an image in it (digits, heat maps) is marked: in dark mode its colours may not be turned over.
 - A number stays on one line with its error and its power of ten, an interval and a name like K-FAC do as well.
 - The id of a claim may be broken behind a dot or an underscore, and nowhere else.
+- A minus before a number is a minus sign outside of code.
 - The link from a solution to its exercise begins at the word, not at the space before it.
 """
 
@@ -16,9 +17,13 @@ ROLES = re.compile(r' role="(?:list(?=" class="citation-list)|doc-biblioentry)"'
 REPEATED = re.compile(r' id="(?:proof|exercise|solution)-content"')
 FIGURE = re.compile(r'<img [^>]*src="([^"]*_images/[^"]*)"[^>]*>')
 PIECES = re.compile(r"(<(script|style|svg|math|title)\b.*?</\2>|<[^>]*>)", re.S)
+PROSE = re.compile(
+    r"(<(script|style|svg|math|title|pre|code)\b.*?</\2>|<[^>]*>)", re.S
+)
+MINUS = re.compile(r"(?<![\w.)\-])-(?=\d)")
 REAL = r"[-+−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 WHOLE = re.compile(
-    rf"{REAL} (?:±|\+-) {REAL}|\d+(?:\.\d+)?e[-+]\d+|\[{REAL}, {REAL}\]|\b(?:K-FAC|L-BFGS)\b"
+    rf"{REAL} (?:±|\+-) {REAL}|\b[^\W\d_] = {REAL}|\d+(?:\.\d+)?e[-+]\d+|\[{REAL}, {REAL}\]|\b(?:K-FAC|L-BFGS)\b"
 )
 CLAIM = re.compile(r'(<a id="claim-[^>]*>)([^<]*)')
 SPACE = re.compile(r'(<a class="reference internal" href="#ex-[^"]*">) ')
@@ -34,14 +39,18 @@ def boxed(tag: str, path: Path) -> str:
     return f'<div class="fl-wide{mark}">{tag}</div>'
 
 
-def whole(html: str) -> str:
-    """Return a page on which what `WHOLE` finds in the text is not broken."""
-    pieces = PIECES.split(html)
-    pieces[::3] = [
-        WHOLE.sub(r'<span class="fl-kept">\g<0></span>', text) for text in pieces[::3]
-    ]
+def replaced(html: str, between: re.Pattern, what: re.Pattern, new: str) -> str:
+    """Return a page with ``what`` replaced in the text that is not ``between``."""
+    pieces = between.split(html)
+    pieces[::3] = [what.sub(new, text) for text in pieces[::3]]
     del pieces[2::3]  # the names of the elements that hold no text of the page
     return "".join(pieces)
+
+
+def whole(html: str) -> str:
+    """Return a page on which what `WHOLE` finds in the text is not broken."""
+    html = replaced(html, PROSE, MINUS, "−")
+    return replaced(html, PIECES, WHOLE, r'<span class="fl-kept">\g<0></span>')
 
 
 def breakable(found) -> str:
