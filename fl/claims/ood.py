@@ -40,10 +40,12 @@ def reversal(scale, broken, block):
     """
     run = (study.without_cue if broken else study.runs)(scale, block)
     mean = run[["digit", "pattern"]].mean("seed")
+    D, N = mean["digit"], mean["pattern"]
     error = study.sampling_error(number=run.sizes["seed"])
     # where D hardly varies, the slope is zero and not noise
-    varies = mean["digit"].var("optimizer") + error**2
-    slope = xr.cov(mean["digit"], mean["pattern"], "optimizer", ddof=0) / varies
+    varies = D.var("optimizer") + error**2
+    together = xr.cov(D, N, "optimizer", ddof=0)
+    slope = together / varies
     tolerance = 0.09 + 2 * error
     reason = (
         "nu falls by a tenth of what D rises, and two sampling errors of an accuracy"
