@@ -1,9 +1,9 @@
 """One pass over a table: the moments of its columns, in folds, and what had to be left out.
 
 A column is left out, by name and with the reason, if it has no heading, counts the rows, is
-constant, or has one entry that is no finite number, be it missing or text; the other columns
-keep all their rows. A row without a label is left out. Labels that are text or infinite are
-refused.
+constant, or has one entry that is no finite number, be it missing or text, or too large; the
+other columns keep all their rows. A row without a label is left out. Labels that are text,
+infinite or too large are refused.
 """
 
 import os
@@ -20,6 +20,8 @@ from fl.moments import Moments
 
 FOLDS = 5
 LEAST = 3  # rows
+HUGE = 1e150  # larger entries, and deviations below its inverse, have no squares
+CONSTANT = "is constant to rounding, or out of floating-point range"
 # fold of the i-th row with a label, modulo the length: balanced, no pattern of the rows
 BLOCKS = np.tile(range(FOLDS), (1009, 1))
 PATTERN = np.random.default_rng(0).permuted(BLOCKS, axis=1).ravel()
@@ -125,9 +127,10 @@ class _Seen:
 
     def _left_out(self, whole: Moments) -> dict[str, str]:
         rounding = validate.rounding(whole.mean) * whole.mean
-        still = whole.C.diagonal() <= whole.n * rounding**2
+        least = np.maximum(rounding**2, HUGE**-2)
+        still = whole.C.diagonal() <= whole.n * least
         # the first that holds is said
-        reasons = {j: "is constant" for j in np.compress(still, self.inputs)}
+        reasons = dict.fromkeys(np.compress(still, self.inputs), CONSTANT)
         reasons |= dict.fromkeys(self.counting, "counts the rows") | self.reasons
         for j in self.inputs:
             if NAMELESS.fullmatch(self.names[j]):
@@ -155,14 +158,15 @@ def _checked(frame, where: int, start: int) -> tuple[np.ndarray, dict[int, str]]
     NaN for a label that is missing; and the first wrong entry of each column that has one.
     """
     Z = numbers(frame)
-    gaps = ~np.isfinite(Z)
+    gaps = ~(abs(Z) <= HUGE)
     gaps[where] &= frame.iloc[:, where].notna()
-    Z[gaps] = 0
     wrong = {}
     for j in np.flatnonzero(gaps.any(1)).tolist():
         i = int(gaps[j].argmax())
         entry = str(frame.iat[i, j])[:30]
-        wrong[j] = f"{entry!r} in row {start + i + 1}"
+        large = ", too large to be squared" * bool(np.isfinite(Z[j, i]))
+        wrong[j] = f"{entry!r} in row {start + i + 1}{large}"
+    Z[gaps] = 0
     return Z, wrong
 
 

@@ -99,7 +99,7 @@ class Report:
 
     Attributes:
         rows: with a label.
-        target: name of the label.
+        target: name of the label; that of a pandas series, or y.
         columns: names of those used (d,).
         left_out: name to reason, of those that were not.
         unlabelled: rows left out because they have no label.

@@ -20,7 +20,7 @@ EXPONENTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 def diagnose(X, y, standardise: bool = True) -> Report:
     """Return what inputs ``X`` (n, d), an array or a data frame, and labels ``y`` (n,)
-    say; print it, or look at its attributes.
+    say; print it, or look at its attributes. Two pandas objects must have one index.
 
     Columns that cannot be used are left out by name. With ``standardise`` each is divided
     by its standard deviation, found in the same pass; without, the exponent measures the
@@ -32,10 +32,19 @@ def diagnose(X, y, standardise: bool = True) -> Report:
     False
 
     Raises:
-        ValueError: for shapes that do not fit, fewer than three rows, labels that are
-            constant or no numbers, or no column that can be used.
+        ValueError: for shapes or indexes that do not fit, masked entries, fewer than three
+            rows, labels that are constant or no numbers, or no column that can be used.
     """
     framed = hasattr(X, "iloc")
+    for name, part in (("X", X), ("y", y)):
+        if np.ma.is_masked(part):
+            raise ValueError(
+                f"{name} has masked entries: must have none (NaN if unknown)"
+            )
+    if framed and hasattr(y, "iloc") and not X.index.equals(y.index):
+        raise ValueError("y has another index than X: both must hold the same rows")
+    label = getattr(y, "name", None)
+    label = "y" if label is None else str(label)
     if not framed:
         X = np.asarray(X)
     y = np.asarray(y)
@@ -44,7 +53,7 @@ def diagnose(X, y, standardise: bool = True) -> Report:
         raise ValueError(f"{shapes}: must be (n, d) and (n,), n and d >= 1")
     d = X.shape[1]
     columns = X.columns if framed else [f"column {j + 1}" for j in range(d)]
-    source = frames([*map(str, columns), "y"], X, y)
+    source = frames([*map(str, columns), label], X, y)
     return _report(source, d, standardise)
 
 

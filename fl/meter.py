@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fl import validate
-from fl.meter_layers import precise, rows, usable, watch
+from fl.meter_layers import given, precise, rows, usable, watch
 from fl.meter_reading import KEPT, Reading, Window, read
 
 DECAYS = ("coupled", "decoupled")
@@ -45,8 +45,8 @@ class Meter:
             the end of each window; other layers are read with their own.
 
     Raises:
-        ValueError: for an argument out of range, a name in ``moments`` that is no metered
-            layer, or a model without a layer that can be read.
+        ValueError: for an argument out of range, an entry of ``moments`` that is no moment
+            of a metered layer's inputs, or a model without a layer that can be read.
     """
 
     def __init__(
@@ -61,17 +61,13 @@ class Meter:
         moments: dict[str, Tensor] | None = None,
     ):
         layers, self.skipped = usable(model, optimizer)
-        if not layers:
-            reasons = "; ".join(f"{k}: {why}" for k, why in self.skipped.items())
-            raise ValueError(f"model has no layer that can be metered ({reasons})")
         self.window = validate.count("window", window)
         self.every = validate.count("every", every)
         self.momentum = validate.number("momentum", momentum, 0, 1)
         if decay is not None:
             validate.choice("decay", decay, DECAYS)
         self.moments = {} if moments is None else moments
-        for name in self.moments:
-            validate.choice("moments entry", name, layers)
+        given(self.moments, layers)
         self.steps = self.depth = 0
         self.layers = {
             name: _Layer(layer, centred, self.momentum, decay)
@@ -173,7 +169,7 @@ class _Layer:
     def clear(self) -> None:
         """Begin a window."""
         self.moved = self.slope = self.square = self.total = 0.0
-        self.seen = 0
+        self.seen = self.steps = 0
 
     def see(self, x: Tensor, given: bool) -> None:
         """Take in the inputs of a forward pass, their number alone if the moment is
@@ -191,6 +187,7 @@ class _Layer:
         """
         if self.weight.grad is None:
             return
+        self.steps += 1
         g = self.matrix(self.weight.grad.to_dense())
         g = -g if group.get("maximize") else g
         shrink = float(group.get("weight_decay") or 0.0)
@@ -209,7 +206,9 @@ class _Layer:
         self.slope = self.slope + g
 
     def finish(self, moment: Tensor | None) -> None:
-        """Read the window that ends here in the eigenbasis of its moment."""
+        """Read the window that ends here in the eigenbasis of its moment, up to the last
+        direction in which the weights moved by more than their rounding.
+        """
         S, D = self.slope, self.moved
         if not (torch.is_tensor(S) and S.any()):
             return
@@ -236,6 +235,10 @@ class _Layer:
         curves = [A.cpu().double().numpy() for A in sums]
         least = torch.finfo(self.weight.dtype).eps * self.matrix(self.weight).norm()
         still = float(curves[-1].sum() ** 0.5 / least) if least else np.inf
+        # what the roundings of all steps add up to in one direction
+        lost = float(least) * (self.steps / len(lam)) ** 0.5
+        above = np.flatnonzero(curves[-1] ** 0.5 >= lost)
+        curves = [curve[: above[-1] + 1] for curve in curves] if len(above) else curves
         self.windows.append(Window(*curves, still, self.seen))
 
     def read(self, moment: str) -> Reading:

@@ -10,6 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from fl import validate
+
+ROUNDED = 1e-6  # of a moment that was computed in single precision
 LARGEST = 2048  # inputs of a layer: the moment of more is slow to diagonalise
 
 
@@ -21,7 +24,8 @@ def usable(model, optimizer) -> tuple[dict[str, nn.Module], dict[str, str]]:
     weight belongs to it alone, is trained, and is one of the ``optimizer``.
 
     Raises:
-        ValueError: if the model is no module or the optimizer is not one of torch.
+        ValueError: if the model is no module, the optimizer is not one of torch, or there
+            is no such layer.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model = {model!r}: must be a torch.nn.Module")
@@ -40,6 +44,9 @@ def usable(model, optimizer) -> tuple[dict[str, nn.Module], dict[str, str]]:
                 skipped[f"{name}.{key}".strip(".")] = why
             else:
                 layers[name or "model"] = module
+    if not layers:
+        reasons = "; ".join(f"{k}: {why}" for k, why in skipped.items())
+        raise ValueError(f"model has no layer that can be metered ({reasons})")
     return layers, skipped
 
 
@@ -101,6 +108,24 @@ def rows(layer: nn.Module, x: Tensor) -> Tensor:
             x, layer.kernel_size, layer.dilation, stride=layer.stride
         ).transpose(-1, -2)
     return x.reshape(-1, x.shape[-1])
+
+
+def given(moments: dict | None, layers: dict[str, nn.Module]) -> dict[str, Tensor]:
+    """Return the ``moments`` given for some of the ``layers``, by name, as they are.
+
+    Raises:
+        ValueError: for a name that is none of the layers, or a moment that is not a
+            symmetric positive semi-definite matrix of the size of the layer's inputs.
+    """
+    found = {}
+    for name, M in (moments or {}).items():
+        validate.choice("moments entry", name, layers)
+        d = layers[name].weight[0].numel()
+        M = M.detach().cpu().double() if torch.is_tensor(M) else M
+        entry = f"moments entry {name!r}"
+        validate.array(entry, M, (d, d))
+        found[name] = torch.as_tensor(validate.psd(entry, M, ROUNDED))
+    return found
 
 
 def precise(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fl import validate
-from fl.meter_layers import precise, rows, usable, watch
+from fl.meter_layers import given, precise, rows, usable, watch
 
 RANK = 1e-12  # of the largest eigenvalue: what is smaller counts as zero
 # a copy watches the copies of its layers
@@ -36,14 +36,14 @@ class PowerPreconditioner(torch.optim.Optimizer):
         p: the exponent; 0 leaves the gradient as it is.
         damping: :math:`\delta`, relative to the largest eigenvalue; at 0 directions
             without variance stay at rest.
-        layers: ``first``, ``all``, or names; ``skipped`` says what cannot be one.
+        layers: ``first``, ``all``, or a list of names; ``skipped`` says what cannot be one.
         memory: of the moving average of the moment over steps, which begins as a mean.
         every: steps between two computations of the power.
         moments: by layer name, moments (d, d) to use in place of running ones.
 
     Raises:
         ValueError: for a number out of range, a layer that cannot be preconditioned, or a
-            moment of another shape.
+            moment that is of another shape, zero, or not symmetric and PSD.
     """
 
     def __init__(
@@ -66,11 +66,10 @@ class PowerPreconditioner(torch.optim.Optimizer):
         self.every = validate.count("every", every)
         chosen = _chosen(layers, found, self.skipped)
         self.layers = {name: found[name] for name in chosen}
-        self.given = {}
-        for name, M in (moments or {}).items():
-            validate.choice("moments entry", name, self.layers)
-            d = self.layers[name].weight[0].numel()
-            self.given[name] = torch.as_tensor(validate.array(name, M, (d, d)))
+        self.given = given(moments, self.layers)
+        for name, M in self.given.items():
+            if not M.any():
+                raise ValueError(f"moments entry {name!r} is zero: no step would move")
         self.age, self.moments = 0, {}
         self.kept = {name: {"sum": 0.0, "seen": 0, "steps": 0} for name in chosen}
         self._begin()
@@ -187,15 +186,16 @@ class PowerPreconditioner(torch.optim.Optimizer):
 
 
 def _chosen(layers, found: dict, skipped: dict) -> list[str]:
-    if layers == "first":
-        layers = list(found)[:1]
-    names = list(found) if layers == "all" else list(layers)
+    words = {"first": list(found)[:1], "all": list(found)}
+    if isinstance(layers, str):
+        layers = words[validate.choice("layers", layers, words)]
+    names = list(layers)
     for name in names:
         why = skipped.get(f"{name}.weight", f"must be one of {', '.join(found)}")
         if name not in found:
             raise ValueError(f"layers entry = {name!r}: {why}")
     if not names:
-        raise ValueError("layers is empty: the model has no layer to precondition")
+        raise ValueError(f"layers is empty: must name some of {', '.join(found)}")
     return names
 
 

@@ -16,6 +16,7 @@ from fl.studies import alignment as study
 from fl.tasks import Spectrum, Task, Teacher, power_law, two_level
 from fl.theory import alignment_growth, alignment_laws, alignment_ridge
 from fl.theory.alignment import early_alignment, gradient_weights, label_moments
+from fl.theory.transfer import early_shares
 
 LAM = power_law(40, 1.0).eigenvalues
 ENERGY = np.arange(1, 41.0) ** -1.7
@@ -23,6 +24,17 @@ RNG = np.random.default_rng(0)
 
 
 # --- the early feature ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("link", ["abs", "square"])
+@pytest.mark.parametrize("function", [early_alignment, early_shares])
+def test_a_link_without_a_linear_part_has_an_early_feature_only_by_chance(
+    link, function
+):
+    task = Task(Spectrum([2.0, 1.0]), Teacher([0.5, 1.0], link), 1.0)
+    assert np.isfinite(function(task, -1.0, 100)).all()
+    with pytest.raises(ValueError, match="n = inf with a link without a linear part"):
+        function(task, -1.0, np.inf)
 
 
 def test_label_moments_of_a_linear_teacher():
@@ -42,6 +54,19 @@ def test_early_alignment_by_hand_for_the_identity():
         assert early_alignment(task, p, n) == pytest.approx(
             (s + nu) / (s + d * nu), rel=1e-12
         )
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        Link("step", np.sign, np.zeros_like, kinks=(0.0,)),
+        Link("wrong", np.sin, lambda u: 5 * u),
+    ],
+)
+def test_a_slope_that_is_not_the_derivative_is_refused(link):
+    task = Task(power_law(5, 1.0), Teacher(np.eye(5)[:1], link))
+    with pytest.raises(ValueError, match=f"'{link.name}' has the mean slope .* must"):
+        label_moments(task)
 
 
 def test_weights_of_the_gradient_of_two_samples_by_quadrature():
@@ -372,7 +397,18 @@ def test_tuned_ridge_takes_the_lowest_of_several_minima():
     assert best.test == pytest.approx(11.0, rel=1e-4)
 
 
-@pytest.mark.parametrize(("noise", "n"), [(1e5, 100), (1e-4, 3000)])
+@pytest.mark.parametrize("tuned", [True, False])
+@pytest.mark.parametrize(
+    ("lam", "energy", "n"),
+    [(np.ones(40), ENERGY, 9), (3 * np.ones(8), np.ones(8), 7), (LAM, 0 * LAM, 9)],
+)
+def test_no_exponent_is_best_where_all_do_equally_well(lam, energy, n, tuned):
+    noise = 0.1 if tuned or energy.any() else 0.0
+    with pytest.raises(ValueError, match="lam, energy: must not make every exponent"):
+        alignment_ridge.best_exponent(lam, energy, n, noise, tuned=tuned)
+
+
+@pytest.mark.parametrize(("noise", "n"), [(1e6, 100), (1e5, 100), (1e-4, 3000)])
 def test_best_exponent_is_the_matched_one_at_extreme_noise(noise, n):
     r = np.arange(1, 1001.0)
     best = alignment_ridge.best_exponent(r**-1.0, r**-1.5, n, noise)
@@ -514,6 +550,18 @@ def test_ridge_errors_are_exact_for_a_fresh_sample():
                 LAM, ENERGY, 20, 1e-9, tuned=False, ends=(1.0, 2.0)
             ),
             "must enclose the best exponent, found 1",
+        ),
+        (
+            lambda: alignment_ridge.best_exponent(LAM, ENERGY, 60, 0.1, tuned=False),
+            "n, without a penalty = 60: must be a finite number in .*39",
+        ),
+        (
+            lambda: alignment_ridge.best_exponent(LAM, ENERGY, 9, 0.1, ends=(3, 1)),
+            r"ends\[1\] = .*1.0.*: must be a finite number in \(3, inf\)",
+        ),
+        (
+            lambda: early_alignment(simulate.extreme_task("high", 1.0), np.nan, 10),
+            "p = nan",
         ),
         (lambda: alignment_laws.interpolation_power_law(0.9, 2.0, 9), "q = 0.9"),
         (lambda: alignment_laws.interpolation_power_law(1.5, 4.1, 9), "saturates"),

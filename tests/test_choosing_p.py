@@ -128,6 +128,10 @@ def test_bad_input_is_refused_by_name():
         theory.fit(LAM, np.zeros(30), 0.0, 100)
     with pytest.raises(ValueError, match="penalty"):
         theory.shrinkage(LAM, 0.0, -1.0)
+    with pytest.raises(ValueError, match="p = nan"):
+        theory.shrinkage(LAM, np.nan, 1.0)
+    with pytest.raises(ValueError, match="delta"):
+        theory.deviance(0.0, -1.0, *good)
 
 
 def test_penalties_reach_from_all_to_nothing():

@@ -239,13 +239,24 @@ def test_doubled_and_rare_columns_are_harmless():
     assert all(x.risk < 0.2 for x in report.risks)
 
 
+def test_columns_out_of_floating_point_range_are_left_out_by_name():
+    X, y = powers(n=60, d=3)
+    report = fl.diagnose(X * [1, 1e200, 1e-200], y)
+    assert "too large" in report.left_out["column 2"]
+    assert report.left_out["column 3"] == diagnose_pass.CONSTANT
+    close(report, fl.diagnose(X[:, :1], y))
+
+
 def test_a_frame_keeps_its_names_even_that_of_the_label():
     pd = pytest.importorskip("pandas")
     X, y = powers(n=60, d=3)
     frame = pd.DataFrame(X, columns=["y", "b", 3])
     frame["word"], frame["one"] = "red", 1
-    report = fl.diagnose(frame, pd.Series(y, index=range(60, 0, -1)))
-    assert report.columns == ["y (column 1)", "b", "3"]
+    report = fl.diagnose(frame, pd.Series(y))
+    assert report.columns == ["y (column 1)", "b", "3"] and report.target == "y"
+    assert fl.diagnose(frame, pd.Series(y, name="price")).target == "price"
+    with pytest.raises(ValueError, match="y has another index than X"):
+        fl.diagnose(frame, pd.Series(y, index=range(60, 0, -1)))
     assert set(report.left_out) == {"word", "one"}
     close(report, fl.diagnose(X, y))
 
@@ -262,7 +273,14 @@ def test_a_frame_keeps_its_names_even_that_of_the_label():
         (np.eye(4), ["a", "b", "c", "d"], "'y' has 'a' in row 1"),
         (np.full((4, 1), 2.0), range(4), "no column is left: column 1 is constant"),
         (np.full((4, 1), np.nan), range(4), "column 1 has 'nan' in row 1"),
-        (np.full((4, 1), 1e200) * [[1], [2], [3], [5]], range(4), "too large"),
+        (
+            np.full((4, 1), 1e200) * [[1], [2], [3], [5]],
+            range(4),
+            "'1e.200' in row 1, too",
+        ),
+        (np.eye(4), [1, 2, 1e200, 4], "'y' has '1e.200' in row 3, too large"),
+        (np.ma.masked_equal(np.eye(4), 1), range(4), "X has masked entries"),
+        (np.eye(4), np.ma.masked_equal(range(4), 1), "y has masked entries"),
     ],
 )
 def test_bad_tables_are_refused_by_name(X, y, word):

@@ -73,7 +73,7 @@ def test_memory_enters_by_the_derivatives_of_a_matrix_power(mu, left):
     """The mean over all 2 x 2 gradients, exact by quadrature, of a power that the present
     gradient moves once and the others twice.
     """
-    mu, lam, beta, h = np.array(mu), np.array([0.7, 0.2]), 0.9, 1e-4
+    mu, lam, beta, h = np.array(mu), np.array([0.7, 0.2]), 0.97, 1e-4
     nodes, weight = np.polynomial.hermite_e.hermegauss(3)
     draws = np.stack(np.meshgrid(*[nodes] * 4), -1).reshape(-1, 2, 2)
     share = np.prod(np.meshgrid(*[weight / weight.sum()] * 4), 0).ravel()
@@ -92,6 +92,19 @@ def test_memory_enters_by_the_derivatives_of_a_matrix_power(mu, left):
     expected = (mu * lam.sum())[:, None] ** left + (1 - beta) * moved
     found = theory.two_sided(mu, lam, left, 0.0, beta)
     assert np.allclose(found, expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: theory.two_sided(MU, LAM, -3, -3, 0.5), "memory = 0.5"),
+        (lambda: theory.two_sided(MU, LAM, 0, np.nan, 1), "right = nan"),
+        (lambda: theory.damped_slope(LAM, np.nan, 0.1), "p = nan"),
+    ],
+)
+def test_what_the_theory_cannot_say_is_refused_by_name(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()
 
 
 def test_turned_by_nothing_is_on_the_axes_and_fully_turned_is_flat():

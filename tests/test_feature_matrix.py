@@ -138,6 +138,24 @@ def test_coupled_imbalance_of_a_constant_is_linear():
             lambda: theory.geometric_mean(np.diag([1.0, 0.0]), np.eye(2)),
             "P is singular",
         ),
+        (
+            lambda: theory.geometric_mean(np.diag([1.0, 1e-12]), np.eye(2)),
+            "P is singular, its eigenvalues run from 1e-12 to 1",
+        ),
+        (
+            lambda: theory.nuclear_fit(X[:2], Y, np.diag([1.0, 1e-13]), 1.0),
+            "P is singular",
+        ),
+        (
+            lambda: theory.coupled_imbalance(np.eye(1), np.ones((2, 1, 1)), -1, [0, 1]),
+            "decay = -1",
+        ),
+        (
+            lambda: theory.coupled_imbalance(
+                np.eye(1), np.full((2, 1, 1), np.nan), 1, [0, 1]
+            ),
+            "plain",
+        ),
         (lambda: theory.geometric_mean(np.eye(2), np.eye(2), 0.0), "t = 0.0"),
         (lambda: theory.geometric_mean(np.eye(2), np.eye(3)), "J has shape"),
         (lambda: theory.nuclear_fit(X, Y, P, 0.0), "decay = 0.0"),

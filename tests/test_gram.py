@@ -62,6 +62,16 @@ def test_biases_that_do_not_move_close_too():
     assert worst_gap(study.train(cells)) < 1e-12
 
 
+@pytest.mark.parametrize("damping", [None, 0.5])
+def test_a_sample_drawn_twice_counts_twice_and_minus_one_is_the_last(damping):
+    X, Y, P, W0, theta0 = network()
+    batches = np.random.default_rng(8).integers(-9, 9, size=(40, 4))
+    batches[0] = [2, 2, -1, 8]
+    rule = Rule(40, 0.05, "relu", batches=batches, damping=damping)
+    run = simulate.train(X, Y, W0, theta0, P, rule)
+    assert gap(run, theory.train(W0 @ X, theta0, Y, theory.gram(X, P), rule)) < 1e-12
+
+
 def test_coupled_penalty_is_decoupled_decay_for_plain_descent():
     X, Y, _, W0, theta0 = network()
     rule = Rule(steps=30, eta=0.05, decay=0.3)
@@ -203,6 +213,14 @@ def test_with_more_samples_than_dimensions_every_power_ends_at_least_squares(p):
     np.testing.assert_allclose(f, theory_linear.interpolator(X, Y[0]), atol=1e-10)
 
 
+def test_a_gram_matrix_of_single_precision_ends_at_least_squares():
+    rng = np.random.default_rng(9)
+    X, x, y = (rng.standard_normal(s) for s in [(3, 30), (3, 4), 30])
+    single = X.astype(np.float32)
+    found = theory_linear.linear_outputs(single.T @ single, single.T @ x, y)
+    np.testing.assert_allclose(found, theory_linear.interpolator(X, y) @ x, atol=1e-5)
+
+
 def test_whitened_risk_is_the_mean_over_draws():
     rng, N, d, noise = np.random.default_rng(5), 20, 60, 0.5
     w, risks = np.eye(d)[0], []
@@ -338,6 +356,17 @@ RULE = Rule(steps=2, eta=0.1)
             "P has smallest eigenvalue",
         ),
         (lambda: theory.spectrum([1.0], np.inf), "p = inf: must be a finite number"),
+        (lambda: theory.spectrum([-1.0, 2.0], 0.5), "singular_values, the smallest = "),
+        (lambda: theory.gram(X, -P), "P has smallest eigenvalue"),
+        (lambda: theory.gram(X, [P, np.triu(P + 1)]), "P is not symmetric"),
+        (
+            lambda: theory.train(Z0, THETA, Y, np.triu(G), RULE),
+            "G differs from its transpose by",
+        ),
+        (
+            lambda: theory.train(Z0, THETA, Y, G, Rule(2, 0.1, batches=[[9], [0]])),
+            "batches from 0 to 9: must be indices of 9 samples",
+        ),
         (
             lambda: theory_linear.linear_outputs(G, G, Y[0], 1e3, 5),
             "eta = 1000: must be at most",

@@ -153,6 +153,23 @@ def test_weights_in_bfloat16_are_refused_and_in_float32_read():
             assert read or "roundings" in str(reading)
 
 
+@pytest.mark.parametrize("p", [0.5, 1.0])
+def test_directions_that_rounding_keeps_still_do_not_bend_the_exponent(p):
+    torch.manual_seed(0)
+    scales = torch.logspace(0, -2, 20)
+    model = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 3))
+    moments = {"0": torch.diag(scales**2)}
+    descent = torch.optim.SGD(model.parameters(), lr=1e-3)
+    optimizer = PowerPreconditioner(descent, model, p, 0.0, moments=moments)
+    with Meter(model, optimizer, moments=moments) as meter:
+        for _ in range(100):
+            optimizer.zero_grad()
+            once(model, torch.randn(64, 20) * scales, torch.randint(3, (64,)))
+            optimizer.step()
+    reading = meter.result()["0"]
+    assert 4 <= len(reading.lam) < 20 and abs(reading.p - p) < 0.01, reading
+
+
 @pytest.mark.parametrize(
     ("inputs", "word"),
     [
@@ -255,6 +272,11 @@ def test_what_cannot_be_metered_is_named():
         ({"momentum": 2}, "momentum = 2"),
         ({"decay": "both"}, "must be one of coupled, decoupled"),
         ({"moments": {"9": np.eye(8)}}, "moments entry = '9'"),
+        ({"moments": {"0": np.eye(5)}}, r"moments entry '0' has shape \(5, 5\)"),
+        (
+            {"moments": {"0": -np.eye(8)}},
+            "moments entry '0' has smallest eigenvalue -1",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_by_name(change, word):

@@ -82,6 +82,26 @@ def test_an_assertion_passes_fails_and_says_when_it_cannot_tell():
 
 
 @pytest.mark.parametrize(
+    "flat", [{"ratios": (1, 30), "shape": (6, 9)}, {"shape": (1, 9)}]
+)
+def test_a_flat_side_tells_nothing(flat):
+    def make(params):
+        return Fixed(params, -0.5, -0.5)
+
+    found = bench(make, rotated=False, **flat, **SHORT)
+    assert np.isnan(found.left) and np.isnan(found.left_error)
+    assert abs(found.right + 0.5) < 1e-9 and found.kappa > 0.9
+    with pytest.raises(AssertionError, match="left: cannot tell"):
+        assert_exponent(make, left=0, rotated=False, **flat, **SHORT)
+
+
+@pytest.mark.parametrize("lr", [1e-300, 1e300])
+def test_an_update_that_does_not_follow_the_gradient_is_not_passed(lr):
+    with pytest.raises(AssertionError, match="cannot tell.*kappa at least 0.5"):
+        assert_exponent(lambda w: torch.optim.SGD(w, lr=lr), left=0, right=0, **SHORT)
+
+
+@pytest.mark.parametrize(
     ("change", "word"),
     [
         ({"shape": (0, 3)}, "shape entry = 0"),

@@ -9,6 +9,7 @@ import xarray as xr
 from fl.instruments import trainer
 from fl.simulate import alignment, noise, noise_linear
 from fl.studies import noise as study
+from fl.tasks import Spectrum, Task, Teacher
 from fl.theory import alignment_ridge
 from fl.theory import noise as theory
 
@@ -243,6 +244,12 @@ def test_least_risk_lies_on_the_curve():
     curve = theory.flow_risk(lam, energy, -2.0, 200, rest, np.geomspace(1e-4, 1, 200))
     assert share == pytest.approx(curve.min() / energy.sum(), rel=0.02)
     assert share < theory.least_share(task, -1.0, 200)
+
+
+@pytest.mark.parametrize("link", ["abs", "square"])
+def test_a_link_without_a_linear_part_leaves_the_student_nothing(link):
+    with pytest.raises(ValueError, match="task: its link must have a linear part"):
+        theory.least_share(Task(Spectrum(LAM), Teacher(LAM, link), 1.0), -1.0, 50)
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,18 @@ def test_two_cues_in_the_limits():
     assert np.allclose([1 - D, C], swapped), "the cues may change names"
 
 
+@pytest.mark.parametrize(
+    ("cues", "expected"),
+    [
+        ((1.3, 0.2, 0.4, 0.01, -100), (0.0022252898, 0.6137995313)),
+        ((1, 1, 1, 1, 400), (0.5, 0.9213503965)),
+        ((1, 1, 1, 1, -900), (0.5, 0.9213503965)),
+    ],
+)
+def test_two_cues_at_any_exponent(cues, expected):
+    assert theory.two_cues(*cues) == pytest.approx(expected, abs=1e-9)
+
+
 def test_pattern_reading():
     assert (
         theory.pattern_reading(1.0) == pytest.approx(0.1)
@@ -297,6 +309,9 @@ def test_pattern_reading():
             lambda: theory.share_in_span(np.eye(2), np.eye(2), np.eye(3)),
             r"metric has shape \(3, 3\)",
         ),
+        (lambda: theory.class_means(np.eye(2), [0.0, np.nan]), "labels has 1 entries"),
+        (lambda: theory.pattern_reading(0.9, 0.9), r"digit \+ neither = .*1.8"),
+        (lambda: theory.two_cues(1, 1, 1, 1, np.nan), "p = nan"),
         (lambda: theory.pattern_reading(1.2), r"digit = 1.2: must lie in \[0, 1\]"),
         (
             lambda: theory.pattern_reading(0.2, agree=2),

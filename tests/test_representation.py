@@ -554,6 +554,17 @@ def test_costs_are_the_products_that_a_step_makes_and_its_decompositions(rng):
     assert law == pytest.approx(ten / 10)
 
 
+def noise_floor(p, eta=0.1, noise=0.1, steps=None):
+    return noise_theory.noise_floor(*p, "sgd", eta, 50, noise, steps)
+
+
+def test_a_new_task_of_one_output_needs_no_rank_of_its_head(p):
+    # the risks of the outputs of a task add
+    G = p.G_star + 0.1
+    parts = [theory.transfer_risk(p.S, row[None], p.G_star, G, 9, 0.1) for row in p[1]]
+    assert sum(parts) == pytest.approx(theory.transfer_risk(*p, G, 9, 0.1))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -595,6 +606,36 @@ def test_costs_are_the_products_that_a_step_makes_and_its_decompositions(rng):
             lambda p: theory.transfer_risk(*p, p.G_star, 4, 0.1),
             "n = 4",
         ),
+        (
+            lambda p: theory.transfer_risk(*p, p.G_star[[0, 0, 1]], 9, 0.1),
+            "G.T .* rank 2",
+        ),
+        (lambda p: theory.transfer_risk(*p, p.G_star, 9, -0.1), "noise = -0.1"),
+        (lambda p: noise_floor(p, eta=-0.1), r"eta = -0.1: must be in \(0, 0.5158\)"),
+        (lambda p: noise_floor(p, eta=0.0), "eta = 0.0"),
+        (lambda p: noise_floor(p, eta=np.nan), "eta = nan"),
+        (lambda p: noise_floor(p, noise=-1.0), "noise = -1.0"),
+        (lambda p: noise_floor(p, steps=-1), "steps = -1"),
+        (
+            lambda p: noise_theory.sgd_variance(
+                p, p.F_star, p.G_star, 0.1, 50, 0.1, -2.1
+            ),
+            "kurtosis = -2.1",
+        ),
+        (
+            lambda p: noise_theory.sgd_variance(p, p.F_star, p.G_star, np.nan, 50, 0.1),
+            "eta = nan",
+        ),
+        (lambda p: noise_theory.kfac_variance(p.S, p.F_star, 0.1, 50, -1.0), "noise"),
+        (
+            lambda p: noise_theory.kfac_variance(p.S, p.F_star, 0.1, 50, 1.0, -3),
+            "kurtosis = -3",
+        ),
+        (lambda p: theory.best_step([1.0, np.nan]), "m has 1 entries"),
+        (lambda p: theory.best_step([1.0, 0.0]), "m has smallest entry 0"),
+        (lambda p: theory.factor([1.0], np.nan), "eta = nan"),
+        (lambda p: theory.head_error_distance(*p, p.F_star, np.nan), "eta = nan"),
+        (lambda p: representation_cost.gradient_flops(4, 0, 2, 8), "dY = 0"),
         (lambda p: sim.random_problem(3, 3, 3, 1, 1, 0), "k = 3"),
         (lambda p: sim.random_problem(5, 3, 2, 0.5, 1, 0), "kappa_S = 0.5"),
         (lambda p: sim.moments(p, 9, 0.1, np.random.default_rng(0)), "n = 9"),

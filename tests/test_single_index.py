@@ -663,6 +663,9 @@ def test_refuses_a_singular_sample_covariance():
         (lambda: network.slope_moments("gelu", S), "activation = 'gelu'"),
         (lambda: network.adam(S, B, 0.5, 1.0, "linear"), "must vary"),
         (lambda: network.implicit_damping("abs", S, 0.5), "non-zero mean slope"),
+        (lambda: network.adam(S, B, 0.5, 1.0, "square"), "'square': .* mean slope"),
+        (lambda: network.adam_on_axes(S, B, 0.5, 1.0, "abs"), "'abs': .* mean slope"),
+        (lambda: network.chance(even(link="tanh"), 0.0), "tanh, which is odd"),
         (
             lambda: simulate.updates(
                 spectral_task(two_level(2, 2, 1, 2), 0), 9, 3, "gelu", 0

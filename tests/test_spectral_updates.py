@@ -210,6 +210,12 @@ def test_one_neuron_takes_the_path_of_the_gradient():
     assert np.allclose(logs / rates, (logs / rates)[0], rtol=2e-3)
 
 
+def test_the_units_of_the_speeds_of_one_neuron_do_not_matter():
+    rates = np.array([3.0, 10.0, 1.0])
+    grown = [escape.one_neuron(c * rates, 5.0, 100) for c in (1, 1e200, 1e-200)]
+    assert np.allclose(grown, grown[0])
+
+
 def test_polar_steps_of_a_wide_student_grow_all_directions_alike():
     grown = train(0, "square", None, 1e-7, 10, 1e-6, width=12)
     assert np.allclose(grown["growth"][1][-1], 2)
@@ -229,7 +235,15 @@ def test_another_block_has_other_seeds(cache):
         (lambda: theory.singular_power(LAM, -3.0), "q = "),
         (lambda: theory.singular_power(np.ones(100), 0.0, 0.5), "fluctuation = "),
         (lambda: theory.guarantees([[0.0], [1.0]], [[1.0], [1.0]]), "inputs"),
+        (lambda: theory.guarantees([[1.0], [2.0]], [[1.0], [1.0]]), "inputs"),
+        (lambda: theory.guarantees([[2.0], [1.0]], [[1.0], [2.0]]), "gradient"),
         (lambda: theory.spiked_power(LAM, [1.0], 0.0), "spike"),
+        (lambda: escape.escape_rates(LAM, LINKS["square"], 2000), "p = 2000"),
+        (lambda: escape.one_neuron([1.0, 2.0], np.nan), "length = nan"),
+        (lambda: order.learning_time([1.0], np.nan, 2, 0.1), "q = nan"),
+        (lambda: order.learning_time([1.0], 0.5, 2, 0.1, 0.0), "variance"),
+        (lambda: order.speed(np.nan, 2), "q has"),
+        (lambda: order.speed(1, 0), "depth"),
         (lambda: order.learning_time([0.1], 0.0, 2, 1.0), "start = "),
         (lambda: order.learning_time([1.0], 0.5, 0, 0.1), "depth = "),
         (lambda: escape.contrast(LINKS["tanh"]), "link = "),

@@ -3,6 +3,7 @@ limits, two independent routes.
 """
 
 import pickle
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -550,11 +551,27 @@ def test_studies_state_their_sizes_and_blocks_share_no_seed(runs, monkeypatch):
     )
 
 
+def on_grid(*grid):
+    return conditional_features(TANH, spiked_model(1.0), grid)
+
+
+def test_few_samples_are_bins_of_their_own():
+    few, seven = np.arange(7.0), np.full(7, 1 / 7)
+    np.testing.assert_allclose(sample_grid(few[::-1]), [few, seven])
+
+
 @pytest.mark.parametrize(
     "call, words",
     [
         (lambda: spiked_model((1.0, 2.0), pi=(0.5, 0.6)), "pi sums to 1.1"),
         (lambda: spiked_model(1.0, c=0.0), "c has smallest entry 0"),
+        (lambda: spiked_model([]), "r has shape"),
+        (lambda: on_grid([0.0, 1.0], [1.0]), "grid[1] has shape"),
+        (lambda: on_grid([0.0, 1.0], [0.5, 0.6]), "grid[1] sums to 1.1"),
+        (
+            lambda: sample_law(conditional_features(TANH, spiked_model(1.0)), 1e8, 2.0),
+            "(an atom of mass 1 - 1/delta",
+        ),
         (lambda: spiked_model(1.0, gamma=1.5), "gamma = 1.5"),
         (
             lambda: giant_step(RELU, TANH, 1.0, 20.0),
@@ -600,5 +617,5 @@ def test_studies_state_their_sizes_and_blocks_share_no_seed(runs, monkeypatch):
     ids=lambda x: x if isinstance(x, str) else "",
 )
 def test_bad_arguments_are_named(call, words):
-    with pytest.raises(ValueError, match=words.replace("(", r"\(")):
+    with pytest.raises(ValueError, match=re.sub(r"([(\[])", r"\\\1", words)):
         call()

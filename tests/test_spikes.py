@@ -601,6 +601,19 @@ def test_a_limit_takes_one_power_off():
     assert study.limit(2 + 5 * d ** (-2 / 3), 2 / 3).item() == pytest.approx(2)
 
 
+LAYER = np.eye(3), np.eye(3)[0], np.eye(3)[1]
+SINGULAR = spikes.location, spikes.left_overlap, spikes.right_overlap
+
+
+def grouped(shares=(0.5, 0.5), h=((1.0,), (0.5,)), noise=0.0):
+    return resolvent_risk(np.ones((2, 1, 1)), h, [1.0, 1.0], shares, 9, 0.1, noise)
+
+
+def departure(width=100, level=1.0):
+    links = {"student": RELU, "teacher": ("erf", 3.0)}
+    return spikes_departure.departure(links, 2, width, 4.0, 1.0, 0.1, level)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -614,6 +627,24 @@ def test_a_limit_takes_one_power_off():
             lambda: conditional_risk(np.eye(3), np.zeros(3), np.eye(3)[0], 5, 0.1, 0.0),
             "direction is zero",
         ),
+        (
+            lambda: conditional_risk(*LAYER[:2], 2 * LAYER[0][0], 5, 0.1, 0.0),
+            "beta has",
+        ),
+        (lambda: conditional_risk(*LAYER, 5, 0.1, -0.1), "noise = -0.1"),
+        (lambda: grouped(shares=[1.5, -0.5]), "shares has smallest entry -0.5"),
+        (lambda: grouped(shares=[0.5, 0.6]), "shares .* sum 1.1"),
+        (lambda: grouped(h=np.ones(3)), "h has shape"),
+        (lambda: grouped(noise=-1.0), "noise = -1"),
+        *((lambda f=f: f(-1.0, 1.0), "theta2 = -1") for f in SINGULAR),
+        *((lambda f=f: f([1.0, np.inf], 1.0), "theta2 has 1") for f in SINGULAR),
+        (lambda: spikes_risk.small_step_risk(PAIR, 2, 1, 0.1, 1.0, 0), "width = 0"),
+        (lambda: spikes_risk.small_step_risk(PAIR, 2, 1, 0.1, np.nan), "eta has 1"),
+        (lambda: spikes.felt(PAIR, 1.0, 1.0, np.nan), "width = nan"),
+        (lambda: spikes_risk.pole(1.0, np.nan, 2.0), "theta1 = nan"),
+        (lambda: spikes_risk.pole(1.0, 2.1, 2.0), "theta1 = 2.1"),
+        (lambda: departure(level=0.0), "level has smallest entry 0"),
+        (lambda: departure(width=[9, -1]), "width has smallest entry -1"),
         (lambda: simulate.first_step(small(), 0, labels="other"), "labels = 'other'"),
         (
             lambda: stage.risk(0, (1.0,), (1.0,), features="x", **SMALL),

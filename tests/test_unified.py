@@ -14,6 +14,7 @@ from fl.theory.single_index_batch import best_damping
 from fl.theory.unified_spike import LAYERS, spike, spiked, threshold
 
 ISOTROPIC = unified.Problem(spikes.pair(), np.ones(2), np.ones(2) / 2, 2.0, 0.7)
+ONE_SIDED = unified.Problem(spikes.pair(), np.ones(2), np.eye(2)[0], 2.0, 0.7)
 UNEVEN = study.Cell(12.0, -1.0, 2.5, 1.3, 0.2).at(60)
 
 
@@ -229,6 +230,12 @@ def test_other_blocks_have_other_seeds(cache):
         (lambda: spike(spiked(UNEVEN, UNEVEN.s), -1.0), "eta = "),
         (lambda: unified_risk.risk(UNEVEN, UNEVEN.s, 0.0, 1.0), "penalty = "),
         (lambda: UNEVEN.own(-1.0), "damping = "),
+        (lambda: unified.best_filter(UNEVEN, -1.0), "level = -1"),
+        (lambda: unified.best_filter(ONE_SIDED, 0), "b has smallest entry 0"),
+        (lambda: unified.best_own(ONE_SIDED), "b has smallest entry 0"),
+        (lambda: unified.other(ONE_SIDED, 0.1), "b has smallest entry 0"),
+        (lambda: unified.other(UNEVEN, 0), "damping = 0"),
+        (lambda: unified_risk.risk(UNEVEN, UNEVEN.s, 0.1, np.nan), "etas has 1"),
     ],
 )
 def test_what_is_refused(call, named):

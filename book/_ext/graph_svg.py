@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable
 
 # of the columns, in reading order: width and height of a node
-SIZES = {"from": (118, 36), "box": (198, 40), "claim": (230, 28), "to": (118, 36)}
+SIZES = {"from": (136, 36), "box": (198, 40), "claim": (252, 28), "to": (136, 36)}
 GAP, ROW, PAD = 36, 8, 4
 ARROW = (
     '<defs><marker id="fl-arrow" markerUnits="userSpaceOnUse" viewBox="0 0 8 8" refX="8" refY="4" '

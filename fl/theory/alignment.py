@@ -15,6 +15,9 @@ import numpy as np
 from fl import numerics, validate
 from fl.tasks import Task
 
+# a smaller share of a link's variance in its linear part is the rounding of c1
+ROUNDING = 1e-24
+
 
 def early_alignment(task: Task, p: float, n: float) -> float:
     r"""Return A(p): the squared correlation of the early feature :math:`v^\top x` with
@@ -44,7 +47,8 @@ def early_alignment(task: Task, p: float, n: float) -> float:
 
     Raises:
         ValueError: for a multi-index task, a p that is not finite or so large that the
-            eigenvalues' powers overflow, or n < 2.
+            eigenvalues' powers overflow, n < 2, or n = ``inf`` and a link without a
+            linear part, which has no early feature.
 
     >>> from fl.tasks import Teacher, two_level
     >>> task = Task(two_level(4.0, 1, 1.0, 1), Teacher([1.0, 0.0]), snr=1.0)
@@ -79,11 +83,16 @@ def gradient_weights(task: Task, n: float) -> tuple[float, float]:
     are :math:`c_1^2` and 0 for infinitely many samples.
 
     Raises:
-        ValueError: for a multi-index task, or n that is neither a whole number >= 2 nor
-            ``inf``.
+        ValueError: for a multi-index task, n that is neither a whole number >= 2 nor
+            ``inf``, or n = ``inf`` and a link without a linear part.
     """
     c1, m2, m22 = label_moments(task)
     if n == np.inf:
+        linear = c1**2 * task.tau[0] ** 2
+        if linear <= ROUNDING * (m2 - task.noise_variance):
+            raise ValueError(
+                f"n = {n} with a link without a linear part: must be finite"
+            )
         return c1**2, 0.0
     n = validate.count("n", n, minimum=2)
     shrinkage = 1 - (n - 2) / (n * (n - 1))
@@ -96,18 +105,28 @@ def label_moments(task: Task) -> tuple[float, float, float]:
     :math:`c_1`, :math:`m_2`, :math:`m_{22}`.
 
     Raises:
-        ValueError: if the teacher has more than one direction.
+        ValueError: if the teacher has more than one direction, or a link whose slope is
+            not its derivative: by Stein's lemma it has the mean :math:`E zf/\tau`.
     """
     _direction(task)
     link = task.teacher.link
     (tau,) = task.tau
     mean, variance, c1 = link.moments(tau)
+    kinks = [k / tau for k in link.kinks]
+
+    def first(z):
+        return z * (link(tau * z) - mean)
 
     def fourth(z):
         centred = link(tau * z) - mean
         return centred**2 * (z**2 - 1)
 
-    kinks = [k / tau for k in link.kinks]
+    stein = numerics.gaussian_mean(first, kinks) / tau
+    if abs(c1 - stein) > 1e-6 * variance**0.5 / tau:
+        raise ValueError(
+            f"link {link.name!r} has the mean slope {c1:.6g}: must be {stein:.6g}, that "
+            "of a function without jumps"
+        )
     m22 = numerics.gaussian_mean(fourth, kinks) / tau**2
     return c1, variance + task.noise_variance, m22
 

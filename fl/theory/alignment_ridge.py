@@ -210,21 +210,27 @@ def best_exponent(
         n: number of training samples.
         noise: variance of the noise.
         tuned: take the best penalty for each p; else none, which needs d > N.
-        ends: of the search, two exponents.
+        ends: of the search, two exponents, the lower first.
 
     Raises:
-        ValueError: for what `ridge_risk` refuses, or if the error is smallest at one of
-            the ``ends``: then the best exponent lies outside, or every exponent does
-            equally well.
+        ValueError: for what `ridge_risk` refuses, no penalty with N >= d, ``ends`` that do
+            not rise, if every exponent between them does equally well (to 1e-12 of the
+            error), or if the error is smallest at one of them: then the best exponent
+            lies outside.
     """
+    lam, energy = _energies(lam, energy)
+    n = validate.count("n", n)
+    if not tuned:
+        validate.number("n, without a penalty", n, high=len(lam) - 1)
+    low, high = validate.array("ends", ends, (2,))
+    validate.number("ends[1]", high, low, open_low=True)
 
     def error(p):
         if tuned:
             return tuned_ridge(lam, energy, p, n, noise).test
         return ridge_risk(lam, energy, p, n, 0.0, noise).test
 
-    low, high = validate.array("ends", ends, (2,))
-    best = _lowest(error, (low, high), 1e-5, points=13)
+    best = _lowest(error, (low, high), 1e-5, points=13, flat=1e-12)
     if min(best - low, high - best) < 1e-3 * (high - low):
         raise ValueError(
             f"ends = {ends}: must enclose the best exponent, found {best:.4g}"
@@ -242,12 +248,17 @@ def _at_kappa(t, energy, n, kappa, noise):
     return RidgeRisk(*map(float, [test, train, kappa * share, gamma]))
 
 
-def _lowest(loss, ends, accuracy, points=121):
+def _lowest(loss, ends, accuracy, points=121, flat=-1.0):
     """Return where ``loss`` is lowest: the best of evenly spaced points, refined between
     its neighbours, so that of several minima the lowest is taken.
+
+    Raises:
+        ValueError: if the loss varies by no more than the share ``flat`` of itself.
     """
     grid = np.linspace(*ends, points)
     values = [loss(v) for v in grid]
+    if np.ptp(values) <= flat * max(values):
+        raise ValueError("lam, energy: must not make every exponent do equally well")
     k = int(np.argmin(values))
     bounds = grid[max(k - 1, 0)], grid[min(k + 1, points - 1)]
     options = {"xatol": accuracy}

@@ -120,7 +120,7 @@ def deviance(p, delta, lam, scores, residual: float, dof: int) -> np.ndarray:
 
     Args:
         p: exponents, any shape.
-        delta: signal over noise :math:`\delta` in the direction of geometric mean
+        delta: signal over noise :math:`\delta\ge0` in the direction of geometric mean
             eigenvalue, a shape that fits ``p``.
         lam: eigenvalues (r,).
         scores: (r,).
@@ -128,12 +128,15 @@ def deviance(p, delta, lam, scores, residual: float, dof: int) -> np.ndarray:
         dof: the degrees of freedom m.
 
     Raises:
-        ValueError: as `fit`.
+        ValueError: as `fit`; for a p that is not finite, or a delta < 0.
     """
     lam, scores, residual, dof = _checked(lam, scores, residual, dof)
+    p = validate.array("p", p, np.shape(p))
+    delta = np.expand_dims(delta, -1)
+    if not (delta >= 0).all():
+        raise ValueError(f"delta = {delta[..., 0]!r}: all must be >= 0")
     above = np.expand_dims(p, -1) + 1
     powers = np.exp(above * _centred(lam))
-    delta = np.expand_dims(delta, -1)
     D = 1 + delta * powers
     left = (1 / D) @ scores + residual
     logs = np.log(D).sum(-1)
@@ -184,9 +187,10 @@ def shrinkage(lam, p: float, penalty: float) -> np.ndarray:
     :math:`\sum s_r` is the effective dimension.
 
     Raises:
-        ValueError: for eigenvalues that are not > 0 or a negative penalty.
+        ValueError: for eigenvalues that are not > 0, a p that is not finite, or a
+            negative penalty.
     """
-    t = validate.positive("lam", lam) ** (p + 1)
+    t = validate.positive("lam", lam) ** (validate.number("p", p) + 1)
     if not penalty >= 0:
         raise ValueError(f"penalty = {penalty!r}: must be >= 0")
     return t / (t + penalty)

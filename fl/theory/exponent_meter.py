@@ -23,9 +23,11 @@ def damped_slope(lam, p: float, damping: float) -> float:
         damping: :math:`\delta`, relative to the largest eigenvalue.
 
     Raises:
-        ValueError: for eigenvalues that are not > 0 or all equal, or a damping < 0.
+        ValueError: for eigenvalues that are not > 0 or all equal, a p that is not finite,
+            or a damping < 0.
     """
     lam = validate.positive("lam", lam)
+    p = validate.number("p", p)
     damping = validate.number("damping", damping, 0)
     raised = lam + damping * lam[0]
     return p * slope(lam, raised)
@@ -65,10 +67,13 @@ def two_sided(mu, lam, left: float, right: float, memory: float) -> np.ndarray:
     ``mu`` (h,) and ``lam`` (d,) are the eigenvalues, ``left`` and ``right`` the powers.
 
     Raises:
-        ValueError: for eigenvalues that are not > 0, or a memory outside [0, 1].
+        ValueError: for eigenvalues that are not > 0, powers that are not finite, a memory
+            outside [0, 1], or one for which a correction exceeds one half.
     """
     mu = validate.positive("mu", mu)
     lam = validate.positive("lam", lam)
+    left = validate.number("left", left)
+    right = validate.number("right", right)
     beta = validate.number("memory", memory, 0, 1)
     first = (mu * lam.sum()) ** left
     second = (lam * mu.sum()) ** right
@@ -79,8 +84,14 @@ def two_sided(mu, lam, left: float, right: float, memory: float) -> np.ndarray:
     weight = 2 * left * right * window
     share = np.outer(mu, lam)
     share /= mu.sum() * lam.sum()
-    common = weight * share
-    return base * (1 + rows + columns.T + common)
+    effect = rows + columns.T + weight * share
+    largest = np.abs(effect).max()
+    if not largest <= 0.5:
+        raise ValueError(
+            f"memory = {memory!r}: must be so long that its effect is at most one half; "
+            f"it is {largest:.3g}"
+        )
+    return base * (1 + effect)
 
 
 def _correction(mu, lam, q: float, beta: float) -> np.ndarray:

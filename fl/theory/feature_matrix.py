@@ -42,7 +42,8 @@ def geometric_mean(P, J, t: float = 0.5) -> np.ndarray:
     [[2.0, 0.0], [0.0, 1.5]]
 
     Raises:
-        ValueError: unless P is symmetric positive definite, J fits and t is in (0, 1].
+        ValueError: unless P is symmetric positive definite with eigenvalues within a
+            factor 1e12, J fits and t is in (0, 1].
     """
     P = _metric(P)
     J = validate.array("J", J, ("C", len(P)))
@@ -74,8 +75,8 @@ def nuclear_fit(X, Y, P, decay: float) -> Fit:
         The minimiser J and :math:`M=P\,\#\,J^\top J`.
 
     Raises:
-        ValueError: if P is not symmetric positive definite, the second moment of X is
-            singular, or decay <= 0.
+        ValueError: if P is not as in `geometric_mean`, the second moment of X is singular
+            in the metric of P, or decay <= 0.
     """
     X, Y, P, decay = _problem(X, Y, P, decay)
     n, root = len(X.T), psd_power(P, 0.5)
@@ -84,9 +85,11 @@ def nuclear_fit(X, Y, P, decay: float) -> Fit:
     S = white @ white.T
     labels = Y / np.sqrt(n)
     cross = labels @ white.T
-    low, *_, high = np.linalg.eigvalsh(S)
+    low, high = np.linalg.eigvalsh(S)[[0, -1]]
     if low <= 1e-12 * high:
-        raise ValueError("X has a singular second moment: give more samples")
+        raise ValueError(
+            "X has a singular second moment in the metric of P: give more samples"
+        )
     ratio = np.sqrt(low / high)
     push = (1 - ratio) / (1 + ratio)
     J = ahead = np.zeros_like(cross)
@@ -143,15 +146,27 @@ def coupled_imbalance(start, plain, decay: float, times) -> np.ndarray:
         plain: :math:`\Delta_I` (T, h, h) along the way.
         decay: k >= 0.
         times: (T,), where ``plain`` is known; Simpson's rule in between.
+
+    Raises:
+        ValueError: for shapes that do not fit, NaN, or a decay < 0.
     """
+    start = validate.array("start", start, ("h", "h"))
+    times = validate.array("times", times, ("T",))
+    plain = validate.array("plain", plain, (len(times), *start.shape))
+    decay = validate.number("decay", decay, 0)
     whole = integrate.cumulative_simpson(plain, x=times, axis=0, initial=0)
     return start - 2 * decay * whole
 
 
 def _metric(P) -> np.ndarray:
     P = validate.psd("P", P)
-    if np.linalg.eigvalsh(P)[0] <= 0:
-        raise ValueError("P is singular: must be positive definite")
+    low, high = np.linalg.eigvalsh(P)[[0, -1]]
+    # what `psd_power` counts as zero
+    if low <= max(1e-12, len(P) * validate.rounding(P)) * high:
+        raise ValueError(
+            f"P is singular, its eigenvalues run from {low:g} to {high:g}: must be "
+            "positive definite, with a condition number below 1e12"
+        )
     return P
 
 

@@ -37,13 +37,16 @@ def gram(X, P, x=None) -> np.ndarray:
     [[4.0, 0.0], [0.0, 4.0]]
 
     Raises:
-        ValueError: for an argument of the wrong shape.
+        ValueError: for an argument of the wrong shape, or a ``P`` that is not PSD.
     """
     X = validate.array("X", X, ("d", "N"))
     shape = (len(X), len(X))
     if np.ndim(P) == 3:
         shape = ("T", *shape)
+    given = np.asarray(P)
     P = validate.array("P", P, shape)
+    for matrix in given.reshape(-1, *shape[-2:]):
+        validate.psd("P", matrix)
     if x is None:
         x = X
     x = validate.array("x", x, (len(X), "M"))
@@ -103,13 +106,30 @@ def train(Z0, theta0, Y, G, rule: Rule, penalty_matrix=None) -> Run:
         The recorded trajectory; it has no ``W``.
 
     Raises:
-        ValueError: for an argument of the wrong shape, or a penalty without its matrix.
+        ValueError: for an argument of the wrong shape, a ``G`` that is not symmetric in
+            the samples, batches that are not indices of samples, or a penalty without
+            its matrix.
     """
     Y = np.atleast_2d(Y)
     Y = validate.array("Y", Y, ("k", "N"))
     Z0 = validate.array("Z0", Z0, ("h", "N + M"))
-    shape = (Y.shape[1], Z0.shape[1])
+    N = Y.shape[1]
+    shape = (N, Z0.shape[1])
+    tolerance = np.sqrt(validate.rounding(G))
     G = rule.per_step("G", G, shape)
+    square = G[..., :N]
+    skew = np.abs(square - square.mT).max()
+    if skew > tolerance * np.abs(square).max():
+        raise ValueError(
+            f"G differs from its transpose by {skew:g}: must be symmetric in the samples"
+        )
+    used = np.asarray(rule.batch(slice(None), N))
+    try:
+        np.arange(N)[used]
+    except IndexError:
+        raise ValueError(
+            f"batches from {used.min()} to {used.max()}: must be indices of {N} samples"
+        ) from None
     if penalty_matrix is None:
         validate.number("penalty, without a penalty_matrix", rule.penalty, 0, 0)
         penalty_matrix = np.zeros(shape)
@@ -130,16 +150,18 @@ def spectrum(singular_values, p: float) -> np.ndarray:
     r"""Return the eigenvalues :math:`s_r^{2(p+1)}` of :math:`G_P/N` for :math:`P =
     \hat\Sigma^p`, falling; (r,).
 
-    ``singular_values`` (r,) are those of :math:`X/\sqrt N`; zeros stay zero for every
-    ``p`` (pseudo-inverse). [YN25] spectral decomposition.
+    ``singular_values`` (r,) are those of :math:`X/\sqrt N`; those at most 1e-6 of the
+    largest count as zero, and zeros stay zero for every ``p`` (pseudo-inverse). [YN25]
+    spectral decomposition.
 
     >>> spectrum([2.0, 1.0, 0.0], -1).tolist()
     [1.0, 1.0, 0.0]
 
     Raises:
-        ValueError: unless ``singular_values`` is a list of numbers and ``p`` finite.
+        ValueError: unless ``singular_values`` is a list of numbers >= 0 and ``p`` finite.
     """
     s = validate.array("singular_values", singular_values, ("r",))
+    validate.number("singular_values, the smallest", s.min(), 0)
     p = validate.number("p", p)
     # psd_power drops eigenvalues s^2 below 1e-12 of the largest
     kept = s > 1e-6 * s.max()
@@ -211,18 +233,19 @@ def _signal(state, Y, rule, t):
     S, *theta = state
     h = len(S)
     N = Y.shape[1]
-    batch = rule.batch(t, N)
-    D = np.zeros((h, N))
+    batch = np.arange(N)[rule.batch(t, N)]
     Z, labels = S[:, batch], Y[:, batch]
-    D[:, batch], *later = gradients(Z, theta, labels, rule.activation)
+    moves, *later = gradients(Z, theta, labels, rule.activation)
     if rule.damping is not None:
-        Q = len(batch) * D @ D.T
+        Q = len(batch) * moves @ moves.T
         Q = Q + rule.damping * np.eye(h)
-        D = np.linalg.solve(Q, D)
+        moves = np.linalg.solve(Q, moves)
+    D = np.zeros((N, h))
+    np.add.at(D, batch, moves.T)  # a sample drawn twice counts twice
     if not rule.train_biases:
         number = len(later) // 2
         later[1::2] = [0.0] * number
-    return [D, *later]
+    return [D.T, *later]
 
 
 def _step(state, buffers, found, K, A, rule):

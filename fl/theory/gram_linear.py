@@ -21,19 +21,22 @@ def linear_outputs(
     .. math:: f(x) = c(x)^\top G^+\bigl(I - (I - 2\eta G/N)^{n}\bigr)\,y .
 
     ``G`` is (N, N), ``C`` (N, M), ``y`` (N,); the loss is the mean square. With
-    ``steps`` the step size ``eta`` is needed. Derived in chapter gram.
+    ``steps`` the step size ``eta`` is needed. Eigenvalues of G at most 1e-12 of the
+    largest count as zero, or 4 N rounding units of its type if that is more. Derived in
+    chapter gram.
 
     Raises:
         ValueError: for an argument of the wrong shape, or out of range, an ``eta``
             above :math:`N/\lambda_{\max}(G)` among them.
     """
+    unit = validate.rounding(G)
     G = validate.psd("G", G)
     N = len(G)
     C = validate.array("C", C, (N, "M"))
     y = validate.array("y", y, (N,))
     values, V = np.linalg.eigh(G)
     top = values[-1]  # 0 if there is nothing to learn from
-    kept = values > 1e-12 * top
+    kept = values > max(1e-12, N * unit) * top
     values, V = values[kept], V[:, kept]
     filled = np.ones_like(values)
     if steps is not None:

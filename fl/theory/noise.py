@@ -19,6 +19,7 @@ import numpy as np
 from fl import numerics, validate
 from fl.tasks import Task
 from fl.theory import help_or_hurt_stopping
+from fl.theory.alignment import ROUNDING
 from fl.theory.alignment_ridge import linear_part
 
 MOMENTS = 41  # of the search for the smallest error, on a logarithmic scale
@@ -92,7 +93,8 @@ def least_share(task: Task, p: float, n: int) -> float:
             `flow_risk` refuses.
     """
     lam, energy, noise = linear_part(task)
-    if not energy.sum() > 0:
+    bent = noise - task.noise_variance
+    if energy.sum() <= ROUNDING * bent:
         raise ValueError("task: its link must have a linear part")
     least = least_flow_risk(lam, energy, p, n, noise)
     return least / energy.sum()

@@ -131,10 +131,13 @@ def pattern_reading(digit, neither=0.0, agree=0.1, congruent=1.0):
     0.1
 
     Raises:
-        ValueError: for an argument outside [0, 1].
+        ValueError: for an argument outside [0, 1], or ``digit`` and ``neither`` that
+            add up to more than 1.
     """
     digit = _shares("digit", digit)
     neither = _shares("neither", neither)
+    together = np.max(digit + neither)
+    validate.number("digit + neither", together, high=1 + 1e-9)
     agree = _shares("agree", agree)
     congruent = _shares("congruent", congruent)
     return agree * congruent + (1 - agree) * (1 - digit - neither)
@@ -164,18 +167,37 @@ def two_cues(a: float, b: float, v: float, w: float, p: float) -> tuple[float, f
               {\sqrt{v\beta_1^2+w\beta_2^2}}\Bigr).
 
     At p = 0 the larger of :math:`a^2, b^2` wins; at p = -1 the larger of :math:`a^2/v,
-    b^2/w`.
+    b^2/w`. The power of the 2 x 2 matrix is taken by interpolation between its two
+    eigenvalues, in logarithms, so that ``p`` may be large.
 
     Raises:
-        ValueError: if a or b is not positive, v or w not positive, or p not finite.
+        ValueError: if a or b is not positive, v or w not positive, or p not a number
+            in [-1e300, 1e300].
     """
     for name, value in {"a": a, "b": b, "v": v, "w": w}.items():
         validate.number(name, value, 0, open_low=True)
+    p = validate.number("p", p, -1e300, 1e300)
     m = np.array([a, b])
-    within = np.diag([v, w])
-    covariance = np.outer(m, m) + within
-    beta = numerics.psd_power(covariance, p, rcond=0.0) @ m
-    spread = np.sqrt(beta @ within @ beta)
+    within = np.array([v, w])
+    others = within[::-1]
+    squares = m**2
+    total = squares + within
+    apart = np.hypot(np.diff(total), 2 * a * b)
+    largest = (total.sum() + apart) / 2
+    smallest = (v * w + squares @ others) / largest
+    # Sigma^p m = h(at) m: h is the line through x^p at the two eigenvalues, at is
+    # |m|^2 + within; long and short are its distances to them
+    gap = within - others
+    middle = squares.sum() + gap
+    long = (apart + abs(middle)) / 2
+    short = -gap * squares[::-1] / long
+    terms = np.where(middle > 0, [long, short], [short, long])
+    logs = p * np.log([largest, smallest])
+    with np.errstate(divide="ignore"):
+        logs = logs + np.log(abs(terms))
+    powers = np.exp(logs - logs.max())
+    beta = m * np.sum(np.sign(terms) * powers, 0)
+    spread = np.sqrt(beta**2 @ within)
     digit, pattern = m * beta
     conflict = ndtr((digit - pattern) / spread)
     agreement = ndtr((digit + pattern) / spread)
@@ -190,4 +212,6 @@ def _labelled(X, labels) -> tuple[np.ndarray, np.ndarray]:
             f"labels has shape {labels.shape}: must be ({len(X)},), "
             "one for each row of X"
         )
+    if labels.dtype.kind == "f":
+        validate.array("labels", labels, ("n",))
     return X, labels

@@ -111,15 +111,24 @@ def modes(
 def best_step(m) -> float:
     """Return the constant step size with the fastest worst mode, 2/(largest + smallest)
     of the rates ``m`` (any shape).
+
+    Raises:
+        ValueError: unless all rates are > 0.
     """
-    return 2 / (np.max(m) + np.min(m))
+    m = validate.positive("m", m, np.shape(m))
+    return 2 / (m.max() + m.min())
 
 
 def factor(m, eta: float) -> float:
     r"""Return the asymptotic factor per step :math:`\max_{ij} |1 - \eta m_{ij}|` of the
     rates ``m`` (any shape) at the step size ``eta``.
+
+    Raises:
+        ValueError: for a rate or a step size that is not finite.
     """
-    return np.abs(1 - eta * np.asarray(m)).max()
+    m = validate.array("m", m, np.shape(m))
+    eta = validate.number("eta", eta)
+    return np.abs(1 - eta * m).max()
 
 
 def best_factor(K: float) -> float:
@@ -213,7 +222,12 @@ def head_error_distance(S, F_star, G_star, F, eta: float) -> float:
         G_star: features of the teacher and of the student, (k, dX), orthonormal rows.
         F: head of the student, (dY, k), full column rank.
         eta: step size.
+
+    Raises:
+        ValueError: for a covariance that is not positive definite, a rank-deficient
+            head, ``G_star`` not orthonormal, or a step size that is not finite.
     """
+    eta = validate.number("eta", eta)
     F = full_rank("F", F)
     error = F - full_rank("F_star", F_star)
     C = F.T @ error @ G_star @ positive_definite(S)
@@ -230,17 +244,18 @@ def transfer_risk(S, F_star, G_star, G, n: int, noise: float) -> float:
 
     Args:
         S: covariance of the new task, (dX, dX).
-        F_star: head :math:`F_{new}` of the new task, (dY, k).
+        F_star: head :math:`F_{new}` of the new task, (dY, k), of any rank.
         G_star: features of the teacher, (k, dX), orthonormal rows.
-        G: frozen features, (k, dX).
+        G: frozen features, (k, dX), of full row rank.
         n: samples.
         noise: variance :math:`\sigma^2` of the label noise.
 
     Raises:
-        ValueError: if n <= k + 1.
+        ValueError: if n <= k + 1, ``G`` has dependent rows, ``noise`` < 0 or ``S`` is
+            not positive definite.
     """
-    G = validate.array("G", G, ("k", "dX"))
-    k = len(G)
+    k = full_rank("G.T", np.transpose(G)).shape[1]
+    noise = validate.number("noise", noise, 0)
     n = validate.count("n", n, minimum=k + 2)
     bias = transfer_bias(S, F_star, G_star, G)
     label_noise = noise * len(F_star) + bias
@@ -253,10 +268,15 @@ def transfer_bias(S, F_star, G_star, G) -> float:
     :math:`b = \lVert F_{new} G_\star S^{1/2}(I - \Pi)\rVert_F^2`, :math:`\Pi` the
     projector on the rows of :math:`G S^{1/2}`, for ``S``, ``F_star``, ``G_star`` and ``G``
     as in `transfer_risk`.
+
+    Raises:
+        ValueError: for wrong shapes, or ``S`` not positive definite.
     """
-    F_star = full_rank("F_star", F_star)
+    F_star = validate.array("F_star", F_star, ("dY", "k"))
+    G_star = validate.array("G_star", G_star, (F_star.shape[1], len(S)))
+    G = validate.array("G", G, ("k", len(S)))
     root = numerics.psd_power(positive_definite(S), 0.5)
-    missed = root @ linalg.null_space(np.asarray(G) @ root)
+    missed = root @ linalg.null_space(G @ root)
     return np.sum((F_star @ G_star @ missed) ** 2)
 
 

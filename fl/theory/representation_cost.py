@@ -38,7 +38,13 @@ def gradient_flops(dX: int, dY: int, k: int, n: int) -> float:
 
     >>> gradient_flops(40, 12, 4, 256)
     237568
+
+    Raises:
+        ValueError: for a size below 1.
     """
+    sizes = {"dX": dX, "dY": dY, "k": k, "n": n}
+    for name, size in sizes.items():
+        validate.count(name, size)
     return n * k * (4 * dX + 6 * dY)
 
 
@@ -51,8 +57,6 @@ def step_flops(optimizer: str, dX: int, dY: int, k: int, n: int) -> float:
     """
     validate.choice("optimizer", optimizer, [*ELEMENTWISE, *MATRIX, *KRONECKER])
     sizes = {"dX": dX, "dY": dY, "k": k, "n": n}
-    for name, size in sizes.items():
-        validate.count(name, size)
     total = gradient_flops(**sizes)
     if optimizer in KRONECKER:
         return total + _kronecker(optimizer, **sizes)

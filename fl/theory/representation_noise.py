@@ -43,12 +43,16 @@ def sgd_variance(
 
     Raises:
         ValueError: for a covariance that is not positive definite, a rank-deficient
-            ``F``, or n < 1.
+            ``F``, n < 1, a step size that is not finite, ``noise`` < 0 or
+            ``kurtosis`` < -2.
     """
     S, F_star, G_star = problem
     S = positive_definite(S)
     F = full_rank("F", F)
     n = validate.count("n", n)
+    eta = validate.number("eta", eta)
+    noise = validate.number("noise", noise, 0)
+    kurtosis = validate.number("kurtosis", kurtosis, -2)
     W = np.asarray(F_star) @ G_star
     A = F.T @ (F @ G - W)
     AS = A @ S
@@ -66,7 +70,10 @@ def kfac_variance(
     S^{-1}/m`.
 
     For Gaussian inputs :math:`m = n - d_X - 1`; else :math:`m = n - d_X - 1 -
-    k_4(1-d_X/n)` up to a relative error of order :math:`(n-d_X)^{-2}`.
+    k_4(1-d_X/n)` up to a relative error of order :math:`(n-d_X)^{-2}`. Entries that
+    take few values, such as signs, make the batch covariance singular with a positive
+    probability, where the step does not exist; the formula is then that of the other
+    batches, and further off the nearer n is to :math:`d_X`.
 
     Args:
         S: covariance of the inputs, (dX, dX), positive definite.
@@ -78,12 +85,15 @@ def kfac_variance(
 
     Raises:
         ValueError: for a covariance that is not positive definite, a rank-deficient
-            ``F``, or n <= dX + 1, where the inverse of the batch covariance has no
-            mean.
+            ``F``, n <= dX + 1, where the inverse of the batch covariance has no mean,
+            a step size that is not finite, ``noise`` < 0 or ``kurtosis`` < -2.
     """
     S = positive_definite(S)
     F = full_rank("F", F)
     n = validate.count("n", n, minimum=len(S) + 2)
+    eta = validate.number("eta", eta)
+    noise = validate.number("noise", noise, 0)
+    kurtosis = validate.number("kurtosis", kurtosis, -2)
     head = np.trace(inv(F.T @ F))
     inputs = np.trace(inv(S))
     free = n - len(S)
@@ -123,21 +133,24 @@ def noise_floor(
         steps: number of steps, for ever if None.
 
     Raises:
-        ValueError: for an unknown method, n <= dX + 1, or a step size at which a mode
-            does not decay.
+        ValueError: for an unknown method, n <= dX + 1, ``noise`` or ``steps`` < 0, or a
+            step size at which a mode does not decay.
     """
     validate.choice("method", method, METHODS)
     n = validate.count("n", n, minimum=len(S) + 2)
-    m = modes(S, F_star, G_star)
-    r = eta * m
+    noise = validate.number("noise", noise, 0)
+    if steps is not None:
+        steps = validate.count("steps", steps, minimum=0)
+    m = rates = modes(S, F_star, G_star)
     if method == "kfac":
         n = n - len(S) - 1
-        r = np.full_like(m, eta)
-    if r.max() >= 2 or r.min() <= 0:
-        largest = 2 * eta / r.max()
+        rates = np.ones_like(m)
+    largest = 2 / rates.max()
+    if not 0 < eta < largest:
         raise ValueError(
             f"eta = {eta!r}: must be in (0, {largest:.4g}), where every mode decays"
         )
+    r = eta * rates
     floor = noise / (n * m)
     floor *= r / (2 - r)
     if method == "sgd separate":

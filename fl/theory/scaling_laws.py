@@ -49,10 +49,10 @@ def exponent(
     q = speed_decay(a, b, p)
     if variable == "width" and not (a > 1 and b < a + 1):
         raise ValueError(f"b = {b!r}: must be < a + 1 = {a + 1:g}, and a > 1")
-    if (variable == "path") != (zeta is not None):
+    if variable != "path" and zeta is not None:
         raise ValueError(f"zeta = {zeta!r}: a path has one, {variable} does not")
     share = {"time": 1 / q, "compute": 1 / (1 + q)}.get(variable, 1.0)
-    if zeta is not None:
+    if variable == "path":
         zeta = validate.number("zeta", zeta, 0, open_low=True)
         share = min(1.0, zeta / q)
     return (b - 1) * share
@@ -183,6 +183,9 @@ def feature_risk(lam, energy, width: int, times) -> np.ndarray:
     energy = validate.array("energy", energy, (len(lam),))
     if validate.count("width", width) >= len(lam):
         raise ValueError(f"width = {width}: must be below the dimension, {len(lam)}")
+    times = np.asarray(times, float)
+    if not (np.ndim(times) == 1 and (times > 0).all()):
+        raise ValueError(f"times = {times}: must be (k,), and all > 0")
     nodes, weights = contour()
 
     def missed(kappa):

@@ -87,11 +87,7 @@ def implicit_damping(activation: str, s, gamma: float) -> float:
     Raises:
         ValueError: for an activation without mean slope, or gamma <= 0.
     """
-    c, V = slope_moments(activation, s)
-    if abs(c) < 1e-12:
-        raise ValueError(
-            f"activation = {activation!r}: must have a non-zero mean slope"
-        )
+    c, V = _sloped(activation, s)
     gamma = validate.number("gamma", gamma, 0, open_low=True)
     return gamma * np.mean(s) * V / c**2
 
@@ -111,8 +107,9 @@ def adam(s, b, gamma: float, nu: float, activation: str) -> float:
     in `population_power`, ``activation`` is the name of a link.
 
     Raises:
-        ValueError: for an activation whose slope does not vary or a label without
-            power, ``nu`` = 0 (nothing dithers), or an argument out of range.
+        ValueError: for an activation whose slope does not vary or is zero in the mean
+            (nothing points at the teacher), a label without power, ``nu`` = 0 (nothing
+            dithers), or an argument out of range.
     """
     c, V = _dither(s, nu, activation)
     gradient = population_power(s, b, gamma, nu, 0)
@@ -156,15 +153,28 @@ def adam_on_axes(s, b, gamma: float, nu: float, activation: str) -> float:
 def _dither(s, nu: float, activation: str) -> tuple[float, float]:
     """Return `slope_moments` of an activation that dithers the sign of a gradient."""
     validate.number("nu", nu, 0, open_low=True)
-    c, V = slope_moments(activation, s)
+    c, V = _sloped(activation, s)
     if V < 1e-12:
         raise ValueError(f"activation = {activation!r}: its slope must vary")
     return c, V
 
 
+def _sloped(activation: str, s) -> tuple[float, float]:
+    """Return `slope_moments` of an activation whose mean slope is not zero."""
+    c, V = slope_moments(activation, s)
+    if abs(c) < 1e-12:
+        raise ValueError(
+            f"activation = {activation!r}: must have a non-zero mean slope"
+        )
+    return c, V
+
+
 def chance(task: Task, p: float) -> float:
     r"""Return the mean alignment of :math:`\Sigma^pXy/n` with the direction of the even
-    teacher of ``task``, to first order in 1/d.
+    teacher of ``task``, to first order in 1/d; the labels are not centred.
+
+    Of a teacher that is even in part only, such as a ReLU, this is the level of chance
+    and not the alignment, which the mean slope raises: see `population_power`.
 
     With the standardised index :math:`t` and :math:`K = \mathbb E[y^2t^2]/\mathbb E
     y^2`,
@@ -174,8 +184,9 @@ def chance(task: Task, p: float) -> float:
               {d\;\bar{\mathbb E}[s^{2p+1}]}.
 
     Raises:
-        ValueError: unless the teacher has one direction, of length 1, all eigenvalues are
-            positive, and ``p`` leaves their powers within floating point.
+        ValueError: unless the teacher has one direction, of length 1, and an even part,
+            all eigenvalues are positive, and ``p`` leaves their powers within floating
+            point.
     """
     s, b = weights(task)
     s = validate.positive("eigenvalues of the task", s)
@@ -188,6 +199,11 @@ def chance(task: Task, p: float) -> float:
 
     u, weight = numerics.resolving_rule(power, kinks)
     clean = link(tau * u)
+    even = clean + link(-tau * u)
+    if weight @ even**2 <= 1e-16 * (weight @ clean**2):
+        raise ValueError(
+            f"teacher has the link {link.name}, which is odd: must be even"
+        )
     power = weight * (clean**2 + task.noise_variance)
     K = power @ u**2 / power.sum()
     noise = numerics.raised(s, 2 * p + 1)

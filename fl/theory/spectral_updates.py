@@ -18,6 +18,8 @@ from scipy import special
 
 from fl import validate
 
+ROUNDED = 1e-5  # relative: norms computed in single precision
+
 
 class Guarantee(NamedTuple):
     """Nuclear rank of the gradient, stable rank of the inputs, and the decrease of the
@@ -50,10 +52,13 @@ def guarantees(inputs, gradient) -> Guarantee:
     [2.0, 1.25, 0.25, 0.4]
 
     Raises:
-        ValueError: for a norm that is not > 0.
+        ValueError: for a norm that is not > 0, or a second above the first.
     """
     inputs = validate.positive("inputs", inputs, (2, "n"))
     gradient = validate.positive("gradient", gradient, (2, "n"))
+    for name, norms in (("inputs", inputs), ("gradient", gradient)):
+        if (norms[0] < norms[1] * (1 - ROUNDED)).any():
+            raise ValueError(f"{name} = {norms}: the first norm must be the larger")
     whole, largest = inputs**2
     nuclear, square = gradient**2
     return Guarantee(

@@ -36,7 +36,8 @@ def contrast(link: Link, variance: float = 1.0) -> float:
     c = link.hermite(2, variance**0.5)
     if c[0] < 1e-12:
         raise ValueError(f"link = {link.name!r}: must have a positive mean")
-    return float(1 + np.sqrt(2) * c[2] / c[0])
+    gain = np.sqrt(2) * c[2] / c[0]
+    return float(1 + gain)
 
 
 def escape_rates(lam, link: Link, p: float = 0.0, centred: bool = False) -> np.ndarray:
@@ -52,14 +53,17 @@ def escape_rates(lam, link: Link, p: float = 0.0, centred: bool = False) -> np.n
             grows, at :math:`\mathbb E f\,\lambda_0^{1+p}(\kappa-1)`.
 
     Raises:
-        ValueError: for an eigenvalue that is not > 0, or a link without positive mean.
+        ValueError: for an eigenvalue that is not > 0, a p whose powers are not within
+            floating point, or a link without positive mean.
     """
     lam = validate.positive("lam", lam)
     kappa = contrast(link, lam[0])
     mean = link.hermite(0, lam[0] ** 0.5)[0]
     weight = np.zeros(len(lam)) if centred else np.ones(len(lam))
     weight[0] += kappa - 1
-    return mean * weight * numerics.raised(lam, 1 + validate.number("p", p))
+    numerics.raised(lam, p)  # refuses by name what the next line would call p + 1
+    powers = numerics.raised(lam, 1 + p)
+    return mean * weight * powers
 
 
 def one_neuron(speeds, length: float, steps: int = 10000) -> np.ndarray:
@@ -72,10 +76,11 @@ def one_neuron(speeds, length: float, steps: int = 10000) -> np.ndarray:
         steps: of the integration along the path.
 
     Raises:
-        ValueError: for a rate that is not > 0, or steps < 1.
+        ValueError: for a rate that is not > 0, a length < 0, or steps < 1.
     """
     speeds = validate.positive("speeds", speeds)
-    short = length / validate.count("steps", steps)
+    speeds = speeds / speeds.max()  # their squares must be within floating point
+    short = validate.number("length", length, 0) / validate.count("steps", steps)
     grown = np.ones(len(speeds))
     for _ in range(steps):
         move = speeds * grown

@@ -37,17 +37,25 @@ def learning_time(s, q: float, depth: int, start: float, variance=1.0) -> np.nda
         ValueError: for an argument out of range, or a start beyond the half.
     """
     s = validate.positive("s", s, ("n",))
+    q = validate.number("q", q)
+    variance = validate.positive("variance", variance, np.shape(variance))
     L = validate.count("depth", depth)
-    low = validate.number("start", start, 0, open_low=True) / s ** (1 / L)
-    high = 2 ** (-1 / L)
+    start = validate.number("start", start, 0, open_low=True)
+    root = 1 / L
+    low = start / s**root
+    high = 2**-root
     if low.max() >= high:
         raise ValueError(f"start = {start!r}: must lie below half of every mode")
 
     def slowness(u):
-        return (u ** (L - 1) * (1 - u**L)) ** -q
+        others = u ** (L - 1)
+        left = 1 - u**L
+        return (others * left) ** -q
 
     whole = [integrate.quad(slowness, x, high)[0] for x in low]
-    return np.power(variance, -q) * s ** speed(q, L) * whole
+    faster = np.power(variance, -q)
+    size = s ** speed(q, L)
+    return faster * size * whole
 
 
 def speed(q, depth):
@@ -59,5 +67,12 @@ def speed(q, depth):
 
     >>> speed(1.0, 2), speed(0.0, 2)
     (-1.0, 0.5)
+
+    Raises:
+        ValueError: for a power that is not finite, or a depth that is not > 0.
     """
-    return (1 - q * (2 * depth - 1)) / depth
+    validate.array("q", q, np.shape(q))
+    validate.positive("depth", depth, np.shape(depth))
+    factors = 2 * depth - 1
+    rest = 1 - q * factors
+    return rest / depth

@@ -62,6 +62,10 @@ def sample_law(
     points where the mass is. The first grid reaches lower until the second misses less
     than `LOST` of the mass: strong spikes leave eigenvalues close to zero.
 
+    For ``delta`` > 1 the population covariance of one block has an atom of mass
+    1 - 1/delta, the directions that hold noise only. No grid resolves an atom: there
+    ``alpha`` has to stay moderate.
+
     Args:
         features: the conditional features.
         alpha: samples per neuron.
@@ -82,7 +86,8 @@ def sample_law(
             return law
     raise ValueError(
         f"features have {lost:.1%} of the spectrum off a grid of {points} points: "
-        f"must be less than {LOST:.0%}"
+        f"must be less than {LOST:.0%} (an atom of mass 1 - 1/delta, delta > 1 with a "
+        "large alpha, cannot be resolved)"
     )
 
 

@@ -57,23 +57,22 @@ def spiked_model(r, c=1.0, pi=None, gamma: float = 1.0, s=0.0, beta=0.0) -> Spik
         beta: strength of the own overlap in the squared norm, a number or (k,).
 
     Raises:
-        ValueError: if ``c`` or ``pi`` is not > 0, ``pi`` does not sum to 1, or
-            ``gamma`` is outside [-1, 1].
+        ValueError: if there is no block, ``c`` or ``pi`` is not > 0, ``pi`` does not
+            sum to 1, or ``gamma`` is outside [-1, 1].
     """
     r, c, s, beta = np.broadcast_arrays(np.atleast_1d(r), c, s, beta)
+    r = validate.array("r", r, ("k",))
     if pi is None:
         pi = np.full(len(r), 1 / len(r))
     model = SpikedModel(
-        r=validate.array("r", r, ("k",)),
+        r=r,
         c=validate.positive("c", c),
         pi=validate.positive("pi", pi, r.shape),
         gamma=validate.number("gamma", gamma, -1, 1),
         s=validate.array("s", s, ("k",)),
         beta=validate.array("beta", beta, ("k",)),
     )
-    total = model.pi.sum()
-    if abs(total - 1) > 1e-12:
-        raise ValueError(f"pi sums to {total:g}: must sum to 1")
+    _whole("pi", model.pi)
     return model
 
 
@@ -168,9 +167,7 @@ class Features:
     pi: np.ndarray
 
     def mean(self, values) -> np.ndarray:
-        r"""Return :math:`\mathbb E_\kappa` of ``values``, an array with ``q`` as its
-        first axis.
-        """
+        r"""Return :math:`\mathbb E_\kappa` of ``values``, of shape (q, ...)."""
         return np.tensordot(self.weight, values, 1)
 
     @cached_property
@@ -187,8 +184,7 @@ def normal_grid(points: int = 81, cut: float = 7.0) -> tuple[np.ndarray, np.ndar
     """Return the trapezoid rule for a standard normal on ``points`` nodes in [-``cut``,
     ``cut``], its weights normalised.
 
-    81 points leave an error below 1e-10 in the test errors of this book, 41 points one
-    below 1e-5.
+    The test errors of this book are off by less than 1e-10 at 81 points, 1e-5 at 41.
 
     >>> kappa, weight = normal_grid()
     >>> bool(abs(weight @ kappa**4 - 3) < 1e-7)
@@ -205,14 +201,14 @@ def normal_grid(points: int = 81, cut: float = 7.0) -> tuple[np.ndarray, np.ndar
 
 
 def sample_grid(kappa) -> np.ndarray:
-    r"""Return the realised ``kappa``, shape (n,), as 50 equal-mass bins: their means
-    and weights, shape (2, 50).
+    r"""Return the realised ``kappa``, shape (n,), as min(50, n) equal-mass bins: their
+    means and weights, shape (2, min(50, n)).
 
     Raises:
         ValueError: if ``kappa`` is not a vector of finite numbers.
     """
     kappa = np.sort(validate.array("kappa", kappa, ("n",)))
-    parts = np.array_split(kappa, 50)
+    parts = np.array_split(kappa, min(50, len(kappa)))
     means = [part.mean() for part in parts]
     numbers = [len(part) for part in parts]
     return np.array([means, np.divide(numbers, len(kappa))])
@@ -234,21 +230,22 @@ def conditional_features(activation: Link, model: SpikedModel, grid=None) -> Fea
         activation: the activation of the network.
         model: the spiked model.
         grid: nodes and weights for kappa, each (q,); None is `normal_grid`.
+
+    Raises:
+        ValueError: unless the grid is finite, its weights as many as its nodes and of
+            sum 1; for an activation that the panels do not resolve.
     """
     kappa, weight = normal_grid() if grid is None else grid
+    kappa = validate.array("grid[0]", kappa, ("q",))
+    weight = validate.array("grid[1]", weight, kappa.shape)
+    _whole("grid[1]", weight)
     blocks = zip(model.r, model.c, strict=True)
     moments = [_moments(activation, r, c, kappa) for r, c in blocks]
     mu0, mu1, second, bent = np.stack(moments, axis=-1)
     variance = second - mu0**2 - mu1**2
-    return Features(
-        kappa=kappa,
-        weight=weight,
-        mu0=mu0,
-        mu1=mu1,
-        mu2sq=np.maximum(variance, 0.0),
-        curvature=bent / model.c**2,
-        pi=model.pi,
-    )
+    mu2sq = np.maximum(variance, 0.0)
+    curvature = bent / model.c**2
+    return Features(kappa, weight, mu0, mu1, mu2sq, curvature, model.pi)
 
 
 def realised_features(activation: Link, model: SpikedModel, kappa) -> Features:
@@ -276,6 +273,12 @@ def teacher_given_spike(link: Link, gamma: float, kappa) -> np.ndarray:
         g = link(gamma * kappa)
         return np.array([g, np.zeros_like(g), g**2])
     return _moments(link, gamma, rho, kappa)[:3]
+
+
+def _whole(name: str, shares: np.ndarray) -> None:
+    total = shares.sum()
+    if abs(total - 1) > 1e-9:
+        raise ValueError(f"{name} sums to {total:g}: must sum to 1")
 
 
 def _moments(f: Link, r: float, c: float, kappa: np.ndarray) -> np.ndarray:

@@ -107,7 +107,11 @@ def strengths(pair: Pair, psi1, eta) -> tuple:
     ``theta2`` is the size of the rank-one part, ``theta1`` its component along the
     teacher. ``pair`` holds the numbers of `Pair`; ``psi1`` = n/d > 0 and the step
     sizes ``eta`` have any shapes.
+
+    Raises:
+        ValueError: for a ratio that is not > 0 or a step size that is not finite.
     """
+    validate.array("eta", eta, np.shape(eta))
     sampling = pair.energy / _ratio("psi1", psi1)
     length = np.sqrt(pair.mu1s**2 + sampling)
     gain = np.multiply(eta, pair.mu1)
@@ -137,6 +141,10 @@ def location(theta2, psi2):
 
     >>> float(location(1.0, 1.0)), float(location(2.0, 1.0))
     (2.0, 2.5)
+
+    Raises:
+        ValueError: for ``theta2`` negative or not finite, or ``psi2`` not > 0; so do
+            the two overlaps.
     """
     t = _visible(theta2, psi2)
     square = (1 + t) * (psi2 + t) / t
@@ -199,9 +207,16 @@ def felt(pair: Pair, eta, theta2, width):
     in the place of :math:`\theta_2^2`, or 0 if that is negative; :math:`\theta_1` stays.
     ``pair`` holds the numbers of `Pair`; ``eta``, ``theta2`` and ``width`` are numbers
     or arrays.
+
+    Raises:
+        ValueError: for a step size or a strength that is not finite, or a width that is
+            not > 0.
     """
+    validate.array("eta", eta, np.shape(eta))
+    validate.array("theta2", theta2, np.shape(theta2))
     output = np.multiply(eta, pair.mu1**2)
-    kept = 1 - output / np.sqrt(width)
+    root = np.sqrt(_ratio("width", width))
+    kept = 1 - output / root
     change = kept**2 - 1
     square = np.square(theta2) + change
     return np.sqrt(np.maximum(square, 0))
@@ -293,5 +308,8 @@ def _ratio(name: str, value):
 
 def _visible(theta2, psi2):
     """Return theta2^2, lifted to the threshold where it is below."""
+    strengths = validate.array("theta2", theta2, np.shape(theta2))
+    if (strengths < 0).any():
+        raise ValueError(f"theta2 = {theta2!r}: must be >= 0")
     threshold = np.sqrt(_ratio("psi2", psi2))
     return np.maximum(np.square(theta2), threshold)

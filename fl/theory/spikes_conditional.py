@@ -39,10 +39,21 @@ def resolvent_risk(C, h, e, shares, n: int, penalty: float, noise: float) -> flo
         noise: variance of the label noise inside ``e``, taken off the result.
 
     Raises:
-        ValueError: for wrong shapes, or a penalty not > 0.
+        ValueError: for wrong shapes, shares that are negative or do not sum to 1, a
+            negative noise, or a penalty not > 0.
         RuntimeError: if the fixed point is not reached in 10,000 iterations.
     """
-    C, h, shares = map(np.asarray, (C, h, shares))
+    C = validate.array("C", C, ("g", "N", "N"))
+    h = validate.array("h", h, C.shape[:2])
+    e = validate.array("e", e, (len(C),))
+    shares = validate.array("shares", shares, e.shape)
+    noise = validate.number("noise", noise, 0)
+    total = shares.sum()
+    if shares.min() < 0 or abs(total - 1) > 1e-9:
+        raise ValueError(
+            f"shares has smallest entry {shares.min():g} and sum {total:g}: "
+            "must be >= 0 and sum to 1"
+        )
     Q, delta = _fixed_point(C, shares, n, penalty)
     damped = shares / (1 + delta)
     w = Q @ (damped @ h)
@@ -102,10 +113,15 @@ def conditional_risk(
         teacher: the same.
 
     Raises:
-        ValueError: for wrong shapes, a zero direction, or another link.
+        ValueError: for wrong shapes, a zero direction, a ``beta`` of another length, a
+            negative noise, a penalty not > 0, or another link.
     """
     W = validate.array("W", W, ("d", "N"))
     beta = validate.array("beta", beta, (len(W),))
+    noise = validate.number("noise", noise, 0)
+    length = np.linalg.norm(beta)
+    if abs(length - 1) > 1e-6:
+        raise ValueError(f"beta has length {length:g}: must be 1")
     b = validate.array("direction", direction, (len(W),))
     if not b.any():
         raise ValueError("direction is zero: must have a non-zero entry")

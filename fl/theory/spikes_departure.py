@@ -53,15 +53,25 @@ def departure(
         level: q / (1 - q), a number or an array in the shape of ``width``.
 
     Raises:
-        ValueError: for a student without a part of that degree.
+        ValueError: for a degree below 2 or of which the student has no part, a width,
+            ratio or level that is not > 0, or a negative penalty.
     """
+    degree = validate.count("degree", degree, minimum=2)
+    width = validate.positive("width", width, np.shape(width))
+    level = validate.positive("level", level, np.shape(level))
+    penalty = validate.number("penalty", penalty, 0)
     numbers = pair(**links)
     name, tau = links["student"]
     top = LINKS[name].hermite(degree, tau)[degree]
     if abs(top) < 1e-12:
         raise ValueError(f"links: the student {name} has no part of degree {degree}")
-    mt, _ = companion((numbers.rest + penalty) / numbers.mu1**2, psi2)
-    strength = top**2 * factorial(degree) * mt / numbers.mu1**2
-    spread = width * (level / (strength * np.asarray(width, float))) ** (1 / degree)
+    size = numbers.mu1**2
+    s = (numbers.rest + penalty) / size
+    mt, _ = companion(s, psi2)
+    square = top**2 * factorial(degree)
+    strength = square * mt / size
+    share = level / (strength * width)
+    spread = width * share ** (1 / degree)
     _, gain = strengths(numbers, psi1, 1.0)
-    return spread, np.sqrt(np.maximum(spread - psi2, 0)) / gain
+    stretched = np.maximum(spread - psi2, 0)
+    return spread, np.sqrt(stretched) / gain

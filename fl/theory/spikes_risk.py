@@ -87,8 +87,11 @@ def pole(psi2: float, theta1: float, theta2: float) -> float:
 
     Raises:
         ValueError: if T has no pole there: ``theta1`` is 0, or ``theta2`` not above the
-            threshold.
+            threshold; for ``theta1`` beyond ``theta2``, of which it is a component.
     """
+    theta2 = validate.number("theta2", theta2, 0)
+    most = theta2 * (1 + 1e-12)
+    theta1 = validate.number("theta1", theta1, -most, most)
     if theta1 == 0:
         raise ValueError("theta1 = 0: must not be 0, T has no pole then")
     edge = 1 + np.sqrt(psi2)
@@ -122,6 +125,10 @@ def small_step_risk(
     >>> linear = Pair(1, 0, 0, 1, 0, 0)
     >>> round(float(small_step_risk(linear, 1e9, 1, 1e-9, 0.0)), 3)  # all the data
     0.0
+
+    Raises:
+        ValueError: for a ratio, penalty or width that is not > 0, or a step size that
+            is not finite.
     """
     found = effective(pair, psi1, psi2, penalty)
     theta1, theta2 = strengths(pair, psi1, eta)

@@ -32,7 +32,8 @@ def early_shares(task: Task, p: float, n: float) -> np.ndarray:
         n: number of training samples, a whole number >= 2, or ``inf``.
 
     Raises:
-        ValueError: for a multi-index task, a p that is not finite or overflows, or n < 2.
+        ValueError: for a multi-index task, a p that is not finite or overflows, n < 2,
+            or n = ``inf`` and a link without a linear part.
 
     >>> from fl.tasks import Teacher, two_level
     >>> task = Task(two_level(4.0, 1, 1.0, 1), Teacher([1.0, 0.0]), snr=1.0)

@@ -91,9 +91,14 @@ def best_filter(problem: Problem, level: float | None = None) -> tuple:
 
     with the teacher's weights :math:`k=d\,b`. Another ``level`` c gives the same two
     expressions in c.
+
+    Raises:
+        ValueError: for a level < 0, or 0 and a teacher without weight somewhere.
     """
     if level is None:
         level = problem.moments.nu / problem.psi1
+    if validate.number("level", level, 0) == 0:
+        validate.positive("b", problem.b)
     k = problem.b * len(problem.b)
     t = k * problem.s
     phi = k / (t + level)
@@ -112,6 +117,7 @@ def best_own(problem: Problem) -> tuple:
     Raises:
         ValueError: for a teacher without weight in some direction.
     """
+    validate.positive("b", problem.b)
     damping = problem.moments.rho / problem.psi1
     spectrum = len(problem.b) * problem.b * problem.s
     kappa = resolvent_scale(spectrum, 1 / problem.psi1, damping)
@@ -131,7 +137,13 @@ def other(problem: Problem, damping: float) -> Direction:
               \sum_j\frac{k_jt_j\ell_j}{D_j^2}+\frac{\gamma\,\bar{\mathbb
               E}[kt/D^2]}{1-\gamma\bar{\mathbb E}[t^2/D^2]}
               \sum_j\frac{t_j^2\ell_j}{D_j^2}\Bigr].
+
+    Raises:
+        ValueError: for a damping that is not > 0, or a teacher without weight in some
+            direction.
     """
+    damping = validate.number("damping", damping, 0, open_low=True)
+    validate.positive("b", problem.b)
     s, b, gamma = problem.sizes
     d = len(b)
     t = d * b * s

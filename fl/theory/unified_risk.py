@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.optimize import brentq
 
+from fl import validate
 from fl.theory.spikes_risk import effective, from_form
 from fl.theory.unified import Problem
 from fl.theory.unified_spike import spiked
@@ -47,7 +48,12 @@ def risk(problem: Problem, phi, penalty: float, etas) -> np.ndarray:
         phi: eigenvalues of P (d,), > 0.
         penalty: of the ridge, > 0.
         etas: step sizes.
+
+    Raises:
+        ValueError: for a step size that is not finite, eigenvalues of P or a penalty
+            that are not > 0.
     """
+    validate.array("etas", etas, np.shape(etas))
     model = spiked(problem, phi, "features")
     squares = np.square(etas)
 
