@@ -5,12 +5,12 @@
 const flBoxes = "div.math, .fl-wide, .highlight pre, .cell_output, .cell_output > .output, .fl-graph, .pst-scrollable-table-container";
 
 function flMore(box) {
-  box.classList.toggle("fl-more", box.scrollLeft + box.clientWidth < box.scrollWidth - 8); // a letter of code more is no reason
+  box.classList.toggle("fl-more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
 }
 
 function flReach() {
   for (const box of document.querySelectorAll(flBoxes)) {
-    if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0; // what is cut is reached by keyboard
+    if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
     flMore(box);
   }
