@@ -25,8 +25,7 @@ NO_CUE = "training patterns that say nothing about the class"
 @claim(
     "ood.reversal",
     statement="Over the optimizers the accuracy against the pattern falls by as much as "
-    "that against the digit rises, with the slope -0.9 or steeper: one ranking is the "
-    "reverse of the other",
+    "that against the digit rises, with the slope -0.9 or steeper",
     source="observed",
     uses=("thm-ood-fig2", "thm-ood-identity"),
     control=NO_CUE,
