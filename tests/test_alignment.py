@@ -453,6 +453,13 @@ def test_flow_correction_is_that_of_descent_in_few_modes(q, b, eta):
     np.testing.assert_allclose(steps - first, second, rtol=0.03)
 
 
+@pytest.mark.parametrize(("name", "bad"), [("d", 2.5), ("eta", np.nan), ("eta", -1.0)])
+def test_flow_correction_names_what_it_refuses(name, bad):
+    sizes = dict(q=1.5, b=2.5, t=[60.0], d=100, eta=0.1)
+    with pytest.raises(ValueError, match=f"{name} = "):
+        alignment_laws.flow_correction(**sizes | {name: bad})
+
+
 @pytest.mark.parametrize(("d", "n"), [(5, 12), (12, 5)])
 def test_ridge_weights_are_stationary(d, n):
     X, y = RNG.standard_normal((d, n)), RNG.standard_normal(n)

@@ -104,10 +104,12 @@ def flow_correction(q: float, b: float, t, d: int, eta: float) -> np.ndarray:
     ``q`` and ``b`` are those of the law. Derived in chapter "alignment".
 
     Raises:
-        ValueError: for what the law refuses.
+        ValueError: for what the law refuses, ``d`` no count, or ``eta`` < 0.
     """
     q, s = _exponents(q, b, 0)
     t = validate.positive("t", t, ("T",))
+    d = validate.count("d", d)
+    eta = validate.number("eta", eta, 0)
     energy = float(d) ** (1 - b) / (b - 1)
     missing = energy / flow_power_law(q, b, t)
     curvature = s * (s + 1) / 4
