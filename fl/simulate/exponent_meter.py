@@ -94,28 +94,30 @@ def read(seed: int, setting: Setting) -> xr.Dataset:
     if setting.p:
         # the power of a moment that stays is taken once
         every = setting.steps if setting.shared else 1
-        options = {"damping": setting.damping, "layers": "all", "every": every}
         optimizer = PowerPreconditioner(
-            optimizer, model, setting.p, moments=shared, **options
+            optimizer,
+            model,
+            setting.p,
+            damping=setting.damping,
+            layers="all",
+            every=every,
+            moments=shared,
         )
     given = {k: M @ M for k, M in shared.items()} if setting.squared else shared
     options = told if setting.corrected else {}
     with Meter(model, optimizer, setting.window, moments=given, **options) as meter:
         digits.train(model, optimizer, setting.steps)
-    found = list(meter.result().values())
-    curves = np.full((2, len(found), LARGEST), np.nan)
-    for i, reading in enumerate(found):
-        curves[:, i, : len(reading.lam)] = reading.lam, reading.gain
-    table = {
-        "slope": ("layer", [r.slope for r in found]),
-        "kappa": ("layer", [r.kappa for r in found]),
-        "lam": (("layer", "direction"), curves[0]),
-        "gain": (("layer", "direction"), curves[1]),
-    }
-    return xr.Dataset(
-        table,
-        {"layer": [1, 2, 3]},
-    )
+    layers = []
+    for reading in meter.result().values():
+        table = {
+            "slope": reading.slope,
+            "kappa": reading.kappa,
+            "lam": ("direction", reading.lam),
+            "gain": ("direction", reading.gain),
+        }
+        beyond = LARGEST - len(reading.lam)
+        layers.append(xr.Dataset(table).pad(direction=(0, beyond)))
+    return xr.concat(layers, "layer")
 
 
 def uncorrected(seed: int, extra: str) -> dict[str, tuple]:
@@ -124,21 +126,21 @@ def uncorrected(seed: int, extra: str) -> dict[str, tuple]:
     which corrects nothing. ``seed`` is that of weights and batches.
     """
     model, digits = network("mlp", seed), Digits(seed)
-    pairs = [
-        (model.get_submodule(name).weight, Recorder(M.numpy(force=True), window=20))
+    recorders = {
+        model.get_submodule(name).weight: Recorder(M, window=20)
         for name, M in moments(model, digits.X).items()
-    ]
+    }
     steps = count()
 
     def see(*_) -> None:
         step = next(steps)
-        for W, recorder in pairs:
+        for W, recorder in recorders.items():
             recorder.see(step, W, W.grad)
 
     optimizer = EXTRAS[extra][0](model.parameters(), lr=0.05)
     optimizer.register_step_pre_hook(see)
     digits.train(model, optimizer, 61)
-    found = [recorder.result().p_gain for _, recorder in pairs]
+    found = [recorder.result().p_gain for recorder in recorders.values()]
     return {"slope": ("layer", found)}
 
 
@@ -148,24 +150,24 @@ def clouded(seed: int, p: float) -> dict[str, tuple]:
     trained. ``seed`` is that of weights and batches.
     """
     model, digits = network("mlp", seed), Digits(seed)
-    whole = moments(model, digits.X)
-    exact = {name: power_of(M, p, DAMPING).numpy() for name, M in whole.items()}
-    seen = {name: [] for name in exact}
-    for _ in range(WINDOWS):
-        for name, M in moments(model, digits.batch()[0]).items():
-            lam, U = np.linalg.eigh(M.numpy())
-            gain = np.sum(U * (exact[name] @ U), 0)
-            kept = lam >= KEPT * lam[-1]
-            lam, gain = lam[kept][::-1], gain[kept][::-1]
-            window = Window(lam, gain, np.ones_like(gain), gain**2, np.inf, BATCH)
-            seen[name].append(window)
-    found = [read_windows(windows, "") for windows in seen.values()]
-    return {"slope": ("layer", [reading.slope for reading in found])}
+    batches = [moments(model, digits.batch()[0]) for _ in range(WINDOWS)]
+    found = []
+    for name, M in moments(model, digits.X).items():
+        P = power_of(M, p, DAMPING).numpy()
+        windows = [_window(batch[name].numpy(), P) for batch in batches]
+        found.append(read_windows(windows, "").slope)
+    return {"slope": ("layer", found)}
 
 
-def _twin(model, digits) -> None:
-    model[0].twin = nn.Linear(64, 48)
-    model[0].twin.weight = model[0].weight
+def _window(M, P) -> Window:
+    """Return what a step that moves in P (d, d) shows in the eigenvectors of the moment M
+    (d, d) of its batch.
+    """
+    lam, U = np.linalg.eigh(M)
+    gain = np.sum(U * (P @ U), 0)
+    kept = lam >= KEPT * lam[-1]
+    lam, gain = lam[kept][::-1], gain[kept][::-1]
+    return Window(lam, gain, np.ones_like(gain), gain**2, np.inf, BATCH)
 
 
 def _whiten(model, digits) -> None:
@@ -174,29 +176,34 @@ def _whiten(model, digits) -> None:
     digits.X = U * whole * len(U) ** 0.5
 
 
+# what is done to the network or its inputs, so that the first layer must not be read
 SPOILED = {
     "bfloat16": lambda model, digits: model.bfloat16(),
     "frozen": lambda model, digits: model[0].requires_grad_(False),
-    "shared": _twin,
+    "shared": lambda model, digits: model[2].register_parameter("w", model[0].weight),
     "whitened": _whiten,
 }
+SAME = "same"  # nothing: two runs of which one is metered must be the same
 
 
 def refusals(seed: int, kind: str, faulty: bool = True) -> dict[str, float]:
-    """Return 1 as ``wrong`` if the first layer is read, which it must not be.
+    """Return 1 as ``wrong`` if the first layer is read, or a run changed, which must not be.
 
     Args:
         seed: of weights and batches.
-        kind: one of `SPOILED`, what is done to the network or its inputs.
-        faulty: False for doing nothing.
+        kind: one of `SPOILED`, or `SAME`.
+        faulty: False for a first layer that is not spoiled, and for two runs with other
+            batches.
 
     Raises:
         ValueError: for an unknown kind.
     """
-    spoil = SPOILED[validate.choice("kind", kind, SPOILED)]
+    validate.choice("kind", kind, [*SPOILED, SAME])
+    if kind == SAME:
+        return {"wrong": float(_changed(seed, faulty))}
     model, digits = network("mlp", seed), Digits(seed)
     if faulty:
-        spoil(model, digits)
+        SPOILED[kind](model, digits)
     optimizer = SGD(model.parameters(), lr=1e-3)
     with Meter(model, optimizer) as meter:
         digits.train(model, optimizer, 20)
@@ -204,19 +211,17 @@ def refusals(seed: int, kind: str, faulty: bool = True) -> dict[str, float]:
     return {"wrong": float(reading is not None and not reading.refusal)}
 
 
-def untouched(seed: int, same: bool = True) -> dict[str, float]:
-    """Return 1 as ``wrong`` if a run of Adam with a meter ends with other bits than without.
-
-    ``seed`` is that of weights and batches; other batches if not ``same``.
+def _changed(seed: int, same: bool) -> bool:
+    """Return whether a run of Adam with a meter ends with other bits than without, on the
+    ``same`` batches or on others.
     """
     ends = []
     for metered in (False, True):
         model = network("cnn", seed).float()
         digits = Digits(seed + (metered and not same))
         optimizer = torch.optim.Adam(model.parameters())
-        meter = Meter(model, optimizer, window=5) if metered else None
+        if metered:
+            Meter(model, optimizer, window=5)
         digits.train(model, optimizer, 10)
-        ends.append(nn.utils.parameters_to_vector(model.parameters()).detach())
-        if meter:
-            meter.close()
-    return {"wrong": float(not torch.equal(*ends))}
+        ends.append(nn.utils.parameters_to_vector(model.parameters()))
+    return not torch.equal(*ends)

@@ -11,16 +11,21 @@ from fl.simulate import exponent_meter as live
 from fl.simulate import exponent_meter_bench as bench
 from fl.simulate.exponent_meter import NETWORKS, Setting
 from fl.stored import stored
-from fl.sweep import sized, sweep
+from fl.sweep import sized
 
 SEEDS = 1, 1, 12  # of runs on the digits, in which little is left to chance
 POWERS, DAMPING, OWN = (-1.0, -0.5, 0.5, 1.0), 0.03, (-1.0, -0.5)
 EXTRAS = ("momentum", "coupled", "decoupled")
 MEMORY, ROWS, COLUMNS = 0.98, np.geomspace(1, 1 / 10, 24), np.geomspace(1, 1 / 30, 12)
 SHORT = {"warm_up": 100, "windows": (8, 20)}
-# methods of the bench with the powers of their sides; Adam and SGD have no factors
-SIDES = {"-1/4, -1/4": (-0.25, -0.25), "-1/2, -1/2": (-0.5, -0.5), "0, -1": (0.0, -1.0)}
-TURNED = "Adam, turned"
+# methods of the bench with the powers of their sides
+SIDES = {
+    "SGD": (0.0, 0.0),
+    "-1/4, -1/4": (-0.25, -0.25),
+    "-1/2, -1/2": (-0.5, -0.5),
+    "0, -1": (0.0, -1.0),
+}
+DERIVED, TURNED = ("Adam", *SIDES), "Adam, turned"
 # a method that is right on its right side, and its faulty versions
 FAULTS = {
     "-1/4, -1/4": ("-1/2, -1/2", "-1/3, -1/3"),
@@ -59,8 +64,8 @@ def own(
     """Return what is read of ``networks`` with running moments in windows of ``window``
     steps; ``scale`` and ``block`` as in `readings`.
     """
-    changes = {"window": window, "steps": 40, "shared": False}
-    return readings(scale, block, powers(OWN, networks, **changes))
+    settings = powers(OWN, networks, window=window, steps=40, shared=False)
+    return readings(scale, block, settings)
 
 
 def clouded(scale: Scale, block: int = 0) -> xr.DataArray:
@@ -101,19 +106,15 @@ def refused(scale: Scale, block: int = 0, faulty: bool = True) -> xr.DataArray:
     change, or of layers that may and another run if not ``faulty``; ``scale`` and
     ``block`` as in `readings`.
     """
-    kinds = {"kind": list(live.SPOILED)}
-    run = sized(live.refusals, scale, block, SEEDS, kinds, faulty=faulty)
-    bits = sized(live.untouched, scale, block, SEEDS, same=faulty)
-    return xr.concat([run["wrong"], bits["wrong"].assign_coords(kind="same")], "kind")
+    kinds = {"kind": [*live.SPOILED, live.SAME]}
+    return sized(live.refusals, scale, block, SEEDS, kinds, faulty=faulty)["wrong"]
 
 
-def benched(
-    scale: Scale, block: int = 0, methods=("SGD", "Adam", *SIDES)
-) -> xr.Dataset:
+def benched(scale: Scale, block: int = 0, methods=DERIVED) -> xr.Dataset:
     """Return the bench of some ``methods`` of `fl.simulate.exponent_meter_bench`, over the
     seeds of a ``scale`` and ``block``.
     """
-    grid = {"method": list(methods)}
+    grid = {"method": methods}
     run = sized(bench.benched, scale, block, (5, 5, 20), grid, **SHORT)
     return run.assign_attrs(memory=MEMORY)
 
@@ -130,24 +131,24 @@ def verdicts(
         flat: gradients of one size in every direction.
 
     Returns:
-        1 where the right version passes and where a faulty one fails, 0 elsewhere, over
-        ``method`` and ``seed``.
+        True where the right version passes and where a faulty one fails, over ``method``
+        and ``seed``.
     """
     options = {"tol": TOLERANCE, "ratios": (1.0, 1.0) if flat else (10.0, 30.0)}
-    run = _versions(bench.asserted, scale, block, targets, **options)["passed"]
-    return abs(run - ~run["method"].isin(list(FAULTS)))
+    run = _versions(bench.asserted, "passed", scale, block, targets, **options)
+    return run == run["method"].isin(list(FAULTS))
 
 
 def plane(scale: Scale) -> xr.DataArray:
     """Return the exponents of all versions of `FAULTS` on the bench at a ``scale``."""
-    return _versions(bench.benched, scale)["exponent"]
+    return _versions(bench.benched, "exponent", scale)
 
 
 def _versions(
-    unit, scale: Scale, block: int = 0, targets=None, **options
-) -> xr.Dataset:
-    """Return what a unit of the bench says of all versions, right and faulty; those of the
-    one-sided method on a square matrix.
+    unit, name: str, scale: Scale, block: int = 0, targets=None, **options
+) -> xr.DataArray:
+    """Return ``name`` of what a unit of the bench says of all versions, right and faulty;
+    those of the one-sided method on a square matrix.
     """
     parts = []
     for right, faulty in FAULTS.items():
@@ -157,8 +158,8 @@ def _versions(
             fixed["right"] = targets[right]
         grid = {"method": [right, *faulty]}
         run = sized(unit, scale, block, (2, 3, 12), grid, **fixed)
-        parts.append(run.drop_dims(["row", "column"], errors="ignore"))
-    return xr.concat(parts, "method", combine_attrs="drop")
+        parts.append(run[name])
+    return xr.concat(parts, "method")
 
 
 @stored("exponent_meter")
@@ -168,8 +169,7 @@ def published(scale: Scale) -> xr.Dataset:
     """
     names = list(bench.PUBLISHED)[:: scales.at(scale, smoke=8, book=2, paper=1)]
     grid = {"name": names, "rotated": [False, True]}
-    chosen = scales.seeds(scales.at(scale, smoke=2, book=2, paper=4))
-    run = sweep(bench.published, grid, chosen)
+    run = sized(bench.published, scale, 0, (2, 2, 4), grid)
     words = {
         "exponent": "of the two sides",
         "error": "standard error within a run",

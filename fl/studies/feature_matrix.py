@@ -5,8 +5,6 @@ Every study takes a ``scale`` and a ``block`` of seeds (`fl.scales`); its data s
 the sizes in ``attrs``.
 """
 
-from dataclasses import replace
-
 import xarray as xr
 
 from fl import scales
@@ -23,11 +21,15 @@ DEEP = {
     "tanh, depth 3": Case("tanh", 3, (-0.5,), Rule(0.2, 0.2, 0.95), 2500),
     "linear, depth 4": Case("linear", 4, (-0.5,), Rule(0.02, 0.05, 0.9), 2000),
 }
-TWO = {"two layers": Case("linear", 2, (-1.0, -0.5, 0.5), Rule(0.05, 0.05, 0.9), 3000)}
+# two linear layers under decoupled decay, and under coupled
+TWO, FORGETFUL = (
+    {"two layers": Case("linear", 2, (-1.0, -0.5, 0.5), rule, 3000)}
+    for rule in (Rule(0.05, 0.05, 0.9), Rule(0.05, 0.05, 0.9, coupled=True))
+)
 POWERS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 READ = {"smoke": (-0.5, 0.5), "book": POWERS, "paper": POWERS}
 PLAIN, RESTING = Rule(2.0), Rule(2.0, 0.02)
-COUPLED = replace(RESTING, coupled=True)
+COUPLED = Rule(2.0, 0.02, coupled=True)
 # sizes of a start over the root of the fan-in: a small one, and PyTorch's own
 SMALL, USUAL = 0.03, 3**-0.5
 # exact powers and adaptive methods, of whose certificates so many are compared
@@ -45,15 +47,11 @@ METHODS = (
 )
 
 
-def toys(scale: Scale, block: int = 0, cases=TWO, coupled=False) -> xr.Dataset:
+def toys(scale: Scale, block: int = 0, cases=TWO) -> xr.Dataset:
     """Return `fl.simulate.feature_matrix.descend` over ``case`` in ``cases`` and ``seed``,
-    their decay ``coupled`` or not, at a ``scale``, on a ``block``.
+    at a ``scale``, on a ``block``.
     """
-    made = {
-        name: replace(case, rule=replace(case.rule, coupled=coupled))
-        for name, case in cases.items()
-    }
-    return sized(toy.descend, scale, block, (2, 4, 20), {"case": made}).assign_attrs(
+    return sized(toy.descend, scale, block, (2, 4, 20), {"case": cases}).assign_attrs(
         d=toy.D,
         n=toy.N,
     )
@@ -84,13 +82,11 @@ def digits_runs(
         start: its size.
         steps: how many.
     """
-    sizes = {"start": start, "steps": steps}
-    sizes["n"] = scales.at(scale, smoke=100, book=200, paper=600)
+    n = scales.at(scale, smoke=100, book=200, paper=600)
     # weights alone scatter more
     seeds = (3, 4, 20) if rule.decay else (5, 6, 22)
-    return sized(
-        digits.course, scale, block, seeds, {"p": exponents}, rule=rule, **sizes
-    )
+    fixed = {"rule": rule, "start": start, "steps": steps, "n": n}
+    return sized(digits.course, scale, block, seeds, {"p": exponents}, **fixed)
 
 
 def zoos(scale: Scale, block: int = 0, names=METHODS, start=SMALL) -> xr.Dataset:

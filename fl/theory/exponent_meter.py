@@ -75,27 +75,25 @@ def two_sided(mu, lam, left: float, right: float, memory: float) -> np.ndarray:
     left = validate.number("left", left)
     right = validate.number("right", right)
     beta = validate.number("memory", memory, 0, 1)
-    first = (mu * lam.sum()) ** left
-    second = (lam * mu.sum()) ** right
-    base = np.outer(first, second)
-    rows = _correction(mu, lam, left, beta)
-    columns = _correction(lam, mu, right, beta)
+    first, rows = _side(mu, lam, left, beta)
+    second, columns = _side(lam, mu, right, beta)
     window = (1 - beta) / (1 + beta)
-    weight = 2 * left * right * window
-    share = np.outer(mu, lam)
-    share /= mu.sum() * lam.sum()
-    effect = rows + columns.T + weight * share
+    both = 2 * left * right * window
+    share = np.outer(mu / mu.sum(), lam / lam.sum())
+    effect = rows + columns.T + both * share
     largest = np.abs(effect).max()
     if not largest <= 0.5:
         raise ValueError(
             f"memory = {memory!r}: must be so long that its effect is at most one half; "
             f"it is {largest:.3g}"
         )
-    return base * (1 + effect)
+    return np.outer(first, second) * (1 + effect)
 
 
-def _correction(mu, lam, q: float, beta: float) -> np.ndarray:
-    """Return the relative correction (h, d) of the factor of the rows."""
+def _side(mu, lam, q: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the factor (h,) of the rows in the limit of long memory, and its relative
+    correction (h, d).
+    """
     size = mu * lam.sum()
     value = size**q
     first = q * value / size
@@ -104,18 +102,16 @@ def _correction(mu, lam, q: float, beta: float) -> np.ndarray:
     same = gap == 0
     apart = np.where(same, 1.0, gap)
     rise = np.subtract.outer(value, value)
-    quotient = rise / apart
-    differences = np.where(same, first, quotient)
+    differences = np.where(same, first, rise / apart)
     rest = first[:, None] - differences
     bends = np.where(same, second, rest / apart)
-    twice = 1 + np.eye(len(mu))
     own = differences @ mu + first * mu
-    spread = mu * (bends * twice @ mu)
+    spread = bends @ mu + second * mu
     share = lam @ lam / (1 + beta)
     present = np.outer(own, lam)
-    others = share * spread[:, None]
-    both = (present + others) / value[:, None]
-    return (1 - beta) * both
+    others = share * mu * spread
+    moved = present + others[:, None]
+    return value, (1 - beta) * moved / value[:, None]
 
 
 def turned(mu, lam, rows, columns) -> np.ndarray:
@@ -137,10 +133,8 @@ def turned(mu, lam, rows, columns) -> np.ndarray:
     mu = validate.positive("mu", mu)
     lam = validate.positive("lam", lam)
     h, d = len(mu), len(lam)
-    A = validate.array("rows", rows, (h, h))
-    B = validate.array("columns", columns, (d, d))
-    A, B = A**2, B**2
-    along = np.outer(mu, lam)
-    moment = A @ along @ B.T
+    A = validate.array("rows", rows, (h, h)) ** 2
+    B = validate.array("columns", columns, (d, d)) ** 2
+    moment = A @ np.outer(mu, lam) @ B.T
     root = moment**-0.5
     return A.T @ root @ B

@@ -51,9 +51,7 @@ def geometric_mean(P, J, t: float = 0.5) -> np.ndarray:
     root = psd_power(P, 0.5)
     seen = J @ psd_power(P, -0.5)
     _, s, V = np.linalg.svd(seen, full_matrices=False)
-    weights = s**t
-    half = weights[:, None] * V
-    half = half @ root
+    half = s[:, None] ** t * V @ root
     return half.T @ half
 
 
@@ -81,10 +79,8 @@ def nuclear_fit(X, Y, P, decay: float) -> Fit:
     X, Y, P, decay = _problem(X, Y, P, decay)
     n, root = len(X.T), psd_power(P, 0.5)
     white = root @ X
-    white = white / np.sqrt(n)
-    S = white @ white.T
-    labels = Y / np.sqrt(n)
-    cross = labels @ white.T
+    S = white @ white.T / n
+    cross = Y @ white.T / n
     low, high = np.linalg.eigvalsh(S)[[0, -1]]
     if low <= 1e-12 * high:
         raise ValueError(
