@@ -9,22 +9,21 @@ import numpy as np
 
 from fl import validate
 from fl.numerics import psd_power
+from fl.tasks import power_law
 
 INPUTS, TURN = 1, 2  # streams of random numbers
 
 
 def covariance(d: int) -> np.ndarray:
     """Return diag(1/r), r = 1..``d``."""
-    r = np.arange(1, d + 1.0)
-    return np.diag(1 / r)
+    return power_law(d, 1.0).power(1)
 
 
 def teacher(d: int) -> np.ndarray:
     r"""Return :math:`w_*w_*^\top` (d, d) with energies :math:`w_{*r}^2/r=r^{-1.6}` for
     ``d`` inputs; its diagonal is the second moment of a random teacher.
     """
-    r = np.arange(1, d + 1.0)
-    w = r**-0.3
+    w = power_law(d, 0.3).eigenvalues
     return np.outer(w, w)
 
 
@@ -34,8 +33,8 @@ def turned(d: int, condition: float) -> np.ndarray:
     the same ``d``.
     """
     rng = np.random.default_rng([d, TURN])
-    axes, upper = np.linalg.qr(rng.standard_normal((d, d)))
-    axes *= np.sign(np.diag(upper))
+    # the signs of the columns, which are not Haar's, leave the matrix as it is
+    axes, _ = np.linalg.qr(rng.standard_normal((d, d)))
     values = np.geomspace(1, 1 / condition, d)
     return axes * values @ axes.T
 
@@ -52,12 +51,13 @@ def preconditioner(name: str, d: int) -> np.ndarray:
     validate.choice("name", name, ["natural", "root", "damped", "turned"])
     if name == "turned":
         return turned(d, 50)
-    damping = 0.1 if name == "damped" else 0.0
-    S = covariance(d) + damping * np.eye(d)
+    S = covariance(d)
+    if name == "damped":
+        S += 0.1 * np.eye(d)
     return psd_power(S, -0.5 if name == "root" else -1)
 
 
-def inputs(seed: int, draws: int, n: int, d: int, freedom: float = np.inf):
+def inputs(seed: int, draws: int, n: int, d: int, heavy: bool = False):
     """Return sets of inputs (draws, d, n).
 
     Args:
@@ -65,7 +65,8 @@ def inputs(seed: int, draws: int, n: int, d: int, freedom: float = np.inf):
         draws: number of sets.
         n: samples of a set, below d.
         d: number of inputs.
-        freedom: > 2, of Student's t; infinite for Gaussian inputs.
+        heavy: draw Student's t of 3 degrees of freedom, not Gaussian inputs; the
+            covariance is the same.
 
     Raises:
         ValueError: unless n is below d.
@@ -74,22 +75,25 @@ def inputs(seed: int, draws: int, n: int, d: int, freedom: float = np.inf):
         raise ValueError(f"n = {n}: must be below the dimension, {d}")
     rng = np.random.default_rng([seed, INPUTS])
     Z = rng.standard_normal((draws, d, n))
-    if np.isfinite(freedom):
-        squares = rng.chisquare(freedom, Z.shape)
-        Z /= np.sqrt(squares / (freedom - 2))
+    if heavy:
+        Z /= np.sqrt(rng.chisquare(3, Z.shape))
     return np.sqrt(covariance(d)) @ Z
 
 
-def interpolator(X, P) -> np.ndarray:
+def interpolator(X, P, noise: float = 0.0) -> np.ndarray:
     """Return the maps (..., d, N) from labels to the weights of the interpolator of
-    inputs ``X`` (..., d, N) with the preconditioner ``P`` (d, d).
+    inputs ``X`` (..., d, N) with the preconditioners ``P`` (..., d, d), or of ridge
+    regression with the penalty ``noise``/N.
     """
     PX = P @ X
-    return PX @ np.linalg.inv(X.mT @ PX)
+    labels = X.mT @ PX + noise * np.eye(X.shape[-1])
+    return PX @ np.linalg.inv(labels)
 
 
 def risk(M, X, C, noise: float) -> np.ndarray:
-    """Return the excess risk (...), on average over teachers and noise.
+    r"""Return the excess risk (...), on average over teachers and noise,
+    :math:`\operatorname{tr}S(DCD^\top+\text{noise}\,MM^\top)` with
+    :math:`D=I-MX^\top`.
 
     Args:
         M: maps (..., d, N) from labels to weights.
@@ -98,15 +102,12 @@ def risk(M, X, C, noise: float) -> np.ndarray:
         noise: variance of the label noise.
     """
     d = len(C)
-    S = covariance(d)
     missed = np.eye(d) - M @ X.mT
-    bias = missed * (S @ missed @ C)
-    spread = M * (S @ M)
-    both = -2, -1
-    return bias.sum(both) + noise * spread.sum(both)
+    errors = missed @ C @ missed.mT + noise * M @ M.mT
+    return np.einsum("...ij,ij", errors, covariance(d))
 
 
-def ridgeless(seed: int, d: int, n: int, names: list, draws: int) -> dict[str, tuple]:
+def ridgeless(seed: int, d: int, n: int, names: list, draws: int) -> dict:
     """Return bias and variance of interpolators with fixed preconditioners.
 
     Args:
@@ -122,13 +123,14 @@ def ridgeless(seed: int, d: int, n: int, names: list, draws: int) -> dict[str, t
     Raises:
         ValueError: for an unknown name, or unless n is below d.
     """
-    X, C = inputs(seed, draws, n, d), teacher(d)
+    X = inputs(seed, draws, n, d)
+    C = teacher(d)
     table = []
     for name in names:
-        P = preconditioner(name, d)
-        M = interpolator(X, P)
-        bias, both = risk(M, X, C, 0.0), risk(M, X, C, 1.0)
-        table.append([bias, both - bias])
+        M = interpolator(X, preconditioner(name, d))
+        bias = risk(M, X, C, 0.0)
+        variance = risk(M, X, 0 * C, 1.0)
+        table.append([bias, variance])
     return {
         "risk": (("P", "part", "draw"), table),
         "P": ("P", list(names)),
@@ -136,7 +138,7 @@ def ridgeless(seed: int, d: int, n: int, names: list, draws: int) -> dict[str, t
     }
 
 
-def duel(seed: int, d: int, n: int, rest: float, draws: int) -> dict[str, tuple]:
+def duel(seed: int, d: int, n: int, rest: float, draws: int) -> dict:
     r"""Return what the natural gradient's interpolator loses against plain descent's, on
     labels with a rest of variance ``rest``.
 
@@ -158,28 +160,27 @@ def duel(seed: int, d: int, n: int, rest: float, draws: int) -> dict[str, tuple]
         ValueError: unless n is below d.
     """
     X = inputs(seed, draws, n, d)
-    lam = np.diag(covariance(d))
+    lam = power_law(d, 1.0).eigenvalues
     w = lam**0 / np.sqrt(lam.sum())
     signal = w @ X
     noise = np.random.default_rng(seed).standard_normal(signal.shape)
     quadratic = (signal**2 - 1) / np.sqrt(2)
     rests = np.array([noise, quadratic]) * np.sqrt(rest)
-    labels = (signal + rests)[..., None]
-    errors = []
-    for P in (np.diag(1 / lam), np.eye(d)):
-        fitted = interpolator(X, P) @ labels
-        gap = fitted[..., 0] - w
-        errors.append(gap**2 @ lam)
-    natural, plain = errors
+
+    def error(P):
+        fitted = np.einsum("...dn,...n->...d", interpolator(X, P), signal + rests)
+        return (fitted - w) ** 2 @ lam
+
+    loss = error(preconditioner("natural", d)) - error(np.eye(d))
     return {
-        "loss": (("kind", "draw"), natural - plain),
+        "loss": (("kind", "draw"), loss),
         "kind": ("kind", ["noise", "quadratic"]),
     }
 
 
 def flows(
     seed: int, d: int, n: int, noise: float, exponents: list, times: list, draws: int
-) -> dict[str, tuple]:
+) -> dict:
     r"""Return the excess risk along preconditioned flows on the mean square, from zero.
 
     Args:
@@ -197,18 +198,17 @@ def flows(
     Raises:
         ValueError: unless n is below d.
     """
-    X, S = inputs(seed, draws, n, d), covariance(d)
+    X = inputs(seed, draws, n, d)
     C = 2 * teacher(d) * np.eye(d)
     table = []
     for p in exponents:
-        PX = psd_power(S, p) @ X
+        PX = power_law(d, p).power(1) @ X
         values, axes = np.linalg.eigh(X.mT @ PX / n)
         risks = []
         for time in times:
             fitted = -np.expm1(-2 * time * values) / values
             solved = axes * fitted[:, None] @ axes.mT
-            M = PX @ solved / n
-            risks.append(risk(M, X, C, noise))
+            risks.append(risk(PX @ solved / n, X, C, noise))
         table.append(risks)
     return {
         "risk": (("p", "time", "draw"), table),

@@ -37,15 +37,15 @@ def preconditioned_modes(S, P, C) -> tuple[np.ndarray, np.ndarray]:
     ([1.0, 2.0], [1.0, 2.0])
     """
     S, P, C = _square(S=S, P=P, C=C)
-    root, back = [numerics.psd_power(P, power) for power in (0.5, -0.5)]
+    root = numerics.psd_power(P, 0.5)
+    back = numerics.psd_power(P, -0.5)
     t, axes = np.linalg.eigh(root @ S @ root)
     if t.min() <= 1e-12 * t.max():
         raise ValueError(
             f"S and P give the smallest eigenvalue {t.min():g}: both must be invertible"
         )
     along = back @ axes
-    products = along * (C @ along)
-    energy = products.sum(0)
+    energy = (along * (C @ along)).sum(0)
     return t, t * energy.clip(min=0)  # rounding may leave a negative zero
 
 
@@ -93,11 +93,10 @@ def crossing_noise(lam, energy, n: int) -> float:
             which both are the same.
     """
     lam = validate.positive("lam", lam)
-    if lam.max() <= lam.min() * (1 + 1e-9):
+    if np.ptp(lam) <= 1e-9 * lam.min():
         raise ValueError(f"lam is {lam[0]:g} throughout: must have two values")
-    flat = np.ones_like(lam)
     bias, variance = interpolator_risk(lam, energy, n)
-    natural, least = interpolator_risk(flat, energy, n)
+    natural, least = interpolator_risk(lam**0, energy, n)
     return (natural - bias) / (variance - least)
 
 

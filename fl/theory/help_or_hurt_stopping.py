@@ -13,14 +13,13 @@ is that of `fl.theory.alignment_ridge`, continued. Derived in chapter "help_or_h
 """
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq
 
 from fl import validate
 from fl.theory.alignment_ridge import implicit_ridge
 
 NODES = 32  # of the contour: e^u comes out to 1e-12
-SUBSTEPS = 4  # between nodes, for Newton's method to follow the root
-ROUNDS = 3  # of Newton's method at each
+ROUNDS = 8  # of Newton's method at each: five arrive from the node before
 CLOSE = 1e-10  # relative; a root that misses its equation by more is none
 
 
@@ -56,25 +55,20 @@ def flow_risk(t, energy, n: int, noise: float, times) -> np.ndarray:
     if energy.min() < 0:
         raise ValueError(f"energy has smallest entry {energy.min():g}: must be >= 0")
     noise = validate.number("noise", noise, 0)
-    times = validate.positive("times", times, ("k",))
     nodes, weights = contour()
     shares = weights / nodes
-
-    def risk(kappa):
-        kappa = kappa[:, None]
+    risks = []
+    for kappa in complex_ridge(t, n, times)[..., None]:
         missed = kappa / (t + kappa)
         fitted = 1 - missed
         pairs = (missed * energy) @ missed.T
-        inflation = 1 - fitted @ fitted.T / n
-        with np.errstate(divide="ignore", invalid="ignore"):
-            tests = (pairs + noise) / inflation
+        with np.errstate(all="ignore"):  # what is no number is seen below
+            tests = (pairs + noise) / (1 - fitted @ fitted.T / n)
             mixed = shares @ (tests - noise) @ shares
-        return mixed.real
-
-    risks = np.array([risk(kappa) for kappa in complex_ridge(t, n, times)])
+        risks.append(mixed.real)
     if not np.isfinite(risks).all():
         raise RuntimeError(f"flow_risk: lost to rounding at the times {times}")
-    return risks
+    return np.array(risks)
 
 
 def contour() -> tuple[np.ndarray, np.ndarray]:
@@ -83,12 +77,10 @@ def contour() -> tuple[np.ndarray, np.ndarray]:
     (Trefethen, Weideman and Schmelzer 2006). The :math:`c_j` are
     :math:`\omega_j/u_j`; their sum is 1.
     """
-    odd = np.arange(1 - NODES, NODES, 2)
-    theta = np.pi * odd / NODES
-    nodes = _parabola(theta)
+    theta = np.pi / NODES * np.arange(1 - NODES, NODES, 2)
+    nodes = NODES * (0.1309 - 0.1194 * theta**2 + 0.25j * theta)
     slope = -0.2388 * theta + 0.25j
-    weights = np.exp(nodes) * slope
-    return nodes, weights / 1j
+    return nodes, np.exp(nodes) * slope / 1j
 
 
 def complex_ridge(t, n: int, times) -> np.ndarray:
@@ -96,8 +88,8 @@ def complex_ridge(t, n: int, times) -> np.ndarray:
 
     The root of :math:`\rho=\kappa(1-\frac1N\sum_r\frac{t_r}{t_r+\kappa})` with
     :math:`\operatorname{Im}\kappa\operatorname{Im}\rho>0`, which is one: :math:`1/\kappa`
-    is the Stieltjes transform of a positive measure. It is followed along the contour
-    from the real point.
+    is the Stieltjes transform of a positive measure. It is followed along the contour,
+    node by node, from a real penalty near the first.
 
     Args:
         t: eigenvalues (d,).
@@ -111,34 +103,27 @@ def complex_ridge(t, n: int, times) -> np.ndarray:
         ValueError: for eigenvalues or times that are not > 0, or n < 1.
         RuntimeError: if a root was not found.
     """
-    t, n = validate.positive("t", t), validate.count("n", n)
+    t = validate.positive("t", t)
+    n = validate.count("n", n)
     scale = 2 * validate.positive("times", times, ("k",))
     levels, numbers = np.unique(t, return_counts=True)
     counts = numbers / n
-
-    def equation(kappa, penalty):
-        used = levels / (levels + kappa[:, None])
-        kept = 1 - used @ counts
-        slope = 1 - used**2 @ counts
-        return kappa * kept - penalty, slope
-
-    real = _parabola(0.0).real / scale
-    starts = [implicit_ridge(t, n, penalty) for penalty in real]
-    kappa = np.array(starts, complex)
+    nodes, _ = contour()
+    above = nodes[NODES // 2 :]  # the real axis
+    real = above[0].real / scale
+    kappa = np.array([implicit_ridge(t, n, penalty) for penalty in real])
     roots = []
-    for step in range(1, SUBSTEPS * (NODES - 1) + 1):
-        node = _parabola(np.pi * step / (SUBSTEPS * NODES))
-        penalty = node / scale
+    for node in above:
         for _ in range(ROUNDS):
-            value, slope = equation(kappa, penalty)
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                kappa = kappa - value / slope  # a step to nowhere is seen below
-        if step % (2 * SUBSTEPS) == SUBSTEPS:  # a node of the contour
-            value, _ = equation(kappa, penalty)
-            found = (abs(value) < CLOSE * abs(kappa)) & (kappa.imag > 0)
-            if not found.all():
-                raise RuntimeError(f"complex_ridge: no root at the times {times}")
-            roots.append(kappa)
+            with np.errstate(all="ignore"):  # a step to nowhere is seen below
+                used = levels / (levels + kappa[:, None])
+                slope = 1 - used**2 @ counts
+                missed = kappa * (1 - used @ counts) - node / scale
+                kappa = kappa - missed / slope
+        found = (abs(missed) < CLOSE * abs(kappa)) & (kappa.imag > 0)
+        if not found.all():
+            raise RuntimeError(f"complex_ridge: no root at the times {times}")
+        roots.append(kappa)
     upper = np.transpose(roots)
     return np.hstack([upper[:, ::-1].conj(), upper])
 
@@ -149,21 +134,12 @@ def stopping_bound() -> float:
 
     .. math:: \max_{x>0}\Bigl[\frac{(1-e^{-x})(1+x)}x\Bigr]^2
 
-    Raises:
-        RuntimeError: if the maximum was not found.
+    The maximum is where :math:`e^x=1+x+x^2`, and there the ratio is
+    :math:`(1+x)^2/e^x`.
 
     >>> round(stopping_bound(), 4)
     1.6859
     """
-
-    def fall(x):
-        return np.expm1(-x) * (1 + x) / x
-
-    best = minimize_scalar(fall, bounds=(0.1, 20), method="bounded")
-    if not best.success:
-        raise RuntimeError(f"stopping_bound: {best.message}")
-    return float(best.fun) ** 2
-
-
-def _parabola(theta):
-    return NODES * (0.1309 - 0.1194 * theta**2 + 0.25j * theta)
+    best = brentq(lambda x: np.expm1(x) - x - x**2, 1, 3)
+    ratio = (1 + best) ** 2 / np.exp(best)
+    return float(ratio**2)
