@@ -133,20 +133,41 @@ def initial_law(scale, broken, block):
     control="isotropic initialisation",
 )
 def isotropy(scale, broken, block):
-    """Distance of the two sets' mean squared errors, all samples at once, in units of
-    its expectation and spread for equal laws.
+    """The squared errors of all training samples.
 
     The control states the side alone: the mean error of a trained ReLU network has no
     closed form. How far the two laws are apart at its start `initial_law` predicts.
+    """
+    return _one_law("squares", scale, broken, block)
+
+
+@claim(
+    "gram.test_law",
+    statement="Over P-isotropic initialisations the law of a prediction depends on X only "
+    "through X^T P X, X^T P x and x^T P x: a data set with its test inputs and its twin, "
+    "drawn independently, agree in the mean absolute value of every prediction after 20 "
+    "steps",
+    source="proved",
+    uses=("thm-gram-test",),
+    control="isotropic initialisation",
+)
+def test_law(scale, broken, block):
+    """Absolute outputs at all test inputs; of the control the side alone."""
+    return _one_law("tests", scale, broken, block)
+
+
+def _one_law(name: str, scale, broken, block) -> Evidence:
+    """Hold the distance of the two sets' means of ``name``, all columns at once, against
+    its expectation and spread for equal laws.
     """
     from scipy import stats
 
     start = "isotropic" if broken else "P-isotropic"
     found = study.isotropy(scale, block, start)
-    number = found.sizes["sample"]
+    _, _, number = found[name].shape
     tolerance = stats.chi2.isf(1e-3, number) - number
     reason = "noise alone, chi-square, lies beyond it with probability 1/1000"
-    measured = study.twin_difference(found.squares)
+    measured = study.twin_difference(found[name])
     return Evidence(number, measured, tolerance, reason, sizes=found.attrs)
 
 

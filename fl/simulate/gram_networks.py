@@ -164,7 +164,7 @@ def law(
     sizes: Sizes, start: str, p: float, draws: int, runs: int, steps: int, seed: int
 ) -> dict:
     r"""Draw initialisations on a data set and, independently, on its twin for
-    :math:`\Sigma^p`; train some of them.
+    :math:`\Sigma^p`, test inputs and all; train some of them.
 
     Args:
         sizes: of the data and the hidden layer.
@@ -177,9 +177,10 @@ def law(
 
     Returns:
         ``moment`` (set, draw): mean of the squared entries of Z0; ``squares`` (set,
-        run, sample): squared errors after ``steps``; the matrices ``G`` (sample, other)
-        that both sets share and ``K`` (set, sample, other) :math:`= sX^\top X` with the
-        isotropic start's variance ``s``.
+        run, sample): squared errors after ``steps``; ``tests`` (set, run, test): absolute
+        outputs at the test inputs; the matrices ``G`` (sample, other) that both sets share
+        and ``K`` (set, sample, other) :math:`= sX^\top X` with the isotropic start's
+        variance ``s``.
 
     Raises:
         ValueError: for an unknown start.
@@ -187,7 +188,7 @@ def law(
     validate.choice("start", start, STARTS)
     rng = np.random.default_rng([seed, LAW])
     X, y = problem(sizes, seed)
-    X = X[:, : len(y)]
+    n = len(y)
     P = shape = sizes.spectrum.power(p)
     level = np.trace(P) / sizes.d
     if start == "isotropic":
@@ -195,21 +196,27 @@ def law(
     no_layer = np.zeros((1, sizes.d))
     X2, _ = gram.twin(X, no_layer, P, rng)
     rule = Rule(steps=steps, eta=0.02, activation="relu", every=steps)
-    moments, squares = [], []
+    moments, squares, tests = [], [], []
     for inputs in (X, X2):
         W0 = gram.first_layer(rng, sizes.width, shape, (draws,))
         theta0 = gram.later_layers(rng, [sizes.width, 1], (runs,))
         run = gram.train(inputs, y, W0[:runs], theta0, P, rule)
-        Z0 = W0 @ inputs
+        known = inputs[:, :n]
+        Z0 = W0 @ known
         moment = (Z0**2).mean((1, 2))
         moments.append(moment)
-        errors = run.outputs[-1, :, 0] - y
+        outputs = run.outputs[-1, :, 0]
+        errors = outputs[:, :n] - y
         squares.append(errors**2)
+        unseen = outputs[:, n:]
+        tests.append(abs(unseen))
+    X, X2 = X[:, :n], X2[:, :n]
     one = level * X.T @ X
     two = level * X2.T @ X2
     return {
         "moment": (("set", "draw"), moments),
         "squares": (("set", "run", "sample"), squares),
+        "tests": (("set", "run", "test"), tests),
         "G": (("sample", "other"), X.T @ P @ X),
         "K": (("set", "sample", "other"), [one, two]),
     }

@@ -150,13 +150,14 @@ def twins(scale: Scale, block: int = 0, trained: float | None = None) -> Found:
 
 def isotropy(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dataset:
     """Return the law of training of a data set and its twin: ``moment`` (set, draw),
-    ``squares`` (set, run, sample) and their matrices ``G`` and ``K``, for one ``start``.
+    ``squares`` (set, run, sample), ``tests`` (set, run, test) and their matrices ``G``
+    and ``K``, for one ``start``.
 
     ``scale`` sets the numbers of draws, runs and steps, ``block`` the seed.
     """
     sizes = {
         "draws": scales.at(scale, smoke=3000, book=3000, paper=30000),
-        "runs": scales.at(scale, smoke=1000, book=1000, paper=4000),
+        "runs": scales.at(scale, smoke=2000, book=2000, paper=8000),
         "steps": 20,
         "p": 1.0,
     }
