@@ -27,7 +27,7 @@ def table(figure: Figure) -> str:
     tables = [pd.DataFrame()]
     for panel, ax in enumerate(figure.axes, 1):
         for artist, kind, numbers in (*_lines(ax), *_bars(ax), *_images(ax)):
-            label = str(artist.get_label())
+            label = artist.get_label() or ""
             series = "" if label.startswith("_") else label
             width = np.shape(numbers)[1]
             points = pd.DataFrame(numbers, columns=COLUMNS[3:][:width])
@@ -45,7 +45,8 @@ def _lines(ax: Axes) -> Iterator[tuple]:
     for line in ax.lines:
         kind = "theory" if hasattr(line, "is_theory") else "line"
         # a level across the panel has no place on the other axis
-        placed = line.get_transform().contains_branch_separately(ax.transData)
+        across = ax.get_yaxis_transform(), ax.get_xaxis_transform()
+        placed = [line.get_transform() is not level for level in across]
         xy = np.where(placed, line.get_xydata(), np.nan)
         if line not in parts:
             yield line, kind, xy

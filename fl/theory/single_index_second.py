@@ -55,7 +55,7 @@ class _Pencil(NamedTuple):
 
 class _Point(NamedTuple):
     # the determinant that vanishes at the outlier, the teacher's part of the
-    # resolvent, which has its pole there, and the trace of (Q - t)^-1 over d
+    # resolvent times it, which has no pole there, and the trace of (Q - t)^-1 over d
     t: float
     determinant: float
     teacher: float
@@ -101,7 +101,7 @@ def second_spike(
     outlier = optimize.brentq(determinant, low, low / 0.9, xtol=tiny, rtol=1e-12)
     below = _point(pencil, outlier * (1 - STEP))
     above = _point(pencil, outlier * (1 + STEP))
-    jump = above.teacher - below.teacher
+    jump = above.teacher / above.determinant - below.teacher / below.determinant
     direction = outlier * STEP * jump / 2
     ratio = _location(above, aspect) / _location(below, aspect)
     kept = np.log(ratio) / (2 * STEP)
@@ -214,7 +214,8 @@ def _point(pencil: _Pencil, t: float) -> _Point:
     seen = np.tensordot(b * s**2, resolvents, 1) / tau**2
     reached = np.tensordot(b * s, resolvents, 1) / tau
     pole = one + excess @ seen
-    middle = _inverse(pole) @ excess
+    adjugate = np.trace(pole) * one - pole  # the inverse times the determinant
+    middle = adjugate @ excess
     part = reached @ middle @ reached.T
     trace = resolvents[:, 0, 0].mean()
     return _Point(t, np.linalg.det(pole), part[0, 0], trace)
