@@ -44,12 +44,11 @@ def train(
         ValueError: for an unknown link, ``steps`` < 1, or a ``start`` that is not > 0.
     """
     f = LINKS[validate.choice("link", link, LINKS)]
-    mean, *_ = f.moments(SPECTRUM[0] ** 0.5)
-    lam = np.array(SPECTRUM)
-    rng = np.random.default_rng(seed)
     start = validate.number("start", start, 0, open_low=True)
-    first = np.eye(width, len(lam)) if width > 1 else np.ones((1, len(lam)))
-    W = first = start * first
+    lam = np.array(SPECTRUM)
+    mean = f.hermite(0, lam[0] ** 0.5)
+    rng = np.random.default_rng(seed)
+    W = first = start * np.maximum(np.eye(width, len(lam)), width == 1)
     growth = []
     for _ in range(validate.count("steps", steps) + 1):
         growth.append(np.sum(W * first, 0))

@@ -41,9 +41,8 @@ def learning_time(s, q: float, depth: int, start: float, variance=1.0) -> np.nda
     variance = validate.positive("variance", variance, np.shape(variance))
     L = validate.count("depth", depth)
     start = validate.number("start", start, 0, open_low=True)
-    root = 1 / L
-    low = start / s**root
-    high = 2**-root
+    low = start / s ** (1 / L)
+    high = 2 ** (-1 / L)
     if low.max() >= high:
         raise ValueError(f"start = {start!r}: must lie below half of every mode")
 
@@ -53,9 +52,8 @@ def learning_time(s, q: float, depth: int, start: float, variance=1.0) -> np.nda
         return (others * left) ** -q
 
     whole = [integrate.quad(slowness, x, high)[0] for x in low]
-    faster = np.power(variance, -q)
-    size = s ** speed(q, L)
-    return faster * size * whole
+    scale = variance**-q * s ** speed(q, L)
+    return scale * whole
 
 
 def speed(q, depth):
@@ -74,5 +72,4 @@ def speed(q, depth):
     validate.array("q", q, np.shape(q))
     validate.positive("depth", depth, np.shape(depth))
     factors = 2 * depth - 1
-    rest = 1 - q * factors
-    return rest / depth
+    return (1 - q * factors) / depth
