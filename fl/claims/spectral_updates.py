@@ -32,16 +32,15 @@ def guarantee(scale, broken, block):
     run = study.layers(scale, block)
     norms = run[["whole", "largest", "nuclear", "size"]].to_array()
     sure = theory.guarantees(norms[:2], norms[2:])
-    gradient = np.log(run["gradient"] / sure.gradient)
-    spectral = np.log(run["spectral"] / sure.spectral)
+    gains = np.log(run[["gradient", "spectral"]].to_array() / sure[2:])
     criterion = np.log(sure.nuclear / sure.stable)
-    lead = criterion + spectral - gradient
+    lead = np.log(run.spectral / run.gradient)
     needed = 0.0 if broken else TWO
     decided = [
         -lead[criterion >= needed],
         lead[criterion <= -needed],
     ]
-    breaches = [-gradient, -spectral, gradient - TWO, spectral - TWO, *decided]
+    breaches = [-gains, gains - TWO, *decided]
     worst = max(float(breach.max()) for breach in breaches)
     return Evidence(
         0,
@@ -124,7 +123,7 @@ def _judged(scale, broken, block, grid, **rival) -> Evidence:
     says of the setting that a ``rival`` takes this for.
     """
     run = study.gains(scale, block, **grid)
-    gain = run["gain"]
+    gain = run.gain
     wide, right = (_law(gain, e, **grid) for e in (0, 1 / study.WIDTH))
     shown = _law(gain, 0, **grid | rival) if broken else right
     return agreement(
@@ -140,12 +139,13 @@ def _law(gain, epsilon, roots, lam=(study.LAM,), others=(0,), spike=0.0):
     """Return the multipliers of theory, labelled like ``gain``; the other arguments are
     those of `fl.studies.spectral_updates.gains`.
     """
-    rows = []
-    for moment, (a, b), many in product(lam, roots, others):
-        q = 1 - 2 * (a + b)
-        common = np.full(len(moment), spike)
-        one = theory.spiked_power(moment, common, q, epsilon)
-        rows.append(np.power(moment, -b) if many else one)
+    b_k = np.full(gain.sizes["axis"], spike)
+    rows = [
+        np.power(moment, -b)
+        if many
+        else theory.spiked_power(moment, b_k, 1 - 2 * (a + b), epsilon)
+        for moment, (a, b), many in product(lam, roots, others)
+    ]
     return shaped(rows, gain)
 
 

@@ -27,7 +27,7 @@ def _flow(gaps, rival, sizes):
     seed draws do not matter: its standard error is rounding.
     """
     rest, change = extrapolated(gaps)
-    bias = change.max("seed") + gaps["steps"][0] ** -2.0
+    bias = change.max("seed") + gaps.steps[0] ** -2.0
     found = agreement(
         rest,
         bias,
@@ -56,11 +56,11 @@ def order_of_learning(scale, broken, block):
         modes=study.MODES,
         start=study.START,
     )
-    half = run["half"]
+    half = run.half
     pairs = product(*study.ORDERS.values())
     rows = [theory.learning_time(s, q, L, study.START, variances) for L, q in pairs]
     right = shaped(rows, half.isel(steps=0))
-    apart = theory.speed(half["q"], 2) - theory.speed(half["q"], half["depth"])
+    apart = theory.speed(half.q, 2) - theory.speed(half.q, half.depth)
     wrong = broken * apart * xr.DataArray(np.log(s), dims="mode")
     return _flow(np.log(half / right) - wrong, -wrong, run.attrs)
 
@@ -83,10 +83,10 @@ def critical(scale, broken, block):
         finer=[2],
         **study.RELEASED,
     )
-    half = run["half"].isel(steps=0)
+    half = run.half.isel(steps=0)
     lead = np.log(half.isel(mode=0) / half.isel(mode=-1))
-    speed = theory.speed(half["q"], half["depth"])
-    side = np.sign(theory.speed(half["q"], 2) if broken else speed)
+    speed = theory.speed(half.q, half.depth)
+    side = np.sign(theory.speed(half.q, 2) if broken else speed)
     strong, *_, weak = np.transpose(study.MODES)[0]
     found = order(
         side * lead,
@@ -108,7 +108,7 @@ def critical(scale, broken, block):
 def conserved(scale, broken, block):
     """Three modes at q = 0, 1/2 and 1: the first layer, from the product of both."""
     run = study.trained(scale, block, {"q": [0.0, 0.5, 1.0]}, **study.UNEQUAL)
-    ends = run["ends"]
+    ends = run.ends
     both = ends.prod("side")
     a = study.UNEQUAL["start"]
     w = a * study.UNEQUAL["tilt"]
@@ -117,7 +117,7 @@ def conserved(scale, broken, block):
         half = (w**k - a**k) / 2
         return (half + (half**2 + both**k) ** 0.5) ** (1 / k)
 
-    right = first(1 + ends["q"])
+    right = first(1 + ends.q)
     shown = first(2) if broken else right
     rival = (right - shown).isel(steps=1)
     return _flow(ends.isel(side=0) - shown, rival, run.attrs)
@@ -137,7 +137,7 @@ def escape(scale, broken, block):
     exponents on both sides of their thresholds.
     """
     run = study.grown(scale, block, study.TEACHERS, **study.GENTLE, centred=broken)
-    growth = run["growth"]
+    growth = run.growth
     right, rival = (shaped(_growth(c), growth) for c in (False, broken))
     return agreement(
         growth / right - 1,
@@ -150,11 +150,12 @@ def escape(scale, broken, block):
 
 def _growth(centred: bool) -> np.ndarray:
     """Return the mean growth (teacher, axis) of three directions after all steps."""
-    speeds = []
-    for link, p in product(*study.TEACHERS.values()):
-        own = escaping.escape_rates(study.SPECTRUM, LINKS[link], p, centred)
-        speeds.append(own[:3])
-    return np.power(1 + study.GENTLE["eta"] * np.array(speeds), study.GENTLE["steps"])
+    speeds = [
+        escaping.escape_rates(study.SPECTRUM[:3], LINKS[link], p, centred)
+        for link, p in product(*study.TEACHERS.values())
+    ]
+    one = 1 + study.GENTLE["eta"] * np.array(speeds)
+    return one ** study.GENTLE["steps"]
 
 
 @claim(
@@ -174,12 +175,11 @@ def polar_neutral(scale, broken, block):
     alone = escaping.one_neuron(speeds, length)[:3]
     alike = 1 + length
     found = agreement(
-        np.log(run["growth"] / alike),
+        np.log(run.growth / alike),
         study.SMALL,
         START,
         run.attrs,
         xr.DataArray(np.log(alone / alike), dims="axis"),
     )
     # the noise of a batch shortens the mean of a unit step by some per cent
-    within = abs(found.expected) / 10
-    return replace(found, standard_error=None, within=within)
+    return replace(found, standard_error=None, within=abs(found.expected) / 10)

@@ -147,6 +147,6 @@ def gains(
         if left:
             columns = np.hstack(rest)
             D = psd_power(columns @ columns.T, -left) @ D
-        along = along + np.sum(D * G, 0)
-        size = size + np.sum(G**2, 0)
+        along += np.sum(D * G, 0)
+        size += np.sum(G**2, 0)
     return {"gain": ("axis", along / size)}

@@ -51,17 +51,15 @@ def descend(
     """
     start = validate.number("start", start, 0, open_low=True)
     eta = 1 / validate.count("steps", steps)
-    depth = validate.count("depth", depth)
     s, variances = np.transpose(modes)
     d = len(s)
     rng = np.random.default_rng(seed)
     U, V = qr(rng.standard_normal((2, d, d))).Q
+    layers = rng.standard_normal((validate.count("depth", depth), d, d))
     if aligned:
-        layers = np.tile(np.eye(d), (depth, 1, 1))
+        layers[:] = np.eye(d)
         layers[0] = tilt * V.T
         layers[-1] = U @ layers[-1]
-    else:
-        layers = rng.standard_normal((depth, d, d))
     layers *= start
     X = V * np.sqrt(d * variances)
     Y = U * s @ V.T @ X
@@ -73,8 +71,13 @@ def descend(
             break
         slopes = gradients(layers, X, Y, "linear")
         layers = layers - eta * svd_power(slopes, q)
-    rising = np.maximum.accumulate(shares).T
     times = eta * np.arange(len(shares))
-    half = [np.interp(1, path, times, right=np.nan) for path in rising]
+    half = [
+        np.interp(1, rising, times, right=np.nan)
+        for rising in np.maximum.accumulate(shares).T
+    ]
     ends = norm([layers[0] @ V, layers[-1].T @ U], axis=1)
-    return {"half": ("mode", half), "ends": (("side", "mode"), ends)}
+    return {
+        "half": ("mode", half),
+        "ends": (("side", "mode"), ends),
+    }

@@ -11,7 +11,7 @@ from fl.simulate.spectral_updates_escape import train
 from fl.simulate.spectral_updates_order import descend
 from fl.sweep import sized
 
-LAM = tuple(np.geomspace(10, 0.1, 8).tolist())  # of the gradients' columns
+LAM = tuple(np.geomspace(10, 0.1, 8))  # of the gradients' columns
 SQUARES = tuple(value**2 for value in LAM)  # the same for a signal
 WIDTH = 40
 POWERS = (-1 / 3, 0.0, 1 / 3, 0.5)
@@ -42,7 +42,8 @@ def layers(scale: Scale, block: int = 0) -> xr.Dataset:
     ``scale`` says, a ``block`` of seeds.
     """
     number = scales.at(scale, smoke=300, book=1500, paper=20000)
-    return sized(steps.layers, scale, block, (1, 1, 1), number=number).isel(seed=0)
+    found = sized(steps.layers, scale, block, (1, 1, 1), number=number)
+    return found.isel(seed=0)
 
 
 def digits(scale: Scale, block: int = 0, **fixed) -> xr.Dataset:
@@ -71,9 +72,16 @@ def gains(
         "roots": dict(enumerate(roots)),
         "others": others,
     }
-    fixed = {"spike": spike, "width": WIDTH}
-    draws = scales.at(scale, smoke=16, book=40, paper=400)
-    return sized(steps.gains, scale, block, (8, 12, 40), grid, draws=draws, **fixed)
+    return sized(
+        steps.gains,
+        scale,
+        block,
+        (8, 12, 40),
+        grid,
+        spike=spike,
+        width=WIDTH,
+        draws=scales.at(scale, smoke=16, book=40, paper=400),
+    )
 
 
 def trained(

@@ -105,9 +105,8 @@ def singular_power(moment, q: float, fluctuation: float = 0.0) -> np.ndarray:
     ratio = m / m[:, None]
     # phi is a divided difference; this form has no 0/0 where eigenvalues meet
     bend = special.hyp2f1(2 - a, 1, 3, 1 - ratio)
-    terms = ratio * bend
     # the term of k = l, one, counts twice
-    reach = a * (a - 1) / 2 * (1 + terms.sum(1))
+    reach = a * (a - 1) / 2 * (1 + (ratio * bend).sum(1))
     largest = np.abs(reach).max()
     if epsilon * largest > 0.5:
         raise ValueError(
