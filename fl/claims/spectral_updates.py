@@ -41,10 +41,9 @@ def guarantee(scale, broken, block):
         lead[criterion <= -needed],
     ]
     breaches = [-gains, gains - TWO, *decided]
-    worst = max(float(breach.max()) for breach in breaches)
     return Evidence(
         0,
-        worst,
+        max(float(breach.max()) for breach in breaches),
         1e-9,
         "rounding; the logarithm by which the worst layer breaks an inequality",
         relation="at most",
@@ -85,8 +84,13 @@ def digits(scale, broken, block):
 )
 def power(scale, broken, block):
     """Both laws are Gaussian and differ in their moment alone."""
-    grid = {"lam": [study.LAM, study.SQUARES], "roots": study.ONE_SIDED}
-    return _judged(scale, broken, block, grid, lam=[study.LAM] * 2)
+    return _judged(
+        scale,
+        broken,
+        block,
+        {"lam": [study.LAM, study.SQUARES], "roots": study.ONE_SIDED},
+        lam=[study.LAM] * 2,
+    )
 
 
 @claim(
@@ -99,8 +103,13 @@ def power(scale, broken, block):
 )
 def factors(scale, broken, block):
     """Four pairs of roots; on noise of a wide layer the two rules differ by a."""
-    grid = {"roots": study.ROOTS, "others": [0, study.MANY]}
-    return _judged(scale, broken, block, grid, others=[study.MANY, 0])
+    return _judged(
+        scale,
+        broken,
+        block,
+        {"roots": study.ROOTS, "others": [0, study.MANY]},
+        others=[study.MANY, 0],
+    )
 
 
 @claim(
@@ -113,9 +122,14 @@ def factors(scale, broken, block):
 )
 def rank_one(scale, broken, block):
     """Eight directions, all of which the signal sees."""
-    grid = {"roots": study.ONE_SIDED, "spike": 1.0}
-    own = np.add(study.LAM, 1)
-    return _judged(scale, broken, block, grid, lam=[own], spike=0.0)
+    return _judged(
+        scale,
+        broken,
+        block,
+        {"roots": study.ONE_SIDED, "spike": 1.0},
+        lam=[np.add(study.LAM, 1)],
+        spike=0.0,
+    )
 
 
 def _judged(scale, broken, block, grid, **rival) -> Evidence:

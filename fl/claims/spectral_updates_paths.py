@@ -18,7 +18,6 @@ from fl.studies import spectral_updates as study
 from fl.theory import spectral_updates_escape as escaping
 from fl.theory import spectral_updates_order as theory
 
-EULER = "what halving the step size changes, and 1 / steps^2"
 START = "the size of the start, whose square is the student's own output"
 
 
@@ -27,11 +26,10 @@ def _flow(gaps, rival, sizes):
     seed draws do not matter: its standard error is rounding.
     """
     rest, change = extrapolated(gaps)
-    bias = change.max("seed") + gaps.steps[0] ** -2.0
     found = agreement(
         rest,
-        bias,
-        EULER,
+        change.max("seed") + gaps.steps[0] ** -2.0,
+        "what halving the step size changes, and 1 / steps^2",
         sizes,
         rival,
     )
@@ -56,13 +54,14 @@ def order_of_learning(scale, broken, block):
         modes=study.MODES,
         start=study.START,
     )
-    half = run.half
-    pairs = product(*study.ORDERS.values())
-    rows = [theory.learning_time(s, q, L, study.START, variances) for L, q in pairs]
-    right = shaped(rows, half.isel(steps=0))
-    apart = theory.speed(half.q, 2) - theory.speed(half.q, half.depth)
+    rows = [
+        theory.learning_time(s, q, L, study.START, variances)
+        for L, q in product(*study.ORDERS.values())
+    ]
+    right = shaped(rows, run.half.isel(steps=0))
+    apart = theory.speed(run.q, 2) - theory.speed(run.q, run.depth)
     wrong = broken * apart * xr.DataArray(np.log(s), dims="mode")
-    return _flow(np.log(half / right) - wrong, -wrong, run.attrs)
+    return _flow(np.log(run.half / right) - wrong, -wrong, run.attrs)
 
 
 @claim(
@@ -75,18 +74,10 @@ def order_of_learning(scale, broken, block):
 )
 def critical(scale, broken, block):
     """The sign of the lead, at powers on either side of 1/3 and 1/5."""
-    run = study.trained(
-        scale,
-        block,
-        study.FLIPS,
-        seeds=(5, 8, 40),
-        finer=[2],
-        **study.RELEASED,
-    )
-    half = run.half.isel(steps=0)
-    lead = np.log(half.isel(mode=0) / half.isel(mode=-1))
-    speed = theory.speed(half.q, half.depth)
-    side = np.sign(theory.speed(half.q, 2) if broken else speed)
+    run = study.trained(scale, block, study.FLIPS, **study.RELEASED).isel(steps=0)
+    lead = np.log(run.half.isel(mode=0) / run.half.isel(mode=-1))
+    speed = theory.speed(run.q, run.depth)
+    side = np.sign(theory.speed(run.q, 2) if broken else speed)
     strong, *_, weak = np.transpose(study.MODES)[0]
     found = order(
         side * lead,
@@ -108,8 +99,7 @@ def critical(scale, broken, block):
 def conserved(scale, broken, block):
     """Three modes at q = 0, 1/2 and 1: the first layer, from the product of both."""
     run = study.trained(scale, block, {"q": [0.0, 0.5, 1.0]}, **study.UNEQUAL)
-    ends = run.ends
-    both = ends.prod("side")
+    both = run.ends.prod("side")
     a = study.UNEQUAL["start"]
     w = a * study.UNEQUAL["tilt"]
 
@@ -117,10 +107,10 @@ def conserved(scale, broken, block):
         half = (w**k - a**k) / 2
         return (half + (half**2 + both**k) ** 0.5) ** (1 / k)
 
-    right = first(1 + ends.q)
+    right = first(1 + run.q)
     shown = first(2) if broken else right
     rival = (right - shown).isel(steps=1)
-    return _flow(ends.isel(side=0) - shown, rival, run.attrs)
+    return _flow(run.ends.isel(side=0) - shown, rival, run.attrs)
 
 
 @claim(
@@ -154,8 +144,7 @@ def _growth(centred: bool) -> np.ndarray:
         escaping.escape_rates(study.SPECTRUM[:3], LINKS[link], p, centred)
         for link, p in product(*study.TEACHERS.values())
     ]
-    one = 1 + study.GENTLE["eta"] * np.array(speeds)
-    return one ** study.GENTLE["steps"]
+    return (1 + study.GENTLE["eta"] * np.array(speeds)) ** study.GENTLE["steps"]
 
 
 @claim(

@@ -100,8 +100,7 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
     R = -np.eye(10)[:, labels[chosen]]
     eta = norm(A, 2) ** -2
     for _ in range(after):
-        G = R @ A.T
-        R = R - eta * G @ A
+        R = R - eta * R @ A.T @ A
     return one_step(A, R) | {"share": share}
 
 

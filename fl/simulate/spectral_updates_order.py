@@ -69,8 +69,7 @@ def descend(
         shares.append(np.einsum("ik,ij,jk->k", U, J, V) / (s / 2))
         if min(shares[-1]) > 1:
             break
-        slopes = gradients(layers, X, Y, "linear")
-        layers = layers - eta * svd_power(slopes, q)
+        layers = layers - eta * svd_power(gradients(layers, X, Y, "linear"), q)
     times = eta * np.arange(len(shares))
     half = [
         np.interp(1, rising, times, right=np.nan)

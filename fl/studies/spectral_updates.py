@@ -27,7 +27,13 @@ ORDERS = {"depth": [1, 2, 3], "q": [0.0, 0.2, 1 / 3, 0.5]}
 START = 0.02
 # Gaussian starts, around the critical powers
 FLIPS = {"depth": [2, 3], "q": [0.1, 0.27, 0.47]}
-RELEASED = {"modes": WHITE, "start": START / 2, "aligned": False}
+RELEASED = {
+    "seeds": (5, 8, 40),
+    "finer": [2],
+    "modes": WHITE,
+    "start": START / 2,
+    "aligned": False,
+}
 UNEQUAL = {"modes": NEAR, "depth": 2, "start": 0.2, "tilt": 2.5}
 
 # around the thresholds -.523 and -.699 of the two teachers
@@ -42,16 +48,22 @@ def layers(scale: Scale, block: int = 0) -> xr.Dataset:
     ``scale`` says, a ``block`` of seeds.
     """
     number = scales.at(scale, smoke=300, book=1500, paper=20000)
-    found = sized(steps.layers, scale, block, (1, 1, 1), number=number)
-    return found.isel(seed=0)
+    return sized(steps.layers, scale, block, (1, 1, 1), number=number).isel(seed=0)
 
 
 def digits(scale: Scale, block: int = 0, **fixed) -> xr.Dataset:
     """Return one step of layers on pixels and ReLU features of the digits, over choices
     of images: as many as ``scale`` says, of ``block``; ``fixed`` are further arguments.
     """
-    grid = {"features": ["pixels", "relu"]}
-    return sized(steps.digits, scale, block, (3, 6, 20), grid, n=500, **fixed)
+    return sized(
+        steps.digits,
+        scale,
+        block,
+        (3, 6, 20),
+        {"features": ["pixels", "relu"]},
+        n=500,
+        **fixed,
+    )
 
 
 def gains(
@@ -67,17 +79,16 @@ def gains(
         others: numbers of gradients in the factors.
         spike: of a part of rank one.
     """
-    grid = {
-        "lam": dict(enumerate(lam)),
-        "roots": dict(enumerate(roots)),
-        "others": others,
-    }
     return sized(
         steps.gains,
         scale,
         block,
         (8, 12, 40),
-        grid,
+        {
+            "lam": dict(enumerate(lam)),
+            "roots": dict(enumerate(roots)),
+            "others": others,
+        },
         spike=spike,
         width=WIDTH,
         draws=scales.at(scale, smoke=16, book=40, paper=400),
@@ -109,5 +120,5 @@ def grown(scale: Scale, block: int, grid: dict, **fixed) -> xr.Dataset:
     ``scale`` says how many seeds of ``block``; ``grid`` and ``fixed`` are arguments of
     `fl.simulate.spectral_updates_escape.train`.
     """
-    run = sized(train, scale, block, (5, 12, 60), grid, **fixed)
-    return run.isel(step=-1, axis=[0, 1, 2])
+    found = sized(train, scale, block, (5, 12, 60), grid, **fixed)
+    return found.isel(step=-1, axis=[0, 1, 2])
