@@ -132,7 +132,7 @@ def rank_one(scale, broken, block):
     )
 
 
-def _judged(scale, broken, block, grid, **rival) -> Evidence:
+def _judged(scale, broken, block, grid, **rival):
     """Hold multipliers on a ``grid`` against theory at 1/h; in a control against what it
     says of the setting that a ``rival`` takes this for.
     """
@@ -153,11 +153,11 @@ def _law(gain, epsilon, roots, lam=(study.LAM,), others=(0,), spike=0.0):
     """Return the multipliers of theory, labelled like ``gain``; the other arguments are
     those of `fl.studies.spectral_updates.gains`.
     """
-    b_k = np.full(gain.sizes["axis"], spike)
+    spikes = np.full(gain.sizes["axis"], spike)
     rows = [
         np.power(moment, -b)
         if many
-        else theory.spiked_power(moment, b_k, 1 - 2 * (a + b), epsilon)
+        else theory.spiked_power(moment, spikes, 1 - 2 * (a + b), epsilon)
         for moment, (a, b), many in product(lam, roots, others)
     ]
     return shaped(rows, gain)

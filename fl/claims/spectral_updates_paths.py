@@ -109,8 +109,11 @@ def conserved(scale, broken, block):
 
     right = first(1 + run.q)
     shown = first(2) if broken else right
-    rival = (right - shown).isel(steps=1)
-    return _flow(run.ends.isel(side=0) - shown, rival, run.attrs)
+    return _flow(
+        run.ends.isel(side=0) - shown,
+        (right - shown).isel(steps=1),
+        run.attrs,
+    )
 
 
 @claim(
@@ -127,10 +130,9 @@ def escape(scale, broken, block):
     exponents on both sides of their thresholds.
     """
     run = study.grown(scale, block, study.TEACHERS, **study.GENTLE, centred=broken)
-    growth = run.growth
-    right, rival = (shaped(_growth(c), growth) for c in (False, broken))
+    right, rival = (shaped(_growth(c), run.growth) for c in (False, broken))
     return agreement(
-        growth / right - 1,
+        run.growth / right - 1,
         study.SMALL,
         START,
         run.attrs,
@@ -138,7 +140,7 @@ def escape(scale, broken, block):
     )
 
 
-def _growth(centred: bool) -> np.ndarray:
+def _growth(centred):
     """Return the mean growth (teacher, axis) of three directions after all steps."""
     speeds = [
         escaping.escape_rates(study.SPECTRUM[:3], LINKS[link], p, centred)

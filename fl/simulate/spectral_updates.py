@@ -28,7 +28,9 @@ def one_step(A, R) -> dict[str, float]:
         the step sizes of the guarantees, ``gradient`` and ``spectral``.
     """
     G = R @ A.T
-    whole, largest, nuclear = norm(A), norm(A, 2), norm(G, "nuc")
+    whole = norm(A)
+    largest = norm(A, 2)
+    nuclear = norm(G, "nuc")
     spectral = nuclear / whole**2 * svd_power(G, 0)
     return {
         "whole": whole,

@@ -1,6 +1,7 @@
 """A quadratic student and an even teacher, trained on fresh batches."""
 
 import numpy as np
+from numpy.random import default_rng
 
 from fl import validate
 from fl.instruments.singular_powers import svd_power
@@ -47,7 +48,7 @@ def train(
     start = validate.number("start", start, 0, open_low=True)
     lam = np.array(SPECTRUM)
     mean = f.hermite(0, lam[0] ** 0.5)
-    rng = np.random.default_rng(seed)
+    rng = default_rng(seed)
     W = first = start * np.maximum(np.eye(width, len(lam)), width == 1)
     growth = []
     for _ in range(validate.count("steps", steps) + 1):

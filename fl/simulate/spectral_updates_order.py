@@ -4,6 +4,7 @@ from functools import reduce
 
 import numpy as np
 from numpy.linalg import norm, qr
+from numpy.random import default_rng
 
 from fl import validate
 from fl.instruments.metric_descent import gradients
@@ -53,7 +54,7 @@ def descend(
     eta = 1 / validate.count("steps", steps)
     s, variances = np.transpose(modes)
     d = len(s)
-    rng = np.random.default_rng(seed)
+    rng = default_rng(seed)
     U, V = qr(rng.standard_normal((2, d, d))).Q
     layers = rng.standard_normal((validate.count("depth", depth), d, d))
     if aligned:
@@ -75,8 +76,8 @@ def descend(
         np.interp(1, rising, times, right=np.nan)
         for rising in np.maximum.accumulate(shares).T
     ]
-    ends = norm([layers[0] @ V, layers[-1].T @ U], axis=1)
+    ends = [layers[0] @ V, layers[-1].T @ U]
     return {
         "half": ("mode", half),
-        "ends": (("side", "mode"), ends),
+        "ends": (("side", "mode"), norm(ends, axis=1)),
     }

@@ -64,7 +64,7 @@ def guarantees(inputs, gradient) -> Guarantee:
     )
 
 
-def _squares(name: str, norms) -> np.ndarray:
+def _squares(name, norms):
     norms = validate.positive(name, norms, (2, "n"))
     if (norms[0] < norms[1] * (1 - ROUNDED)).any():
         raise ValueError(f"{name} = {norms}: the first norm must be the larger")

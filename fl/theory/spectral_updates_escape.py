@@ -56,9 +56,10 @@ def escape_rates(lam, link: Link, p: float = 0.0, centred: bool = False) -> np.n
             floating point, or a link without positive mean.
     """
     lam = validate.positive("lam", lam)
+    kappa = contrast(link, lam[0])
     mean = link.hermite(0, lam[0] ** 0.5)
     weight = np.full(len(lam), 1.0 - centred)
-    weight[0] += contrast(link, lam[0]) - 1
+    weight[0] += kappa - 1
     numerics.raised(lam, p)  # refuses by name what the next line would call p + 1
     return mean * weight * numerics.raised(lam, 1 + p)
 
