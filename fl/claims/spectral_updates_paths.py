@@ -74,13 +74,12 @@ def order_of_learning(scale, broken, block):
 )
 def critical(scale, broken, block):
     """The sign of the lead, at powers on either side of 1/3 and 1/5."""
-    run = study.trained(scale, block, study.FLIPS, **study.RELEASED).isel(steps=0)
-    lead = np.log(run.half.isel(mode=0) / run.half.isel(mode=-1))
+    run = study.trained(scale, block, **study.RELEASED).isel(steps=0)
     speed = theory.speed(run.q, run.depth)
     side = np.sign(theory.speed(run.q, 2) if broken else speed)
     strong, *_, weak = np.transpose(study.MODES)[0]
     found = order(
-        side * lead,
+        side * np.log(run.half.isel(mode=0) / run.half.isel(mode=-1)),
         run.attrs,
         side * speed * np.log(strong / weak),
     )

@@ -31,14 +31,13 @@ def one_step(A, R) -> dict[str, float]:
     whole = norm(A)
     largest = norm(A, 2)
     nuclear = norm(G, "nuc")
-    spectral = nuclear / whole**2 * svd_power(G, 0)
     return {
         "whole": whole,
         "largest": largest,
         "nuclear": nuclear,
         "size": norm(G),
         "gradient": decrease(A, R, G / largest**2),
-        "spectral": decrease(A, R, spectral),
+        "spectral": decrease(A, R, nuclear / whole**2 * svd_power(G, 0)),
     }
 
 
@@ -66,8 +65,7 @@ def layers(seed: int, number: int) -> dict[str, tuple]:
         fall = rng.uniform(0, 5, (2, 1)) * np.arange(d) / d
         inputs, errors = np.exp(-fall)
         Q = qr(rng.standard_normal((2 * d, d))).Q
-        left = rng.standard_normal((h, d)) * errors
-        R = left @ rng.standard_normal((d, 2 * d))
+        R = rng.standard_normal((h, d)) * errors @ rng.standard_normal((d, 2 * d))
         found.append(one_step((Q * inputs).T, R))
     return {name: ("layer", [one[name] for one in found]) for name in found[0]}
 
@@ -94,8 +92,7 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
     chosen = rng.permutation(len(labels))[:n]
     A = A[:, chosen]
     if features == "relu":
-        neurons = rng.standard_normal((NEURONS, len(A)))
-        A = np.maximum(neurons @ A, 0)
+        A = np.maximum(rng.standard_normal((NEURONS, len(A))) @ A, 0)
     mean = A.mean(1, keepdims=True)
     share = n * (norm(mean) / norm(A)) ** 2
     A = A - mean * centred
@@ -139,9 +136,10 @@ def gains(
     left, right = roots
     along = size = 0.0
     for _ in range(validate.count("draws", draws)):
-        noise = rng.standard_normal((1 + others, width, len(lam)))
-        common = rng.standard_normal((1 + others, width, 1))
-        G, *rest = noise * np.sqrt(lam) + common * spike
+        G, *rest = (
+            rng.standard_normal((1 + others, width, len(lam))) * np.sqrt(lam)
+            + rng.standard_normal((1 + others, width, 1)) * spike
+        )
         rest = rest or [G]
         rows = np.vstack(rest)
         D = G @ psd_power(rows.T @ rows, -right)
@@ -150,4 +148,6 @@ def gains(
             D = psd_power(columns @ columns.T, -left) @ D
         along += np.sum(D * G, 0)
         size += np.sum(G**2, 0)
-    return {"gain": ("axis", along / size)}
+    return {
+        "gain": ("axis", along / size),
+    }

@@ -25,9 +25,9 @@ NEAR = ((1.5, 1.0), (1.2, 1.0), (1.0, 1.0))  # the first is half learned, none i
 # around the critical powers 1, 1/3, 1/5 of the depths
 ORDERS = {"depth": [1, 2, 3], "q": [0.0, 0.2, 1 / 3, 0.5]}
 START = 0.02
-# Gaussian starts, around the critical powers
-FLIPS = {"depth": [2, 3], "q": [0.1, 0.27, 0.47]}
+# Gaussian starts
 RELEASED = {
+    "grid": {"depth": [2, 3], "q": [0.1, 0.27, 0.47]},
     "seeds": (5, 8, 40),
     "finer": [2],
     "modes": WHITE,
@@ -47,8 +47,13 @@ def layers(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return one gradient and one spectral step on random layers, as many as the
     ``scale`` says, a ``block`` of seeds.
     """
-    number = scales.at(scale, smoke=300, book=1500, paper=20000)
-    return sized(steps.layers, scale, block, (1, 1, 1), number=number).isel(seed=0)
+    return sized(
+        steps.layers,
+        scale,
+        block,
+        (1, 1, 1),
+        number=scales.at(scale, smoke=300, book=1500, paper=20000),
+    ).isel(seed=0)
 
 
 def digits(scale: Scale, block: int = 0, **fixed) -> xr.Dataset:
@@ -120,5 +125,11 @@ def grown(scale: Scale, block: int, grid: dict, **fixed) -> xr.Dataset:
     ``scale`` says how many seeds of ``block``; ``grid`` and ``fixed`` are arguments of
     `fl.simulate.spectral_updates_escape.train`.
     """
-    found = sized(train, scale, block, (5, 12, 60), grid, **fixed)
-    return found.isel(step=-1, axis=[0, 1, 2])
+    return sized(
+        train,
+        scale,
+        block,
+        (5, 12, 60),
+        grid,
+        **fixed,
+    ).isel(step=-1, axis=[0, 1, 2])

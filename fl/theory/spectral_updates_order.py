@@ -38,7 +38,11 @@ def learning_time(s, q: float, depth: int, start: float, variance=1.0) -> np.nda
     """
     s = validate.positive("s", s, ("n",))
     q = validate.number("q", q)
-    variance = validate.positive("variance", variance, np.shape(variance))
+    variance = validate.positive(
+        "variance",
+        variance,
+        np.shape(variance),
+    )
     L = validate.count("depth", depth)
     start = validate.number("start", start, 0, open_low=True)
     low = start / s ** (1 / L)
@@ -47,9 +51,7 @@ def learning_time(s, q: float, depth: int, start: float, variance=1.0) -> np.nda
         raise ValueError(f"start = {start!r}: must lie below half of every mode")
 
     def slowness(u):
-        others = u ** (L - 1)
-        left = 1 - u**L
-        return (others * left) ** -q
+        return (u ** (L - 1) * (1 - u**L)) ** -q
 
     whole = [integrate.quad(slowness, x, high)[0] for x in low]
     scale = variance**-q * s ** speed(q, L)
@@ -71,5 +73,4 @@ def speed(q, depth):
     """
     validate.array("q", q, np.shape(q))
     validate.positive("depth", depth, np.shape(depth))
-    factors = 2 * depth - 1
-    return (1 - q * factors) / depth
+    return (1 - q * (2 * depth - 1)) / depth
