@@ -30,8 +30,10 @@ TWO = np.log(2)
 def guarantee(scale, broken, block):
     """Seek the layer that is worst in any of the inequalities, as logarithms."""
     run = study.layers(scale, block)
-    norms = run[["whole", "largest", "nuclear", "size"]].to_array()
-    sure = theory.guarantees(norms[:2], norms[2:])
+    sure = theory.guarantees(
+        [run.whole, run.largest],
+        [run.nuclear, run["size"]],
+    )
     gains = np.log(run[["gradient", "spectral"]].to_array() / sure[2:])
     criterion = np.log(sure.nuclear / sure.stable)
     lead = np.log(run.spectral / run.gradient)
@@ -40,10 +42,9 @@ def guarantee(scale, broken, block):
         -lead[criterion >= needed],
         lead[criterion <= -needed],
     ]
-    breaches = [-gains, gains - TWO, *decided]
     return Evidence(
         0,
-        max(float(breach.max()) for breach in breaches),
+        max(float(breach.max()) for breach in (-gains, gains - TWO, *decided)),
         1e-9,
         "rounding; the logarithm by which the worst layer breaks an inequality",
         relation="at most",
@@ -67,7 +68,7 @@ def digits(scale, broken, block):
     """The order of two ranks over choices of images and neurons."""
     run = study.digits(scale, block, centred=broken, after=20)
     # the root of nuclear rank / stable rank
-    ratio = run["nuclear"] * run["largest"] / run["size"] / run["whole"]
+    ratio = run.nuclear * run.largest / run["size"] / run.whole
     leads = 2 * np.log(ratio) - TWO
     # without the mean the criterion is neutral, give or take a factor 1.6
     found = order(leads, run.attrs, -TWO)

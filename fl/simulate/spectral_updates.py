@@ -14,7 +14,7 @@ LAYERS, IMAGES, GRADIENTS = 1, 2, 3
 NEURONS = 128  # random ones, on the digits
 
 
-def one_step(A, R) -> dict[str, float]:
+def one_step(A, R) -> dict:
     r"""Return what one gradient and one spectral step do to
     :math:`\tfrac12\lvert R\rvert_F^2`.
 
@@ -49,7 +49,7 @@ def decrease(A, R, move) -> float:
     return np.sum((R - change / 2) * change)
 
 
-def layers(seed: int, number: int) -> dict[str, tuple]:
+def layers(seed: int, number: int) -> dict:
     """Return `one_step` on a ``number`` of random layers, drawn with a ``seed``.
 
     2 to 11 inputs, 2 to 15 neurons, spectra of inputs and residuals of random decay;
@@ -62,8 +62,7 @@ def layers(seed: int, number: int) -> dict[str, tuple]:
     found = []
     for _ in range(validate.count("number", number)):
         d, h = rng.integers(2, [12, 16])
-        fall = rng.uniform(0, 5, (2, 1)) * np.arange(d) / d
-        inputs, errors = np.exp(-fall)
+        inputs, errors = np.exp(-rng.uniform(0, 5, (2, 1)) * np.arange(d) / d)
         Q = qr(rng.standard_normal((2 * d, d))).Q
         R = rng.standard_normal((h, d)) * errors @ rng.standard_normal((d, 2 * d))
         found.append(one_step((Q * inputs).T, R))
@@ -111,7 +110,7 @@ def gains(
     spike: tuple,
     width: int,
     draws: int,
-) -> dict[str, tuple]:
+) -> dict:
     r"""Return the multiplier of each axis of :math:`L^{-a}GR^{-b}`, measured on Gaussian
     gradients G.
 

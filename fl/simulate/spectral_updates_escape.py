@@ -21,7 +21,7 @@ def train(
     start: float,
     centred: bool = False,
     width: int = len(SPECTRUM),
-) -> dict[str, tuple]:
+) -> dict:
     r"""Train the student :math:`\lvert Wx\rvert^2` from a small start, on inputs with the
     variances `SPECTRUM`, of which the teacher reads the first.
 

@@ -22,7 +22,7 @@ def descend(
     steps: int,
     tilt: float = 1.0,
     aligned: bool = True,
-) -> dict[str, tuple]:
+) -> dict:
     r"""Train a linear net until all modes are half learned; every layer makes the q-step
     of its own gradient.
 
@@ -76,8 +76,8 @@ def descend(
         np.interp(1, rising, times, right=np.nan)
         for rising in np.maximum.accumulate(shares).T
     ]
-    ends = [layers[0] @ V, layers[-1].T @ U]
+    sides = [layers[0] @ V, layers[-1].T @ U]
     return {
         "half": ("mode", half),
-        "ends": (("side", "mode"), norm(ends, axis=1)),
+        "ends": (("side", "mode"), norm(sides, axis=1)),
     }

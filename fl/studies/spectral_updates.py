@@ -12,7 +12,7 @@ from fl.simulate.spectral_updates_order import descend
 from fl.sweep import sized
 
 LAM = tuple(np.geomspace(10, 0.1, 8))  # of the gradients' columns
-SQUARES = tuple(value**2 for value in LAM)  # the same for a signal
+SQUARES = tuple(np.square(LAM))  # the same for a signal
 WIDTH = 40
 POWERS = (-1 / 3, 0.0, 1 / 3, 0.5)
 ONE_SIDED = [(0.0, (1 - q) / 2) for q in POWERS]  # the roots of these q-steps
@@ -115,8 +115,14 @@ def trained(
         **fixed: further arguments.
     """
     number = scales.at(scale, smoke=25, book=60, paper=1000)
-    grid = grid | {"steps": [number * times for times in finer]}
-    return sized(descend, scale, block, seeds, grid, **fixed)
+    return sized(
+        descend,
+        scale,
+        block,
+        seeds,
+        grid | {"steps": [number * times for times in finer]},
+        **fixed,
+    )
 
 
 def grown(scale: Scale, block: int, grid: dict, **fixed) -> xr.Dataset:

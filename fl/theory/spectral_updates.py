@@ -139,5 +139,4 @@ def spiked_power(lam, spike, q: float, fluctuation: float = 0.0) -> np.ndarray:
     b = validate.array("spike", spike, (len(lam),))
     gram = np.diag(lam) + np.outer(b, b)
     moment, axes = np.linalg.eigh(gram)
-    seen = moment * singular_power(moment, q, fluctuation)
-    return axes**2 @ seen / np.diag(gram)
+    return axes**2 @ (moment * singular_power(moment, q, fluctuation)) / np.diag(gram)

@@ -32,7 +32,12 @@ def contrast(link: Link, variance: float = 1.0) -> float:
     Raises:
         ValueError: for a variance that is not > 0, or a link without a positive mean.
     """
-    variance = validate.number("variance", variance, 0, open_low=True)
+    variance = validate.number(
+        "variance",
+        variance,
+        0,
+        open_low=True,
+    )
     mean, _, second = link.hermite(2, variance**0.5)
     if mean < 1e-12:
         raise ValueError(f"link = {link.name!r}: must have a positive mean")
@@ -56,12 +61,10 @@ def escape_rates(lam, link: Link, p: float = 0.0, centred: bool = False) -> np.n
             floating point, or a link without positive mean.
     """
     lam = validate.positive("lam", lam)
-    kappa = contrast(link, lam[0])
-    mean = link.hermite(0, lam[0] ** 0.5)
     weight = np.full(len(lam), 1.0 - centred)
-    weight[0] += kappa - 1
+    weight[0] += contrast(link, lam[0]) - 1
     numerics.raised(lam, p)  # refuses by name what the next line would call p + 1
-    return mean * weight * numerics.raised(lam, 1 + p)
+    return link.hermite(0, lam[0] ** 0.5) * weight * numerics.raised(lam, 1 + p)
 
 
 def one_neuron(speeds, length: float, steps: int = 10000) -> np.ndarray:

@@ -54,8 +54,7 @@ def learning_time(s, q: float, depth: int, start: float, variance=1.0) -> np.nda
         return (u ** (L - 1) * (1 - u**L)) ** -q
 
     whole = [integrate.quad(slowness, x, high)[0] for x in low]
-    scale = variance**-q * s ** speed(q, L)
-    return scale * whole
+    return variance**-q * s ** speed(q, L) * whole
 
 
 def speed(q, depth):
