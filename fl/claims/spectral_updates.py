@@ -128,7 +128,7 @@ def rank_one(scale, broken, block):
         broken,
         block,
         {"roots": study.ONE_SIDED, "spike": 1.0},
-        lam=[np.add(study.LAM, 1)],
+        lam=[study.LAM + 1],
         spike=0.0,
     )
 
@@ -154,12 +154,11 @@ def _law(gain, epsilon, roots, lam=(study.LAM,), others=(0,), spike=0.0):
     """Return the multipliers of theory, labelled like ``gain``; the other arguments are
     those of `fl.studies.spectral_updates.gains`.
     """
-    spikes = np.full(gain.sizes["axis"], spike)
     rows = [
-        np.power(moment, -b)
+        m**-b
         if many
-        else theory.spiked_power(moment, spikes, 1 - 2 * (a + b), epsilon)
-        for moment, (a, b), many in product(lam, roots, others)
+        else theory.spiked_power(m, np.full_like(m, spike), 1 - 2 * (a + b), epsilon)
+        for m, (a, b), many in product(lam, roots, others)
     ]
     return shaped(rows, gain)
 

@@ -46,7 +46,7 @@ def decrease(A, R, move) -> float:
     change by minus ``move`` (h, d), for inputs ``A`` (d, N) and residuals ``R`` (h, N).
     """
     change = move @ A
-    return np.sum((R - change / 2) * change)
+    return np.vdot(R - change / 2, change)
 
 
 def layers(seed: int, number: int) -> dict:
@@ -104,10 +104,10 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
 
 def gains(
     seed: int,
-    lam: tuple,
+    lam: np.ndarray,
     roots: tuple,
     others: int,
-    spike: tuple,
+    spike,
     width: int,
     draws: int,
 ) -> dict:
@@ -145,8 +145,8 @@ def gains(
         if left:
             columns = np.hstack(rest)
             D = psd_power(columns @ columns.T, -left) @ D
-        along += np.sum(D * G, 0)
-        size += np.sum(G**2, 0)
+        along += (D * G).sum(0)
+        size += (G**2).sum(0)
     return {
         "gain": ("axis", along / size),
     }

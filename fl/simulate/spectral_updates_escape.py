@@ -52,12 +52,12 @@ def train(
     W = first = start * np.maximum(np.eye(width, len(lam)), width == 1)
     growth = []
     for _ in range(validate.count("steps", steps) + 1):
-        growth.append(np.sum(W * first, 0))
+        growth.append((W * first).sum(0))
         X = rng.standard_normal((BATCH, len(lam))) * np.sqrt(lam)
         Z = X @ W.T
-        errors = np.sum(Z**2, 1) - f(X[:, 0])
+        errors = (Z**2).sum(1) - f(X[:, 0])
         if centred:
-            errors += mean - np.sum(W**2, 0) @ lam
+            errors += mean - (W**2).sum(0) @ lam
         G = Z.T * errors @ X / BATCH
         W = W - eta * (svd_power(G, 0) if p is None else G * lam**p)
     return {"growth": (("step", "axis"), growth / growth[0])}

@@ -11,8 +11,8 @@ from fl.simulate.spectral_updates_escape import train
 from fl.simulate.spectral_updates_order import descend
 from fl.sweep import sized
 
-LAM = tuple(np.geomspace(10, 0.1, 8))  # of the gradients' columns
-SQUARES = tuple(np.square(LAM))  # the same for a signal
+LAM = np.geomspace(10, 0.1, 8)  # of the gradients' columns
+SQUARES = LAM**2  # the same for a signal
 WIDTH = 40
 POWERS = (-1 / 3, 0.0, 1 / 3, 0.5)
 ONE_SIDED = [(0.0, (1 - q) / 2) for q in POWERS]  # the roots of these q-steps
@@ -20,7 +20,7 @@ ROOTS = ((0.25, 0.25), (1 / 3, 1 / 3), (0.125, 0.125), (0.5, 0.0))
 MANY = 40  # gradients in the factors
 
 MODES = ((8.0, 0.3), (2.0, 3.0), (0.5, 1.0))  # targets and input variances of nets
-WHITE = tuple((s, 1.0) for s, _ in MODES)
+WHITE = [(s, 1.0) for s, _ in MODES]
 NEAR = ((1.5, 1.0), (1.2, 1.0), (1.0, 1.0))  # the first is half learned, none is whole
 # around the critical powers 1, 1/3, 1/5 of the depths
 ORDERS = {"depth": [1, 2, 3], "q": [0.0, 0.2, 1 / 3, 0.5]}

@@ -61,7 +61,7 @@ def escape_rates(lam, link: Link, p: float = 0.0, centred: bool = False) -> np.n
             floating point, or a link without positive mean.
     """
     lam = validate.positive("lam", lam)
-    weight = np.full(len(lam), 1.0 - centred)
+    weight = np.full_like(lam, 1 - centred)
     weight[0] += contrast(link, lam[0]) - 1
     numerics.raised(lam, p)  # refuses by name what the next line would call p + 1
     return link.hermite(0, lam[0] ** 0.5) * weight * numerics.raised(lam, 1 + p)
@@ -82,7 +82,7 @@ def one_neuron(speeds, length: float, steps: int = 10000) -> np.ndarray:
     speeds = validate.positive("speeds", speeds)
     speeds = speeds / speeds.max()  # their squares must be within floating point
     short = validate.number("length", length, 0) / validate.count("steps", steps)
-    grown = np.ones(len(speeds))
+    grown = np.ones_like(speeds)
     for _ in range(steps):
         move = speeds * grown
         grown = grown + short * move / np.linalg.norm(move)

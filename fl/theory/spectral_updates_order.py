@@ -46,7 +46,7 @@ def learning_time(s, q: float, depth: int, start: float, variance=1.0) -> np.nda
     L = validate.count("depth", depth)
     start = validate.number("start", start, 0, open_low=True)
     low = start / s ** (1 / L)
-    high = 2 ** (-1 / L)
+    high = 0.5 ** (1 / L)
     if low.max() >= high:
         raise ValueError(f"start = {start!r}: must lie below half of every mode")
 
