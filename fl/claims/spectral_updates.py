@@ -16,7 +16,6 @@ from fl.studies import spectral_updates as study
 from fl.theory import spectral_updates as theory
 
 TWO = np.log(2)
-LAM = np.array(study.LAM)
 
 
 @claim(
@@ -31,35 +30,29 @@ LAM = np.array(study.LAM)
 def guarantee(scale, broken, block):
     """Seek the layer that is worst in any of the inequalities, as logarithms."""
     run = study.layers(scale, block)
-    sure = _guarantees(run)
-    gradient = np.log(run["gradient"] / sure.gradient)
-    spectral = np.log(run["spectral"] / sure.spectral)
+    sure = theory.guarantees(
+        [run.whole, run.largest],
+        [run.nuclear, run["size"]],
+    )
+    gains = np.log(run[["gradient", "spectral"]].to_array() / sure[2:])
     criterion = np.log(sure.nuclear / sure.stable)
-    lead = criterion + spectral - gradient
+    lead = np.log(run.spectral / run.gradient)
     needed = 0.0 if broken else TWO
     decided = [
         -lead[criterion >= needed],
         lead[criterion <= -needed],
     ]
-    breaches = [-gradient, -spectral, gradient - TWO, spectral - TWO, *decided]
-    worst = max(float(breach.max()) for breach in breaches)
     return Evidence(
         0,
-        worst,
+        max(float(breach.max()) for breach in (-gains, gains - TWO, *decided)),
         1e-9,
         "rounding; the logarithm by which the worst layer breaks an inequality",
         relation="at most",
-        sizes=run["size"].attrs | {"decided": [x.size for x in decided]},
+        sizes=run.attrs | {"decided": [x.size for x in decided]},
         # without its factor a step falls behind, by less than the factor
         expected=TWO / 2,
         within=TWO / 2,
     )
-
-
-def _guarantees(run) -> theory.Guarantee:
-    names = ["whole", "largest", "nuclear", "size"]
-    norms = run[names].to_array().values.reshape(4, -1)
-    return theory.guarantees(norms[:2], norms[2:])
 
 
 @claim(
@@ -74,11 +67,11 @@ def _guarantees(run) -> theory.Guarantee:
 def digits(scale, broken, block):
     """The order of two ranks over choices of images and neurons."""
     run = study.digits(scale, block, centred=broken, after=20)
-    sure = _guarantees(run)
-    leads = np.log(np.reshape(sure.nuclear / sure.stable, run["size"].shape) / 2)
+    # the root of nuclear rank / stable rank
+    ratio = run.nuclear * run.largest / run["size"] / run.whole
+    leads = 2 * np.log(ratio) - TWO
     # without the mean the criterion is neutral, give or take a factor 1.6
-    leads = run["size"].copy(data=leads)
-    found = order(leads, leads.attrs, 0 * leads - TWO)
+    found = order(leads, run.attrs, -TWO)
     return replace(found, within=np.log(1.6) / TWO * abs(found.expected))
 
 
@@ -92,14 +85,13 @@ def digits(scale, broken, block):
 )
 def power(scale, broken, block):
     """Both laws are Gaussian and differ in their moment alone."""
-    moments = study.LAM, study.SQUARES
-    gain = study.gains(scale, block, study.ONE_SIDED, moments)
-
-    def rows(epsilon, moments=moments):
-        pairs = product(moments, study.POWERS)
-        return [theory.singular_power(*pair, epsilon) for pair in pairs]
-
-    return _judged(gain, rows, broken and rows(0, moments[:1] * 2))
+    return _judged(
+        scale,
+        broken,
+        block,
+        {"lam": [study.LAM, study.SQUARES], "roots": study.ONE_SIDED},
+        lam=[study.LAM] * 2,
+    )
 
 
 @claim(
@@ -112,15 +104,13 @@ def power(scale, broken, block):
 )
 def factors(scale, broken, block):
     """Four pairs of roots; on noise of a wide layer the two rules differ by a."""
-    others = [0, study.MANY]
-    gain = study.gains(scale, block, study.ROOTS, others=others)
-    a, b = np.transpose(study.ROOTS)
-
-    def rows(epsilon):
-        one = [theory.singular_power(LAM, q, epsilon) for q in 1 - 2 * (a + b)]
-        return np.stack([one, LAM ** -b[:, None]], 1)
-
-    return _judged(gain, rows, broken and rows(0)[:, ::-1])
+    return _judged(
+        scale,
+        broken,
+        block,
+        {"roots": study.ROOTS, "others": [0, study.MANY]},
+        others=[study.MANY, 0],
+    )
 
 
 @claim(
@@ -133,30 +123,44 @@ def factors(scale, broken, block):
 )
 def rank_one(scale, broken, block):
     """Eight directions, all of which the signal sees."""
-    gain = study.gains(scale, block, study.ONE_SIDED, spike=1.0)
-
-    def rows(epsilon):
-        spike = np.ones_like(LAM)
-        return [theory.spiked_power(LAM, spike, q, epsilon) for q in study.POWERS]
-
-    own = [(LAM + 1) ** ((q - 1) / 2) for q in study.POWERS]
-    return _judged(gain, rows, broken and own)
-
-
-def _judged(gain, rows, believed) -> Evidence:
-    """Hold multipliers against the ``rows`` of theory at 1/h, or against those that a
-    rival ``believed``, False if there is none.
-    """
-    epsilon = 1 / study.WIDTH
-    wide, right = (_logs(shaped(rows(e), gain)) for e in (0, epsilon))
-    shown = right if believed is False else _logs(shaped(believed, gain))
-    return agreement(
-        _logs(gain) - shown,
-        ((right - wide) ** 2).max("axis"),
-        "the square of the largest 1/h correction",
-        gain.attrs,
-        right - shown,
+    return _judged(
+        scale,
+        broken,
+        block,
+        {"roots": study.ONE_SIDED, "spike": 1.0},
+        lam=[study.LAM + 1],
+        spike=0.0,
     )
+
+
+def _judged(scale, broken, block, grid, **rival):
+    """Hold multipliers on a ``grid`` against theory at 1/h; in a control against what it
+    says of the setting that a ``rival`` takes this for.
+    """
+    run = study.gains(scale, block, **grid)
+    gain = run.gain
+    wide, right = (_law(gain, e, **grid) for e in (0, 1 / study.WIDTH))
+    shown = _law(gain, 0, **grid | rival) if broken else right
+    return agreement(
+        _logs(gain / shown),
+        (_logs(right / wide) ** 2).max("axis"),
+        "the square of the largest 1/h correction",
+        run.attrs,
+        _logs(right / shown),
+    )
+
+
+def _law(gain, epsilon, roots, lam=(study.LAM,), others=(0,), spike=0.0):
+    """Return the multipliers of theory, labelled like ``gain``; the other arguments are
+    those of `fl.studies.spectral_updates.gains`.
+    """
+    rows = [
+        m**-b
+        if many
+        else theory.spiked_power(m, np.full_like(m, spike), 1 - 2 * (a + b), epsilon)
+        for m, (a, b), many in product(lam, roots, others)
+    ]
+    return shaped(rows, gain)
 
 
 def _logs(multipliers):

@@ -18,7 +18,6 @@ from fl.studies import spectral_updates as study
 from fl.theory import spectral_updates_escape as escaping
 from fl.theory import spectral_updates_order as theory
 
-EULER = "what halving the step size changes, and 1 / steps^2"
 START = "the size of the start, whose square is the student's own output"
 
 
@@ -27,11 +26,10 @@ def _flow(gaps, rival, sizes):
     seed draws do not matter: its standard error is rounding.
     """
     rest, change = extrapolated(gaps)
-    bias = change.max("seed") + gaps["steps"][0] ** -2.0
     found = agreement(
         rest,
-        bias,
-        EULER,
+        change.max("seed") + gaps.steps[0] ** -2.0,
+        "what halving the step size changes, and 1 / steps^2",
         sizes,
         rival,
     )
@@ -49,22 +47,21 @@ def _flow(gaps, rival, sizes):
 def order_of_learning(scale, broken, block):
     """Depths 1, 2, 3 and four powers, with unequal input variances."""
     s, variances = np.transpose(study.MODES)
-    start = study.START
     run = study.trained(
         scale,
         block,
         study.ORDERS,
         modes=study.MODES,
-        start=start,
+        start=study.START,
     )
-    half = run["half"].transpose("depth", "q", ...)
-    pairs = product(*study.ORDERS.values())
-    rows = [theory.learning_time(s, q, L, start, variances) for L, q in pairs]
-    right = shaped(rows, half.isel(steps=0))
-    speed = theory.speed(half["q"], half["depth"])
-    believed = theory.speed(half["q"], 2) if broken else speed
-    wrong = (believed - speed) * xr.DataArray(np.log(s), dims="mode")
-    return _flow(np.log(half / right) - wrong, -wrong, half.attrs)
+    rows = [
+        theory.learning_time(s, q, L, study.START, variances)
+        for L, q in product(*study.ORDERS.values())
+    ]
+    right = shaped(rows, run.half.isel(steps=0))
+    apart = theory.speed(run.q, 2) - theory.speed(run.q, run.depth)
+    wrong = broken * apart * xr.DataArray(np.log(s), dims="mode")
+    return _flow(np.log(run.half / right) - wrong, -wrong, run.attrs)
 
 
 @claim(
@@ -77,14 +74,13 @@ def order_of_learning(scale, broken, block):
 )
 def critical(scale, broken, block):
     """The sign of the lead, at powers on either side of 1/3 and 1/5."""
-    half = study.released(scale, block)["half"]
-    lead = np.log(half.isel(mode=0) / half.isel(mode=-1))
-    speed = theory.speed(half["q"], half["depth"])
-    side = np.sign(theory.speed(half["q"], 2) if broken else speed)
+    run = study.trained(scale, block, **study.RELEASED).isel(steps=0)
+    speed = theory.speed(run.q, run.depth)
+    side = np.sign(theory.speed(run.q, 2) if broken else speed)
     strong, *_, weak = np.transpose(study.MODES)[0]
     found = order(
-        side * lead,
-        half.attrs,
+        side * np.log(run.half.isel(mode=0) / run.half.isel(mode=-1)),
+        run.attrs,
         side * speed * np.log(strong / weak),
     )
     # random layers follow aligned ones to a third
@@ -101,24 +97,22 @@ def critical(scale, broken, block):
 )
 def conserved(scale, broken, block):
     """Three modes at q = 0, 1/2 and 1: the first layer, from the product of both."""
-    fixed = {
-        "modes": study.NEAR,
-        "depth": 2,
-    } | study.UNEQUAL
-    run = study.trained(scale, block, {"q": [0.0, 0.5, 1.0]}, **fixed)
-    ends = run["ends"]
-    both = ends.prod("side")
-    right = _first(both, 1 + ends["q"])
-    shown = _first(both, 2) if broken else right
-    rival = (right - shown).isel(steps=1)
-    return _flow(ends.isel(side=0) - shown, rival, ends.attrs)
+    run = study.trained(scale, block, {"q": [0.0, 0.5, 1.0]}, **study.UNEQUAL)
+    both = run.ends.prod("side")
+    a = study.UNEQUAL["start"]
+    w = a * study.UNEQUAL["tilt"]
 
+    def first(k):
+        half = (w**k - a**k) / 2
+        return (half + (half**2 + both**k) ** 0.5) ** (1 / k)
 
-def _first(both, k):
-    """Return w from the product of ``both`` layers and the conserved w^k - a^k."""
-    w, a = study.UNEQUAL["tilt"] * study.UNEQUAL["start"], study.UNEQUAL["start"]
-    half = (w**k - a**k) / 2
-    return (half + (half**2 + both**k) ** 0.5) ** (1 / k)
+    right = first(1 + run.q)
+    shown = first(2) if broken else right
+    return _flow(
+        run.ends.isel(side=0) - shown,
+        (right - shown).isel(steps=1),
+        run.attrs,
+    )
 
 
 @claim(
@@ -134,26 +128,22 @@ def escape(scale, broken, block):
     """Mean growth on fresh batches is a power of one step's mean, for two teachers and
     exponents on both sides of their thresholds.
     """
-    fixed = study.GENTLE | {"centred": broken}
-    growth = study.grown(scale, block, study.TEACHERS, **fixed)
-    right = shaped(_growth(False), growth)
-    rival = shaped(_growth(broken), growth)
-    gaps = growth / right - 1
+    run = study.grown(scale, block, study.TEACHERS, **study.GENTLE, centred=broken)
+    right, rival = (shaped(_growth(c), run.growth) for c in (False, broken))
     return agreement(
-        gaps,
+        run.growth / right - 1,
         study.SMALL,
         START,
-        growth.attrs,
+        run.attrs,
         rival / right - 1,
     )
 
 
-def _growth(centred: bool) -> np.ndarray:
+def _growth(centred):
     """Return the mean growth (teacher, axis) of three directions after all steps."""
-    teachers = product(*study.TEACHERS.values())
     speeds = [
-        escaping.escape_rates(study.SPECTRUM, LINKS[link], p, centred)[:3]
-        for link, p in teachers
+        escaping.escape_rates(study.SPECTRUM[:3], LINKS[link], p, centred)
+        for link, p in product(*study.TEACHERS.values())
     ]
     return (1 + study.GENTLE["eta"] * np.array(speeds)) ** study.GENTLE["steps"]
 
@@ -169,21 +159,17 @@ def _growth(centred: bool) -> np.ndarray:
 def polar_neutral(scale, broken, block):
     """Log growth of three directions against that of all."""
     polar = study.POLAR
-    widths = {"width": [1] if broken else [10, 40]}
-    growth = study.grown(scale, block, widths, **polar)
+    run = study.grown(scale, block, {"width": [1] if broken else [10, 40]}, **polar)
     length = polar["eta"] * polar["steps"] / polar["start"]
     speeds = escaping.escape_rates(study.SPECTRUM, LINKS[polar["link"]])
-    alike = np.log(1 + length)
-    alone = np.log(escaping.one_neuron(speeds, length)[:3])
-    rival = xr.DataArray(alone - alike, dims="axis")
-    gaps = np.log(growth) - alike
+    alone = escaping.one_neuron(speeds, length)[:3]
+    alike = 1 + length
     found = agreement(
-        gaps,
+        np.log(run.growth / alike),
         study.SMALL,
         START,
-        growth.attrs,
-        rival,
+        run.attrs,
+        xr.DataArray(np.log(alone / alike), dims="axis"),
     )
     # the noise of a batch shortens the mean of a unit step by some per cent
-    within = abs(found.expected) / 10
-    return replace(found, standard_error=None, within=within)
+    return replace(found, standard_error=None, within=abs(found.expected) / 10)

@@ -3,6 +3,8 @@ gradients of a known law.
 """
 
 import numpy as np
+from numpy.linalg import norm, qr
+from numpy.random import default_rng
 
 from fl import datasets, validate
 from fl.instruments.singular_powers import svd_power
@@ -12,7 +14,7 @@ LAYERS, IMAGES, GRADIENTS = 1, 2, 3
 NEURONS = 128  # random ones, on the digits
 
 
-def one_step(A, R) -> dict[str, float]:
+def one_step(A, R) -> dict:
     r"""Return what one gradient and one spectral step do to
     :math:`\tfrac12\lvert R\rvert_F^2`.
 
@@ -26,18 +28,16 @@ def one_step(A, R) -> dict[str, float]:
         the step sizes of the guarantees, ``gradient`` and ``spectral``.
     """
     G = R @ A.T
-    polar = svd_power(G, 0)
-    whole, largest = np.linalg.norm(A), np.linalg.norm(A, 2)
-    nuclear = np.sum(G * polar)
-    gradient = G / largest**2
-    spectral = nuclear / whole**2 * polar
+    whole = norm(A)
+    largest = norm(A, 2)
+    nuclear = norm(G, "nuc")
     return {
         "whole": whole,
         "largest": largest,
         "nuclear": nuclear,
-        "size": np.linalg.norm(G),
-        "gradient": decrease(A, R, gradient),
-        "spectral": decrease(A, R, spectral),
+        "size": norm(G),
+        "gradient": decrease(A, R, G / largest**2),
+        "spectral": decrease(A, R, nuclear / whole**2 * svd_power(G, 0)),
     }
 
 
@@ -46,11 +46,10 @@ def decrease(A, R, move) -> float:
     change by minus ``move`` (h, d), for inputs ``A`` (d, N) and residuals ``R`` (h, N).
     """
     change = move @ A
-    gain = R - change / 2
-    return np.sum(gain * change)
+    return np.vdot(R - change / 2, change)
 
 
-def layers(seed: int, number: int) -> dict[str, tuple]:
+def layers(seed: int, number: int) -> dict:
     """Return `one_step` on a ``number`` of random layers, drawn with a ``seed``.
 
     2 to 11 inputs, 2 to 15 neurons, spectra of inputs and residuals of random decay;
@@ -59,25 +58,15 @@ def layers(seed: int, number: int) -> dict[str, tuple]:
     Raises:
         ValueError: if ``number`` is not a whole number >= 1.
     """
-    rng = np.random.default_rng([seed, LAYERS])
-    each = range(validate.count("number", number))
-    found = [one_step(*_layer(rng)) for _ in each]
-    table = {}
-    for name in found[0]:
-        values = [one[name] for one in found]
-        table[name] = ("layer", values)
-    return table
-
-
-def _layer(rng) -> tuple[np.ndarray, np.ndarray]:
-    d, h = rng.integers(2, [12, 16])
-    fall = rng.uniform(0, 5, (2, 1)) * np.arange(d) / d
-    inputs, errors = np.exp(-fall)
-    tall = rng.standard_normal((2 * d, d))
-    Q = np.linalg.qr(tall)[0]
-    left = rng.standard_normal((h, d)) * errors
-    right = rng.standard_normal((d, 2 * d))
-    return (Q * inputs).T, left @ right
+    rng = default_rng([seed, LAYERS])
+    found = []
+    for _ in range(validate.count("number", number)):
+        d, h = rng.integers(2, [12, 16])
+        inputs, errors = np.exp(-rng.uniform(0, 5, (2, 1)) * np.arange(d) / d)
+        Q = qr(rng.standard_normal((2 * d, d))).Q
+        R = rng.standard_normal((h, d)) * errors @ rng.standard_normal((d, 2 * d))
+        found.append(one_step((Q * inputs).T, R))
+    return {name: ("layer", [one[name] for one in found]) for name in found[0]}
 
 
 def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
@@ -97,34 +86,31 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
         ValueError: for unknown features.
     """
     validate.choice("features", features, ["pixels", "relu"])
-    rng = np.random.default_rng([seed, IMAGES])
+    rng = default_rng([seed, IMAGES])
     A, labels = datasets.load("digits")
     chosen = rng.permutation(len(labels))[:n]
     A = A[:, chosen]
     if features == "relu":
-        neurons = rng.standard_normal((NEURONS, len(A)))
-        A = np.maximum(neurons @ A, 0)
+        A = np.maximum(rng.standard_normal((NEURONS, len(A))) @ A, 0)
     mean = A.mean(1, keepdims=True)
-    square = np.sum(A**2)
-    share = n * np.sum(mean**2) / square
+    share = n * (norm(mean) / norm(A)) ** 2
     A = A - mean * centred
     R = -np.eye(10)[:, labels[chosen]]
-    eta = np.linalg.norm(A, 2) ** -2
+    eta = norm(A, 2) ** -2
     for _ in range(after):
-        G = R @ A.T
-        R = R - eta * G @ A
+        R = R - eta * R @ A.T @ A
     return one_step(A, R) | {"share": share}
 
 
 def gains(
     seed: int,
-    lam: tuple,
+    lam: np.ndarray,
     roots: tuple,
     others: int,
-    spike: tuple,
+    spike,
     width: int,
     draws: int,
-) -> dict[str, tuple]:
+) -> dict:
     r"""Return the multiplier of each axis of :math:`L^{-a}GR^{-b}`, measured on Gaussian
     gradients G.
 
@@ -145,19 +131,22 @@ def gains(
     Raises:
         ValueError: if ``draws`` is not a whole number >= 1.
     """
-    rng = np.random.default_rng([seed, GRADIENTS])
+    rng = default_rng([seed, GRADIENTS])
     left, right = roots
-    shape = 1 + others, width, len(lam)
-    along, size = np.zeros((2, len(lam)))
+    along = size = 0.0
     for _ in range(validate.count("draws", draws)):
-        noise = rng.standard_normal(shape) * np.sqrt(lam)
-        common = rng.standard_normal((*shape[:2], 1))
-        G, *rest = noise + common * spike
-        rows = np.vstack(rest or [G])
+        G, *rest = (
+            rng.standard_normal((1 + others, width, len(lam))) * np.sqrt(lam)
+            + rng.standard_normal((1 + others, width, 1)) * spike
+        )
+        rest = rest or [G]
+        rows = np.vstack(rest)
         D = G @ psd_power(rows.T @ rows, -right)
         if left:
-            columns = np.hstack(rest or [G])
+            columns = np.hstack(rest)
             D = psd_power(columns @ columns.T, -left) @ D
-        along += np.sum(D * G, 0)
-        size += np.sum(G**2, 0)
-    return {"gain": ("axis", along / size)}
+        along += (D * G).sum(0)
+        size += (G**2).sum(0)
+    return {
+        "gain": ("axis", along / size),
+    }

@@ -1,6 +1,7 @@
 """A quadratic student and an even teacher, trained on fresh batches."""
 
 import numpy as np
+from numpy.random import default_rng
 
 from fl import validate
 from fl.instruments.singular_powers import svd_power
@@ -20,7 +21,7 @@ def train(
     start: float,
     centred: bool = False,
     width: int = len(SPECTRUM),
-) -> dict[str, tuple]:
+) -> dict:
     r"""Train the student :math:`\lvert Wx\rvert^2` from a small start, on inputs with the
     variances `SPECTRUM`, of which the teacher reads the first.
 
@@ -44,20 +45,19 @@ def train(
         ValueError: for an unknown link, ``steps`` < 1, or a ``start`` that is not > 0.
     """
     f = LINKS[validate.choice("link", link, LINKS)]
-    mean, *_ = f.moments(SPECTRUM[0] ** 0.5)
-    lam = np.array(SPECTRUM)
-    rng = np.random.default_rng(seed)
     start = validate.number("start", start, 0, open_low=True)
-    first = np.eye(width, len(lam)) if width > 1 else np.ones((1, len(lam)))
-    W = first = start * first
+    lam = np.array(SPECTRUM)
+    mean = f.hermite(0, lam[0] ** 0.5)
+    rng = default_rng(seed)
+    W = first = start * np.maximum(np.eye(width, len(lam)), width == 1)
     growth = []
     for _ in range(validate.count("steps", steps) + 1):
-        growth.append(np.sum(W * first, 0))
+        growth.append((W * first).sum(0))
         X = rng.standard_normal((BATCH, len(lam))) * np.sqrt(lam)
         Z = X @ W.T
-        errors = np.sum(Z**2, 1) - f(X[:, 0])
+        errors = (Z**2).sum(1) - f(X[:, 0])
         if centred:
-            errors += mean - np.sum(W**2, 0) @ lam
+            errors += mean - (W**2).sum(0) @ lam
         G = Z.T * errors @ X / BATCH
         W = W - eta * (svd_power(G, 0) if p is None else G * lam**p)
     return {"growth": (("step", "axis"), growth / growth[0])}

@@ -3,6 +3,8 @@
 from functools import reduce
 
 import numpy as np
+from numpy.linalg import norm, qr
+from numpy.random import default_rng
 
 from fl import validate
 from fl.instruments.metric_descent import gradients
@@ -20,7 +22,7 @@ def descend(
     steps: int,
     tilt: float = 1.0,
     aligned: bool = True,
-) -> dict[str, tuple]:
+) -> dict:
     r"""Train a linear net until all modes are half learned; every layer makes the q-step
     of its own gradient.
 
@@ -49,37 +51,33 @@ def descend(
             not > 0.
     """
     start = validate.number("start", start, 0, open_low=True)
+    eta = 1 / validate.count("steps", steps)
     s, variances = np.transpose(modes)
-    rng = np.random.default_rng(seed)
-    depth, d = validate.count("depth", depth), len(s)
-    turns = rng.standard_normal((2, d, d))
-    U, V = np.linalg.qr(turns)[0]
+    d = len(s)
+    rng = default_rng(seed)
+    U, V = qr(rng.standard_normal((2, d, d))).Q
+    layers = rng.standard_normal((validate.count("depth", depth), d, d))
     if aligned:
-        layers = start * np.tile(np.eye(d), (depth, 1, 1))
-        layers[0] *= tilt
-        layers[0] = layers[0] @ V.T
+        layers[:] = np.eye(d)
+        layers[0] = tilt * V.T
         layers[-1] = U @ layers[-1]
-    else:
-        layers = start * rng.standard_normal((depth, d, d))
+    layers *= start
     X = V * np.sqrt(d * variances)
     Y = U * s @ V.T @ X
-    learned = []
-    eta = 1 / validate.count("steps", steps)
+    shares = []  # of one half of each mode
     for _ in range(LONGEST * steps):
-        J = reduce(lambda J, W: W @ J, layers)
-        along = U * (J @ V)
-        learned.append(np.sum(along, 0))
-        if (learned[-1] > s / 2).all():
+        J = reduce(np.matmul, layers[::-1])
+        shares.append(np.einsum("ik,ij,jk->k", U, J, V) / (s / 2))
+        if min(shares[-1]) > 1:
             break
-        slopes = gradients(layers, X, Y, "linear")
-        layers = layers - eta * svd_power(slopes, q)
-    rising = np.maximum.accumulate(learned).T
-    times = eta * np.arange(len(learned))
-    pairs = zip(s / 2, rising, strict=True)
-    half = [np.interp(goal, path, times, right=np.nan) for goal, path in pairs]
+        layers = layers - eta * svd_power(gradients(layers, X, Y, "linear"), q)
+    times = eta * np.arange(len(shares))
+    half = [
+        np.interp(1, rising, times, right=np.nan)
+        for rising in np.maximum.accumulate(shares).T
+    ]
     sides = [layers[0] @ V, layers[-1].T @ U]
-    ends = np.linalg.norm(sides, axis=1)
     return {
         "half": ("mode", half),
-        "ends": (("side", "mode"), ends),
+        "ends": (("side", "mode"), norm(sides, axis=1)),
     }

@@ -6,28 +6,36 @@ import xarray as xr
 from fl import scales
 from fl.scales import Scale
 from fl.simulate import spectral_updates as steps
-from fl.simulate import spectral_updates_escape as escape
+from fl.simulate.spectral_updates_escape import SPECTRUM as SPECTRUM
+from fl.simulate.spectral_updates_escape import train
 from fl.simulate.spectral_updates_order import descend
 from fl.sweep import sized
 
-LAM = tuple(np.geomspace(10, 0.1, 8).tolist())  # of the gradients' columns
-SQUARES = tuple(value**2 for value in LAM)  # the same for a signal
+LAM = np.geomspace(10, 0.1, 8)  # of the gradients' columns
+SQUARES = LAM**2  # the same for a signal
 WIDTH = 40
-POWERS = (-1 / 3, 0.0, 1 / 3, 1 / 2)
+POWERS = (-1 / 3, 0.0, 1 / 3, 0.5)
 ONE_SIDED = [(0.0, (1 - q) / 2) for q in POWERS]  # the roots of these q-steps
-ROOTS = ((1 / 4, 1 / 4), (1 / 3, 1 / 3), (1 / 8, 1 / 8), (1 / 2, 0.0))
+ROOTS = ((0.25, 0.25), (1 / 3, 1 / 3), (0.125, 0.125), (0.5, 0.0))
 MANY = 40  # gradients in the factors
 
 MODES = ((8.0, 0.3), (2.0, 3.0), (0.5, 1.0))  # targets and input variances of nets
-WHITE = tuple((s, 1.0) for s, _ in MODES)
+WHITE = [(s, 1.0) for s, _ in MODES]
 NEAR = ((1.5, 1.0), (1.2, 1.0), (1.0, 1.0))  # the first is half learned, none is whole
 # around the critical powers 1, 1/3, 1/5 of the depths
-ORDERS = {"depth": [1, 2, 3], "q": [0.0, 1 / 5, 1 / 3, 1 / 2]}
-FLIPS = {"depth": [2, 3], "q": [0.1, 0.27, 0.47]}
+ORDERS = {"depth": [1, 2, 3], "q": [0.0, 0.2, 1 / 3, 0.5]}
 START = 0.02
-UNEQUAL = {"start": 0.2, "tilt": 2.5}
+# Gaussian starts
+RELEASED = {
+    "grid": {"depth": [2, 3], "q": [0.1, 0.27, 0.47]},
+    "seeds": (5, 8, 40),
+    "finer": [2],
+    "modes": WHITE,
+    "start": START / 2,
+    "aligned": False,
+}
+UNEQUAL = {"modes": NEAR, "depth": 2, "start": 0.2, "tilt": 2.5}
 
-SPECTRUM = escape.SPECTRUM
 # around the thresholds -.523 and -.699 of the two teachers
 TEACHERS = {"link": ["square", "abs"], "p": [0.0, -0.61, -1.0]}
 SMALL = 1e-6  # start; a student's output is its square
@@ -39,21 +47,33 @@ def layers(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return one gradient and one spectral step on random layers, as many as the
     ``scale`` says, a ``block`` of seeds.
     """
-    number = scales.at(scale, smoke=300, book=1500, paper=20000)
-    return sized(steps.layers, scale, block, (1, 1, 1), number=number).isel(seed=0)
+    return sized(
+        steps.layers,
+        scale,
+        block,
+        (1, 1, 1),
+        number=scales.at(scale, smoke=300, book=1500, paper=20000),
+    ).isel(seed=0)
 
 
 def digits(scale: Scale, block: int = 0, **fixed) -> xr.Dataset:
     """Return one step of layers on pixels and ReLU features of the digits, over choices
     of images: as many as ``scale`` says, of ``block``; ``fixed`` are further arguments.
     """
-    grid = {"features": ["pixels", "relu"]}
-    return sized(steps.digits, scale, block, (3, 6, 20), grid, n=500, **fixed)
+    return sized(
+        steps.digits,
+        scale,
+        block,
+        (3, 6, 20),
+        {"features": ["pixels", "relu"]},
+        n=500,
+        **fixed,
+    )
 
 
 def gains(
     scale: Scale, block: int, roots, lam=(LAM,), others=(0,), spike=0.0
-) -> xr.DataArray:
+) -> xr.Dataset:
     """Return multipliers (lam, roots, others, seed, axis) of updates of noise.
 
     Args:
@@ -64,41 +84,58 @@ def gains(
         others: numbers of gradients in the factors.
         spike: of a part of rank one.
     """
-    fixed = {"spike": spike, "width": WIDTH}
-    fixed["draws"] = scales.at(scale, smoke=16, book=40, paper=400)
-    lam, roots = (dict(enumerate(values)) for values in (lam, roots))
-    grid = {"lam": lam, "roots": roots, "others": others}
-    return sized(steps.gains, scale, block, (8, 12, 40), grid, **fixed)["gain"]
+    return sized(
+        steps.gains,
+        scale,
+        block,
+        (8, 12, 40),
+        {
+            "lam": dict(enumerate(lam)),
+            "roots": dict(enumerate(roots)),
+            "others": others,
+        },
+        spike=spike,
+        width=WIDTH,
+        draws=scales.at(scale, smoke=16, book=40, paper=400),
+    )
 
 
-def trained(scale: Scale, block: int, grid: dict, **fixed) -> xr.Dataset:
+def trained(
+    scale: Scale, block: int, grid: dict, seeds=(2, 2, 2), finer=(1, 2), **fixed
+) -> xr.Dataset:
     """Return what `fl.simulate.spectral_updates_order.descend` finds on a ``grid``.
 
-    ``scale`` says how many steps there are in a unit of time, twice as many the second
-    time; two seeds of ``block`` turn the frames. ``fixed`` are further arguments.
+    Args:
+        scale: how many steps there are in a unit of time.
+        block: of seeds.
+        grid: arguments with several values.
+        seeds: how many at each scale; two do for starts that are aligned, where they
+            turn the frames alone.
+        finer: how many times as many steps, (steps,); twice, for what halving changes.
+        **fixed: further arguments.
     """
-    grid = grid | {"steps": _steps(scale)}
-    return sized(descend, scale, block, (2, 2, 2), grid, **fixed)
-
-
-def released(scale: Scale, block: int) -> xr.Dataset:
-    """Return the same from Gaussian starts, around the critical powers; ``scale`` says how
-    many seeds of ``block``.
-    """
-    fixed = {"modes": WHITE, "start": START / 2, "steps": _steps(scale)[1]}
-    return sized(descend, scale, block, (5, 8, 40), FLIPS, aligned=False, **fixed)
-
-
-def _steps(scale: Scale) -> list[int]:
     number = scales.at(scale, smoke=25, book=60, paper=1000)
-    return [number, 2 * number]
+    return sized(
+        descend,
+        scale,
+        block,
+        seeds,
+        grid | {"steps": [number * times for times in finer]},
+        **fixed,
+    )
 
 
-def grown(scale: Scale, block: int, grid: dict, **fixed) -> xr.DataArray:
+def grown(scale: Scale, block: int, grid: dict, **fixed) -> xr.Dataset:
     """Return how signal, strong direction and one of the rest have grown in the end.
 
     ``scale`` says how many seeds of ``block``; ``grid`` and ``fixed`` are arguments of
     `fl.simulate.spectral_updates_escape.train`.
     """
-    run = sized(escape.train, scale, block, (5, 12, 60), grid, **fixed)
-    return run["growth"].isel(step=-1, axis=[0, 1, 2])
+    return sized(
+        train,
+        scale,
+        block,
+        (5, 12, 60),
+        grid,
+        **fixed,
+    ).isel(step=-1, axis=[0, 1, 2])

@@ -54,19 +54,21 @@ def guarantees(inputs, gradient) -> Guarantee:
     Raises:
         ValueError: for a norm that is not > 0, or a second above the first.
     """
-    inputs = validate.positive("inputs", inputs, (2, "n"))
-    gradient = validate.positive("gradient", gradient, (2, "n"))
-    for name, norms in (("inputs", inputs), ("gradient", gradient)):
-        if (norms[0] < norms[1] * (1 - ROUNDED)).any():
-            raise ValueError(f"{name} = {norms}: the first norm must be the larger")
-    whole, largest = inputs**2
-    nuclear, square = gradient**2
+    whole, largest = _squares("inputs", inputs)
+    nuclear, square = _squares("gradient", gradient)
     return Guarantee(
         nuclear / square,
         whole / largest,
         square / largest / 2,
         nuclear / whole / 2,
     )
+
+
+def _squares(name, norms):
+    norms = validate.positive(name, norms, (2, "n"))
+    if (norms[0] < norms[1] * (1 - ROUNDED)).any():
+        raise ValueError(f"{name} = {norms}: the first norm must be the larger")
+    return norms**2
 
 
 def singular_power(moment, q: float, fluctuation: float = 0.0) -> np.ndarray:
@@ -103,9 +105,8 @@ def singular_power(moment, q: float, fluctuation: float = 0.0) -> np.ndarray:
     ratio = m / m[:, None]
     # phi is a divided difference; this form has no 0/0 where eigenvalues meet
     bend = special.hyp2f1(2 - a, 1, 3, 1 - ratio)
-    twice = 1 + np.eye(len(m))
-    terms = twice * ratio * bend
-    reach = a * (a - 1) / 2 * terms.sum(1)
+    # the term of k = l, one, counts twice
+    reach = a * (a - 1) / 2 * (1 + (ratio * bend).sum(1))
     largest = np.abs(reach).max()
     if epsilon * largest > 0.5:
         raise ValueError(
@@ -138,6 +139,4 @@ def spiked_power(lam, spike, q: float, fluctuation: float = 0.0) -> np.ndarray:
     b = validate.array("spike", spike, (len(lam),))
     gram = np.diag(lam) + np.outer(b, b)
     moment, axes = np.linalg.eigh(gram)
-    gain = singular_power(moment, q, fluctuation)
-    seen = axes**2 @ (moment * gain)
-    return seen / np.diag(gram)
+    return axes**2 @ (moment * singular_power(moment, q, fluctuation)) / np.diag(gram)

@@ -32,12 +32,16 @@ def contrast(link: Link, variance: float = 1.0) -> float:
     Raises:
         ValueError: for a variance that is not > 0, or a link without a positive mean.
     """
-    variance = validate.number("variance", variance, 0, open_low=True)
-    c = link.hermite(2, variance**0.5)
-    if c[0] < 1e-12:
+    variance = validate.number(
+        "variance",
+        variance,
+        0,
+        open_low=True,
+    )
+    mean, _, second = link.hermite(2, variance**0.5)
+    if mean < 1e-12:
         raise ValueError(f"link = {link.name!r}: must have a positive mean")
-    gain = np.sqrt(2) * c[2] / c[0]
-    return float(1 + gain)
+    return float(1 + np.sqrt(2) * second / mean)
 
 
 def escape_rates(lam, link: Link, p: float = 0.0, centred: bool = False) -> np.ndarray:
@@ -57,13 +61,10 @@ def escape_rates(lam, link: Link, p: float = 0.0, centred: bool = False) -> np.n
             floating point, or a link without positive mean.
     """
     lam = validate.positive("lam", lam)
-    kappa = contrast(link, lam[0])
-    mean = link.hermite(0, lam[0] ** 0.5)[0]
-    weight = np.zeros(len(lam)) if centred else np.ones(len(lam))
-    weight[0] += kappa - 1
+    weight = np.full_like(lam, 1 - centred)
+    weight[0] += contrast(link, lam[0]) - 1
     numerics.raised(lam, p)  # refuses by name what the next line would call p + 1
-    powers = numerics.raised(lam, 1 + p)
-    return mean * weight * powers
+    return link.hermite(0, lam[0] ** 0.5) * weight * numerics.raised(lam, 1 + p)
 
 
 def one_neuron(speeds, length: float, steps: int = 10000) -> np.ndarray:
@@ -81,7 +82,7 @@ def one_neuron(speeds, length: float, steps: int = 10000) -> np.ndarray:
     speeds = validate.positive("speeds", speeds)
     speeds = speeds / speeds.max()  # their squares must be within floating point
     short = validate.number("length", length, 0) / validate.count("steps", steps)
-    grown = np.ones(len(speeds))
+    grown = np.ones_like(speeds)
     for _ in range(steps):
         move = speeds * grown
         grown = grown + short * move / np.linalg.norm(move)

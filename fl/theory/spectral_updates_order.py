@@ -38,24 +38,23 @@ def learning_time(s, q: float, depth: int, start: float, variance=1.0) -> np.nda
     """
     s = validate.positive("s", s, ("n",))
     q = validate.number("q", q)
-    variance = validate.positive("variance", variance, np.shape(variance))
+    variance = validate.positive(
+        "variance",
+        variance,
+        np.shape(variance),
+    )
     L = validate.count("depth", depth)
     start = validate.number("start", start, 0, open_low=True)
-    root = 1 / L
-    low = start / s**root
-    high = 2**-root
+    low = start / s ** (1 / L)
+    high = 0.5 ** (1 / L)
     if low.max() >= high:
         raise ValueError(f"start = {start!r}: must lie below half of every mode")
 
     def slowness(u):
-        others = u ** (L - 1)
-        left = 1 - u**L
-        return (others * left) ** -q
+        return (u ** (L - 1) * (1 - u**L)) ** -q
 
     whole = [integrate.quad(slowness, x, high)[0] for x in low]
-    faster = np.power(variance, -q)
-    size = s ** speed(q, L)
-    return faster * size * whole
+    return variance**-q * s ** speed(q, L) * whole
 
 
 def speed(q, depth):
@@ -73,6 +72,4 @@ def speed(q, depth):
     """
     validate.array("q", q, np.shape(q))
     validate.positive("depth", depth, np.shape(depth))
-    factors = 2 * depth - 1
-    rest = 1 - q * factors
-    return rest / depth
+    return (1 - q * (2 * depth - 1)) / depth
