@@ -158,7 +158,8 @@ def population(scale, broken, block):
 @claim(
     "spectrum.trained_network",
     statement="the spectrum of the features of a trained network, after one giant step on "
-    "twenty samples per input, is that of the spiked random network",
+    "twenty samples per input (a hundred where E phi'' is not zero), is that of the spiked "
+    "random network",
     source="derived",
     uses=("thm-spectrum-bulk", "thm-spectrum-spiked"),
     control="the law before the step: a spike of rank one leaves the bulk as it was",
