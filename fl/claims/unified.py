@@ -64,8 +64,11 @@ def half_invariance(scale, broken, block):
         if "s1" in data:
             yield from _isotropic(problem, data, data.eta * own, data.eta * plain)
         else:
-            seen = data.square.values @ (problem.pair.mu1 * problem.s**p) ** 2
-            yield seen / plain**2, (own / plain) ** 2, 1.0
+            yield (
+                data.square.values @ (problem.pair.mu1 * problem.s**p / plain) ** 2,
+                (own / plain) ** 2,
+                1.0,
+            )
 
     return compare(
         study.gradients(scale, block) + study.spikes(scale, block, study.HALVES, p=p),
@@ -96,14 +99,13 @@ def optimal_preconditioner(scale, broken, block):
     """
 
     def predict(problem, _, data):
-        phi, _ = best_filter(problem)
         mu1s = problem.pair.mu1s
         along = mu1s * problem.energy
         entries = (
             data.along.values,
             data.square.values,
             along,
-            mu1s / phi * along,
+            mu1s * along / best_filter(problem)[0],
             mu1s * problem.s * along,
         )
         bands = (np.array_split(part, 5, axis=-1) for part in entries)
@@ -129,9 +131,8 @@ def empirical(scale, broken, block):
 
     def predict(problem, _, data):
         if "s1" in data:
-            known = spiked(problem, 1 / (problem.s + data.damping))
-            rival = data.eta * known.square.sum() ** 0.5
-            yield from _isotropic(problem, data, study.STRENGTH, rival)
+            known = spiked(problem, 1 / (problem.s + data.damping)).square.sum() ** 0.5
+            yield from _isotropic(problem, data, study.STRENGTH, data.eta * known)
         else:
             _, wrong = best_filter(problem)
             yield data.plain, problem.own(data.damping).cos2, wrong
@@ -147,9 +148,11 @@ def empirical(scale, broken, block):
 def _order(pairs, predict, broken) -> Evidence:
     """Judge the leads that ``predict`` yields, expected as predicted if ``broken``."""
     draws, predicted, _ = zip(*limits(pairs, predict), strict=True)
-    leads = xr.DataArray(list(draws), dims=("cell", "seed"))
-    sizes = pairs[0][0].data.attrs | {"cells": len(draws)}
-    return order(leads, sizes, np.concatenate(predicted) if broken else None)
+    return order(
+        xr.DataArray(list(draws), dims=("cell", "seed")),
+        pairs[0][0].data.attrs | {"cells": len(draws)},
+        np.concatenate(predicted) if broken else None,
+    )
 
 
 @claim(
@@ -173,12 +176,12 @@ def same_sample(scale, broken, block):
     return _order(study.gradients(scale, block), predict, broken)
 
 
-def _closed(problem, data) -> np.ndarray:
+def _closed(problem, data) -> list:
     """Return the closed risks of the steps."""
-    steps = zip(data.exponents, data.etas, strict=True)
-    return np.array(
-        [closed_risk(problem, problem.s**p, data.penalty, eta) for p, eta in steps]
-    )
+    return [
+        closed_risk(problem, problem.s**p, data.penalty, eta)
+        for p, eta in zip(data.exponents, data.etas, strict=True)
+    ]
 
 
 @claim(
@@ -239,11 +242,11 @@ def p_isotropic_identity(scale, broken, block):
     """Take the largest relative gap between the preactivations of the two."""
     run = study.twins(scale, block, matched=not broken)
     s = study.FLAT.at(run.d).s
-    roots = [s ** (p / 2) for p in study.POWERS]
+    roots = (s ** (p / 2) for p in study.POWERS)
     apart = max(s @ (root - 1) ** 2 / (s @ root**2) for root in roots) ** 0.5
     return Evidence(
         0,
-        float(run.gap.max()),
+        run.gap.max(),
         1e-10,
         "rounding, relative",
         sizes=run.attrs,

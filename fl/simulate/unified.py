@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor, cosine_similarity
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
 
 from fl.instruments import streamed_ridge
 from fl.simulate import gram, spikes
@@ -50,12 +51,9 @@ class Setting(spikes.Setting):
     @property
     def beta(self) -> Tensor:
         r"""The teacher as z sees it, :math:`\Sigma^{1/2}\beta^\star`, of length 1."""
-        root = self.lam ** ((1 + self.slope) / 2)
-        return root / root.norm()
+        return normalize(self.lam ** ((1 + self.slope) / 2), dim=0)
 
-    def white(self, *seed: int) -> streamed_ridge.Samples:
-        """Return a sample of n rows z, drawn by the whole numbers ``seed``."""
-        return super().sample(*seed)
+    white = spikes.Setting.sample  # the rows z
 
     def sample(self, *seed: int) -> list:
         """Return the same sample, of the same ``seed``, as rows x, in one chunk."""
@@ -98,13 +96,13 @@ def spike(
     step = first_step(setting, seed, output=False)
     P = torch.diag(setting.lam**p)
     if damping is not None:
-        sample = setting.sample(seed, FIRST_SAMPLE)
-        covariance, _ = streamed_ridge.normal_equations(sample, lambda X: X)
+        covariance, _ = streamed_ridge.normal_equations(
+            setting.sample(seed, FIRST_SAMPLE), lambda X: X
+        )
         covariance.diagonal().add_(damping)
         P = covariance.inverse()
     left = torch.diag(setting.lam ** (0.5 * features))
-    moved = step._replace(G0=P @ step.G0)
-    W1 = left @ moved.weights(eta / step.a.norm())
+    W1 = left @ step._replace(G0=P @ step.G0).weights(eta / step.a.norm())
     s1, v1 = leading(W1)
 
     def cos2(v):
@@ -144,11 +142,11 @@ def gradients(seed: int, draws: int, level: float, damping: float, **sizes) -> d
     own = covariance[:-1]
 
     def cos2(C, shift):
-        v = torch.linalg.solve(C + torch.diag(shift), g[:-1, :, None])
-        return float(cosine_similarity(v[..., 0], beta).square().mean())
+        v = torch.linalg.solve(C + torch.diag(shift), g[:-1])
+        return float(cosine_similarity(v, beta).square().mean())
 
     return {
-        "known": cos2(torch.diag(setting.lam), level / weight),
+        "known": cos2(torch.diag(setting.lam).expand_as(own), level / weight),
         "own": cos2(own, damping / weight),
         "other": cos2(covariance[1:], damping / weight),
         "plain": cos2(own, torch.full_like(weight, damping)),
@@ -179,8 +177,7 @@ def risk(
     lam = setting.lam[:, None]
     risks, values = [], []
     for p, eta in zip(exponents, etas, strict=True):
-        moved = step._replace(G0=lam**p * step.G0)
-        W = lam**0.5 * moved.weights(eta)
+        W = lam**0.5 * step._replace(G0=lam**p * step.G0).weights(eta)
         risks += Student(setting, W).risks(
             setting.white(seed, SECOND_SAMPLE),  # z, of covariance I
             [penalty],
@@ -201,19 +198,18 @@ def twins(seed: int, p: float, eta: float, steps: int, matched=True, **sizes) ->
     """
     setting = Setting(**sizes)
     ((X, y),) = setting.sample(seed, FIRST_SAMPLE)
-    X, y, lam = (v.numpy(force=True) for v in (X, y, setting.lam))
-    root = lam ** (p / 2)
+    root = setting.lam ** (p / 2)
+    X, y, root = (v.numpy(force=True) for v in (X, y, root))
     rng = np.random.default_rng([seed, FIRST_LAYER])
     V0, _, *later = gram.later_layers(rng, [setting.d, setting.width, 1])
     rule = Rule(steps=steps, eta=eta, bias_eta=eta)
-    one = np.eye(setting.d)
-    plain = gram.train((X * root).T, y, V0, later, one, rule)
+    plain = gram.train((X * root).T, y, V0, later, np.eye(setting.d), rule)
     other = gram.train(
         X.T,
         y,
         V0 * root if matched else V0,
         later,
-        one * root**2,
+        np.diag(root**2),
         rule,
     )
     return {

@@ -58,7 +58,7 @@ SPIKES = (
     (WEAK, 1.6, 1.0, "features"),
     (Cell(12.0, 1.5, 4.0, 0.5), 1.8, -0.5, "features"),
 )
-HALVES = ((FLAT, 1.8, -0.5, "weights"), (STRONG, 1.6, -0.5, "weights"))
+HALVES = ((FLAT, 1.8), (STRONG, 1.6))  # at p = -1/2 in the weights
 # the problem and the damping of its own covariance
 DAMPED = ((WEAK, 0.05), (Cell(psi1=2.0), 0.15), (STRONG, 0.5))
 # the last two: a teacher on the weak directions and few samples
@@ -80,10 +80,9 @@ def spikes(scale: Scale, block: int = 0, cases: tuple = SPIKES, **fixed) -> list
     for the seeds of ``block``; ``fixed`` may name another exponent ``p`` for the step.
     """
 
-    def place(problem, multiple, p, layer):
-        model = spiked(problem, problem.s**p, layer)
+    def place(problem, multiple, p=-0.5, layer="weights"):
         return {
-            "eta": multiple * float(threshold(model)),
+            "eta": multiple * float(threshold(spiked(problem, problem.s**p, layer))),
             "p": p,
             "features": layer == "features",
             **fixed,
@@ -168,6 +167,10 @@ def _runs(function, cases, place, scale, block, number) -> list:
         problem = cell.at(d)
         fixed = {**cell._asdict(), "d": d, **place(problem, *case)}
         data = sweep(function, seeds=seeds(number, block), **fixed)
-        return Run(problem, case, data.assign_attrs(fixed, n=round(cell.psi1 * d)))
+        return Run(
+            problem,
+            case,
+            data.assign_attrs(fixed, n=round(cell.psi1 * d)),
+        )
 
     return [(run(d, *case), run(d // 2, *case)) for case in cases]

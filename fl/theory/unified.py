@@ -57,7 +57,7 @@ class Problem:
     @property
     def energy(self) -> np.ndarray:
         r"""Shares :math:`\lambda_j{\beta^\star_j}^2` of the teacher (d,), of sum 1."""
-        return self.s * self.b / (self.s @ self.b)
+        return self.s * self.b / self.moments.tau2
 
     @property
     def moments(self) -> Moments:
@@ -113,8 +113,7 @@ def best_own(problem: Problem) -> tuple:
         ValueError: for a teacher without weight in some direction.
     """
     damping = problem.moments.rho / problem.psi1
-    _, cos2 = best_filter(problem, _scale(problem, damping))
-    return damping, cos2
+    return damping, best_filter(problem, _scale(problem, damping))[1]
 
 
 def other(problem: Problem, damping: float) -> Direction:
@@ -150,7 +149,7 @@ def other(problem: Problem, damping: float) -> Direction:
     )
 
 
-def _scale(problem: Problem, damping: float) -> float:
+def _scale(problem, damping) -> float:
     """Return the kappa of a ``damping`` for inputs that have the teacher's weights."""
     validate.positive("b", problem.b)
     s, b, gamma = problem.sizes

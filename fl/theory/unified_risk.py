@@ -73,11 +73,10 @@ def _effective(problem: Problem, penalty: float) -> tuple:
     )
 
 
-def _with_slope(f, s: float) -> tuple:
+def _with_slope(f, s) -> tuple:
     """Return f(s) and f'(s), by differences of fourth order."""
 
     def central(h):
         return (f(s + h) - f(s - h)) / (2 * h)
 
-    near, far = central(1e-3 * s), central(2e-3 * s)
-    return f(s), (4 * near - far) / 3
+    return f(s), (4 * central(1e-3 * s) - central(2e-3 * s)) / 3

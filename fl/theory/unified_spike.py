@@ -36,7 +36,7 @@ class Spiked(NamedTuple):
 
     def sum(self, q: float) -> float:
         r"""Return :math:`\sum_j\mathbb Ev_j^2/(q-h_j)` at a ``q`` > max h."""
-        return np.sum(self.square / (q - self.h))
+        return self.square @ (1 / (q - self.h))
 
 
 def spiked(problem: Problem, phi, layer: str = "weights") -> Spiked:
@@ -103,8 +103,7 @@ def spike(model: Spiked, eta: float) -> tuple:
     Raises:
         ValueError: for ``eta`` < 0.
     """
-    eta = validate.number("eta", eta, 0)
-    strength = eta**2 / model.psi2
+    strength = validate.number("eta", eta, 0) ** 2 / model.psi2
 
     def excess(q):
         return strength * model.sum(q) - 1
@@ -112,11 +111,14 @@ def spike(model: Spiked, eta: float) -> tuple:
     q = bulk_edge(model)
     seen = excess(q) > 0
     if seen:
-        far = model.h.max() + 2 * strength * model.square.sum()
-        q = brentq(excess, q, far, xtol=1e-14, rtol=1e-14)
+        q = brentq(
+            excess,
+            q,
+            model.h.max() + 2 * strength * model.square.sum(),
+            xtol=1e-14,
+            rtol=1e-14,
+        )
     near = 1 / (q - model.h)
     place = q * (model.psi2 + np.mean(model.h * near))
-    along = model.along @ near
-    square = model.square @ near**2
-    overlap = seen * q / place * along**2 / square * model.bulk(q)
-    return place**0.5, overlap
+    overlap = (model.along @ near) ** 2 / (model.square @ near**2) * model.bulk(q)
+    return place**0.5, seen * q / place * overlap
