@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
 
 from fl.instruments import streamed_ridge
 from fl.simulate import gram, spikes
@@ -43,36 +44,28 @@ class Setting(spikes.Setting):
     @property
     def lam(self) -> Tensor:
         """Eigenvalues of the covariance, shape (d,), falling."""
-        values = log_spaced(self.d, self.ratio).eigenvalues
-        device = streamed_ridge.device()
-        return torch.from_numpy(values).to(device)
+        return torch.from_numpy(
+            log_spaced(self.d, self.ratio).eigenvalues,
+        ).to(streamed_ridge.device())
 
     @property
     def beta(self) -> Tensor:
         r"""The teacher as z sees it, :math:`\Sigma^{1/2}\beta^\star`, of length 1."""
-        power = (1 + self.slope) / 2
-        root = self.lam**power
-        return root / root.norm()
+        return normalize(self.lam ** ((1 + self.slope) / 2), dim=0)
 
-    def white(self, *seed: int) -> streamed_ridge.Samples:
-        """Return a sample of n rows z, drawn by the whole numbers ``seed``."""
-        return super().sample(*seed)
+    white = spikes.Setting.sample  # the rows z
 
     def sample(self, *seed: int) -> list:
-        """Return the chunks of the same sample, of the same ``seed``, as rows x."""
-        root = self.lam**0.5
-        return [(Z * root, y) for Z, y in self.white(*seed)]
+        """Return the same sample, of the same ``seed``, as rows x, in one chunk."""
+        return list(zip(*self.samples(1, *seed), strict=True))
 
     def samples(self, number: int, *seed: int) -> tuple:
         """Return inputs (number, n, d) and labels (number, n) of ``number`` samples, drawn
         by the whole numbers ``seed``.
         """
-        rows = number * self.n
-        many = replace(self, psi1=rows / self.d)
-        chunks = many.sample(*seed)
-        X, y = map(torch.cat, zip(*chunks, strict=True))
-        X = X.reshape(number, self.n, -1)
-        return X, y.reshape(number, -1)
+        chunks = replace(self.white(*seed), n=number * self.n, chunk=self.n)
+        Z, y = map(torch.stack, zip(*chunks, strict=True))
+        return Z * self.lam**0.5, y
 
 
 def spike(
@@ -101,24 +94,25 @@ def spike(
     """
     setting = Setting(**sizes)
     step = first_step(setting, seed, output=False)
-    power = setting.lam**p
-    P = torch.diag(power)
+    P = torch.diag(setting.lam**p)
     if damping is not None:
-        (X,), _ = setting.samples(1, seed, FIRST_SAMPLE)
-        covariance = X.T @ X / len(X)
-        P = _shrunk(covariance, damping).inverse()
-    seen = 0.5 * features
-    left = torch.diag(setting.lam**seen)
-    length = step.a.norm()
-    size = eta * setting.width**0.5 / length
-    move = size * P @ step.G0
-    W1 = left @ (step.W0 + move)
+        covariance, _ = streamed_ridge.normal_equations(
+            setting.sample(seed, FIRST_SAMPLE), lambda X: X
+        )
+        covariance.diagonal().add_(damping)
+        P = covariance.inverse()
+    left = torch.diag(setting.lam ** (0.5 * features))
+    W1 = left @ step._replace(G0=P @ step.G0).weights(eta / step.a.norm())
     s1, v1 = leading(W1)
-    u1 = W1 @ v1
-    target = setting.beta / setting.lam**0.5
-    teacher = _cos2(left @ target, u1)
-    along = _cos2(left @ P @ step.signal, u1)
-    return {"s1": s1, "teacher": float(teacher), "step": float(along)}
+
+    def cos2(v):
+        return float(cosine_similarity(left @ v, W1 @ v1, 0)) ** 2
+
+    return {
+        "s1": s1,
+        "teacher": cos2(setting.beta / setting.lam**0.5),
+        "step": cos2(P @ step.signal),
+    }
 
 
 def gradients(seed: int, draws: int, level: float, damping: float, **sizes) -> dict:
@@ -141,30 +135,23 @@ def gradients(seed: int, draws: int, level: float, damping: float, **sizes) -> d
     """
     setting = Setting(**sizes)
     beta = setting.beta / setting.lam**0.5
-    weight = setting.d * beta**2
-    inverse = (beta @ beta) / weight
+    weight = setting.d * beta**2 / (beta @ beta)
     X, y = setting.samples(draws + 1, seed, SECOND_SAMPLE)
-    g = X.mT @ y[..., None] / setting.n
+    g = torch.einsum("knd,kn->kd", X, y) / setting.n
     covariance = X.mT @ X / setting.n
-    own, another = covariance[:-1], covariance[1:]
-    shift = damping * inverse
-    filters = {
-        "known": (torch.diag(setting.lam)[None], level * inverse),
-        "own": (own, shift),
-        "other": (another, shift),
-        "plain": (own, damping),
-    }
-    found = {}
-    for name, (C, added) in filters.items():
-        v = torch.linalg.solve(_shrunk(C, added), g[:-1])
-        cosines = _cos2(v[..., 0], beta)
-        found[name] = float(cosines.mean())
-    entries = g[..., 0]
-    square = (entries**2).mean(0)
-    along = (entries * beta).mean(0)
-    return found | {
-        "square": ("input", square.numpy(force=True)),
-        "along": ("input", along.numpy(force=True)),
+    own = covariance[:-1]
+
+    def cos2(C, shift):
+        v = torch.linalg.solve(C + torch.diag(shift), g[:-1])
+        return float(cosine_similarity(v, beta).square().mean())
+
+    return {
+        "known": cos2(torch.diag(setting.lam).expand_as(own), level / weight),
+        "own": cos2(own, damping / weight),
+        "other": cos2(covariance[1:], damping / weight),
+        "plain": cos2(own, torch.full_like(weight, damping)),
+        "square": ("input", (g**2).mean(0).numpy(force=True)),
+        "along": ("input", (g * beta).mean(0).numpy(force=True)),
     }
 
 
@@ -190,12 +177,11 @@ def risk(
     lam = setting.lam[:, None]
     risks, values = [], []
     for p, eta in zip(exponents, etas, strict=True):
-        size = eta * setting.width**0.5
-        move = size * lam**p * step.G0
-        W = lam**0.5 * (step.W0 + move)
-        student = Student(setting, W)  # it meets z, of covariance I
-        fresh = setting.white(seed, SECOND_SAMPLE)
-        risks += student.risks(fresh, [penalty])
+        W = lam**0.5 * step._replace(G0=lam**p * step.G0).weights(eta)
+        risks += Student(setting, W).risks(
+            setting.white(seed, SECOND_SAMPLE),  # z, of covariance I
+            [penalty],
+        )
         values.append(leading(W)[0])
     return xr.Dataset({"risk": ("step", risks), "s1": ("step", values)})
 
@@ -211,34 +197,22 @@ def twins(seed: int, p: float, eta: float, steps: int, matched=True, **sizes) ->
     the loss that is left.
     """
     setting = Setting(**sizes)
-    (X,), (y,) = setting.samples(1, seed, FIRST_SAMPLE)
-    lam = setting.lam.numpy(force=True)
-    P = lam**p
-    root = P**0.5
-    one = np.eye(setting.d)
+    ((X, y),) = setting.sample(seed, FIRST_SAMPLE)
+    root = setting.lam ** (p / 2)
+    X, y, root = (v.numpy(force=True) for v in (X, y, root))
     rng = np.random.default_rng([seed, FIRST_LAYER])
-    V0 = gram.first_layer(rng, setting.width, one / setting.d)
-    later = gram.later_layers(rng, [setting.width, 1])
+    V0, _, *later = gram.later_layers(rng, [setting.d, setting.width, 1])
     rule = Rule(steps=steps, eta=eta, bias_eta=eta)
-    X = X.numpy(force=True).T
-    y = y.numpy(force=True)
-    first = V0 * root if matched else V0
-    turned = root[:, None] * X
-    plain = gram.train(turned, y, V0, later, one, rule)
-    other = gram.train(X, y, first, later, np.diag(P), rule)
-    apart = np.linalg.norm(other.Z - plain.Z)
-    size = np.linalg.norm(plain.Z)
-    left = plain.loss[-1] / plain.loss[0]
-    return {"gap": apart / size, "moved": left}
-
-
-def _shrunk(C: Tensor, damping) -> Tensor:
-    """Return matrices ``C`` (.., d, d) plus a diagonal or a number."""
-    one = torch.eye(C.shape[-1]).to(C)
-    return C + damping * one
-
-
-def _cos2(v: Tensor, w: Tensor) -> Tensor:
-    """Return the squared cosine of ``v`` (.., d) and ``w`` (d,)."""
-    square = (v**2).sum(-1)
-    return (v @ w) ** 2 / square / (w @ w)
+    plain = gram.train((X * root).T, y, V0, later, np.eye(setting.d), rule)
+    other = gram.train(
+        X.T,
+        y,
+        V0 * root if matched else V0,
+        later,
+        np.diag(root**2),
+        rule,
+    )
+    return {
+        "gap": np.linalg.norm(other.Z - plain.Z) / np.linalg.norm(plain.Z),
+        "moved": plain.loss[-1] / plain.loss[0],
+    }

@@ -15,7 +15,6 @@ from fl.sweep import sized, sweep
 from fl.tasks import log_spaced
 from fl.theory import unified as theory
 from fl.theory.spikes import pair
-from fl.theory.spikes import threshold as isotropic
 from fl.theory.unified_spike import spiked, threshold
 
 PENALTY = 0.03
@@ -38,9 +37,9 @@ class Cell(NamedTuple):
         """Return the problem in ``d`` dimensions, as theory has it."""
         s = log_spaced(d, self.ratio).eigenvalues
         b = s**self.slope
-        numbers = pair(noise=self.noise)
-        share = b / b.sum()
-        return theory.Problem(numbers, s, share, self.psi1, self.psi2)
+        return theory.Problem(
+            pair(noise=self.noise), s, b / b.sum(), self.psi1, self.psi2
+        )
 
 
 class Run(NamedTuple):
@@ -52,15 +51,14 @@ class Run(NamedTuple):
 
 
 WEAK, FLAT, STRONG = (Cell(slope=slope) for slope in (-1.5, 0.0, 1.5))
-# the problem, the exponent, the layer, the step over its threshold
+# the problem, the step over its threshold, the exponent and the layer of that
 SPIKES = (
-    (WEAK, -1.0, "weights", 1.6),
-    (Cell(30.0, 1.5, 2.0, 2.0), 0.5, "weights", 1.8),
-    (WEAK, 1.0, "features", 1.6),
-    (Cell(12.0, 1.5, 4.0, 0.5), -0.5, "features", 1.8),
+    (WEAK, 1.6, -1.0, "weights"),
+    (Cell(30.0, 1.5, 2.0, 2.0), 1.8, 0.5, "weights"),
+    (WEAK, 1.6, 1.0, "features"),
+    (Cell(12.0, 1.5, 4.0, 0.5), 1.8, -0.5, "features"),
 )
-# problems whose steps at p = -1/2 are to be those under isotropic inputs, in thresholds
-HALVES = ((FLAT, 1.8), (STRONG, 1.6))
+HALVES = ((FLAT, 1.8), (STRONG, 1.6))  # at p = -1/2 in the weights
 # the problem and the damping of its own covariance
 DAMPED = ((WEAK, 0.05), (Cell(psi1=2.0), 0.15), (STRONG, 0.5))
 # the last two: a teacher on the weak directions and few samples
@@ -77,30 +75,20 @@ GRADIENTS = (
 RISKS = tuple((Cell(12.0, slope, 2.5, 1.2), 2.0) for slope in (-1.5, 0.0, 0.75))
 
 
-def spikes(scale: Scale, block: int = 0) -> list:
-    """Return the spike in the problems of `SPIKES`, at ``scale``, for the seeds of
-    ``block``.
+def spikes(scale: Scale, block: int = 0, cases: tuple = SPIKES, **fixed) -> list:
+    """Return the spike in the problems of ``cases``, `SPIKES` or `HALVES`, at ``scale``,
+    for the seeds of ``block``; ``fixed`` may name another exponent ``p`` for the step.
     """
 
-    def place(problem, p, layer, multiple):
-        model = spiked(problem, problem.s**p, layer)
-        eta = multiple * float(threshold(model))
-        return {"eta": eta, "p": p, "features": layer == "features"}
+    def place(problem, multiple, p=-0.5, layer="weights"):
+        return {
+            "eta": multiple * float(threshold(spiked(problem, problem.s**p, layer))),
+            "p": p,
+            "features": layer == "features",
+            **fixed,
+        }
 
-    return _runs(simulate.spike, SPIKES, place, scale, block, 24)
-
-
-def halves(scale: Scale, block: int = 0, p: float = -0.5) -> list:
-    """Return the spike in the problems of `HALVES` after steps with an exponent ``p``, of
-    multiples of the threshold under isotropic inputs; ``scale`` and ``block`` as in
-    `spikes`.
-    """
-
-    def place(problem, multiple):
-        numbers, psi1, psi2 = problem.pair, problem.psi1, problem.psi2
-        return {"eta": float(multiple * isotropic(numbers, psi1, psi2)), "p": p}
-
-    return _runs(simulate.spike, HALVES, place, scale, block, 24)
+    return _runs(simulate.spike, cases, place, scale, block, 24)
 
 
 def damped(scale: Scale, block: int = 0) -> list:
@@ -110,8 +98,10 @@ def damped(scale: Scale, block: int = 0) -> list:
 
     def place(problem, damping):
         length = problem.moments.slope * problem.own(damping).square ** 0.5
-        eta = float(STRENGTH / problem.pair.mu1 / length)
-        return {"eta": eta, "damping": damping}
+        return {
+            "eta": float(STRENGTH / problem.pair.mu1 / length),
+            "damping": damping,
+        }
 
     return _runs(simulate.spike, DAMPED, place, scale, block, 24)
 
@@ -120,11 +110,10 @@ def gradients(scale: Scale, block: int = 0) -> list:
     """Return moments and alignments in the problems of `GRADIENTS`, preconditioners that
     know the teacher at their best strength; ``scale`` and ``block`` as in `spikes`.
     """
-    draws = at(scale, smoke=20, book=40, paper=60)
 
     def place(problem):
         return {
-            "draws": draws,
+            "draws": at(scale, smoke=20, book=40, paper=60),
             "level": float(problem.moments.nu / problem.psi1),
             "damping": float(theory.best_own(problem)[0]),
         }
@@ -139,14 +128,15 @@ def risks(scale: Scale, block: int = 0) -> list:
     """
 
     def place(problem, eta):
-        felt = []
-        for p in EXPONENTS:
-            model = spiked(problem, problem.s**p, "features")
-            length = model.square.sum() ** 0.5
-            felt.append(float(FELT / length))
-        exponents = (0.0, *EXPONENTS, -1.0, 1.0)
-        etas = (0.0, *felt, eta, eta)
-        return {"exponents": exponents, "etas": etas, "penalty": PENALTY}
+        felt = [
+            float(FELT / spiked(problem, problem.s**p, "features").square.sum() ** 0.5)
+            for p in EXPONENTS
+        ]
+        return {
+            "exponents": (0.0, *EXPONENTS, -1.0, 1.0),
+            "etas": (0.0, *felt, eta, eta),
+            "penalty": PENALTY,
+        }
 
     return _runs(simulate.risk, RISKS, place, scale, block, 48)
 
@@ -156,20 +146,31 @@ def twins(scale: Scale, block: int = 0, matched: bool = True) -> xr.Dataset:
     `POWERS` and seeds; ``matched`` as in `fl.simulate.unified.twins`, ``scale``
     and ``block`` as in `spikes`.
     """
-    d = at(scale, smoke=30, book=60, paper=200)
-    fixed = FLAT._asdict() | {"d": d, "eta": 0.1, "steps": 10, "matched": matched}
-    return sized(simulate.twins, scale, block, (6, 6, 6), {"p": POWERS}, **fixed)
+    return sized(
+        simulate.twins,
+        scale,
+        block,
+        (6, 6, 6),
+        {"p": POWERS},
+        **FLAT._asdict(),
+        d=at(scale, smoke=30, book=60, paper=200),
+        eta=0.1,
+        steps=10,
+        matched=matched,
+    )
 
 
-def _runs(function, cases: tuple, place, scale, block, number: int) -> list:
+def _runs(function, cases, place, scale, block, number) -> list:
     d = at(scale, smoke=100, book=140, paper=400)
 
     def run(d, cell, *case):
         problem = cell.at(d)
-        fixed = cell._asdict() | {"d": d} | place(problem, *case)
+        fixed = {**cell._asdict(), "d": d, **place(problem, *case)}
         data = sweep(function, seeds=seeds(number, block), **fixed)
-        n = round(cell.psi1 * d)
-        return Run(problem, case, data.assign_attrs(fixed, n=n))
+        return Run(
+            problem,
+            case,
+            data.assign_attrs(fixed, n=round(cell.psi1 * d)),
+        )
 
-    half = d // 2
-    return [(run(d, *case), run(half, *case)) for case in cases]
+    return [(run(d, *case), run(d // 2, *case)) for case in cases]

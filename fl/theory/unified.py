@@ -57,8 +57,7 @@ class Problem:
     @property
     def energy(self) -> np.ndarray:
         r"""Shares :math:`\lambda_j{\beta^\star_j}^2` of the teacher (d,), of sum 1."""
-        share = self.s * self.b
-        return share / share.sum()
+        return self.s * self.b / self.moments.tau2
 
     @property
     def moments(self) -> Moments:
@@ -67,18 +66,16 @@ class Problem:
         :math:`\nu=\mathbb Ey^2/\alpha^2`.
         """
         tau2 = self.s @ self.b
-        square = self.pair.mu1s**2 / tau2
-        nu = self.pair.energy / square
-        rho = nu - tau2
-        return Moments(tau2, square**0.5, rho, nu)
+        slope = self.pair.mu1s / tau2**0.5
+        rho = (self.pair.floor + self.pair.noise) / slope**2
+        return Moments(tau2, slope, rho, rho + tau2)
 
     def own(self, damping: float) -> Direction:
         r"""Return the limits for :math:`P=(\hat\Sigma+\lambda)^{-1}` with the covariance
         of the sample that gives the gradient: v is the ridge estimator of y on x with
         the penalty ``damping``.
         """
-        rho = self.moments.rho
-        return kfac(*self.sizes, rho, damping)
+        return kfac(*self.sizes, self.moments.rho, damping)
 
 
 def best_filter(problem: Problem, level: float | None = None) -> tuple:
@@ -99,11 +96,9 @@ def best_filter(problem: Problem, level: float | None = None) -> tuple:
         level = problem.moments.nu / problem.psi1
     if validate.number("level", level, 0) == 0:
         validate.positive("b", problem.b)
-    k = problem.b * len(problem.b)
-    t = k * problem.s
-    phi = k / (t + level)
-    cos2 = problem.energy @ phi * problem.moments.tau2
-    return phi, cos2
+    k = len(problem.b) * problem.b
+    phi = k / (k * problem.s + level)
+    return phi, problem.s * problem.b @ phi
 
 
 def best_own(problem: Problem) -> tuple:
@@ -117,12 +112,8 @@ def best_own(problem: Problem) -> tuple:
     Raises:
         ValueError: for a teacher without weight in some direction.
     """
-    validate.positive("b", problem.b)
     damping = problem.moments.rho / problem.psi1
-    spectrum = len(problem.b) * problem.b * problem.s
-    kappa = resolvent_scale(spectrum, 1 / problem.psi1, damping)
-    _, cos2 = best_filter(problem, kappa)
-    return damping, cos2
+    return damping, best_filter(problem, _scale(problem, damping))[1]
 
 
 def other(problem: Problem, damping: float) -> Direction:
@@ -143,17 +134,23 @@ def other(problem: Problem, damping: float) -> Direction:
             direction.
     """
     damping = validate.number("damping", damping, 0, open_low=True)
+    kappa = _scale(problem, damping)
+    phi, along = best_filter(problem, kappa)
+    s, b, gamma = problem.sizes
+    share2 = (s * phi) ** 2
+    spread = np.mean(share2 / s) / (1 / gamma - np.mean(share2))
+    gain = kappa / damping
+    return Direction(
+        gain * along,
+        gain**2
+        * (s * b + gamma * problem.moments.nu / len(b))
+        * share2
+        @ (1 / s + spread),
+    )
+
+
+def _scale(problem, damping) -> float:
+    """Return the kappa of a ``damping`` for inputs that have the teacher's weights."""
     validate.positive("b", problem.b)
     s, b, gamma = problem.sizes
-    d = len(b)
-    t = d * b * s
-    kappa = resolvent_scale(t, gamma, damping)
-    share = t / (t + kappa)
-    sampling = gamma * problem.moments.nu / d
-    seen = (s * b + sampling) * share**2
-    left = 1 - gamma * np.mean(share**2)
-    spread = gamma * np.mean(share**2 / s) / left
-    square = seen @ (1 / s + spread)
-    gain = kappa / damping
-    along = gain * (b @ share)
-    return Direction(along, gain**2 * square)
+    return resolvent_scale(len(b) * b * s, gamma, damping)

@@ -6,9 +6,9 @@ of :math:`W_1`; derived in chapter "unified".
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import brentq
 
 from fl import validate
+from fl.theory.alignment_ridge import resolvent_scale
 from fl.theory.spikes_risk import effective, from_form
 from fl.theory.unified import Problem
 from fl.theory.unified_spike import spiked
@@ -21,17 +21,9 @@ def resolvent(problem: Problem, s: float) -> tuple:
 
     .. math:: q_j=\frac1{s+\psi_2\lambda_j/(1+e)},\qquad e=\bar{\mathbb E}[\lambda q].
     """
-    seen = problem.psi2 * problem.s
-
-    def diagonal(e):
-        return 1 / (s + seen / (1 + e))
-
-    def excess(e):
-        q = diagonal(e)
-        return np.mean(problem.s * q) - e
-
-    e = brentq(excess, 0, 2 / s, xtol=1e-15, rtol=1e-14)
-    return diagonal(e), e
+    kappa = resolvent_scale(problem.s, 1 / problem.psi2, s / problem.psi2)
+    q = kappa / (kappa + problem.s) / s
+    return q, np.mean(problem.s * q)
 
 
 def risk(problem: Problem, phi, penalty: float, etas) -> np.ndarray:
@@ -53,16 +45,14 @@ def risk(problem: Problem, phi, penalty: float, etas) -> np.ndarray:
         ValueError: for a step size that is not finite, eigenvalues of P or a penalty
             that are not > 0.
     """
-    validate.array("etas", etas, np.shape(etas))
+    squares = validate.array("etas", etas, np.shape(etas)) ** 2
     model = spiked(problem, phi, "features")
-    squares = np.square(etas)
 
     def form(s):
         q, e = resolvent(problem, s)
-        bottom = 1 + e + squares * (q @ model.square)
-        along = q @ model.along
-        gain = squares * along**2 / bottom
-        return problem.energy @ q - gain
+        return problem.energy @ q - squares * (q @ model.along) ** 2 / (
+            1 + e + squares * (q @ model.square)
+        )
 
     found = _effective(problem, penalty)
     return from_form(problem.pair, found, *_with_slope(form, found[2]))
@@ -71,18 +61,22 @@ def risk(problem: Problem, phi, penalty: float, etas) -> np.ndarray:
 @lru_cache(maxsize=64)  # it does not depend on the step
 def _effective(problem: Problem, penalty: float) -> tuple:
     def trace(s):
-        q, _ = resolvent(problem, s)
-        null = 1 / s
-        return null + (q.mean() - null) / problem.psi2
+        _, e = resolvent(problem, s)
+        return 1 / (s + e * s)
 
-    sizes = problem.psi1, problem.psi2, penalty
-    return effective(problem.pair, *sizes, lambda s, _: _with_slope(trace, s))
+    return effective(
+        problem.pair,
+        problem.psi1,
+        problem.psi2,
+        penalty,
+        lambda s, _: _with_slope(trace, s),
+    )
 
 
-def _with_slope(f, s: float) -> tuple:
+def _with_slope(f, s) -> tuple:
     """Return f(s) and f'(s), by differences of fourth order."""
-    h = 1e-3 * s
-    near = f(s + h) - f(s - h)
-    far = f(s + 2 * h) - f(s - 2 * h)
-    slope = (8 * near - far) / (12 * h)
-    return f(s), slope
+
+    def central(h):
+        return (f(s + h) - f(s - h)) / (2 * h)
+
+    return f(s), (4 * central(1e-3 * s) - central(2e-3 * s)) / 3

@@ -27,14 +27,16 @@ class Spiked(NamedTuple):
     along: np.ndarray
     psi2: float
 
-    def mean(self, q: float) -> float:
-        r"""Return :math:`\bar{\mathbb E}[h^2/(q-h)^2]` at a ``q`` > max h."""
+    def bulk(self, q: float) -> float:
+        r"""Return :math:`\psi_2-\bar{\mathbb E}[h^2/(q-h)^2]` at a ``q`` > max h: 0 at
+        the edge of the bulk, positive beyond.
+        """
         share = self.h / (q - self.h)
-        return np.mean(share**2)
+        return self.psi2 - np.mean(share**2)
 
     def sum(self, q: float) -> float:
         r"""Return :math:`\sum_j\mathbb Ev_j^2/(q-h_j)` at a ``q`` > max h."""
-        return np.sum(self.square / (q - self.h))
+        return self.square @ (1 / (q - self.h))
 
 
 def spiked(problem: Problem, phi, layer: str = "weights") -> Spiked:
@@ -48,20 +50,18 @@ def spiked(problem: Problem, phi, layer: str = "weights") -> Spiked:
     Raises:
         ValueError: for an unknown layer or a filter that is not positive.
     """
-    s, pair = problem.s, problem.pair
+    s = problem.s
     phi = validate.positive("phi", phi, s.shape)
     h = np.ones_like(phi)
     if validate.choice("layer", layer, LAYERS) == "start":
         h = phi = phi / np.mean(phi * s)
-    sampling = pair.energy / problem.psi1 / len(s)
-    signal = pair.mu1s * problem.energy
-    size = pair.mu1 * phi
-    power = s * (pair.mu1s * signal + sampling)
-    square = size**2 * power
+    tau2, slope, _, nu = problem.moments
+    signal = s * problem.b
+    size = problem.pair.mu1 * slope * phi
+    square = size**2 * s * (signal + nu / problem.psi1 / len(s))
     along = size * signal
     if layer == "features":
-        return Spiked(s, s * square, s * along, problem.psi2)
-    along = along * problem.moments.tau2**0.5
+        return Spiked(s, s * square, s * along / tau2**0.5, problem.psi2)
     return Spiked(h, square, along, problem.psi2)
 
 
@@ -70,17 +70,20 @@ def bulk_edge(model: Spiked) -> float:
     :math:`\bar{\mathbb E}[h^2/(q-h)^2]=\psi_2`.
     """
     top = model.h.max()
-    near = top * (1 + 1e-12)
-    far = top * (1 + 2 * model.psi2**-0.5)
-    return _root(model.mean, model.psi2, near, far)
+    return brentq(
+        model.bulk,
+        top * (1 + 1e-12),
+        top * (1 + 2 * model.psi2**-0.5),
+        xtol=1e-14,
+        rtol=1e-14,
+    )
 
 
 def threshold(model: Spiked) -> float:
     r"""Return the step size from which ``model`` has an outlier: where
     :math:`\eta^2\sum_j\mathbb Ev_j^2/(q-h_j)=\psi_2` at the q of the edge.
     """
-    q = bulk_edge(model)
-    return (model.psi2 / model.sum(q)) ** 0.5
+    return (model.psi2 / model.sum(bulk_edge(model))) ** 0.5
 
 
 def spike(model: Spiked, eta: float) -> tuple:
@@ -100,27 +103,22 @@ def spike(model: Spiked, eta: float) -> tuple:
     Raises:
         ValueError: for ``eta`` < 0.
     """
-    eta = validate.number("eta", eta, 0)
-    q = bulk_edge(model)
-    seen = eta > threshold(model)
-    if seen:
-        level = model.psi2 / eta**2
-        reach = 2 * model.square.sum() / level
-        far = model.h.max() + reach
-        q = _root(model.sum, level, q, far)
-    gap = q - model.h
-    place = q * (model.psi2 + np.mean(model.h / gap))
-    bulk = model.psi2 - model.mean(q)
-    along = np.sum(model.along / gap)
-    square = np.sum(model.square / gap**2)
-    overlap = q / place * along**2 / square * bulk
-    if not seen:
-        overlap = 0.0
-    return float(place**0.5), float(overlap)
+    strength = validate.number("eta", eta, 0) ** 2 / model.psi2
 
-
-def _root(falling, level: float, near: float, far: float) -> float:
     def excess(q):
-        return falling(q) - level
+        return strength * model.sum(q) - 1
 
-    return brentq(excess, near, far, xtol=1e-14, rtol=1e-14)
+    q = bulk_edge(model)
+    seen = excess(q) > 0
+    if seen:
+        q = brentq(
+            excess,
+            q,
+            model.h.max() + 2 * strength * model.square.sum(),
+            xtol=1e-14,
+            rtol=1e-14,
+        )
+    near = 1 / (q - model.h)
+    place = q * (model.psi2 + np.mean(model.h * near))
+    overlap = (model.along @ near) ** 2 / (model.square @ near**2) * model.bulk(q)
+    return place**0.5, seen * q / place * overlap
