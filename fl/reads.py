@@ -69,7 +69,7 @@ def watched(function: str, held: "Held", ignored: Path) -> Iterator[None]:
     finally:
         _WATCHES.remove(watch)
     late = {*sys.modules} - before | {*_brought_in(held.modules)}
-    if missing := sorted(m for m in late if _is_missing(m, held)):
+    if missing := sorted(m for m in late if _is_missing(m, held, watch.made)):
         raise ValueError(
             f"{function} imported {', '.join(missing)} by a computed name: no key can hold "
             "that; write the import statement out"
@@ -91,12 +91,14 @@ def _brought_in(modules: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def _is_missing(module: str, held: "Held") -> bool:
+def _is_missing(module: str, held: "Held", made: set[str]) -> bool:
     loaded = sys.modules.get(module)
     path = Path(getattr(loaded, "__file__", None) or "face/__init__.py")
     inside = path.is_relative_to(PACKAGE) or not path.is_file()
     face = path.stem == "__init__" and inside
-    return module not in held.modules and not face and is_first_party(module, held.own)
+    # written meanwhile, as some releases of torch do: what wrote it is in the key
+    known = module in held.modules or face or str(path) in made
+    return not known and is_first_party(module, held.own)
 
 
 def _is_data(path: Path, ignored: Iterable[Path]) -> bool:

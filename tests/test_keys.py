@@ -374,6 +374,22 @@ def test_an_import_by_a_computed_name_is_refused_and_nothing_stored(cache, packa
     assert not [p for p in cache.rglob("*") if p.is_file()]
 
 
+def test_a_module_that_the_unit_writes_itself_is_in_its_key(
+    cache, package, monkeypatch
+):
+    place = package.parent / "written"
+    place.mkdir()
+    monkeypatch.syspath_prepend(place)
+    text = "import importlib\nfrom pathlib import Path\ndef unit(seed):\n"
+    text += f"    Path({str(place / 'by_a_unit.py')!r}).write_text('SCALE = 2.0')\n"
+    text += "    importlib.invalidate_caches()\n"
+    text += "    made = importlib.import_module('by_' + 'a_unit')\n"
+    text += "    return {'x': made.SCALE * seed}\n"
+    (package / "writing.py").write_text(text)
+    run = sweep(load("mine.writing"), seeds=[3], jobs=1)
+    assert run["x"].values.tolist() == [6.0]
+
+
 def test_a_module_changed_from_outside_is_refused(cache, package):
     text = "SCALE = 2.0\ndef unit(seed):\n    return {'x': SCALE * seed}\n"
     (package / "scaled.py").write_text(text)
