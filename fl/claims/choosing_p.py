@@ -41,11 +41,17 @@ def likelihood(scale, broken, block):
     gaps = []
     for table in study.dense(scale, block):
         *data, dof = study.known(table)
-        dev = theory.deviance(table["p"], table["delta"], *data, dof + broken)
-        gaps.append(dev - table["deviance"])
-    gap = np.sqrt(np.mean(np.square(gaps)))
-    sizes = {"tables": len(gaps)}
-    return Evidence(0, gap, 1e-9, EXACT, sizes=sizes, expected=1.0, within=0.4)
+        dev = theory.deviance(table.p, table.delta, *data, dof + broken)
+        gaps.append(dev - table.deviance)
+    return Evidence(
+        0,
+        np.sqrt(np.mean(np.square(gaps))),
+        1e-9,
+        EXACT,
+        sizes={"tables": len(gaps)},
+        expected=1.0,
+        within=0.4,
+    )
 
 
 @claim(
@@ -61,7 +67,7 @@ def invariance(scale, broken, block):
     design = study.RESCALED
     columns = study.COLUMNS if broken else design.d
     run = study.rescaled(scale, block, columns)
-    moved = abs(run["p_hat"].diff("units")).isel(units=0)
+    moved = abs(run.p_hat.diff("units")).isel(units=0)
     lam, energy = _expected(design)
     m = design.n - 1
     rest = 1 + design.n * energy, m - design.d, m
@@ -94,11 +100,11 @@ def coverage(scale, broken, block):
     true = xr.DataArray([d.p for d in study.COVERED.values()], dims="design")
     error = np.sqrt(NOMINAL * (1 - NOMINAL) / run.sizes["seed"])
     allowed = FEW - ndtri(CHANCE / (2 * true.size)) * error
-    inside = (run["low"] <= true) & (true <= run["high"])
-    half = 1.96 * run["full"]
+    inside = (run.low <= true) & (true <= run.high)
+    half = 1.96 * run.full
     if broken:
-        inside = abs(run["p_hat"] - true) <= half
-    rival = chdtr(1, (half / run["se"]) ** 2).mean("seed")
+        inside = abs(run.p_hat - true) <= half
+    rival = chdtr(1, (half / run.se) ** 2).mean("seed")
     covered = inside.mean("seed")
     gap, expected = (abs(x - NOMINAL).max() / allowed for x in (covered, rival))
     sizes = run.attrs | {"covered": covered.values, "allowed": allowed}
@@ -127,7 +133,7 @@ def _most(share: float, draws: int, cells: int) -> float:
 def cannot_tell(scale, broken, block):
     """The largest of three shares, with the binomial quantile of 2 %."""
     run = study.statistics(scale, block, study.SEEN if broken else study.BLIND)
-    told = run["told"].mean("seed")
+    told = run.told.mean("seed")
     return Evidence(
         SPURIOUS,
         told.max(),
@@ -152,7 +158,7 @@ def folds(scale, broken, block):
     both means, 1/20 of a fold's and 1/80 of the training rows'.
     """
     run = study.folded(scale, block, moved=not broken)
-    gaps = abs(run["moments"] / run["rows"] - 1).mean("seed")
+    gaps = abs(run.moments / run.rows - 1).mean("seed")
     n = study.FOLDED.n
     return Evidence(
         0,
@@ -167,9 +173,16 @@ def folds(scale, broken, block):
 
 def _cost(lead, most: float, sizes: dict, **rival) -> Evidence:
     """Return the evidence that a ``lead`` (seed,) in risk is at most ``most``."""
-    reason = "a margin, fixed beforehand"
-    found = {"relation": "at most", "sizes": sizes} | rival
-    return Evidence(0, lead.mean(), most, reason, standard_error(lead), **found)
+    return Evidence(
+        0,
+        lead.mean(),
+        most,
+        "a margin, fixed beforehand",
+        standard_error(lead),
+        "at most",
+        sizes,
+        **rival,
+    )
 
 
 @claim(
@@ -185,7 +198,7 @@ def matched(scale, broken, block):
     deterministic equivalent.
     """
     run = study.matched(scale, block)
-    risk = run["risk"] / run["risk"].sel(chooser="oracle")
+    risk = run.risk / run.risk.sel(chooser="oracle")
     name = "-1" if broken else "evidence + CV"
     lead = risk.sel(chooser=name) - risk.sel(chooser="CV")
     design = study.MATCHED
@@ -210,7 +223,7 @@ def cases(scale, broken, block):
     right in one case is wrong in the other.
     """
     run = study.published(scale, block, permuted=broken)
-    right = (run["p_hat"] > 0) == (run["case"] == "high")
+    right = (run.p_hat > 0) == (run.case == "high")
     return Evidence(
         RIGHT,
         right.mean(),
@@ -240,10 +253,8 @@ def real(scale, broken, block):
     whitening costs nobody predicts: the control has to cost three margins.
     """
     run = study.halves(scale, block)
-    risk = run["risk"]
     names = ["-1"] if broken else ["0", "evidence + CV"]
-    leads = risk.sel(chooser=names) / risk.sel(chooser="CV") - 1
+    leads = run.risk.sel(chooser=names) / run.risk.sel(chooser="CV") - 1
     mean = leads.mean("name")
     worst = mean.isel(chooser=mean.mean("seed").argmax("chooser"))
-    sizes = run.attrs | {"tables": risk.sizes["name"], "chooser": worst.chooser.item()}
-    return _cost(worst, REAL, sizes)
+    return _cost(worst, REAL, run.attrs | {"chooser": worst.chooser.item()})

@@ -69,21 +69,21 @@ def sample(seed: int, design: Design) -> tuple:
     spectrum = power_law(design.d, design.a)
     noise = _noise(design, rng)
     if design.teacher == "model":
-        X = spectrum.inputs(design.n, rng).T
-        best = _weights(X, design.p, rng)
-        clean = X @ best
+        X = spectrum.inputs(design.n, rng)
+        best = _weights(X.T, design.p, rng)
+        clean = best @ X
     else:
         teacher = _teacher(spectrum.eigenvalues, design, rng)
         task = Task(spectrum, teacher)
-        batch = task.sample(design.n, rng)
-        X = batch.X.T
+        X, _, clean = task.sample(design.n, rng)
         scale = task.signal_variance**-0.5
         slopes = [teacher.link.moments(tau)[2] for tau in task.tau]
-        best = scale * np.dot(slopes, teacher.directions)
-        clean = scale * batch.clean
+        best = np.dot(slopes, teacher.directions)
+        best *= scale
+        clean *= scale
     if design.noise == "uneven":
-        noise *= X[:, 0]
-    return X, design.snr * clean + noise, design.snr * best
+        noise *= X[0]
+    return X.T, design.snr * clean + noise, design.snr * best
 
 
 def _weights(X, p: float, rng) -> np.ndarray:

@@ -114,20 +114,21 @@ def choosers(table: xr.Dataset) -> xr.Dataset:
     """
     fit = fits(table).drop_dims("p")
     lam, *_ = data = known(table)
-    p, risk, cv = (table[name] for name in ("p", "risk", "cv"))
-    delta = theory.geometric_mean(lam) ** (p + 1) / table["grid"]
-    dev = theory.deviance(p.values[:, None], delta.values, *data)
-    dev = risk.copy(data=dev)
+    p, risk, cv = table.p, table.risk, table.cv
+    delta = theory.geometric_mean(lam) ** (p + 1) / table.grid
+    dev = risk.copy(
+        data=theory.deviance(p.values[:, None], delta.values, *data),
+    )
     tuned, likely = (risk[each.argmin(["penalty"])] for each in (cv, dev))
     lowest = dev.min("penalty")
     weights = np.exp((lowest.min() - lowest) / 2)
-    chosen = tuned.sel(p=fit["p_hat"], method="nearest")
+    chosen = tuned.sel(p=fit.p_hat, method="nearest")
     # told, and both ends on one side
-    sure = fit["told"] * fit["low"] * fit["high"] > 0
+    sure = fit.told * fit.low * fit.high > 0
     risks = {f"{q:g}": tuned.sel(p=q) for q in FIXED}
     risks |= {
         "CV": risk[cv.argmin(...)],
-        "GCV": risk[table["gcv"].argmin(...)],
+        "GCV": risk[table.gcv.argmin(...)],
         "evidence": risk[dev.argmin(...)],
         "evidence + CV": chosen,
         "average": likely.weighted(weights).mean(),
@@ -137,7 +138,7 @@ def choosers(table: xr.Dataset) -> xr.Dataset:
     return fit.assign(
         risk=("chooser", [*map(float, risks.values())]),
         chooser=list(risks),
-        cv_p=p[cv.min("penalty").argmin("p")].item(),
+        cv_p=cv.min("penalty").idxmin("p"),
     )
 
 
@@ -149,8 +150,9 @@ def statistics(
     ``number`` of tables; 80, 150 or 1000 if None.
     """
     numbers = (number,) * 3 if number else (80, 150, 1000)
-    grid = {"design": designs}
-    return sized(read, scale, block, numbers, grid, unit=draws.statistics)
+    return sized(
+        read, scale, block, numbers, {"design": designs}, unit=draws.statistics
+    )
 
 
 def dense(scale: Scale, block: int = 0) -> list[xr.Dataset]:
@@ -158,8 +160,11 @@ def dense(scale: Scale, block: int = 0) -> list[xr.Dataset]:
     and a ``block``.
     """
     number = scales.at(scale, smoke=5, book=10, paper=40)
-    seeds = scales.seeds(number, block)
-    units = [model | {"seed": seed} for model in DENSE for seed in seeds]
+    units = [
+        model | {"seed": seed}
+        for model in DENSE
+        for seed in scales.seeds(number, block)
+    ]
     return evaluate(draws.dense, units)
 
 
@@ -183,22 +188,19 @@ def folded(scale: Scale, block: int = 0, moved: bool = True) -> xr.Dataset:
     """Return both criteria from moments and from rows over ``seed``, at a ``scale`` and a
     ``block``, the folds ``moved`` to the mean of the training rows or not.
     """
-    seeds = 20, 40, 200
-    return sized(draws.folded, scale, block, seeds, design=FOLDED, moved=moved)
+    return sized(draws.folded, scale, block, (20, 40, 200), design=FOLDED, moved=moved)
 
 
 def matched(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return what the `choosers` do under the power law that the model assumes, at a
     ``scale`` and a ``block``.
     """
-    seeds = 40, 60, 400
-    return sized(read, scale, block, seeds, unit=draws.risks, design=MATCHED)
+    return sized(read, scale, block, (40, 60, 400), unit=draws.risks, design=MATCHED)
 
 
 def models(scale: Scale) -> xr.Dataset:
     """Return what the `choosers` do on tables of `MODELS` at a ``scale``."""
-    seeds = 4, 16, 60
-    return sized(read, scale, 0, seeds, {"design": MODELS}, unit=draws.risks)
+    return sized(read, scale, 0, (4, 16, 60), {"design": MODELS}, unit=draws.risks)
 
 
 def published(scale: Scale, block: int = 0, permuted: bool = False) -> xr.Dataset:
@@ -220,8 +222,7 @@ def halves(scale: Scale, block: int = 0, names=JUDGED) -> xr.Dataset:
     """Return what the `choosers` do on standardised halves of real tables, by ``names``, at
     a ``scale`` and a ``block``.
     """
-    seeds = 6, 20, 48
-    return sized(read, scale, block, seeds, {"name": names}, unit=simulate.half)
+    return sized(read, scale, block, (6, 20, 48), {"name": names}, unit=simulate.half)
 
 
 @stored("choosing_p")
@@ -241,8 +242,9 @@ def trained(scale: Scale) -> xr.Dataset:
     pairs = PAIRS[: scales.at(scale, smoke=1, book=2, paper=5)]
     steps = scales.at(scale, smoke=50, book=600, paper=600)
     grid = {"pair": pairs, "noise": NOISES}
-    seeds = scales.seeds(2)
-    return _described(sweep(read, grid, seeds, unit=networks.trained, steps=steps))
+    return _described(
+        sweep(read, grid, scales.seeds(2), unit=networks.trained, steps=steps)
+    )
 
 
 def _described(run: xr.Dataset) -> xr.Dataset:
