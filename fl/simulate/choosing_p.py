@@ -83,7 +83,7 @@ def generalised(moments: Moments, exponents, grid) -> np.ndarray:
     """
     s, n = spectral(moments), moments.n
     u = kept(s.lam, exponents, grid)
-    left = n - 1 - u.sum(-1)
+    left = s.dof - u.sum(-1)
     missed = (1 - u) ** 2 @ s.scores + s.residual
     errors = np.full(left.shape, np.inf)
     return np.divide(n * missed, left**2, errors, where=left > 1e-9 * n)
@@ -151,7 +151,7 @@ def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
     (fresh,) = gathered(X[test], y[test], 1)
     run = assessed(folds)
     whole = merged([*folds, fresh])
-    risk = held_out(whole, fresh, EXPONENTS, run["grid"].values)
+    risk = held_out(whole, fresh, EXPONENTS, run.grid.values)
     risk *= fresh.n / fresh.v
     return run.assign(risk=(("p", "penalty"), risk))
 
@@ -165,7 +165,7 @@ def assessed(folds: list[Moments]) -> xr.Dataset:
     """
     train = merged(folds)
     run = statistics(train)
-    grid = penalties(run["lam"])
+    grid = penalties(run.lam)
     where = "p", "penalty"
     return run.assign(
         cv=(where, cross_validated(folds, EXPONENTS, grid)),

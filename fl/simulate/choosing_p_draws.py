@@ -141,7 +141,7 @@ def risks(seed: int, design: Design) -> xr.Dataset:
     folds = tables.gathered(X, y)
     run = tables.assessed(folds)
     s = spectral(tables.merged(folds))
-    u = tables.kept(s.lam, tables.EXPONENTS, run["grid"].values)
+    u = tables.kept(s.lam, tables.EXPONENTS, run.grid.values)
     unshrunk = s.along / np.sqrt(s.lam)
     w = u * unshrunk @ s.basis.T
     lam = power_law(design.d, design.a).eigenvalues
@@ -175,9 +175,8 @@ def dense(seed: int, design: Design, delta: float) -> xr.Dataset:
     V += np.eye(m)
     root = linalg.cholesky(V, lower=True)
     z = root @ rng.standard_normal(m)
-    # two unequal chunks
-    first, *second = tables.gathered(X, z @ contrasts, 3)
-    moments = tables.merged([*second, first])
+    # the last third is merged into the other two
+    moments = tables.merged(tables.gathered(X, z @ contrasts, 3))
     noise = z @ linalg.solve(V, z) / m
     deviance = m * np.log(noise)
     deviance += np.linalg.slogdet(V)[1]
