@@ -4,7 +4,7 @@ cannot tell, and what the choice is worth.
 
 import numpy as np
 import xarray as xr
-from scipy.special import erf, ndtri
+from scipy.special import chdtr, ndtri
 
 from fl.evidence import Evidence, claim
 from fl.judging import CHANCE
@@ -39,21 +39,17 @@ def likelihood(scale, broken, block):
     noise of variance 1 the control is off by log(1) - 1.
     """
     gaps = []
-    runs = study.dense(scale, block)
-    for (design, delta), run in zip(study.DENSE, runs, strict=True):
-        columns = [run[name].values for name in (*study.STATISTICS, "deviance")]
-        for *statistics, dense in zip(*columns, strict=True):
-            *data, dof = study.known(*statistics)
-            dev = theory.deviance(design.p, delta, *data, dof + broken)
-            gaps.append(dev - dense)
-    gap = np.sqrt(np.mean(np.square(gaps)))
+    for table in study.dense(scale, block):
+        *data, dof = study.known(table)
+        dev = theory.deviance(table.p, table.delta, *data, dof + broken)
+        gaps.append(dev - table.deviance)
     return Evidence(
         0,
-        gap,
+        np.sqrt(np.mean(np.square(gaps))),
         1e-9,
         EXACT,
         sizes={"tables": len(gaps)},
-        expected=1.0 if broken else None,
+        expected=1.0,
         within=0.4,
     )
 
@@ -70,28 +66,22 @@ def invariance(scale, broken, block):
     """The mean size of the change over tables; the control's is that of expected scores."""
     design = study.RESCALED
     columns = study.COLUMNS if broken else design.d
-    p = study.rescaled(scale, block, columns)["p_hat"]
-    moved = abs(p.diff("units")).isel(units=0)
-    expected = None
-    if broken:
-        lam, energy = _expected(design)
-        scores = 1 + design.n * energy
-        m = design.n - 1
-        rest = scores, m - design.d, m
-        before = theory.fit(lam, *rest)
-        lam[:columns] *= 1e4
-        after = theory.fit(lam, *rest)
-        expected = abs(after.p - before.p)
-    sizes = {"tables": moved.size, "columns": columns}
-    error = standard_error(moved)
+    run = study.rescaled(scale, block, columns)
+    moved = abs(run.p_hat.diff("units")).isel(units=0)
+    lam, energy = _expected(design)
+    m = design.n - 1
+    rest = 1 + design.n * energy, m - design.d, m
+    before = theory.fit(lam, *rest).p
+    lam[:columns] *= 1e4
+    after = theory.fit(lam, *rest).p
     return Evidence(
         0,
         moved.mean(),
         1e-6,
         "rounding",
-        error,
-        sizes=sizes,
-        expected=expected,
+        standard_error(moved),
+        sizes=run.attrs,
+        expected=abs(after - before),
         within=0.3,
     )
 
@@ -107,40 +97,29 @@ def invariance(scale, broken, block):
 def coverage(scale, broken, block):
     """The worst of four designs, in units of what it is allowed."""
     run = study.statistics(scale, block, study.COVERED)
-    designs = study.COVERED.values()
-    true = xr.DataArray([d.p for d in designs], dims="design")
-    low, high = run["low"], run["high"]
-    expected = None
-    tables = run.sizes["seed"]
-    tail = CHANCE / (2 * len(designs))
-    error = np.sqrt(NOMINAL * (1 - NOMINAL) / tables)
-    allowed = FEW - ndtri(tail) * error
+    true = xr.DataArray([d.p for d in study.COVERED.values()], dims="design")
+    error = np.sqrt(NOMINAL * (1 - NOMINAL) / run.sizes["seed"])
+    allowed = FEW - ndtri(CHANCE / (2 * true.size)) * error
+    inside = (run.low <= true) & (true <= run.high)
+    half = 1.96 * run.full
     if broken:
-        half = 1.96 * run["full"]
-        low, high = run["p_hat"] - half, run["p_hat"] + half
-        z = half / run["se"]
-        rival = erf(z / np.sqrt(2)).mean("seed")
-        expected = abs(rival - NOMINAL).max() / allowed
-    covered = ((low <= true) & (true <= high)).mean("seed")
-    gap = abs(covered - NOMINAL)
-    sizes = {
-        "tables": tables,
-        "covered": covered.values,
-        "allowed": allowed,
-    }
+        inside = abs(run.p_hat - true) <= half
+    rival = chdtr(1, (half / run.se) ** 2).mean("seed")
+    covered = inside.mean("seed")
+    gap, expected = (abs(x - NOMINAL).max() / allowed for x in (covered, rival))
+    sizes = run.attrs | {"covered": covered.values, "allowed": allowed}
     reason = (
         f"{FEW:.0%} for few directions, and the binomial error of {NOMINAL:.0%}, "
         f"{CHANCE:.0%} for all cells"
     )
-    measured = gap.max() / allowed
-    return Evidence(0, measured, 1, reason, sizes=sizes, expected=expected, within=2.0)
+    return Evidence(0, gap, 1, reason, sizes=sizes, expected=expected, within=2.0)
 
 
 def _most(share: float, draws: int, cells: int) -> float:
     """Return how far above ``share`` the share of the draws may be in one of the cells."""
     from scipy.stats import binom
 
-    return float(binom.isf(CHANCE / cells, draws, share) / draws - share)
+    return binom.isf(CHANCE / cells, draws, share) / draws - share
 
 
 @claim(
@@ -153,19 +132,16 @@ def _most(share: float, draws: int, cells: int) -> float:
 )
 def cannot_tell(scale, broken, block):
     """The largest of three shares, with the binomial quantile of 2 %."""
-    chosen = study.SEEN if broken else study.BLIND
-    run = study.statistics(scale, block, chosen)
-    told = run["told"].mean("seed")
-    tables = run.sizes["seed"]
-    allowed = _most(SPURIOUS, tables, len(study.BLIND))
+    run = study.statistics(scale, block, study.SEEN if broken else study.BLIND)
+    told = run.told.mean("seed")
     return Evidence(
         SPURIOUS,
         told.max(),
-        allowed,
+        _most(SPURIOUS, run.sizes["seed"], len(study.BLIND)),
         f"binomial quantile of 2 %, {CHANCE:.0%} for all cells",
         relation="at most",
-        sizes={"tables": tables, "told": told.values},
-        expected=1.0 if broken else None,
+        sizes=run.attrs | {"told": told.values},
+        expected=1.0,
         within=0.15,
     )
 
@@ -182,26 +158,31 @@ def folds(scale, broken, block):
     both means, 1/20 of a fold's and 1/80 of the training rows'.
     """
     run = study.folded(scale, block, moved=not broken)
-    ratio = run.sel(way="moments") / run.sel(way="rows")
-    gaps = abs(ratio - 1).mean("seed").to_array()
+    gaps = abs(run.moments / run.rows - 1).mean("seed")
     n = study.FOLDED.n
-    expected = (1 + 1.25 / n) / (1 - 5 / n) - 1 if broken else None
     return Evidence(
         0,
         gaps.max(),
         1e-8,
         EXACT,
-        sizes={"seeds": run["seed"].values, "n": n},
-        expected=expected,
+        sizes=run.attrs | {"n": n},
+        expected=(1 + 1.25 / n) / (1 - 5 / n) - 1,
         within=0.03,
     )
 
 
 def _cost(lead, most: float, sizes: dict, **rival) -> Evidence:
     """Return the evidence that a ``lead`` (seed,) in risk is at most ``most``."""
-    reason = "a margin, fixed beforehand"
-    found = {"relation": "at most", "sizes": sizes} | rival
-    return Evidence(0, lead.mean(), most, reason, standard_error(lead), **found)
+    return Evidence(
+        0,
+        lead.mean(),
+        most,
+        "a margin, fixed beforehand",
+        standard_error(lead),
+        "at most",
+        sizes,
+        **rival,
+    )
 
 
 @claim(
@@ -217,19 +198,16 @@ def matched(scale, broken, block):
     deterministic equivalent.
     """
     run = study.matched(scale, block)
-    risk = run["risk"] / run["risk"].sel(chooser="oracle")
+    risk = run.risk / run.risk.sel(chooser="oracle")
     name = "-1" if broken else "evidence + CV"
     lead = risk.sel(chooser=name) - risk.sel(chooser="CV")
-    expected = None
-    if broken:
-        design = study.MATCHED
-        lam, energy = _expected(design)
-        wrong, right = (
-            tuned_ridge(lam, energy, p, design.n, 1.0).test for p in (-1, design.p)
-        )
-        expected = (wrong - 1) / (right - 1) - 1
-    sizes = {"tables": lead.size, "chooser": name}
-    return _cost(lead, MARGIN, sizes, expected=expected, within=0.2)
+    design = study.MATCHED
+    lam, energy = _expected(design)
+    wrong, right = (
+        tuned_ridge(lam, energy, p, design.n, 1.0).test - 1 for p in (-1, design.p)
+    )
+    sizes = run.attrs | {"chooser": name}
+    return _cost(lead, MARGIN, sizes, expected=wrong / right - 1, within=0.2)
 
 
 @claim(
@@ -245,18 +223,15 @@ def cases(scale, broken, block):
     right in one case is wrong in the other.
     """
     run = study.published(scale, block, permuted=broken)
-    p = run["p_hat"]
-    right = p * xr.where(p["case"] == "high", 1, -1) > 0
-    number = right.size
-    allowed = _most(1 - RIGHT, number, 1)
+    right = (run.p_hat > 0) == (run.case == "high")
     return Evidence(
         RIGHT,
         right.mean(),
-        allowed,
+        _most(1 - RIGHT, right.size, 1),
         f"binomial quantile of 90 %, {CHANCE:.0%}",
         relation="at least",
-        sizes={"tables": number},
-        expected=0.5 if broken else None,
+        sizes=run.attrs,
+        expected=0.5,
         within=0.2,
     )
 
@@ -277,14 +252,9 @@ def real(scale, broken, block):
     for labels of one data set share their halves. It says nothing of other tables. What
     whitening costs nobody predicts: the control has to cost three margins.
     """
-    risk = study.halves(scale, block)["risk"]
+    run = study.halves(scale, block)
     names = ["-1"] if broken else ["0", "evidence + CV"]
-    leads = risk.sel(chooser=names) / risk.sel(chooser="CV") - 1
+    leads = run.risk.sel(chooser=names) / run.risk.sel(chooser="CV") - 1
     mean = leads.mean("name")
-    worst = int(mean.mean("seed").values.argmax())
-    sizes = {
-        "tables": risk.sizes["name"],
-        "halves": risk.sizes["seed"],
-        "chooser": names[worst],
-    }
-    return _cost(mean.isel(chooser=worst), REAL, sizes)
+    worst = mean.isel(chooser=mean.mean("seed").argmax("chooser"))
+    return _cost(worst, REAL, run.attrs | {"chooser": worst.chooser.item()})

@@ -16,7 +16,7 @@ from fl.moments import Moments, spectral
 from fl.moments_folds import HeldOut
 
 EXPONENTS = np.linspace(-2, 2, 17)
-PENALTIES, FOLDS, MOST, WIDEST = 33, 5, 1500, 160
+PENALTIES, FOLDS = 33, 5
 SPLIT = 2  # a stream of random numbers
 # table -> the set of scikit-learn, and what is the label: a class, or a column by name
 TABLES = {
@@ -35,36 +35,35 @@ TABLES = {
 UNITS = ("standardised", "raw")
 
 
-def penalties(lam, exponents=EXPONENTS, number: int = PENALTIES) -> np.ndarray:
-    """Return ``number`` log-spaced penalties for each of ``exponents`` (P,), (P, number),
-    from where every eigenvalue of ``lam`` (r,) is fitted to where none is.
+def penalties(lam) -> np.ndarray:
+    """Return `PENALTIES` log-spaced penalties for each of `EXPONENTS`, (P, L), from where
+    every eigenvalue of ``lam`` (r,) is fitted to where none is.
 
     Raises:
         ValueError: for eigenvalues that are not > 0.
     """
     lam = validate.positive("lam", lam)
-    above = np.asarray(exponents) + 1
-    t = lam ** above[:, None]
+    t = lam ** (EXPONENTS[:, None] + 1)
     low = t.min(1) * np.exp(-8.0)
     high = t.max(1) * np.exp(8.0)
-    return np.geomspace(low, high, number, axis=1)
+    return np.geomspace(low, high, PENALTIES, axis=1)
 
 
 def kept(lam, exponents, grid) -> np.ndarray:
     """Return the share (P, L, r) of each direction, of eigenvalue ``lam`` (r,), that ridge
     regression keeps at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
     """
-    above = np.asarray(exponents) + 1
-    t = lam ** above[:, None, None]
+    t = lam ** np.add(exponents, 1)[:, None, None]
     return t / (t + grid[..., None])
 
 
-def held_out(judge: HeldOut, exponents, grid) -> np.ndarray:
-    """Return the mean squared error (P, L) on the rows of ``judge`` of ridge regression
-    on the others, at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
+def held_out(whole: Moments, fold: Moments, exponents, grid) -> np.ndarray:
+    """Return the mean squared error (P, L) on the rows of ``fold`` of ridge regression
+    on the others of the ``whole``, at ``exponents`` (P,) and the penalties of ``grid``
+    (P, L).
     """
-    pairs = zip(exponents, grid, strict=True)
-    return np.array([judge.error(*pair) for pair in pairs])
+    judge = HeldOut(whole, fold)
+    return np.array([*map(judge.error, exponents, grid)])
 
 
 def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
@@ -72,8 +71,7 @@ def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
     at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
     """
     whole = merged(folds)
-    judges = [HeldOut(whole, fold) for fold in folds]
-    errors = [judge.n * held_out(judge, exponents, grid) for judge in judges]
+    errors = [fold.n * held_out(whole, fold, exponents, grid) for fold in folds]
     return sum(errors) / whole.n
 
 
@@ -85,11 +83,10 @@ def generalised(moments: Moments, exponents, grid) -> np.ndarray:
     """
     s, n = spectral(moments), moments.n
     u = kept(s.lam, exponents, grid)
-    left = n - 1 - u.sum(-1)
+    left = s.dof - u.sum(-1)
     missed = (1 - u) ** 2 @ s.scores + s.residual
     errors = np.full(left.shape, np.inf)
-    np.divide(n * missed, left**2, errors, where=left > 1e-9 * n)
-    return errors
+    return np.divide(n * missed, left**2, errors, where=left > 1e-9 * n)
 
 
 def merged(parts: Sequence[Moments]) -> Moments:
@@ -99,9 +96,8 @@ def merged(parts: Sequence[Moments]) -> Moments:
 
 def gathered(X, y, number: int = FOLDS) -> list[Moments]:
     """Return the moments of ``number`` folds of the rows ``X`` (n, d), ``y`` (n,)."""
-    parts = np.array_split(np.arange(len(y)), number)
-    d = X.shape[1]
-    return [Moments(d).add(X[i], y[i]) for i in parts]
+    parts = zip(np.array_split(X, number), np.array_split(y, number), strict=True)
+    return [Moments(X.shape[1]).add(*rows) for rows in parts]
 
 
 def table(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +125,7 @@ def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
     """Return the risks on one half of a real table of ridge regression on the other.
 
     Args:
-        seed: of the split; at most `MOST` rows train.
+        seed: of the split; the smaller half trains.
         name: of the table, one of `TABLES`.
         units: ``raw``, or ``standardised`` by the training rows, which drops columns that
             are constant there.
@@ -143,9 +139,9 @@ def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
     """
     validate.choice("units", units, UNITS)
     X, y = table(name)
-    rows = np.random.default_rng([seed, SPLIT]).permutation(len(y))
-    n = min(len(y) // 2, MOST)
-    train, test = rows[:n], rows[n:]
+    n = len(y)
+    rows = np.random.default_rng([seed, SPLIT]).permutation(n)
+    train, test = np.split(rows, [n // 2])
     if units == "standardised":
         spread = X[train].std(0)
         size = abs(X[train]).max(0)
@@ -154,8 +150,8 @@ def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
     folds = gathered(X[train], y[train])
     (fresh,) = gathered(X[test], y[test], 1)
     run = assessed(folds)
-    judge = HeldOut(merged([*folds, fresh]), fresh)
-    risk = held_out(judge, EXPONENTS, run["grid"].values)
+    whole = merged([*folds, fresh])
+    risk = held_out(whole, fresh, EXPONENTS, run.grid.values)
     risk *= fresh.n / fresh.v
     return run.assign(risk=(("p", "penalty"), risk))
 
@@ -168,21 +164,20 @@ def assessed(folds: list[Moments]) -> xr.Dataset:
         folds.
     """
     train = merged(folds)
-    lam = spectral(train).lam
-    grid = penalties(lam)
-    tables = {
-        "cv": cross_validated(folds, EXPONENTS, grid),
-        "gcv": generalised(train, EXPONENTS, grid),
-        "grid": grid,
-    }
-    named = {name: (("p", "penalty"), values) for name, values in tables.items()}
-    run = statistics(train).assign(named)
-    return run.assign_coords(p=EXPONENTS)
+    run = statistics(train)
+    grid = penalties(run.lam)
+    where = "p", "penalty"
+    return run.assign(
+        cv=(where, cross_validated(folds, EXPONENTS, grid)),
+        gcv=(where, generalised(train, EXPONENTS, grid)),
+        grid=(where, grid),
+        p=EXPONENTS,
+    )
 
 
 def statistics(moments: Moments) -> xr.Dataset:
-    """Return ``lam`` and ``scores`` (direction), padded with NaN to `WIDEST` directions,
-    ``residual`` and ``dof``: what the likelihood needs of ``moments``.
+    """Return ``lam`` and ``scores`` (direction), ``residual`` and ``dof``: what the
+    likelihood needs of ``moments``.
     """
     s = spectral(moments)
     found = {
@@ -191,5 +186,4 @@ def statistics(moments: Moments) -> xr.Dataset:
         "residual": s.residual,
         "dof": s.dof,
     }
-    more = WIDEST - len(s.lam)
-    return xr.Dataset(found).pad(direction=(0, more))
+    return xr.Dataset(found)

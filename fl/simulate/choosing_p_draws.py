@@ -12,7 +12,6 @@ from fl import validate
 from fl.moments import spectral
 from fl.numerics import psd_power
 from fl.simulate import choosing_p as tables
-from fl.simulate.noise import CASES
 from fl.simulate.noise import task as published_task
 from fl.tasks import Task, Teacher, power_law
 
@@ -21,6 +20,7 @@ TEACHERS = ("model", "power", "direction", "relu", "even", "two")
 NOISES = ("normal", "heavy", "groups", "uneven")
 LINKS = {"relu": "relu", "even": "abs", "two": "tanh"}
 ONE = 8  # where the teacher of one direction stands
+ROWS = 200  # of a table of [YN25]
 PENALTY = 0.1  # of the fits that are compared with refitted rows
 
 
@@ -69,21 +69,21 @@ def sample(seed: int, design: Design) -> tuple:
     spectrum = power_law(design.d, design.a)
     noise = _noise(design, rng)
     if design.teacher == "model":
-        X = spectrum.inputs(design.n, rng).T
-        best = _weights(X, design.p, rng)
-        clean = X @ best
+        X = spectrum.inputs(design.n, rng)
+        best = _weights(X.T, design.p, rng)
+        clean = best @ X
     else:
         teacher = _teacher(spectrum.eigenvalues, design, rng)
         task = Task(spectrum, teacher)
-        batch = task.sample(design.n, rng)
-        X = batch.X.T
+        X, _, clean = task.sample(design.n, rng)
         scale = task.signal_variance**-0.5
         slopes = [teacher.link.moments(tau)[2] for tau in task.tau]
-        best = scale * np.dot(slopes, teacher.directions)
-        clean = scale * batch.clean
+        best = np.dot(slopes, teacher.directions)
+        best *= scale
+        clean *= scale
     if design.noise == "uneven":
-        noise *= X[:, 0]
-    return X, design.snr * clean + noise, design.snr * best
+        noise *= X[0]
+    return X.T, design.snr * clean + noise, design.snr * best
 
 
 def _weights(X, p: float, rng) -> np.ndarray:
@@ -121,9 +121,15 @@ def _noise(design: Design, rng) -> np.ndarray:
     return noise
 
 
-def statistics(seed: int, design: Design) -> xr.Dataset:
-    """Return what the likelihood needs of a table of a ``seed`` and a ``design``."""
+def statistics(
+    seed: int, design: Design, units: float = 1.0, columns: int | None = None
+) -> xr.Dataset:
+    """Return what the likelihood needs of a table of a ``seed`` and a ``design``; the label
+    and the first so many ``columns``, all if None, are multiplied by ``units``.
+    """
     X, y, _ = sample(seed, design)
+    X[:, :columns] *= units
+    y *= units
     return tables.statistics(*tables.gathered(X, y, 1))
 
 
@@ -134,30 +140,19 @@ def risks(seed: int, design: Design) -> xr.Dataset:
     X, y, best = sample(seed, design)
     folds = tables.gathered(X, y)
     run = tables.assessed(folds)
-    lam = power_law(design.d, design.a).eigenvalues
     s = spectral(tables.merged(folds))
-    u = tables.kept(s.lam, tables.EXPONENTS, run["grid"].values)
+    u = tables.kept(s.lam, tables.EXPONENTS, run.grid.values)
     unshrunk = s.along / np.sqrt(s.lam)
     w = u * unshrunk @ s.basis.T
+    lam = power_law(design.d, design.a).eigenvalues
     risk = (w - best) ** 2 @ lam
     return run.assign(risk=(("p", "penalty"), risk))
 
 
-def rescaled(seed: int, design: Design, columns: int) -> xr.Dataset:
-    """Return `statistics` of a table of a ``seed`` and a ``design`` in two units: as
-    drawn, and the label and the first so many ``columns`` times 100.
-    """
-    X, y, _ = sample(seed, design)
-    before = tables.gathered(X, y, 1)
-    X[:, :columns] *= 100
-    after = tables.gathered(X, 100 * y, 1)
-    both = map(tables.statistics, before + after)
-    return xr.concat(both, "units")
-
-
 def dense(seed: int, design: Design, delta: float) -> xr.Dataset:
-    r"""Return `statistics` of a table from moments of two unequal chunks, and its
-    ``deviance`` by the density of the contrasts of the labels, with a matrix of all rows.
+    r"""Return `statistics` of a table from moments of two unequal chunks, the ``p`` and the
+    ``delta`` of its model, and its ``deviance`` by the density of the contrasts of the
+    labels, with a matrix of all rows.
 
     Args:
         seed: of the draw.
@@ -167,99 +162,84 @@ def dense(seed: int, design: Design, delta: float) -> xr.Dataset:
         delta: :math:`\delta`.
     """
     rng = np.random.default_rng([seed, LABELS])
-    X, _, _ = sample(seed, design)
+    X = sample(seed, design)[0]
     n, p = design.n, design.p
     contrasts = linalg.helmert(n)
     Z = contrasts @ X
-    _, s, Vt = np.linalg.svd(Z, full_matrices=False)
-    lam = s**2 / n
+    m = len(Z)
+    lam = linalg.svdvals(Z) ** 2 / n
     mean = np.exp(np.log(lam).mean())
-    prior = (lam / mean) ** p
-    prior *= delta / (n * mean)
-    signal = Z @ Vt.T
-    V = signal * prior @ signal.T
-    V += np.eye(n - 1)
+    size = delta / (n * mean ** (p + 1))
+    prior = size * psd_power(Z.T @ Z / n, p)
+    V = Z @ prior @ Z.T
+    V += np.eye(m)
     root = linalg.cholesky(V, lower=True)
-    z = root @ rng.standard_normal(n - 1)
-    y = z @ contrasts
-    # two unequal chunks
-    first, *second = tables.gathered(X, y, 3)
-    moments = tables.merged([tables.merged(second), first])
-    white = np.linalg.solve(V, z)
-    size = z @ white / (n - 1)
-    volume = np.linalg.slogdet(V)[1]
-    deviance = (n - 1) * np.log(size) + volume
-    return tables.statistics(moments).assign(deviance=deviance)
+    z = root @ rng.standard_normal(m)
+    # the last third is merged into the other two
+    moments = tables.merged(tables.gathered(X, z @ contrasts, 3))
+    noise = z @ linalg.solve(V, z) / m
+    deviance = m * np.log(noise)
+    deviance += np.linalg.slogdet(V)[1]
+    return tables.statistics(moments).assign(p=p, delta=delta, deviance=deviance)
 
 
-def published(seed: int, case: str, permuted: bool = False, n: int = 200) -> xr.Dataset:
+def published(seed: int, case: str, permuted: bool = False) -> xr.Dataset:
     """Return `statistics` of a table of the experiment of [YN25], SNR 1.
 
     Args:
         seed: of the draw.
         case: ``high`` or ``low``.
         permuted: labels that belong to other rows.
-        n: rows.
 
     Raises:
         ValueError: for an unknown case.
     """
-    validate.choice("case", case, CASES["distinguished"])
     rng = np.random.default_rng([seed, DATA])
-    coefficient = rng.standard_normal()
-    task = published_task(case, 1.0, [coefficient])
-    X, y, _ = task.sample(n, rng)
+    task = published_task(case, 1.0, [rng.standard_normal()])
+    X, y, _ = task.sample(ROWS, rng)
     if permuted:
         y = rng.permutation(y)
     return tables.statistics(*tables.gathered(X.T, y, 1))
 
 
 def folded(seed: int, design: Design, moved: bool = True) -> xr.Dataset:
-    """Return the error of cross-validation and the criterion of its generalised form,
-    ``cv`` and ``gcv`` (way,), from moments and from rows, refitted.
+    """Return the error of cross-validation and the criterion of its generalised form from
+    ``moments`` and from ``rows``, refitted by a library, both (criterion,).
 
     Args:
         seed: of the draw.
         design: of the table; its exponent is that of the fit.
         moved: False for errors of the rows about the mean of each fold's own errors.
     """
+    from sklearn.model_selection import KFold  # two seconds, for those who need it
+
     X, y, _ = sample(seed, design)
+    n, p = design.n, design.p
     folds = tables.gathered(X, y)
-    p = np.array([design.p])
-    penalty = np.array([[PENALTY]])
-    cv = tables.cross_validated(folds, p, penalty)
-    gcv = tables.generalised(tables.merged(folds), p, penalty)
-    n, total = len(y), 0.0
-    every = np.arange(n)
-    for out in np.array_split(every, len(folds)):
-        rest = np.delete(every, out)
-        hat = _hat(X[rest], X[out], design.p)
-        errors = y[out] - hat @ y[rest]
+    fit = [p], np.array([[PENALTY]])
+    cv = tables.cross_validated(folds, *fit)
+    gcv = tables.generalised(tables.merged(folds), *fit)
+    missed = y.copy()
+    for rest, out in KFold(len(folds)).split(X):
+        missed[out] -= _predicted(X[rest], y[rest], X[out], p)
         if not moved:
-            errors -= errors.mean()
-        total += errors @ errors
-    hat = _hat(X, X, design.p)
-    left = y - hat @ y
-    spare = n - np.trace(hat)
-    by_rows = n * (left @ left) / spare**2
+            missed[out] -= missed[out].mean()
+    hat = _predicted(X, np.eye(n), X, p)
+    left = (y - hat @ y) / (1 - np.trace(hat) / n)
     return xr.Dataset(
         {
-            "cv": ("way", [cv.item(), total / n]),
-            "gcv": ("way", [gcv.item(), by_rows]),
-        },
-        {"way": ["moments", "rows"]},
+            "moments": ("criterion", np.ravel([cv, gcv])),
+            "rows": ("criterion", np.square([missed, left]).mean(1)),
+        }
     )
 
 
-def _hat(X, X_new, p: float) -> np.ndarray:
-    """Return the matrix that turns labels at X into predictions at X_new, by the penalised
-    normal equations of the rows.
+def _predicted(X, y, X_new, p: float) -> np.ndarray:
+    """Return what ridge regression on rows X with labels y, one or many each, predicts at
+    X_new: the library's, in coordinates where the penalty is that of least squares.
     """
-    n = len(X)
-    mean = X.mean(0)
-    Z = X - mean
-    S = Z.T @ Z / n
-    inverse = psd_power(S, -p)
-    normal = S + PENALTY * inverse
-    slopes = np.linalg.solve(normal, Z.T / n)
-    return 1 / n + (X_new - mean) @ slopes
+    from sklearn.linear_model import Ridge
+
+    root = psd_power(np.cov(X.T, bias=True), p / 2)
+    model = Ridge(PENALTY * len(X)).fit(X @ root, y)
+    return model.predict(X_new @ root)

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from fl import datasets, validate
+from fl.instruments.metric_descent import gradients
 from fl.numerics import psd_power
 from fl.simulate.choosing_p import gathered, statistics
 
@@ -37,25 +38,26 @@ def trained(
     """
     noise = validate.number("noise", noise, 0)
     X, y = _pair(pair)
-    order = np.random.default_rng([seed, SPLIT]).permutation(len(y))
-    train = order[:ROWS]
-    test = order[ROWS:]
-    drawn = _normal(seed, NOISE, ROWS)
-    labels = y[train] + noise**0.5 * drawn
+    rng = np.random.default_rng([seed, SPLIT])
+    order = rng.permutation(len(y))
+    train, test = np.split(order, [ROWS])
+    rng = np.random.default_rng([seed, NOISE])
+    labels = noise**0.5 * rng.standard_normal(ROWS)
+    labels += y[train]
     mean = X[:, train].mean(1, keepdims=True)
     X = X - mean
     X_train = X[:, train]
-    X_test = X[:, test]
-    S = X_train @ X_train.T / ROWS
+    S = X_train @ X_train.T
+    S /= ROWS
     floor = FLOOR * np.linalg.norm(S, 2)
     S += floor * np.eye(len(S))
     P = np.array([psd_power(S, p) for p in EXPONENTS])
     # the first step of a linear layer has the same size for all of them
     first = np.trace(P @ S, axis1=1, axis2=2)
     P /= first[:, None, None]
-    rows = X_train, labels, X_test, y[test]
-    errors = [_descend(rows, P, eta, steps, seed) for eta in etas]
-    errors = np.array(errors)
+    parts = X_train, labels, X[:, test], y[test], P, etas
+    single = map(np.float32, parts)
+    errors = _descend(seed, steps, *single)
     seen = statistics(*gathered(X_train.T, labels, 1))
     return seen.assign(
         error=("p", errors.min(0)),
@@ -66,48 +68,35 @@ def trained(
 
 def _pair(pair: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the images (d, n) of two digits and their labels (n,), -1 and 1."""
-    images = datasets.load("digits")
-    digits = list(map(int, pair.split()))
-    here = np.isin(images.labels, digits)
-    second = images.labels[here] == digits[1]
-    return images.X[:, here], np.where(second, 1.0, -1.0)
+    X, labels = datasets.load("digits")
+    first, second = map(int, pair.split())
+    here = np.isin(labels, [first, second])
+    y = np.where(labels[here] == second, 1.0, -1.0)
+    return X[:, here], y
 
 
-def _normal(seed: int, stream: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng([seed, stream]).standard_normal(shape)
-
-
-def _descend(rows, P, eta: float, steps: int, seed: int) -> np.ndarray:
-    """Return the least mean squared error (B,) on the path of a two-layer ReLU network for
-    each preconditioner (B, d, d).
+def _descend(seed: int, steps: int, X, y, X_test, y_test, P, etas) -> np.ndarray:
+    """Return the least mean squared error (E, B) on the path of a two-layer ReLU network
+    for each of the step sizes (E,) and the preconditioners (B, d, d).
     """
-    X, y, X_test, y_test = (np.float32(part) for part in rows)
-    P = np.float32(P)
-    B, d = P.shape[:2]
-    start = np.float32(_normal(seed, WEIGHTS, WIDTH, d + 1))
-    n = len(y)
-    size = np.linalg.norm(X) * (d / n) ** 0.5
-    hidden = start[:, :d] / size
-    outer = start[:, d] / WIDTH**0.5
-    W = np.tile(hidden, (B, 1, 1))
-    a = np.tile(outer, (B, 1, 1))
-    best = np.full(B, np.inf)
+    d, n = X.shape
+    rng = np.random.default_rng([seed, WEIGHTS])
+    start = rng.standard_normal((WIDTH, d + 1))
+    start = np.float32(start)
+    size = (d / n) ** 0.5
+    size *= np.linalg.norm(X)
+    W = start[:, :d] / size
+    a = start[:, d:].T / WIDTH**0.5
+    eta = etas[:, None, None, None]
+    best = np.inf
     with np.errstate(over="ignore", invalid="ignore"):  # a step size may be too large
         for step in range(steps):
-            H = W @ X
-            active = H > 0
-            H *= active
-            output = a @ H
-            residual = (output - y) / n
-            back = residual * np.swapaxes(a, 1, 2)
-            inner = back * active @ X.T
-            outer = residual @ np.swapaxes(H, 1, 2)
+            slope, outer = gradients([W, a], X, y, "relu")
             a = a - eta * outer
-            W = W - eta * inner @ P
+            W = W - eta * slope @ P
             if step % EVERY == 0:
-                H = np.maximum(W @ X_test, 0)
-                output = a @ H
-                missed = output[:, 0] - y_test
-                error = (missed**2).mean(1)
+                active = np.maximum(W @ X_test, 0)
+                missed = a @ active - y_test
+                error = (missed**2).mean(-1)
                 best = np.fmin(best, error)
-    return best
+    return best[..., 0]

@@ -1,6 +1,6 @@
 """Choosing the exponent: the sizes at each scale, the choosers, and the stored runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -12,15 +12,12 @@ from fl.simulate import choosing_p_draws as draws
 from fl.simulate import choosing_p_networks as networks
 from fl.simulate.choosing_p_draws import Design
 from fl.stored import stored
-from fl.sweep import sized, sweep
+from fl.sweep import evaluate, sized, sweep
 from fl.theory import choosing_p as theory
 
 STATISTICS = ("lam", "scores", "residual", "dof")
+SAID = ("low", "high", "se", "signal", "resolved", "told")
 FIXED = (-1.0, -0.5, 0.0, 0.5, 1.0)
-CHOOSERS = [
-    *(f"{p:g}" for p in FIXED),
-    *("CV", "GCV", "evidence", "evidence + CV", "average", "told, else 0", "oracle"),
-]
 EXPONENTS = np.linspace(-2, 2, 33)
 # the model itself: many and few directions, strong and weak signals, fewer rows than inputs
 COVERED = {
@@ -38,9 +35,9 @@ BLIND = {
 SEEN = {"linear": Design(n=300, d=40, snr=2.0)}
 # density of the labels: a table and the signal over noise of its model
 DENSE = (
-    (Design(n=90, d=25, p=0.5), 40.0),
-    (Design(n=30, d=70, p=-0.5), 300.0),
-    (Design(n=70, d=40, p=1.0), 5.0),
+    {"design": Design(n=90, d=25, p=0.5), "delta": 40.0},
+    {"design": Design(n=30, d=70, p=-0.5), "delta": 300.0},
+    {"design": Design(n=70, d=40, p=1.0), "delta": 5.0},
 )
 FOLDED = Design(n=100, d=20, p=-0.5)
 RESCALED, COLUMNS = Design(n=300, d=30, p=0.4), 2
@@ -72,56 +69,40 @@ WORDS = {
     "eta": "the step size that was best",
 }
 PAIRS, NOISES = ("3 8", "1 7", "4 9", "2 5", "0 6"), (0.0, 4.0)
-# ten rows of a training half decide nothing, and their scatter would drown the others
-JUDGED = tuple(name for name in simulate.TABLES if name != "linnerud, weight")
+# all but the last, linnerud: ten rows of a training half decide nothing, and their scatter
+# would drown the others
+JUDGED = tuple(simulate.TABLES)[:-1]
 
 
-def fits(run: xr.Dataset, exponents=EXPONENTS) -> xr.Dataset:
-    """Return ``p_hat``, ``low``, ``high``, ``se``, ``signal``, ``resolved`` and ``told`` of
-    `theory.fit` for every table of a ``run`` of statistics, with the dimensions of its
-    ``dof``; the interval is sought on ``exponents`` (K,). ``full`` is the standard error
-    that counts every direction in full.
+def read(seed: int, unit: Callable, **setting) -> xr.Dataset:
+    """Return what the `choosers`, or `fits` where it has no risks, make of the table that a
+    ``unit`` of the experiment draws with a ``seed`` in a ``setting``.
     """
-    names = ("p", "low", "high", "se", "signal", "resolved", "told")
-
-    def one(*statistics):
-        lam, *_, dof = data = known(*statistics)
-        fit = theory.fit(*data, exponents)
-        full = theory.standard_error(lam, np.ones_like(lam), dof)
-        return np.array([full, *(getattr(fit, name) for name in names)])
-
-    found = _each(one, run, STATISTICS, "said", ["full", "p_hat", *names[1:]])
-    return found.to_dataset("said")
+    table = unit(seed, **setting)
+    return choosers(table) if "risk" in table else fits(table)
 
 
-def known(lam, scores, residual, dof) -> tuple:
-    """Return what `theory.fit` takes of the statistics of one table: ``lam`` and
-    ``scores`` (r,) without their padding, ``residual`` and ``dof``.
+def fits(table: xr.Dataset) -> xr.Dataset:
+    """Return a ``table`` with ``p_hat``, ``low``, ``high``, ``se``, ``signal``,
+    ``resolved`` and ``told`` of `theory.fit` in the place of its statistics; the interval
+    is sought on `EXPONENTS`. ``full`` is the standard error that counts every direction in
+    full.
     """
-    there = np.isfinite(lam)
-    return lam[there], scores[there], float(residual), int(dof)
+    lam, *_, dof = data = known(table)
+    fit = theory.fit(*data, EXPONENTS)
+    said = {name: float(getattr(fit, name)) for name in SAID}
+    full = theory.standard_error(lam, np.ones_like(lam), dof)
+    return table.drop_vars(STATISTICS).assign(p_hat=fit.p, full=full, **said)
 
 
-def _each(function, run: xr.Dataset, names, label: str, labels) -> xr.DataArray:
-    """Return what ``function`` says, along ``label``, of the variables ``names`` of each
-    table of a ``run``.
-    """
-    parts = [run[name] for name in names]
-    tables = run["dof"].dims
-    own = [[dim for dim in part.dims if dim not in tables] for part in parts]
-    found = xr.apply_ufunc(
-        function,
-        *parts,
-        input_core_dims=own,
-        output_core_dims=[[label]],
-        vectorize=True,
-    )
-    return found.assign_coords({label: labels})
+def known(table: xr.Dataset) -> list:
+    """Return what `theory.fit` takes of a ``table``: `STATISTICS`, in this order."""
+    return [table[name].values.tolist() for name in STATISTICS]
 
 
-def choosers(run: xr.Dataset) -> xr.Dataset:
-    """Return which exponent each chooser takes and at what risk, for every table of a
-    ``run`` of `simulate.half` or `draws.risks`.
+def choosers(table: xr.Dataset) -> xr.Dataset:
+    """Return which exponent each chooser takes and at what risk, for a ``table`` of
+    `simulate.half` or `draws.risks`.
 
     Returns:
         `fits`; ``cv_p``, the exponent of cross-validation; and ``risk`` (chooser): p fixed
@@ -131,37 +112,34 @@ def choosers(run: xr.Dataset) -> xr.Dataset:
         evidence as weight; ``told, else 0``, ``evidence + CV`` where the interval is told
         and excludes 0, p = 0 elsewhere; ``oracle``, the best of the grid.
     """
-    fit = fits(run)
-    outside = (fit["low"] > 0) | (fit["high"] < 0)
-    whole = run.assign(
-        p_hat=fit["p_hat"],
-        sure=(fit["told"] > 0) & outside,
+    fit = fits(table).drop_dims("p")
+    lam, *_ = data = known(table)
+    p, risk, cv = table.p, table.risk, table.cv
+    delta = theory.geometric_mean(lam) ** (p + 1) / table.grid
+    dev = risk.copy(
+        data=theory.deviance(p.values[:, None], delta.values, *data),
     )
-    names = ("risk", "cv", "gcv", "grid", "p", "p_hat", "sure", *STATISTICS)
-    risk = _each(_risks, whole, names, "chooser", CHOOSERS)
-    least = run["cv"].min("penalty").argmin("p")
-    taken = run["p"][least].drop_vars("p")
-    return fit.assign(risk=risk, cv_p=taken)
-
-
-def _risks(risk, cv, gcv, grid, p, p_hat, sure, *statistics) -> np.ndarray:
-    """Return the risks of `CHOOSERS` on one table."""
-    data = known(*statistics)
-    mean = theory.geometric_mean(data[0])
-    above = p[:, None] + 1
-    delta = mean**above / grid
-    dev = theory.deviance(p[:, None], delta, *data)
-    rows = np.arange(len(p))
-    tuned = risk[rows, cv.argmin(1)]
-    likely = risk[rows, dev.argmin(1)]
-    lowest = dev.min(1)
+    tuned, likely = (risk[each.argmin(["penalty"])] for each in (cv, dev))
+    lowest = dev.min("penalty")
     weights = np.exp((lowest.min() - lowest) / 2)
-    average = np.average(likely, weights=weights)
-    wanted = (*FIXED, p_hat)
-    *fixed, chosen = (tuned[abs(p - q).argmin()] for q in wanted)
-    joint = [risk.flat[table.argmin()] for table in (cv, gcv, dev)]
-    last = chosen if sure else fixed[FIXED.index(0)]
-    return np.array([*fixed, *joint, chosen, average, last, risk.min()])
+    chosen = tuned.sel(p=fit.p_hat, method="nearest")
+    # told, and both ends on one side
+    sure = fit.told * fit.low * fit.high > 0
+    risks = {f"{q:g}": tuned.sel(p=q) for q in FIXED}
+    risks |= {
+        "CV": risk[cv.argmin(...)],
+        "GCV": risk[table.gcv.argmin(...)],
+        "evidence": risk[dev.argmin(...)],
+        "evidence + CV": chosen,
+        "average": likely.weighted(weights).mean(),
+        "told, else 0": chosen if sure else risks["0"],
+        "oracle": risk.min(),
+    }
+    return fit.assign(
+        risk=("chooser", [*map(float, risks.values())]),
+        chooser=list(risks),
+        cv_p=cv.min("penalty").idxmin("p"),
+    )
 
 
 def statistics(
@@ -172,68 +150,79 @@ def statistics(
     ``number`` of tables; 80, 150 or 1000 if None.
     """
     numbers = (number,) * 3 if number else (80, 150, 1000)
-    grid = {"design": designs}
-    run = sized(draws.statistics, scale, block, numbers, grid)
-    return fits(run)
+    return sized(
+        read, scale, block, numbers, {"design": designs}, unit=draws.statistics
+    )
 
 
 def dense(scale: Scale, block: int = 0) -> list[xr.Dataset]:
-    """Return for each of `DENSE` statistics and ``deviance`` over ``seed``, at a ``scale``
+    """Return the tables of `draws.dense` for each of `DENSE` and each seed, at a ``scale``
     and a ``block``.
     """
-    fixed = [{"design": design, "delta": delta} for design, delta in DENSE]
-    return [sized(draws.dense, scale, block, (5, 10, 40), **one) for one in fixed]
+    number = scales.at(scale, smoke=5, book=10, paper=40)
+    units = [
+        model | {"seed": seed}
+        for model in DENSE
+        for seed in scales.seeds(number, block)
+    ]
+    return evaluate(draws.dense, units)
 
 
 def rescaled(scale: Scale, block: int = 0, columns: int = RESCALED.d) -> xr.Dataset:
     """Return `fits` over ``units`` (as drawn, the label and some ``columns`` times 100) and
     ``seed``, at a ``scale`` and a ``block``.
     """
-    fixed = {"design": RESCALED, "columns": columns}
-    run = sized(draws.rescaled, scale, block, (30, 60, 300), **fixed)
-    return fits(run)
+    return sized(
+        read,
+        scale,
+        block,
+        (30, 60, 300),
+        {"units": [1.0, 100.0]},
+        unit=draws.statistics,
+        design=RESCALED,
+        columns=columns,
+    )
 
 
 def folded(scale: Scale, block: int = 0, moved: bool = True) -> xr.Dataset:
     """Return both criteria from moments and from rows over ``seed``, at a ``scale`` and a
     ``block``, the folds ``moved`` to the mean of the training rows or not.
     """
-    fixed = {"design": FOLDED, "moved": moved}
-    return sized(draws.folded, scale, block, (20, 40, 200), **fixed)
+    return sized(draws.folded, scale, block, (20, 40, 200), design=FOLDED, moved=moved)
 
 
 def matched(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return what the `choosers` do under the power law that the model assumes, at a
     ``scale`` and a ``block``.
     """
-    run = sized(draws.risks, scale, block, (40, 60, 400), design=MATCHED)
-    return choosers(run)
+    return sized(read, scale, block, (40, 60, 400), unit=draws.risks, design=MATCHED)
 
 
 def models(scale: Scale) -> xr.Dataset:
     """Return what the `choosers` do on tables of `MODELS` at a ``scale``."""
-    grid = {"design": MODELS}
-    run = sized(draws.risks, scale, 0, (4, 16, 60), grid)
-    return choosers(run)
+    return sized(read, scale, 0, (4, 16, 60), {"design": MODELS}, unit=draws.risks)
 
 
 def published(scale: Scale, block: int = 0, permuted: bool = False) -> xr.Dataset:
     """Return `fits` of the tables of [YN25] over ``case`` and ``seed``, at a ``scale`` and
     a ``block``, the labels ``permuted`` or not.
     """
-    grid = {"case": ["high", "low"]}
-    sizes = scale, block, (30, 60, 300)
-    run = sized(draws.published, *sizes, grid, permuted=permuted)
-    return fits(run)
+    return sized(
+        read,
+        scale,
+        block,
+        (30, 60, 300),
+        {"case": ["high", "low"]},
+        unit=draws.published,
+        permuted=permuted,
+    )
 
 
 def halves(scale: Scale, block: int = 0, names=JUDGED) -> xr.Dataset:
     """Return what the `choosers` do on standardised halves of real tables, by ``names``, at
     a ``scale`` and a ``block``.
     """
-    grid = {"name": names}
-    run = sized(simulate.half, scale, block, (6, 20, 48), grid)
-    return choosers(run)
+    return sized(read, scale, block, (6, 20, 48), {"name": names}, unit=simulate.half)
 
 
 @stored("choosing_p")
@@ -242,8 +231,7 @@ def tables(scale: Scale) -> xr.Dataset:
     units.
     """
     grid = {"name": list(simulate.TABLES), "units": simulate.UNITS}
-    run = sized(simulate.half, scale, 0, (2, 4, 24), grid)
-    return _described(choosers(run))
+    return _described(sized(read, scale, 0, (2, 4, 24), grid, unit=simulate.half))
 
 
 @stored("choosing_p_networks")
@@ -254,9 +242,9 @@ def trained(scale: Scale) -> xr.Dataset:
     pairs = PAIRS[: scales.at(scale, smoke=1, book=2, paper=5)]
     steps = scales.at(scale, smoke=50, book=600, paper=600)
     grid = {"pair": pairs, "noise": NOISES}
-    run = sweep(networks.trained, grid, scales.seeds(2), steps=steps)
-    whole = fits(run).merge(run[["error", "eta"]])
-    return _described(whole)
+    return _described(
+        sweep(read, grid, scales.seeds(2), unit=networks.trained, steps=steps)
+    )
 
 
 def _described(run: xr.Dataset) -> xr.Dataset:

@@ -84,7 +84,9 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
     >>> abs(choice.p) < 0.01, choice.told
     (True, True)
     """
-    exponents = _rising(exponents)
+    exponents = validate.array("exponents", exponents, ("K",))
+    if len(exponents) < 3 or (np.diff(exponents) <= 0).any():
+        raise ValueError(f"exponents = {exponents}: must be at least three, rising")
     data = lam, scores, residual, dof
     curve, _ = profile(exponents, *data)
     p = _lowest(exponents, curve)
@@ -93,7 +95,7 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
     low, high = _interval(exponents, curve - best, p)
     signal = float(deviance(0.0, 0.0, *data) - best)
     scale = geometric_mean(lam) ** (p + 1)
-    penalty = scale / delta if delta else np.inf
+    penalty = float(scale / delta) if delta else np.inf
     u = shrinkage(lam, p, penalty)
     left = (1 - u) @ scores + residual
     return Choice(
@@ -104,7 +106,7 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
         resolved=float(u @ u),
         signal=signal,
         told=signal >= SIGNAL and high - low < WIDTH,
-        penalty=float(penalty),
+        penalty=penalty,
         noise=float(left / dof),
         exponents=exponents,
         deviance=curve,
@@ -132,12 +134,11 @@ def deviance(p, delta, lam, scores, residual: float, dof: int) -> np.ndarray:
     """
     lam, scores, residual, dof = _checked(lam, scores, residual, dof)
     p = validate.array("p", p, np.shape(p))
-    delta = np.expand_dims(delta, -1)
+    delta = np.asarray(delta)
     if not (delta >= 0).all():
-        raise ValueError(f"delta = {delta[..., 0]!r}: all must be >= 0")
-    above = np.expand_dims(p, -1) + 1
-    powers = np.exp(above * _centred(lam))
-    D = 1 + delta * powers
+        raise ValueError(f"delta = {delta!r}: all must be >= 0")
+    powers = np.exp(_raised(lam, p))
+    D = 1 + delta[..., None] * powers
     left = (1 / D) @ scores + residual
     logs = np.log(D).sum(-1)
     return dof * np.log(left / dof) + logs
@@ -154,28 +155,25 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
     Raises:
         ValueError: as `fit`.
     """
-    data = _checked(lam, scores, residual, dof)
-    _, scores, residual, dof = data
-    p = validate.array("exponents", exponents, ("K",))[:, None]
-    powers = (p + 1) * _centred(lam)
+    _, scores, residual, dof = data = _checked(lam, scores, residual, dof)
+    p = validate.array("exponents", exponents, ("K",))
+    powers = _raised(data[0], p)
     # beyond these ends every direction is fitted, or none is; with many rows even the
     # weakest direction may stand far above the noise
     strength = scores.mean() * dof / residual if residual else 1.0
     low = -8 - powers.max(1)
-    high = max(8.0, np.log1p(strength) + 3) - powers.min(1)
-    rows = np.arange(len(p))
+    most = max(8.0, np.log1p(strength) + 3)
+    high = most - powers.min(1)
+    each = np.arange(len(p))
     for points in (33, 9, 9, 9, 9, 9):
-        grid = np.linspace(low, high, points, axis=1)
+        grid = np.linspace(low, high, points)
         values = deviance(p, np.exp(grid), *data)
-        k = values.argmin(1)
-        left = np.maximum(k - 1, 0)
-        right = np.minimum(k + 1, points - 1)
-        low = grid[rows, left]
-        high = grid[rows, right]
-    best = values[rows, k]
-    delta = np.exp(grid[rows, k])
+        k = values.argmin(0)
+        around = np.clip([k - 1, k + 1], 0, points - 1)
+        low, high = grid[around, each]
+    best = values.min(0)
     nothing = deviance(0.0, 0.0, *data)
-    delta[nothing <= best] = 0
+    delta = np.where(best < nothing, np.exp(grid[k, each]), 0)
     return np.minimum(best, nothing), delta
 
 
@@ -190,7 +188,8 @@ def shrinkage(lam, p: float, penalty: float) -> np.ndarray:
         ValueError: for eigenvalues that are not > 0, a p that is not finite, or a
             negative penalty.
     """
-    t = validate.positive("lam", lam) ** (validate.number("p", p) + 1)
+    above = validate.number("p", p) + 1
+    t = validate.positive("lam", lam) ** above
     if not penalty >= 0:
         raise ValueError(f"penalty = {penalty!r}: must be >= 0")
     return t / (t + penalty)
@@ -217,7 +216,7 @@ def standard_error(lam, u, dof: int) -> float:
     Raises:
         ValueError: for eigenvalues that are not > 0, or lengths that differ.
     """
-    logs = _centred(validate.positive("lam", lam))
+    logs = _raised(validate.positive("lam", lam), 0)
     u = validate.array("u", u, (len(logs),))
     spare = validate.count("dof", dof, minimum=len(u)) - len(u)
     level = np.append(np.ones_like(u), spare**0.5)
@@ -241,23 +240,23 @@ def geometric_mean(lam) -> float:
     return float(np.exp(np.log(validate.positive("lam", lam)).mean()))
 
 
-def _centred(lam) -> np.ndarray:
+def _raised(lam, p) -> np.ndarray:
+    """Return the logarithms of t, the shape of ``p`` and then (r,)."""
     logs = np.log(lam)
-    return logs - logs.mean()
+    return np.multiply.outer(np.add(p, 1), logs - logs.mean())
 
 
 def _lowest(x, y) -> float:
-    """Return where the parabola through the lowest of ``y`` and its neighbours is lowest."""
+    """Return where the parabola through the lowest of ``y`` and its neighbours is lowest:
+    where its slope, a line that is known between the points, is 0.
+    """
     k = int(np.argmin(y))
     if k in (0, len(x) - 1):
         return float(x[k])
-    near = slice(k - 1, k + 2)
-    at = x[near] - x[k]
-    bend, slope, _ = np.polyfit(at, y[near] - y[k], 2)
-    shift = 0.0
-    if bend > 0:
-        shift = np.clip(-slope / (2 * bend), at[0], at[2])
-    return float(x[k] + shift)
+    sides = slice(k - 1, k + 1)
+    slopes = np.diff(y) / np.diff(x)
+    middles = (x[1:] + x[:-1]) / 2
+    return float(np.interp(0, slopes[sides], middles[sides]))
 
 
 def _interval(x, rise, p: float) -> tuple[float, float]:
@@ -267,14 +266,15 @@ def _interval(x, rise, p: float) -> tuple[float, float]:
     at = np.searchsorted(x, p)
     x = np.insert(x, at, p)
     heights = np.insert(rise, at, 0.0)
-    excess = np.sqrt(heights) - DROP**0.5
-    inside = np.flatnonzero(excess <= 0)
-    first, last = inside[0], inside[-1]
-    entry = slice(max(first - 1, 0), first + 1)
-    leave = slice(last, last + 2)
-    low = np.interp(0, -excess[entry], x[entry])
-    high = np.interp(0, excess[leave], x[leave])
-    return float(low), float(high)
+    fall = DROP**0.5 - np.sqrt(heights)
+    return _end(x, fall), _end(x[::-1], fall[::-1])
+
+
+def _end(x, fall) -> float:
+    """Return where ``fall`` first rises to 0 along ``x``."""
+    k = int(np.argmax(fall >= 0))
+    near = slice(max(k - 1, 0), k + 1)
+    return float(np.interp(0, fall[near], x[near]))
 
 
 def _checked(lam, scores, residual, dof):
@@ -289,10 +289,3 @@ def _checked(lam, scores, residual, dof):
     if scores.sum() + residual == 0:
         raise ValueError("scores and residual are 0: the label must have some variance")
     return lam, scores, residual, dof
-
-
-def _rising(exponents) -> np.ndarray:
-    exponents = validate.array("exponents", exponents, ("K",))
-    if len(exponents) < 3 or (np.diff(exponents) <= 0).any():
-        raise ValueError(f"exponents = {exponents}: must be at least three, rising")
-    return exponents
