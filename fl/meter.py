@@ -14,10 +14,12 @@ but not have run so before the meter begins.
 """
 
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.compiler import disable
 
 from fl import validate
 from fl.meter_layers import given, precise, rows, usable, watch
@@ -71,11 +73,11 @@ class Meter(ExitStack):
         self.moments = {} if moments is None else moments
         given(self.moments, layers)
         self.steps = self.depth = 0
-        self.layers = {name: _Layer(self, name, x) for name, x in layers.items()}
+        self.layers = {name: _Layer(x.weight) for name, x in layers.items()}
         for handle in (
-            optimizer.register_step_pre_hook(torch.compiler.disable(self._before)),
-            optimizer.register_step_post_hook(torch.compiler.disable(self._after)),
-            *(watch(layer.module, layer.see) for layer in self.layers.values()),
+            optimizer.register_step_pre_hook(disable(self._before)),
+            optimizer.register_step_post_hook(disable(self._after)),
+            *(watch(x, partial(self._see, name, x)) for name, x in layers.items()),
         ):
             self.enter_context(handle)
 
@@ -99,6 +101,17 @@ class Meter(ExitStack):
             for name, layer in self.layers.items()
         }
 
+    def _see(self, name: str, module: nn.Module, x: Tensor) -> None:
+        """Take in the inputs of a forward pass, their number alone if the moment is
+        given.
+        """
+        if self.reading:
+            layer, x = self.layers[name], rows(module, x)
+            layer.seen += len(x)
+            if name not in self.moments:
+                layer.square += x.T @ x
+                layer.total += x.sum(0)
+
     def _before(self, optimizer, arguments, named):
         """Note weights and gradients before a step; the gradients of a closure when it
         has been called. A step that calls that of its base class has its hooks twice:
@@ -107,130 +120,111 @@ class Meter(ExitStack):
         self.depth += 1
         if self.depth > 1 or not (self.reading or self.momentum):
             return None
+        self.groups = {w: g for g in optimizer.param_groups for w in g["params"]}
         for layer in self.layers.values():
             layer.before = matrix(layer.weight).clone()
         closure = named.pop("closure", None) if len(arguments) < 2 else arguments[1]
         if closure is None:
-            return self._gradients(optimizer)
-        waiting = [optimizer]
+            return self._gradients()
 
         def watched():
             loss = closure()
-            if waiting:
-                self._gradients(waiting.pop())
+            self._gradients()
             return loss
 
         return (optimizer, watched, *arguments[2:]), named
 
-    @torch.no_grad()
-    def _gradients(self, optimizer) -> None:
-        groups = {w: g for g in optimizer.param_groups for w in g["params"]}
+    def _gradients(self) -> None:
+        """Take in the gradients that a step is given, once in a step, with what the
+        options of their groups add to them.
+        """
         for layer in self.layers.values():
-            layer.take(groups.get(layer.weight, {}))
+            group = self.groups.pop(layer.weight, None)
+            if group is None or layer.weight.grad is None:
+                continue
+            layer.steps += 1
+            g = matrix(layer.weight.grad.to_dense())
+            if group.get("maximize"):
+                g = -g
+            shrink = float(group.get("weight_decay") or 0.0)
+            if self.decay == "coupled":
+                g = g + shrink * layer.before
+            if self.momentum:
+                g = layer.filtered = self.momentum * layer.filtered + g
+            if self.decay == "decoupled":
+                layer.moved += float(group["lr"]) * shrink * layer.before
+            if shrink and self.decay is None:
+                layer.reasons["decay"] = (
+                    f"weight_decay = {shrink:g} in its group: say whether decay is "
+                    "coupled or decoupled"
+                )
+            layer.slope += g
 
-    @torch.no_grad()
-    def _after(self, optimizer, arguments, named) -> None:
+    def _after(self, *_) -> None:
         self.depth -= 1
         if self.depth:
             return
         end = (self.steps + 1) % self.window == 0
-        for layer in self.layers.values():
+        for name, layer in self.layers.items():
             if self.reading:
                 layer.moved += matrix(layer.weight) - layer.before
                 if end:
-                    layer.finish()
+                    self._finish(layer, self.moments.get(name))
+            layer.before = None
             if end:
                 layer.clear()
         self.steps += 1
 
+    def _finish(self, layer: "_Layer", M: Tensor | None) -> None:
+        """Read the window that ends here in the eigenbasis of a given moment or that of
+        the inputs, up to the last direction in which the weights moved by more than their
+        rounding.
+        """
+        if not (layer.steps and layer.slope.any()):
+            return
+        if not layer.seen:
+            layer.reasons["unseen"] = (
+                "gradients without passes in training mode: did compiled code run before "
+                "the meter began?"
+            )
+            return
+        if M is None:
+            mean = self.centred * layer.total / layer.seen
+            M = layer.square / layer.seen - torch.outer(mean, mean)
+        M = precise(M).to(layer.weight.device)
+        if not torch.cat([layer.slope, layer.moved, M]).isfinite().all():
+            layer.broken += 1
+            layer.reasons["numbers"] = (
+                f"{layer.broken} windows with numbers that are not finite"
+            )
+            return
+        lam, U = torch.linalg.eigh(M)
+        D, S = layer.moved @ U, layer.slope @ U
+        sums = torch.stack([-D * S, S**2, D**2]).sum(1)
+        least = torch.finfo(layer.weight.dtype).eps * matrix(layer.weight).norm()
+        table = torch.vstack([lam, sums, sums[2].sqrt() / least])
+        lam, *_, roundings = table = table.flip(1).cpu().double().numpy()
+        kept = (lam > 0) & (lam >= KEPT * lam[0])
+        # what the roundings of all steps add up to in one direction
+        lost = (layer.steps / len(lam)) ** 0.5
+        above = np.flatnonzero(kept & (roundings >= lost)) + 1
+        curves = table[:4, : max(above, default=kept.sum())]
+        still = np.linalg.norm(roundings[kept])
+        layer.windows.append(Window(*curves, still, layer.seen))
+
 
 class _Layer:
-    """The sums of one layer of a ``meter`` over the present window."""
+    """The sums of one layer with some ``weight`` over the present window."""
 
-    def __init__(self, meter: Meter, name: str, module: nn.Module):
-        self.meter, self.name = meter, name
-        self.module, self.weight = module, module.weight
+    def __init__(self, weight: Tensor):
+        self.weight = weight
         self.windows, self.reasons, self.broken, self.filtered = [], {}, 0, 0.0
         self.clear()
 
     def clear(self) -> None:
         """Begin a window."""
-        self.moved = self.slope = self.square = self.total = self.before = 0.0
+        self.moved = self.slope = self.square = self.total = 0.0
         self.seen = self.steps = 0
-
-    def see(self, x: Tensor) -> None:
-        """Take in the inputs of a forward pass, their number alone if the moment is
-        given.
-        """
-        if not self.meter.reading:
-            return
-        x = rows(self.module, x)
-        self.seen += len(x)
-        if self.name not in self.meter.moments:
-            self.square += x.T @ x
-            self.total += x.sum(0)
-
-    def take(self, group: dict) -> None:
-        """Take in the gradient that a step is given, with what the options of its group
-        add to it.
-        """
-        if self.weight.grad is None:
-            return
-        self.steps += 1
-        g = matrix(self.weight.grad.to_dense())
-        g = -g if group.get("maximize") else g
-        shrink = float(group.get("weight_decay") or 0.0)
-        meter = self.meter
-        if meter.decay == "coupled":
-            g = g + shrink * self.before
-        if meter.momentum:
-            g = self.filtered = meter.momentum * self.filtered + g
-        if meter.decay == "decoupled":
-            self.moved += float(group["lr"]) * shrink * self.before
-        if shrink and meter.decay is None:
-            self.reasons["decay"] = (
-                f"weight_decay = {shrink:g} in its group: say whether decay is coupled or "
-                "decoupled"
-            )
-        self.slope += g
-
-    def finish(self) -> None:
-        """Read the window that ends here in the eigenbasis of its moment, up to the last
-        direction in which the weights moved by more than their rounding.
-        """
-        S, D = self.slope, self.moved
-        if not (self.steps and S.any()):
-            return
-        if not self.seen:
-            self.reasons["unseen"] = (
-                "gradients without passes in training mode: did compiled code run before "
-                "the meter began?"
-            )
-            return
-        M = self.meter.moments.get(self.name)
-        if M is None:
-            mean = self.meter.centred * self.total / self.seen
-            M = self.square / self.seen - torch.outer(mean, mean)
-        M = precise(M).to(S.device)
-        if not torch.cat([S, D, M]).isfinite().all():
-            self.broken += 1
-            self.reasons["numbers"] = (
-                f"{self.broken} windows with numbers that are not finite"
-            )
-            return
-        lam, U = torch.linalg.eigh(M)
-        D, S = D @ U, S @ U
-        sums = torch.stack([-D * S, S**2, D**2]).sum(1)
-        curves = torch.vstack([lam, sums]).flip(1).cpu().double().numpy()
-        kept = (curves[0] > 0) & (curves[0] >= KEPT * curves[0, 0])
-        moved = np.sqrt(curves[3] * kept)
-        least = torch.finfo(self.weight.dtype).eps * float(matrix(self.weight).norm())
-        still = np.linalg.norm(moved) / least if least else np.inf
-        # what the roundings of all steps add up to in one direction
-        lost = least * (self.steps / len(lam)) ** 0.5
-        above = np.flatnonzero(kept & (moved >= lost)) + 1
-        curves = curves[:, : max(above, default=kept.sum())]
-        self.windows.append(Window(*curves, still, self.seen))
 
 
 def matrix(W: Tensor) -> Tensor:

@@ -34,20 +34,20 @@ def usable(model, optimizer) -> tuple[dict, dict]:
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ValueError(f"optimizer = {optimizer!r}: must be a torch.optim.Optimizer")
     moved = {w for group in optimizer.param_groups for w in group["params"]}
-    owned, holders = [], defaultdict(list)
+    holders = defaultdict(list)
     for name, module in model.named_modules():
-        for key, w in module.named_parameters(recurse=False):
-            owned.append((name, module, key, w))
+        for w in module.parameters(recurse=False):
             holders[w].append(name or "model")
     layers, skipped = {}, {}
-    for name, module, key, w in owned:
-        why = _why_not(module, key, w, holders[w], moved)
-        if why:
-            skipped[f"{name}.{key}".strip(".")] = why
-        else:
-            layers[name or "model"] = module
+    for name, module in model.named_modules():
+        for key, w in module.named_parameters(recurse=False):
+            why = _why_not(module, key, w, holders[w], moved)
+            if why:
+                skipped[f"{name}.{key}".strip(".")] = why
+            else:
+                layers[name or "model"] = module
     if not layers:
-        reasons = "; ".join(f"{k}: {why}" for k, why in skipped.items())
+        reasons = "; ".join(map(": ".join, skipped.items()))
         raise ValueError(f"model has no layer that can be metered ({reasons})")
     return layers, skipped
 
@@ -71,7 +71,7 @@ def _why_not(module, key: str, w: Tensor, holders: list, moved: set) -> str:
         f"groups = {groups}: each sees a part of the inputs": groups > 1,
         f"{inputs} inputs: more than {LARGEST}": inputs > LARGEST,
     }
-    return next((why for why, holds in reasons.items() if holds), "")
+    return next(filter(reasons.get, reasons), "")
 
 
 @dataclass(eq=False)
@@ -107,8 +107,8 @@ def rows(layer: nn.Module, x: Tensor) -> Tensor:
     """
     x = precise(x)
     if isinstance(layer, nn.Conv2d):
-        mode = layer.padding_mode.replace("zeros", "constant")
-        x = pad(x, layer._reversed_padding_repeated_twice, mode)
+        sides = layer._reversed_padding_repeated_twice
+        x = pad(x, sides, layer.padding_mode.replace("zeros", "constant"))
         x = unfold(x, layer.kernel_size, layer.dilation, stride=layer.stride).mT
     return x.reshape(-1, x.shape[-1])
 

@@ -108,7 +108,7 @@ def read(windows: list[Window], moment: str, reason: str = "") -> Reading:
         # a direction in which some window had no gradient has no mean gain
         gains = each / whole[:, None]
         slopes = [*map(slope, lam, gains)]
-        spread = np.std(slopes) / np.sqrt(len(slopes) - 1)
+        spread = np.std(slopes) / np.sqrt(len(windows) - 1)
         gain, p = gains.mean(0), 0.0
         mean = np.exp(np.log(lam).mean(0))
         relative = lam / lam[:, :1]
@@ -120,7 +120,7 @@ def read(windows: list[Window], moment: str, reason: str = "") -> Reading:
         squares = length.sum(1) * fitted.sum(1)
         kappa = np.mean((along * law).sum(1) / np.sqrt(squares))
         positive = (gain > 0).sum() / K
-    ratio = max(mean, default=np.nan) / min(mean, default=np.nan)
+    ratio = mean.max(initial=0) / mean.min(initial=np.inf)
     own = moment != "given"
     numbers = K, min(still), K, ratio, positive, kappa, -p * own
     for (text, least), x in zip(LEAST.items(), numbers, strict=True):
