@@ -13,20 +13,23 @@ training the inputs are those of this process. A model may be compiled, before o
 but not have run so before the meter begins.
 """
 
+from contextlib import ExitStack
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.compiler import disable
 
 from fl import validate
 from fl.meter_layers import given, precise, rows, usable, watch
 from fl.meter_reading import KEPT, Reading, Window, read
 
-DECAYS = ("coupled", "decoupled")
 
-
-class Meter:
+class Meter(ExitStack):
     """Watches the steps of an optimizer; `result` gives the exponents, ``skipped`` says
-    why each other parameter is not read. Also a context manager that closes itself.
+    why each other parameter is not read. ``close`` removes all hooks, and so does the end
+    of a ``with``; what was read stays.
 
     Copies of the model and the optimizer are not watched; the meter has no copies.
 
@@ -60,24 +63,23 @@ class Meter:
         every: int = 1,
         moments: dict[str, Tensor] | None = None,
     ):
+        super().__init__()
         layers, self.skipped = usable(model, optimizer)
         self.window = validate.count("window", window)
         self.every = validate.count("every", every)
+        self.centred = bool(centred)
         self.momentum = validate.number("momentum", momentum, 0, 1)
-        if decay is not None:
-            validate.choice("decay", decay, DECAYS)
+        self.decay = validate.choice("decay", decay, ("coupled", "decoupled", None))
         self.moments = {} if moments is None else moments
         given(self.moments, layers)
         self.steps = self.depth = 0
-        self.layers = {
-            name: _Layer(layer, centred, self.momentum, decay)
-            for name, layer in layers.items()
-        }
-        self.handles = [
-            optimizer.register_step_pre_hook(torch.compiler.disable(self._before)),
-            optimizer.register_step_post_hook(torch.compiler.disable(self._after)),
-            *(watch(x.module, self._see(k, x)) for k, x in self.layers.items()),
-        ]
+        self.layers = {name: _Layer(x.weight) for name, x in layers.items()}
+        for handle in (
+            optimizer.register_step_pre_hook(disable(self._before)),
+            optimizer.register_step_post_hook(disable(self._after)),
+            *(watch(x, partial(self._see, name, x)) for name, x in layers.items()),
+        ):
+            self.enter_context(handle)
 
     def __reduce__(self):
         raise TypeError("a Meter has no copies: it watches one run; store its result()")
@@ -89,24 +91,26 @@ class Meter:
 
     def result(self) -> dict[str, Reading]:
         """Return the reading of every metered layer over the windows completed."""
+        own = "centred" if self.centred else "uncentred"
         return {
-            name: layer.read("given" if name in self.moments else "")
+            name: read(
+                layer.windows,
+                "given" if name in self.moments else own,
+                next(iter(layer.reasons.values()), ""),
+            )
             for name, layer in self.layers.items()
         }
 
-    def close(self) -> None:
-        """Remove all hooks; what was read stays."""
-        while self.handles:
-            self.handles.pop().remove()
-
-    def __enter__(self) -> "Meter":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-    def _see(self, name: str, layer: "_Layer"):
-        return lambda x: layer.see(x, name in self.moments) if self.reading else None
+    def _see(self, name: str, module: nn.Module, x: Tensor) -> None:
+        """Take in the inputs of a forward pass, their number alone if the moment is
+        given.
+        """
+        if self.reading:
+            layer, x = self.layers[name], rows(module, x)
+            layer.seen += len(x)
+            if name not in self.moments:
+                layer.square += x.T @ x
+                layer.total += x.sum(0)
 
     def _before(self, optimizer, arguments, named):
         """Note weights and gradients before a step; the gradients of a closure when it
@@ -116,132 +120,113 @@ class Meter:
         self.depth += 1
         if self.depth > 1 or not (self.reading or self.momentum):
             return None
-        groups = {id(w): g for g in optimizer.param_groups for w in g["params"]}
+        self.groups = {w: g for g in optimizer.param_groups for w in g["params"]}
         for layer in self.layers.values():
-            layer.before = layer.weight.detach().clone()
+            layer.before = matrix(layer.weight).clone()
         closure = named.pop("closure", None) if len(arguments) < 2 else arguments[1]
         if closure is None:
-            return self._gradients(groups)
-        waiting = [groups]
+            return self._gradients()
 
         def watched():
             loss = closure()
-            if waiting:
-                self._gradients(waiting.pop())
+            self._gradients()
             return loss
 
         return (optimizer, watched, *arguments[2:]), named
 
-    @torch.no_grad()
-    def _gradients(self, groups: dict) -> None:
+    def _gradients(self) -> None:
+        """Take in the gradients that a step is given, once in a step, with what the
+        options of their groups add to them.
+        """
         for layer in self.layers.values():
-            layer.take(groups.get(id(layer.weight), {}))
+            group = self.groups.pop(layer.weight, None)
+            if group is None or layer.weight.grad is None:
+                continue
+            layer.steps += 1
+            g = matrix(layer.weight.grad.to_dense())
+            if group.get("maximize"):
+                g = -g
+            shrink = float(group.get("weight_decay") or 0.0)
+            if self.decay == "coupled":
+                g = g + shrink * layer.before
+            if self.momentum:
+                g = layer.filtered = self.momentum * layer.filtered + g
+            if self.decay == "decoupled":
+                layer.moved += float(group["lr"]) * shrink * layer.before
+            if shrink and self.decay is None:
+                layer.reasons["decay"] = (
+                    f"weight_decay = {shrink:g} in its group: say whether decay is "
+                    "coupled or decoupled"
+                )
+            layer.slope += g
 
-    @torch.no_grad()
-    def _after(self, optimizer, arguments, named) -> None:
+    def _after(self, *_) -> None:
         self.depth -= 1
         if self.depth:
             return
         end = (self.steps + 1) % self.window == 0
         for name, layer in self.layers.items():
             if self.reading:
-                layer.moved += layer.matrix(layer.weight) - layer.matrix(layer.before)
+                layer.moved += matrix(layer.weight) - layer.before
                 if end:
-                    layer.finish(self.moments.get(name))
+                    self._finish(layer, self.moments.get(name))
             layer.before = None
             if end:
                 layer.clear()
         self.steps += 1
 
+    def _finish(self, layer: "_Layer", M: Tensor | None) -> None:
+        """Read the window that ends here in the eigenbasis of a given moment or that of
+        the inputs, up to the last direction in which the weights moved by more than their
+        rounding.
+        """
+        if not (layer.steps and layer.slope.any()):
+            return
+        if not layer.seen:
+            layer.reasons["unseen"] = (
+                "gradients without passes in training mode: did compiled code run before "
+                "the meter began?"
+            )
+            return
+        if M is None:
+            mean = self.centred * layer.total / layer.seen
+            M = layer.square / layer.seen - torch.outer(mean, mean)
+        M = precise(M).to(layer.weight.device)
+        if not torch.cat([layer.slope, layer.moved, M]).isfinite().all():
+            layer.broken += 1
+            layer.reasons["numbers"] = (
+                f"{layer.broken} windows with numbers that are not finite"
+            )
+            return
+        lam, U = torch.linalg.eigh(M)
+        D, S = layer.moved @ U, layer.slope @ U
+        sums = torch.stack([-D * S, S**2, D**2]).sum(1)
+        least = torch.finfo(layer.weight.dtype).eps * matrix(layer.weight).norm()
+        table = torch.vstack([lam, sums, sums[2].sqrt() / least])
+        lam, *_, roundings = table = table.flip(1).cpu().double().numpy()
+        kept = (lam > 0) & (lam >= KEPT * lam[0])
+        # what the roundings of all steps add up to in one direction
+        lost = (layer.steps / len(lam)) ** 0.5
+        above = np.flatnonzero(kept & (roundings >= lost)) + 1
+        curves = table[:4, : max(above, default=kept.sum())]
+        still = np.linalg.norm(roundings[kept])
+        layer.windows.append(Window(*curves, still, layer.seen))
+
 
 class _Layer:
-    """The sums of one layer over the present window."""
+    """The sums of one layer with some ``weight`` over the present window."""
 
-    def __init__(self, module, centred: bool, momentum: float, decay: str | None):
-        self.module, self.weight = module, module.weight
-        self.centred, self.momentum, self.decay = centred, momentum, decay
+    def __init__(self, weight: Tensor):
+        self.weight = weight
         self.windows, self.reasons, self.broken, self.filtered = [], {}, 0, 0.0
         self.clear()
-
-    def matrix(self, W: Tensor) -> Tensor:
-        return precise(W.detach()).flatten(1)
 
     def clear(self) -> None:
         """Begin a window."""
         self.moved = self.slope = self.square = self.total = 0.0
         self.seen = self.steps = 0
 
-    def see(self, x: Tensor, given: bool) -> None:
-        """Take in the inputs of a forward pass, their number alone if the moment is
-        ``given``.
-        """
-        x = rows(self.module, x)
-        self.seen += len(x)
-        if not given:
-            self.square = self.square + x.T @ x
-            self.total = self.total + x.sum(0)
 
-    def take(self, group: dict) -> None:
-        """Take in the gradient that a step is given, with what the options of its group
-        add to it.
-        """
-        if self.weight.grad is None:
-            return
-        self.steps += 1
-        g = self.matrix(self.weight.grad.to_dense())
-        g = -g if group.get("maximize") else g
-        shrink = float(group.get("weight_decay") or 0.0)
-        W = self.matrix(self.before)
-        if self.decay == "coupled":
-            g = g + shrink * W
-        if self.momentum:
-            g = self.filtered = self.momentum * self.filtered + g
-        if self.decay == "decoupled":
-            self.moved = self.moved + float(group["lr"]) * shrink * W
-        if self.decay is None and shrink:
-            self.reasons["decay"] = (
-                f"weight_decay = {shrink:g} in its group: say whether decay is coupled or "
-                "decoupled"
-            )
-        self.slope = self.slope + g
-
-    def finish(self, moment: Tensor | None) -> None:
-        """Read the window that ends here in the eigenbasis of its moment, up to the last
-        direction in which the weights moved by more than their rounding.
-        """
-        S, D = self.slope, self.moved
-        if not (torch.is_tensor(S) and S.any()):
-            return
-        if not self.seen:
-            self.reasons["unseen"] = (
-                "gradients without passes in training mode: did compiled code run before "
-                "the meter began?"
-            )
-            return
-        M = self.square / self.seen if moment is None else precise(moment)
-        if self.centred and moment is None:
-            mean = self.total / self.seen
-            M = M - torch.outer(mean, mean)
-        if not all(A.isfinite().all() for A in (S, D, M)):
-            self.broken += 1
-            self.reasons["numbers"] = (
-                f"{self.broken} windows with numbers that are not finite"
-            )
-            return
-        lam, U = (A.flip(-1) for A in torch.linalg.eigh(M.to(S.device)))
-        kept = int((lam >= KEPT * lam[0]).sum()) if lam[0] > 0 else 0
-        D, S = D @ U[:, :kept], S @ U[:, :kept]
-        sums = lam[:kept], (-D * S).sum(0), (S**2).sum(0), (D**2).sum(0)
-        curves = [A.cpu().double().numpy() for A in sums]
-        least = torch.finfo(self.weight.dtype).eps * self.matrix(self.weight).norm()
-        still = float(curves[-1].sum() ** 0.5 / least) if least else np.inf
-        # what the roundings of all steps add up to in one direction
-        lost = float(least) * (self.steps / len(lam)) ** 0.5
-        above = np.flatnonzero(curves[-1] ** 0.5 >= lost)
-        curves = [curve[: above[-1] + 1] for curve in curves] if len(above) else curves
-        self.windows.append(Window(*curves, still, self.seen))
-
-    def read(self, moment: str) -> Reading:
-        """Return what the windows show."""
-        moment = moment or ("centred" if self.centred else "uncentred")
-        return read(self.windows, moment, next(iter(self.reasons.values()), ""))
+def matrix(W: Tensor) -> Tensor:
+    """Return weights or a gradient ``W`` (h, ...) as a matrix (h, d), see `precise`."""
+    return precise(W).flatten(1)

@@ -22,6 +22,10 @@ from fl import validate
 GROUPS = 4  # of interleaved windows, for the standard errors
 FOLLOWS = 0.5  # kappa: with less, the update is no matter of the gradient
 TOLERANCE, ROUNDS = 1e-9, 200
+TEXT = (
+    "left {left:+.3f} +- {left_error:.3f}, right {right:+.3f} +- {right_error:.3f}, "
+    "kappa {kappa:.2f}"
+)
 
 
 class Bench(NamedTuple):
@@ -43,9 +47,7 @@ class Bench(NamedTuple):
     columns: np.ndarray
 
     def __str__(self) -> str:
-        left = f"left {self.left:+.3f} +- {self.left_error:.3f}"
-        right = f"right {self.right:+.3f} +- {self.right_error:.3f}"
-        return f"{left}, {right}, kappa {self.kappa:.2f}"
+        return TEXT.format(**self._asdict())
 
 
 def bench(
@@ -84,27 +86,29 @@ def bench(
     if number % GROUPS or number == GROUPS:
         raise ValueError(f"windows = {windows}: their number must be 8, 12, 16, ...")
     momentum = validate.number("momentum", momentum, 0, 1)
-    rng = np.random.default_rng(validate.count("seed", seed, minimum=0))
-    A, B = (_basis(n, rotated, rng) for n in (h, d))
-    left = A * np.sqrt(mu)
-    right = np.sqrt(lam)[:, None] * B.T
+    rng = np.random.default_rng(validate.count("seed", seed, 0))
+    start = validate.count("warm_up", warm_up, 0)
+    A, B = (
+        np.linalg.qr(rng.standard_normal((n, n))).Q if rotated else np.eye(n)
+        for n in (h, d)
+    )
+    left, right = A * np.sqrt(mu), B * np.sqrt(lam)
     W = torch.nn.Parameter(torch.zeros(h, d, dtype=torch.float64))
     optimizer = make([W])
     if not callable(getattr(optimizer, "step", None)):
         raise ValueError(f"make(params) = {optimizer!r}: must be an optimizer")
     # of the warm-up, then of the windows: where the weights end, sums of gradients
     filtered, (places, sums) = 0.0, np.zeros((2, 1 + number, h, d))
-    start = validate.count("warm_up", warm_up, minimum=0)
     for step in range(-start, number * length):
         window = 1 + max(step // length, -1)
         noise = rng.standard_normal((h, d))
-        G = left @ noise @ right
+        G = left @ noise @ right.T
         filtered = momentum * filtered + G
         W.grad = torch.as_tensor(G)
         _step(optimizer)
         places[window] = W.detach().numpy()
         sums[window] += filtered
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         moves = np.diff(places, axis=0)
         D, S = (A.T @ part @ B for part in (moves, sums[1:]))
         return _report(D, S, mu, lam, A, B)
@@ -156,13 +160,6 @@ def assert_exponent(
     return found
 
 
-def _basis(n: int, rotated: bool, rng) -> np.ndarray:
-    if not rotated:
-        return np.eye(n)
-    square = rng.standard_normal((n, n))
-    return np.linalg.qr(square).Q
-
-
 def _step(optimizer) -> None:
     try:
         optimizer.step()
@@ -177,32 +174,22 @@ def _step(optimizer) -> None:
 
 def _report(D, S, mu, lam, *bases) -> Bench:
     """Return the exponents from the windows D and S (window, h, d)."""
-    rows, columns = np.log(mu)[:, None], np.log(lam)
-    design = np.array(np.broadcast_arrays(rows, columns))
-    along, size = -D * S, S**2
-
-    def law(some: slice) -> np.ndarray:
-        above = along[some].sum(0)
-        below = size[some].sum(0)
-        return _fit(above / below, design)
-
-    found = law(slice(None))
-    parts = [law(slice(g, None, GROUPS)) for g in range(GROUPS)]
-    scatter = np.std(parts, axis=0, ddof=1)
-    errors = scatter / np.sqrt(GROUPS)
-    weights = np.exp(np.tensordot(found, design, 1))
-    fitted = S * weights
-    squares = _inner(D, D) * _inner(fitted, fitted)
-    cosines = _inner(-D, fitted) / np.sqrt(squares)
-    gain = along.sum(0) / size.sum(0)
-    ranges = np.array([np.ptp(rows), np.ptp(columns)])
-    found[ranges < TOLERANCE] = np.nan
-    numbers = [*found, *found * 0 + errors, cosines.mean()]
-    return Bench(*map(float, numbers), gain, mu, lam, *bases)
-
-
-def _inner(A, B) -> np.ndarray:
-    return (A * B).sum((1, 2))
+    design = np.array(np.meshgrid(np.log(mu), np.log(lam), indexing="ij"))
+    grouped = -1, GROUPS, *design.shape[1:]
+    along = (-D * S).reshape(grouped)
+    size = (S**2).reshape(grouped)
+    gain = along.sum((0, 1)) / size.sum((0, 1))
+    found = _fit(gain, design)
+    parts = [_fit(one, design) for one in along.sum(0) / size.sum(0)]
+    law = S * np.exp(np.tensordot(found, design, 1))
+    lengths = np.linalg.norm([D, law], axis=(2, 3))
+    cosines = -(D * law).sum((1, 2)) / lengths.prod(0)
+    errors = np.std(parts, axis=0, ddof=1) / GROUPS**0.5
+    numbers = np.array([found, errors])
+    flat = np.ptp(design, (1, 2)) < TOLERANCE
+    numbers[:, flat] = np.nan
+    numbers = map(float, [*numbers.flat, cosines.mean()])
+    return Bench(*numbers, gain, mu, lam, *bases)
 
 
 def _fit(gain, design) -> np.ndarray:
@@ -210,7 +197,7 @@ def _fit(gain, design) -> np.ndarray:
     gain / law - 1 are orthogonal to the design, so noise in the gain leaves no bias.
     """
     x = design.reshape(2, -1)
-    x = np.vstack([np.ones(x.shape[1]), x - x.mean(1, keepdims=True)])
+    x = np.insert(x - x.mean(1, keepdims=True), 0, 1, axis=0)
     level = gain.mean()
     theta, y = np.zeros(3), gain.ravel() / level
     inverse = np.linalg.pinv(x.T)
@@ -218,7 +205,7 @@ def _fit(gain, design) -> np.ndarray:
         residual = y * np.exp(-theta @ x) - 1
         move = inverse @ residual
         size = abs(move).max()
-        theta = theta + move / max(1, size)
+        theta += move / max(1, size)
         if size < TOLERANCE and level > 0:
             return theta[1:]
     return np.full(2, np.nan)

@@ -6,9 +6,11 @@ meets one kind of input rows. Everything else is left out, with a reason.
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad, unfold
 
 from fl import validate
 
@@ -16,7 +18,7 @@ ROUNDED = 1e-6  # of a moment that was computed in single precision
 LARGEST = 2048  # inputs of a layer: the moment of more is slow to diagonalise
 
 
-def usable(model, optimizer) -> tuple[dict[str, nn.Module], dict[str, str]]:
+def usable(model, optimizer) -> tuple[dict, dict]:
     """Return the layers that can be metered, by name, and why each other parameter of the
     ``model`` cannot.
 
@@ -31,46 +33,48 @@ def usable(model, optimizer) -> tuple[dict[str, nn.Module], dict[str, str]]:
         raise ValueError(f"model = {model!r}: must be a torch.nn.Module")
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ValueError(f"optimizer = {optimizer!r}: must be a torch.optim.Optimizer")
-    moved = {id(w) for group in optimizer.param_groups for w in group["params"]}
+    moved = {w for group in optimizer.param_groups for w in group["params"]}
     holders = defaultdict(list)
     for name, module in model.named_modules():
         for w in module.parameters(recurse=False):
-            holders[id(w)].append(name or "model")
+            holders[w].append(name or "model")
     layers, skipped = {}, {}
     for name, module in model.named_modules():
         for key, w in module.named_parameters(recurse=False):
-            why = _why_not(module, key, w, holders[id(w)], moved)
+            why = _why_not(module, key, w, holders[w], moved)
             if why:
                 skipped[f"{name}.{key}".strip(".")] = why
             else:
                 layers[name or "model"] = module
     if not layers:
-        reasons = "; ".join(f"{k}: {why}" for k, why in skipped.items())
+        reasons = "; ".join(map(": ".join, skipped.items()))
         raise ValueError(f"model has no layer that can be metered ({reasons})")
     return layers, skipped
 
 
-def _why_not(module, key: str, w: Tensor, holders: list[str], moved: set[int]) -> str:
+def _why_not(module, key: str, w: Tensor, holders: list, moved: set) -> str:
     """Return why the parameter ``key`` of a module is left out, nothing if it is not."""
-    kind, known = type(module).__name__, isinstance(module, nn.Linear | nn.Conv2d)
     groups = getattr(module, "groups", 1)
-    lazy = isinstance(w, nn.parameter.UninitializedParameter)
-    sharded = hasattr(w, "device_mesh")  # a DTensor, whatever package made it
+    lazy = nn.parameter.is_lazy(w)
     inputs = 0 if lazy else w.shape[1:].numel()
     reasons = {
-        f"of {kind}, which is neither Linear nor Conv2d": not known,
+        f"of {type(module).__name__}, which is neither Linear nor Conv2d": (
+            not isinstance(module, nn.Linear | nn.Conv2d)
+        ),
         "a bias: no matrix": key != "weight",
         "no shape yet: run the model once before": lazy,
-        "sharded over processes: none has the whole matrix": sharded,
+        # a DTensor, whatever package made it
+        "sharded over processes: none has the whole matrix": hasattr(w, "device_mesh"),
         f"shared by {', '.join(holders)}: two moments, one gradient": len(holders) > 1,
         "frozen: requires_grad is False": not w.requires_grad,
-        "none of this optimizer's parameters": id(w) not in moved,
+        "none of this optimizer's parameters": w not in moved,
         f"groups = {groups}: each sees a part of the inputs": groups > 1,
         f"{inputs} inputs: more than {LARGEST}": inputs > LARGEST,
     }
-    return next((why for why, holds in reasons.items() if holds), "")
+    return next(filter(reasons.get, reasons), "")
 
 
+@dataclass(eq=False)
 class Watch:
     """A hook that has ``take`` called with the input of every pass of a ``layer`` in
     training mode and with gradients on.
@@ -79,8 +83,8 @@ class Watch:
     layer, watches nothing.
     """
 
-    def __init__(self, layer: nn.Module | None = None, take: Callable | None = None):
-        self.layer, self.take = layer, take and torch.compiler.disable(take)
+    layer: nn.Module | None = None
+    take: Callable | None = None
 
     def __call__(self, module, arguments, named) -> None:
         """Take the input of a pass of ``module``, its only one or the one so ``named``."""
@@ -93,20 +97,19 @@ class Watch:
 
 def watch(layer: nn.Module, take: Callable[[Tensor], None]):
     """Begin to `Watch` a ``layer`` for ``take``; return the handle that ends it."""
-    return layer.register_forward_pre_hook(Watch(layer, take), with_kwargs=True)
+    hook = Watch(layer, torch.compiler.disable(take))
+    return layer.register_forward_pre_hook(hook, with_kwargs=True)
 
 
 def rows(layer: nn.Module, x: Tensor) -> Tensor:
     """Return the rows (n, d) that the weight of a ``layer`` meets in an input ``x``, in
     double precision; those of a convolution are patches.
     """
-    x = precise(x.detach())
+    x = precise(x)
     if isinstance(layer, nn.Conv2d):
-        mode = layer.padding_mode.replace("zeros", "constant")
-        x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode)
-        x = nn.functional.unfold(
-            x, layer.kernel_size, layer.dilation, stride=layer.stride
-        ).transpose(-1, -2)
+        sides = layer._reversed_padding_repeated_twice
+        x = pad(x, sides, layer.padding_mode.replace("zeros", "constant"))
+        x = unfold(x, layer.kernel_size, layer.dilation, stride=layer.stride).mT
     return x.reshape(-1, x.shape[-1])
 
 
@@ -129,5 +132,7 @@ def given(moments: dict | None, layers: dict[str, nn.Module]) -> dict[str, Tenso
 
 
 def precise(x: Tensor) -> Tensor:
-    """Return ``x`` in double precision, single where the device has no other."""
-    return x.to(torch.float32 if x.device.type == "mps" else torch.float64)
+    """Return ``x`` without its graph in double precision, single where the device has no
+    other.
+    """
+    return x.detach().to(torch.float32 if x.device.type == "mps" else torch.float64)

@@ -19,9 +19,25 @@ import numpy as np
 ROUNDS = 4  # moments differ between windows: the slope is what is left of gain / law
 TIED = 1e-9  # of logarithms of eigenvalues
 KEPT = 1e-4  # of the largest eigenvalue
-STILL, DIRECTIONS, RANGE, POSITIVE, KAPPA = 100, 4, 5, 0.9, 0.8
 # seen: errors of readings on networks whose exponent is known
 SHARED, OWN = 0.03, 0.1
+# what a slope needs to be an exponent: why there is none, for a number below its least
+# value; the third of three is the slope
+LEAST = {
+    "no complete window in which it saw training inputs and a gradient": 1,
+    "the weights moved by {:.2g} roundings a window, fewer than {}: meter a float32 "
+    "copy": 100,
+    "{} directions, fewer than {}": 4,
+    "eigenvalues within a factor {:.2g}, less than {}": 5,
+    "the update follows the gradient in a share {:.2f} of the directions, less than "
+    "{}": 0.9,
+    "kappa = {:.2f}, less than {}: no power of this input moment (slope {:+.2f})": 0.8,
+    "slope {2:+.2f}: positive powers are read with a given moment only": -OWN,
+}
+TEXT = (
+    "p = {slope:+z.2f} +- {error:g} ({moment} moment; spread of {windows} windows "
+    "{spread:.3f}; kappa {kappa:.2f}; {rows} rows a window)"
+)
 
 
 class Window(NamedTuple):
@@ -71,12 +87,10 @@ class Reading(NamedTuple):
         return np.nan if self.refusal else self.slope
 
     def __str__(self) -> str:
-        spread = f"spread of {self.windows} windows {self.spread:.3f}"
         if self.refusal:
             return f"refused: {self.refusal}"
         error = SHARED if self.moment == "given" else OWN
-        text = f"p = {self.slope:+z.2f} +- {error:g} ({self.moment} moment; {spread}; "
-        return f"{text}kappa {self.kappa:.2f}; {self.rows} rows a window)"
+        return TEXT.format(**self._asdict(), error=error)
 
 
 def read(windows: list[Window], moment: str, reason: str = "") -> Reading:
@@ -84,71 +98,53 @@ def read(windows: list[Window], moment: str, reason: str = "") -> Reading:
 
     ``moment`` is as in `Reading`.
     """
-    K = min((len(w.lam) for w in windows), default=0)
-    if not K:
-        nothing = "no complete window in which it saw training inputs and a gradient"
-        empty = np.empty(0)
-        numbers = np.nan, reason or nothing, *[np.nan] * 4
-        return Reading(*numbers, moment, 0, 0, empty, empty)
-    lam, along, size, length = (np.array([w[i][:K] for w in windows]) for i in range(4))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        each = along / size
+    nothing = Window(*np.empty((4, 0)), np.nan, 0)
+    *curves, still, rows = zip(*windows or [nothing], strict=True)
+    K = min(map(len, curves[0]))
+    lam, along, size, length = (np.array([c[:K] for c in four]) for four in curves)
+    with np.errstate(all="ignore"):
         whole = abs(along.sum(1)) / size.sum(1)
+        each = along / size
         # a direction in which some window had no gradient has no mean gain
         gains = each / whole[:, None]
-        slopes = np.array([slope(*pair) for pair in zip(lam, gains, strict=True)])
-        gain, mean, p = gains.mean(0), np.exp(np.log(lam).mean(0)), 0.0
+        slopes = [*map(slope, lam, gains)]
+        spread = np.std(slopes) / np.sqrt(len(windows) - 1)
+        gain, p = gains.mean(0), 0.0
+        mean = np.exp(np.log(lam).mean(0))
         relative = lam / lam[:, :1]
         for _ in range(ROUNDS):
             left = gains / relative**p
             p += slope(mean, left.mean(0))
         law = relative**p
-        squares = length.sum(1) * (size * law**2).sum(1)
-        cosines = (along * law).sum(1) / np.sqrt(squares)
-    number = len(slopes)
-    spread = slopes.std() / np.sqrt(number - 1) if number > 1 else np.nan
-    found = Reading(
-        slope=p,
-        refusal=reason,
-        kappa=float(cosines.mean()),
-        positive=float(np.mean(gain > 0)),
-        still=min(w.still for w in windows),
-        spread=float(spread),
-        moment=moment,
-        windows=number,
-        rows=min(w.rows for w in windows),
-        lam=mean,
-        gain=gain,
+        fitted = size * law**2
+        squares = length.sum(1) * fitted.sum(1)
+        kappa = np.mean((along * law).sum(1) / np.sqrt(squares))
+        positive = (gain > 0).sum() / K
+    ratio = mean.max(initial=0) / mean.min(initial=np.inf)
+    own = moment != "given"
+    numbers = K, min(still), K, ratio, positive, kappa, -p * own
+    for (text, least), x in zip(LEAST.items(), numbers, strict=True):
+        if not x >= least:
+            reason = reason or text.format(x, least, p)
+    return Reading(
+        p,
+        reason,
+        *map(float, (kappa, positive, min(still), spread)),
+        moment,
+        len(windows),
+        min(rows),
+        mean,
+        gain,
     )
-    return found._replace(refusal=reason or _refusal(found))
 
 
 def slope(lam, gain) -> float:
     """Return the least-squares slope of log ``gain`` (K,) on log ``lam`` (K,) where the
     gain is > 0; NaN where that are fewer than two directions.
     """
-    up = np.isfinite(gain) & (gain > 0)
-    x = np.log(lam[up])
-    if up.sum() < 2 or np.ptp(x) < TIED:
+    x, y = np.log([lam, gain])
+    up = np.isfinite(y)
+    x, y = x[up], y[up]
+    if len(x) < 2 or np.ptp(x) < TIED:
         return np.nan
-    return float(np.polyfit(x, np.log(gain[up]), 1)[0])
-
-
-def _refusal(found: Reading) -> str:
-    """Return the first reason not to call the slope an exponent, with its number."""
-    few = len(found.lam)
-    ratio = found.lam[0] / found.lam[-1]
-    reasons = {
-        f"the weights moved by {found.still:.2g} roundings a window, fewer than {STILL}: "
-        "meter a float32 copy": found.still < STILL,
-        f"{few} directions, fewer than {DIRECTIONS}": few < DIRECTIONS,
-        f"eigenvalues within a factor {ratio:.2g}, less than {RANGE}": ratio < RANGE,
-        f"the update follows the gradient in a share {found.positive:.2f} of the "
-        f"directions, less than {POSITIVE}": not found.positive >= POSITIVE,
-        f"kappa = {found.kappa:.2f}, less than {KAPPA}: no power of this input moment "
-        f"(slope {found.slope:+.2f})": not found.kappa >= KAPPA,
-        f"slope {found.slope:+.2f}: positive powers are read with a given moment only": (
-            found.moment != "given" and found.slope > OWN
-        ),
-    }
-    return next((why for why, holds in reasons.items() if holds), "")
+    return float(np.polyfit(x, y, 1)[0])

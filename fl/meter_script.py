@@ -6,8 +6,8 @@ with one parameter.
 
 import math
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from runpy import run_path
 
 from fl.meter_bench import Bench, bench
 
@@ -24,13 +24,10 @@ def load(target: str) -> Callable:
         raise ValueError(
             f"{target}: must be SCRIPT.py:make, a file that exists and a function"
         )
-    spec = spec_from_file_location(path.stem, path)
-    module = module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        make = run_path(script).get(name)
     except Exception as error:  # whatever a stranger's script does wrong
         raise ValueError(f"{script} fails: {type(error).__name__}: {error}") from error
-    make = getattr(module, name, None)
     if not callable(make):
         raise ValueError(f"{script} has no function {name}")
     return make

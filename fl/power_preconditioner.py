@@ -7,18 +7,19 @@ inputs that the layer saw in training, :math:`\lambda_1` its largest eigenvalue.
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from fl import validate
-from fl.meter_layers import given, precise, rows, usable, watch
+from fl.meter_layers import given, rows, usable, watch
 
 RANK = 1e-12  # of the largest eigenvalue: what is smaller counts as zero
 # a copy watches the copies of its layers
 COPIED = (
     *("inner", "layers", "skipped", "p", "damping", "memory", "every"),
-    *("given", "age", "moments", "kept"),
+    *("given", "age", "moments", "kept", "defaults"),
 )
 
 
@@ -76,10 +77,13 @@ class PowerPreconditioner(torch.optim.Optimizer):
 
     def _begin(self) -> None:
         self._share()
-        self.handles = [watch(m, self._see(name)) for name, m in self.layers.items()]
+        self.handles = [
+            watch(layer, partial(self._see, name))
+            for name, layer in self.layers.items()
+        ]
 
     def __getstate__(self) -> dict:
-        return super().__getstate__() | {name: getattr(self, name) for name in COPIED}
+        return {name: getattr(self, name) for name in COPIED}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
@@ -125,27 +129,25 @@ class PowerPreconditioner(torch.optim.Optimizer):
             raise ValueError(
                 f"state_dict holds the layers {list(kept)}: must be {list(self.kept)}"
             )
-        self.inner.load_state_dict(state_dict["optimizer"])
-        self.age, self.kept = state_dict["age"], deepcopy(kept)
-        self.moments |= deepcopy(state_dict["moments"])
+        state = deepcopy(state_dict)
+        self.inner.load_state_dict(state["optimizer"])
+        self.age, self.kept = state["age"], state["kept"]
+        self.moments |= state["moments"]
         self._share()
 
     def close(self) -> None:
         """Stop watching the layers."""
-        while self.handles:
-            self.handles.pop().remove()
+        for handle in self.handles:
+            handle.remove()
 
     def _share(self) -> None:
         self.param_groups, self.state = self.inner.param_groups, self.inner.state
 
-    def _see(self, name: str) -> Callable:
-        def see(x: Tensor) -> None:
-            if name not in self.given:
-                x, kept = rows(self.layers[name], x), self.kept[name]
-                kept["sum"] = kept["sum"] + x.T @ x
-                kept["seen"] += len(x)
-
-        return see
+    def _see(self, name: str, x: Tensor) -> None:
+        if name not in self.given:
+            x, kept = rows(self.layers[name], x), self.kept[name]
+            kept["sum"] += x.T @ x
+            kept["seen"] += len(x)
 
     @torch.no_grad()
     def _refresh(self) -> None:
@@ -153,16 +155,15 @@ class PowerPreconditioner(torch.optim.Optimizer):
         due = self.age % self.every == 0
         self.age += 1
         for name, kept in self.kept.items():
-            if name in self.given:
-                kept["moment"] = precise(self.given[name])
-            elif kept["seen"]:
+            if kept["seen"]:
                 M = kept["sum"] / kept["seen"]
                 share = max(1 - self.memory, 1 / (kept["steps"] + 1))
                 kept["moment"] = kept.get("moment", M).lerp(M, share)
                 kept |= {"sum": 0.0, "seen": 0, "steps": kept["steps"] + 1}
-            if "moment" in kept and (due or "power" not in kept):
-                self.moments[name] = kept["moment"]
-                kept["power"] = power_of(kept["moment"], self.p, self.damping)
+            M = self.given.get(name, kept.get("moment"))
+            if M is not None and (due or "power" not in kept):
+                self.moments[name] = M
+                kept["power"] = power_of(M, self.p, self.damping)
 
     @torch.no_grad()
     def _apply(self, plain: dict) -> None:
@@ -191,9 +192,10 @@ def _chosen(layers, found: dict, skipped: dict) -> list[str]:
         layers = words[validate.choice("layers", layers, words)]
     names = list(layers)
     for name in names:
-        why = skipped.get(f"{name}.weight", f"must be one of {', '.join(found)}")
-        if name not in found:
+        why = skipped.get(f"{name}.weight")
+        if why:
             raise ValueError(f"layers entry = {name!r}: {why}")
+        validate.choice("layers entry", name, found)
     if not names:
         raise ValueError(f"layers is empty: must name some of {', '.join(found)}")
     return names
@@ -208,5 +210,5 @@ def power_of(M: Tensor, p: float, damping: float) -> Tensor:
     lam, U = torch.linalg.eigh(M)
     raised = lam.clamp_min(0) + damping * lam[-1]
     real = raised > RANK * lam[-1]
-    powers = torch.where(real, raised.where(real, torch.ones_like(lam)) ** p, 0.0)
-    return (U * powers) @ U.T
+    U = U[:, real]
+    return (U * raised[real] ** p) @ U.T
