@@ -61,7 +61,7 @@ class Meter(ExitStack):
         momentum: float = 0.0,
         decay: str | None = None,
         every: int = 1,
-        moments: dict[str, Tensor] | None = None,
+        moments: dict[str, Tensor | np.ndarray] | None = None,
     ):
         super().__init__()
         layers, self.skipped = usable(model, optimizer)
@@ -191,7 +191,7 @@ class Meter(ExitStack):
         if M is None:
             mean = self.centred * layer.total / layer.seen
             M = layer.square / layer.seen - torch.outer(mean, mean)
-        M = precise(M).to(layer.weight.device)
+        M = precise(torch.as_tensor(M)).to(layer.weight.device)
         if not torch.cat([layer.slope, layer.moved, M]).isfinite().all():
             layer.broken += 1
             layer.reasons["numbers"] = (

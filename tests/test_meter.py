@@ -475,6 +475,23 @@ def test_defaults_of_the_session_do_not_matter():
     assert np.allclose(*found, atol=1e-12)
 
 
+def test_a_moment_may_be_a_tensor_or_an_array():
+    found = []
+    for form in (torch.as_tensor, np.asarray):
+        model = mlp()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        d = model[0].weight.shape[1]
+        moment = form(np.diag(np.geomspace(1, 0.1, d)))
+        meter = Meter(model, optimizer, moments={"0": moment})
+        x, y = data()
+        for _ in range(20):
+            optimizer.zero_grad()
+            once(model, x, y)
+            optimizer.step()
+        found.append(meter.result()["0"])
+    assert found[0].slope == found[1].slope and found[0].windows == 1
+
+
 # --- the battery ----------------------------------------------------------------------
 
 
