@@ -191,7 +191,7 @@ class Meter(ExitStack):
         if M is None:
             mean = self.centred * layer.total / layer.seen
             M = layer.square / layer.seen - torch.outer(mean, mean)
-        M = precise(torch.as_tensor(M)).to(layer.weight.device)
+        M = precise(torch.as_tensor(M, device=layer.weight.device))
         if not torch.cat([layer.slope, layer.moved, M]).isfinite().all():
             layer.broken += 1
             layer.reasons["numbers"] = (

@@ -127,7 +127,7 @@ def given(moments: dict | None, layers: dict[str, nn.Module]) -> dict[str, Tenso
         M = M.detach().cpu().double() if torch.is_tensor(M) else M
         entry = f"moments entry {name!r}"
         validate.array(entry, M, (d, d))
-        found[name] = torch.as_tensor(validate.psd(entry, M, ROUNDED))
+        found[name] = torch.from_numpy(validate.psd(entry, M, ROUNDED))
     return found
 
 

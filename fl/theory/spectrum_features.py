@@ -99,10 +99,8 @@ def giant_step(
     :math:`\beta_b = \eta\zeta_b\,h_1\, \mathbb E\varphi'''`: along the teacher the row
     gains :math:`s_bc_b^2t_j`, its noise having hidden a part of :math:`t_j`, and
     :math:`|w_j - r_bv|^2 = c_b^2 + 2\beta_b t_j`. Derived in chapter `spectrum`; exact as
-    ``alpha0`` grows. (:math:`c_b` counts all noise of a row as its own; the part
-    :math:`\eta\zeta_b\,\mathbb E\varphi''\,\hat Mw^0_j` has one matrix for all neurons.)
-    The network's own output has to vanish in the limit: :math:`\mathbb
-    E\varphi\sum_b\pi_b\zeta_b = 0`, as for an odd activation, or values that cancel.
+    ``alpha0`` grows; at finite ``alpha0`` rows with mean curvature share noise. The output
+    of the network has to vanish, :math:`\mathbb E\varphi\sum_b\pi_b\zeta_b = 0`.
 
     Args:
         link: the teacher's link, centred.
