@@ -11,8 +11,7 @@ from fl.theory.spikes_risk import effective, from_form
 from fl.theory.unified import Problem
 from fl.theory.unified_spike import spiked
 
-
-TINY = 1e-30
+STEP = 1e-30j  # in s: too small to change a value, its imaginary part the derivative
 
 
 def resolvent(problem: Problem, s: float) -> tuple:
@@ -55,18 +54,23 @@ def risk(problem: Problem, phi, penalty: float, etas) -> np.ndarray:
     """
     squares = validate.array("etas", etas, np.shape(etas)) ** 2
     model = spiked(problem, phi, "features")
-    along, square = model.along, model.square
 
     def trace(s, psi2):
         kappa, slope = resolvent(problem, s)
         return 1 / (psi2 * kappa), -slope / (psi2 * kappa**2)
 
-    found = effective(problem.pair, problem.psi1, problem.psi2, penalty, trace)
+    found = effective(
+        problem.pair,
+        problem.psi1,
+        problem.psi2,
+        penalty,
+        trace,
+    )
     s = found[2]
     kappa, slope = resolvent(problem, s)
-    # a step in s too small to change the value: its imaginary part is the derivative
-    kappa = kappa + TINY * slope * 1j
+    kappa = kappa + slope * STEP
     q = kappa / (kappa + problem.s)
-    lost = squares * (q @ along) ** 2 / (problem.psi2 * kappa + squares * (q @ square))
-    form = (problem.energy @ q - lost) / (s + TINY * 1j)
-    return from_form(problem.pair, found, form.real, form.imag / TINY)
+    below = problem.psi2 * kappa + squares * (q @ model.square)
+    gain = squares * (q @ model.along) ** 2 / below
+    form = (problem.energy @ q - gain) / (s + STEP)
+    return from_form(problem.pair, found, form.real, form.imag / STEP.imag)
