@@ -173,10 +173,17 @@ def test_the_resolvent_is_that_of_a_matrix():
     problem = study.Cell(8.0, 0.0, 3.0, 0.6).at(600)
     Z = np.random.default_rng(1).standard_normal((600, 360))
     V = np.sqrt(problem.s / 600)[:, None] * Z
-    q, e = unified_risk.resolvent(problem, 0.5)
+    kappa, _ = unified_risk.resolvent(problem, 0.5)
     found = np.diag(np.linalg.inv(V @ V.T + 0.5 * np.eye(600)))
+    q, e = kappa / (kappa + problem.s) / 0.5, problem.psi2 * kappa / 0.5 - 1
     assert abs(found.mean() / q.mean() - 1) < 0.01
     assert abs((problem.s * found).mean() / e - 1) < 0.01
+
+
+def test_the_scale_of_the_resolvent_has_this_slope():
+    (right, _), (left, _) = (unified_risk.resolvent(UNEVEN, x) for x in (0.501, 0.499))
+    _, slope = unified_risk.resolvent(UNEVEN, 0.5)
+    assert np.isclose((right - left) / 0.002, slope, rtol=1e-5)
 
 
 def test_the_risk_falls_with_the_step_to_no_less_than_the_floor():

@@ -117,35 +117,32 @@ def best_own(problem: Problem) -> tuple:
 
 
 def other(problem: Problem, damping: float) -> Direction:
-    r"""Return the limits for ``problem`` and :math:`P=(\hat\Sigma'+\lambda
-    K^{-1})^{-1}`, ``damping`` > 0, with the covariance of *another* sample of the same
-    size.
+    r"""Return the limits for ``problem`` and :math:`P=\frac\lambda\kappa
+    (\hat\Sigma'+\lambda K^{-1})^{-1}`, ``damping`` > 0, with the covariance of
+    *another* sample of the same size.
 
     With :math:`t=k\lambda`, :math:`\kappa` that of :math:`\lambda` for the spectrum t,
-    :math:`D=t+\kappa` and :math:`\ell=\lambda b+\nu/n`,
+    :math:`D=t+\kappa` and :math:`\ell=\lambda b+\nu/n`, the overlap is the
+    :math:`\cos^2` of `best_filter` at the level :math:`\kappa`, and
 
-    .. math:: \frac{|v|^2}{\alpha^2}\to\frac{\kappa^2}{\lambda^2}\Bigl[
+    .. math:: \frac{|v|^2}{\alpha^2}\to
               \sum_j\frac{k_jt_j\ell_j}{D_j^2}+\frac{\gamma\,\bar{\mathbb
               E}[kt/D^2]}{1-\gamma\bar{\mathbb E}[t^2/D^2]}
-              \sum_j\frac{t_j^2\ell_j}{D_j^2}\Bigr].
+              \sum_j\frac{t_j^2\ell_j}{D_j^2}.
 
     Raises:
         ValueError: for a damping that is not > 0, or a teacher without weight in some
             direction.
     """
     damping = validate.number("damping", damping, 0, open_low=True)
-    kappa = _scale(problem, damping)
-    phi, along = best_filter(problem, kappa)
+    phi, along = best_filter(problem, _scale(problem, damping))
     s, b, gamma = problem.sizes
     share2 = (s * phi) ** 2
     spread = np.mean(share2 / s) / (1 / gamma - np.mean(share2))
-    gain = kappa / damping
+    label = s * b + gamma * problem.moments.nu / len(b)
     return Direction(
-        gain * along,
-        gain**2
-        * (s * b + gamma * problem.moments.nu / len(b))
-        * share2
-        @ (1 / s + spread),
+        along,
+        label * share2 @ (1 / s + spread),
     )
 
 
@@ -153,4 +150,8 @@ def _scale(problem, damping) -> float:
     """Return the kappa of a ``damping`` for inputs that have the teacher's weights."""
     validate.positive("b", problem.b)
     s, b, gamma = problem.sizes
-    return resolvent_scale(len(b) * b * s, gamma, damping)
+    return resolvent_scale(
+        len(b) * b * s,
+        gamma,
+        damping,
+    )

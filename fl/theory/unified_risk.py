@@ -3,8 +3,6 @@ of `fl.theory.spikes_risk` with the resolvent of :math:`\Sigma^{1/2}W_1` in plac
 of :math:`W_1`; derived in chapter "unified".
 """
 
-from functools import lru_cache
-
 import numpy as np
 
 from fl import validate
@@ -13,17 +11,26 @@ from fl.theory.spikes_risk import effective, from_form
 from fl.theory.unified import Problem
 from fl.theory.unified_spike import spiked
 
+STEP = 1e-30j  # in s: too small to change a value, its imaginary part the derivative
+
 
 def resolvent(problem: Problem, s: float) -> tuple:
-    r"""Return the limits, for a ``problem`` and ``s`` > 0, of the diagonal (d,) of
-    :math:`(\Sigma^{1/2}W_0W_0^\top\Sigma^{1/2}+s)^{-1}` in the eigenbasis, and of
-    :math:`e=\frac1d\operatorname{tr}\Sigma` times it.
+    r"""Return :math:`\kappa` and :math:`d\kappa/ds` for a ``problem`` and ``s`` > 0.
 
-    .. math:: q_j=\frac1{s+\psi_2\lambda_j/(1+e)},\qquad e=\bar{\mathbb E}[\lambda q].
+    The limits of the diagonal of :math:`(\Sigma^{1/2}W_0W_0^\top\Sigma^{1/2}+s)^{-1}`
+    in the eigenbasis, and of :math:`e=\frac1d\operatorname{tr}\Sigma` times it, are
+
+    .. math:: q_j=\frac1{s+\psi_2\lambda_j/(1+e)}
+              =\frac1s\,\frac\kappa{\kappa+\lambda_j},\qquad
+              1+e=\frac{\psi_2\kappa}s,\qquad
+              s=\kappa\Bigl(\psi_2-\bar{\mathbb E}\frac\lambda{\lambda+\kappa}
+              \Bigr),\qquad
+              \frac{ds}{d\kappa}=\psi_2-\bar{\mathbb
+              E}\frac{\lambda^2}{(\lambda+\kappa)^2}.
     """
     kappa = resolvent_scale(problem.s, 1 / problem.psi2, s / problem.psi2)
-    q = kappa / (kappa + problem.s) / s
-    return q, np.mean(problem.s * q)
+    share = problem.s / (problem.s + kappa)
+    return kappa, 1 / (problem.psi2 - np.mean(share**2))
 
 
 def risk(problem: Problem, phi, penalty: float, etas) -> np.ndarray:
@@ -48,35 +55,22 @@ def risk(problem: Problem, phi, penalty: float, etas) -> np.ndarray:
     squares = validate.array("etas", etas, np.shape(etas)) ** 2
     model = spiked(problem, phi, "features")
 
-    def form(s):
-        q, e = resolvent(problem, s)
-        return problem.energy @ q - squares * (q @ model.along) ** 2 / (
-            1 + e + squares * (q @ model.square)
-        )
+    def trace(s, psi2):
+        kappa, slope = resolvent(problem, s)
+        return 1 / (psi2 * kappa), -slope / (psi2 * kappa**2)
 
-    found = _effective(problem, penalty)
-    return from_form(problem.pair, found, *_with_slope(form, found[2]))
-
-
-@lru_cache(maxsize=64)  # it does not depend on the step
-def _effective(problem: Problem, penalty: float) -> tuple:
-    def trace(s):
-        _, e = resolvent(problem, s)
-        return 1 / (s + e * s)
-
-    return effective(
+    found = effective(
         problem.pair,
         problem.psi1,
         problem.psi2,
         penalty,
-        lambda s, _: _with_slope(trace, s),
+        trace,
     )
-
-
-def _with_slope(f, s) -> tuple:
-    """Return f(s) and f'(s), by differences of fourth order."""
-
-    def central(h):
-        return (f(s + h) - f(s - h)) / (2 * h)
-
-    return f(s), (4 * central(1e-3 * s) - central(2e-3 * s)) / 3
+    s = found[2]
+    kappa, slope = resolvent(problem, s)
+    kappa = kappa + slope * STEP
+    q = kappa / (kappa + problem.s)
+    below = problem.psi2 * kappa + squares * (q @ model.square)
+    gain = squares * (q @ model.along) ** 2 / below
+    form = (problem.energy @ q - gain) / (s + STEP)
+    return from_form(problem.pair, found, form.real, form.imag / STEP.imag)
