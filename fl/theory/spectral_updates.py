@@ -96,7 +96,8 @@ def singular_power(moment, q: float, fluctuation: float = 0.0) -> np.ndarray:
 
     Raises:
         ValueError: for a moment that is not > 0, a power <= -3, a fluctuation outside
-            [0, 1], or one for which the correction exceeds one half.
+            [0, 1], or one for which the correction exceeds one half or leaves floating
+            point.
     """
     m = validate.positive("moment", moment)
     q = validate.number("q", q, -3, open_low=True)
@@ -105,7 +106,7 @@ def singular_power(moment, q: float, fluctuation: float = 0.0) -> np.ndarray:
     ratio = m / m[:, None]
     # phi is a divided difference; this form has no 0/0 where eigenvalues meet
     terms = ratio * special.hyp2f1(2 - a, 1, 3, 1 - ratio)
-    # beyond floating point it is too large for any fluctuation, unless a is 0 or 1
+    # out of reach of floating point: refused, but for a = 0 and 1, which correct nothing
     terms = np.nan_to_num(terms, nan=1e100, posinf=1e100)
     # the term of k = l, one, counts twice
     reach = a * (a - 1) / 2 * (1 + terms.sum(1))
