@@ -110,6 +110,14 @@ def test_equal_eigenvalues_are_no_singular_case():
     assert np.allclose(near, theory.singular_power([1.0, 1.0], 0.5, 0.1), atol=1e-6)
 
 
+@pytest.mark.parametrize("q", [-1.0, 0.0, 1.0])
+def test_eigenvalues_at_the_ends_of_floating_point_have_their_powers(q):
+    ends = np.array([1e-150, 1e150])
+    # without a correction where the matrix power is none or the matrix itself
+    found = theory.singular_power(ends, q, 0.1 if q else 0.0)
+    assert np.allclose(found / ends ** ((q - 1) / 2), 1)
+
+
 def test_multipliers_scale_with_the_moment():
     one = theory.singular_power(LAM, -0.5, 0.02)
     assert np.allclose(theory.singular_power(9 * LAM, -0.5, 0.02), 9**-0.75 * one)
@@ -234,6 +242,7 @@ def test_another_block_has_other_seeds(cache):
     [
         (lambda: theory.singular_power(LAM, -3.0), "q = "),
         (lambda: theory.singular_power(np.ones(100), 0.0, 0.5), "fluctuation = "),
+        (lambda: theory.singular_power([1e-150, 1e150], -2, 0.1), "fluctuation = 0.1"),
         (lambda: theory.guarantees([[0.0], [1.0]], [[1.0], [1.0]]), "inputs"),
         (lambda: theory.guarantees([[1.0], [2.0]], [[1.0], [1.0]]), "inputs"),
         (lambda: theory.guarantees([[2.0], [1.0]], [[1.0], [2.0]]), "gradient"),

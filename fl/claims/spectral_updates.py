@@ -36,19 +36,17 @@ def guarantee(scale, broken, block):
     )
     gains = np.log(run[["gradient", "spectral"]].to_array() / sure[2:])
     criterion = np.log(sure.nuclear / sure.stable)
-    lead = np.log(run.spectral / run.gradient)
-    needed = 0.0 if broken else TWO
-    decided = [
-        -lead[criterion >= needed],
-        lead[criterion <= -needed],
-    ]
+    decided = abs(criterion) >= (0.0 if broken else TWO)
+    behind = np.log(run.gradient / run.spectral) * np.sign(criterion)
+    # gains lie between 0 and log 2
+    outside = abs(gains - TWO / 2) - TWO / 2
     return Evidence(
         0,
-        max(float(breach.max()) for breach in (-gains, gains - TWO, *decided)),
+        max(outside.max(), behind[decided].max()),
         1e-9,
         "rounding; the logarithm by which the worst layer breaks an inequality",
         relation="at most",
-        sizes=run.attrs | {"decided": [x.size for x in decided]},
+        sizes=run.attrs | {"decided": decided.sum()},
         # without its factor a step falls behind, by less than the factor
         expected=TWO / 2,
         within=TWO / 2,
@@ -67,9 +65,8 @@ def guarantee(scale, broken, block):
 def digits(scale, broken, block):
     """The order of two ranks over choices of images and neurons."""
     run = study.digits(scale, block, centred=broken, after=20)
-    # the root of nuclear rank / stable rank
-    ratio = run.nuclear * run.largest / run["size"] / run.whole
-    leads = 2 * np.log(ratio) - TWO
+    # of nuclear rank / stable rank, which are squares
+    leads = 2 * np.log(run.nuclear * run.largest / run["size"] / run.whole) - TWO
     # without the mean the criterion is neutral, give or take a factor 1.6
     found = order(leads, run.attrs, -TWO)
     return replace(found, within=np.log(1.6) / TWO * abs(found.expected))
@@ -138,29 +135,37 @@ def _judged(scale, broken, block, grid, **rival):
     says of the setting that a ``rival`` takes this for.
     """
     run = study.gains(scale, block, **grid)
-    gain = run.gain
-    wide, right = (_law(gain, e, **grid) for e in (0, 1 / study.WIDTH))
-    shown = _law(gain, 0, **grid | rival) if broken else right
+    wide, right = (_law(run.gain, e, **grid) for e in (0, 1 / study.WIDTH))
+    shown = _law(run.gain, 0, **grid | rival) if broken else right
     return agreement(
-        _logs(gain / shown),
-        (_logs(right / wide) ** 2).max("axis"),
+        _logs(run.gain) - shown,
+        ((right - wide) ** 2).max("axis"),
         "the square of the largest 1/h correction",
         run.attrs,
-        _logs(right / shown),
+        right - shown,
     )
 
 
 def _law(gain, epsilon, roots, lam=(study.LAM,), others=(0,), spike=0.0):
-    """Return the multipliers of theory, labelled like ``gain``; the other arguments are
-    those of `fl.studies.spectral_updates.gains`.
+    """Return the `_logs` of theory's multipliers, labelled like ``gain``; the other
+    arguments are those of `fl.studies.spectral_updates.gains`.
     """
-    rows = [
-        m**-b
-        if many
-        else theory.spiked_power(m, np.full_like(m, spike), 1 - 2 * (a + b), epsilon)
-        for m, (a, b), many in product(lam, roots, others)
-    ]
-    return shaped(rows, gain)
+    return _logs(
+        shaped(
+            [
+                m**-b
+                if many
+                else theory.spiked_power(
+                    m,
+                    np.full_like(m, spike),
+                    1 - 2 * (a + b),
+                    epsilon,
+                )
+                for m, (a, b), many in product(lam, roots, others)
+            ],
+            gain,
+        )
+    )
 
 
 def _logs(multipliers):

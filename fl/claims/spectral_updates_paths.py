@@ -26,14 +26,16 @@ def _flow(gaps, rival, sizes):
     seed draws do not matter: its standard error is rounding.
     """
     rest, change = extrapolated(gaps)
-    found = agreement(
-        rest,
-        change.max("seed") + gaps.steps[0] ** -2.0,
-        "what halving the step size changes, and 1 / steps^2",
-        sizes,
-        rival,
+    return replace(
+        agreement(
+            rest,
+            change.max("seed") + gaps.steps[0] ** -2.0,
+            "what halving the step size changes, and 1 / steps^2",
+            sizes,
+            rival,
+        ),
+        standard_error=None,
     )
-    return replace(found, standard_error=None)
 
 
 @claim(
@@ -46,19 +48,15 @@ def _flow(gaps, rival, sizes):
 )
 def order_of_learning(scale, broken, block):
     """Depths 1, 2, 3 and four powers, with unequal input variances."""
-    s, variances = np.transpose(study.MODES)
-    run = study.trained(
-        scale,
-        block,
-        study.ORDERS,
-        modes=study.MODES,
-        start=study.START,
+    run = study.trained(scale, block, **study.ORDERS)
+    s, variances = np.transpose(run.modes)
+    right = shaped(
+        [
+            theory.learning_time(s, q, L, run.start, variances)
+            for L, q in product(run.depth.values, run.q.values)
+        ],
+        run.half.isel(steps=0),
     )
-    rows = [
-        theory.learning_time(s, q, L, study.START, variances)
-        for L, q in product(*study.ORDERS.values())
-    ]
-    right = shaped(rows, run.half.isel(steps=0))
     apart = theory.speed(run.q, 2) - theory.speed(run.q, run.depth)
     wrong = broken * apart * xr.DataArray(np.log(s), dims="mode")
     return _flow(np.log(run.half / right) - wrong, -wrong, run.attrs)
@@ -74,10 +72,10 @@ def order_of_learning(scale, broken, block):
 )
 def critical(scale, broken, block):
     """The sign of the lead, at powers on either side of 1/3 and 1/5."""
-    run = study.trained(scale, block, **study.RELEASED).isel(steps=0)
+    run = study.trained(scale, block, **study.RELEASED)
     speed = theory.speed(run.q, run.depth)
     side = np.sign(theory.speed(run.q, 2) if broken else speed)
-    strong, *_, weak = np.transpose(study.MODES)[0]
+    (strong, _), _, (weak, _) = run.modes
     found = order(
         side * np.log(run.half.isel(mode=0) / run.half.isel(mode=-1)),
         run.attrs,
@@ -97,14 +95,11 @@ def critical(scale, broken, block):
 )
 def conserved(scale, broken, block):
     """Three modes at q = 0, 1/2 and 1: the first layer, from the product of both."""
-    run = study.trained(scale, block, {"q": [0.0, 0.5, 1.0]}, **study.UNEQUAL)
-    both = run.ends.prod("side")
-    a = study.UNEQUAL["start"]
-    w = a * study.UNEQUAL["tilt"]
+    run = study.trained(scale, block, **study.UNEQUAL)
 
     def first(k):
-        half = (w**k - a**k) / 2
-        return (half + (half**2 + both**k) ** 0.5) ** (1 / k)
+        half = run.start**k * (run.tilt**k - 1) / 2
+        return (half + (half**2 + run.ends.prod("side") ** k) ** 0.5) ** (1 / k)
 
     right = first(1 + run.q)
     shown = first(2) if broken else right
@@ -128,24 +123,23 @@ def escape(scale, broken, block):
     """Mean growth on fresh batches is a power of one step's mean, for two teachers and
     exponents on both sides of their thresholds.
     """
-    run = study.grown(scale, block, study.TEACHERS, **study.GENTLE, centred=broken)
-    right, rival = (shaped(_growth(c), run.growth) for c in (False, broken))
+    run = study.grown(scale, block, **study.TEACHERS, centred=broken)
+
+    def growth(centred):
+        rates = [
+            escaping.escape_rates(study.SPECTRUM[:3], LINKS[link], p, centred)
+            for link, p in product(run.link.values, run.p.values)
+        ]
+        return (1 + run.eta * shaped(rates, run.growth)) ** run.steps
+
+    right = growth(False)
     return agreement(
         run.growth / right - 1,
-        study.SMALL,
+        run.start,
         START,
         run.attrs,
-        rival / right - 1,
+        growth(broken) / right - 1,
     )
-
-
-def _growth(centred):
-    """Return the mean growth (teacher, axis) of three directions after all steps."""
-    speeds = [
-        escaping.escape_rates(study.SPECTRUM[:3], LINKS[link], p, centred)
-        for link, p in product(*study.TEACHERS.values())
-    ]
-    return (1 + study.GENTLE["eta"] * np.array(speeds)) ** study.GENTLE["steps"]
 
 
 @claim(
@@ -158,18 +152,21 @@ def _growth(centred):
 )
 def polar_neutral(scale, broken, block):
     """Log growth of three directions against that of all."""
-    polar = study.POLAR
-    run = study.grown(scale, block, {"width": [1] if broken else [10, 40]}, **polar)
-    length = polar["eta"] * polar["steps"] / polar["start"]
-    speeds = escaping.escape_rates(study.SPECTRUM, LINKS[polar["link"]])
+    run = study.grown(
+        scale,
+        block,
+        {"width": [1] if broken else [10, 40]},
+        **study.POLAR,
+    )
+    length = run.eta * run.steps / run.start
+    speeds = escaping.escape_rates(study.SPECTRUM, LINKS[run.link])
     alone = escaping.one_neuron(speeds, length)[:3]
-    alike = 1 + length
     found = agreement(
-        np.log(run.growth / alike),
-        study.SMALL,
+        np.log(run.growth / (1 + length)),
+        run.start,
         START,
         run.attrs,
-        xr.DataArray(np.log(alone / alike), dims="axis"),
+        np.log(alone / (1 + length)),
     )
     # the noise of a batch shortens the mean of a unit step by some per cent
     return replace(found, standard_error=None, within=abs(found.expected) / 10)

@@ -21,26 +21,38 @@ MANY = 40  # gradients in the factors
 
 MODES = ((8.0, 0.3), (2.0, 3.0), (0.5, 1.0))  # targets and input variances of nets
 WHITE = [(s, 1.0) for s, _ in MODES]
-NEAR = ((1.5, 1.0), (1.2, 1.0), (1.0, 1.0))  # the first is half learned, none is whole
 # around the critical powers 1, 1/3, 1/5 of the depths
-ORDERS = {"depth": [1, 2, 3], "q": [0.0, 0.2, 1 / 3, 0.5]}
-START = 0.02
+ORDERS = {
+    "grid": {"depth": [1, 2, 3], "q": [0.0, 0.2, 1 / 3, 0.5]},
+    "modes": MODES,
+    "start": 0.02,
+}
 # Gaussian starts
 RELEASED = {
     "grid": {"depth": [2, 3], "q": [0.1, 0.27, 0.47]},
     "seeds": (5, 8, 40),
     "finer": [2],
     "modes": WHITE,
-    "start": START / 2,
+    "start": 0.01,
     "aligned": False,
 }
-UNEQUAL = {"modes": NEAR, "depth": 2, "start": 0.2, "tilt": 2.5}
+UNEQUAL = {
+    "grid": {"q": [0.0, 0.5, 1.0]},
+    # the first mode is half learned, none is whole
+    "modes": ((1.5, 1.0), (1.2, 1.0), (1.0, 1.0)),
+    "depth": 2,
+    "start": 0.2,
+    "tilt": 2.5,
+}
 
 # around the thresholds -.523 and -.699 of the two teachers
-TEACHERS = {"link": ["square", "abs"], "p": [0.0, -0.61, -1.0]}
-SMALL = 1e-6  # start; a student's output is its square
-GENTLE = {"eta": 0.004, "steps": 100, "start": SMALL}
-POLAR = GENTLE | {"link": "square", "p": None, "eta": 1e-7}
+TEACHERS = {
+    "grid": {"link": ["square", "abs"], "p": [0.0, -0.61, -1.0]},
+    "eta": 0.004,
+    "steps": 100,
+    "start": 1e-6,  # a student's output is its square
+}
+POLAR = {"link": "square", "p": None, "eta": 1e-7, "steps": 100, "start": 1e-6}
 
 
 def layers(scale: Scale, block: int = 0) -> xr.Dataset:
@@ -138,4 +150,4 @@ def grown(scale: Scale, block: int, grid: dict, **fixed) -> xr.Dataset:
         (5, 12, 60),
         grid,
         **fixed,
-    ).isel(step=-1, axis=[0, 1, 2])
+    ).isel(step=-1, axis=slice(3))

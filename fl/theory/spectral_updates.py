@@ -96,7 +96,8 @@ def singular_power(moment, q: float, fluctuation: float = 0.0) -> np.ndarray:
 
     Raises:
         ValueError: for a moment that is not > 0, a power <= -3, a fluctuation outside
-            [0, 1], or one for which the correction exceeds one half.
+            [0, 1], or one for which the correction exceeds one half or leaves floating
+            point.
     """
     m = validate.positive("moment", moment)
     q = validate.number("q", q, -3, open_low=True)
@@ -104,9 +105,11 @@ def singular_power(moment, q: float, fluctuation: float = 0.0) -> np.ndarray:
     a = (q + 1) / 2
     ratio = m / m[:, None]
     # phi is a divided difference; this form has no 0/0 where eigenvalues meet
-    bend = special.hyp2f1(2 - a, 1, 3, 1 - ratio)
+    terms = ratio * special.hyp2f1(2 - a, 1, 3, 1 - ratio)
+    # out of reach of floating point: refused, but for a = 0 and 1, which correct nothing
+    terms = np.nan_to_num(terms, nan=1e100, posinf=1e100)
     # the term of k = l, one, counts twice
-    reach = a * (a - 1) / 2 * (1 + (ratio * bend).sum(1))
+    reach = a * (a - 1) / 2 * (1 + terms.sum(1))
     largest = np.abs(reach).max()
     if epsilon * largest > 0.5:
         raise ValueError(
@@ -136,7 +139,7 @@ def spiked_power(lam, spike, q: float, fluctuation: float = 0.0) -> np.ndarray:
             fit.
     """
     lam = validate.positive("lam", lam)
-    b = validate.array("spike", spike, (len(lam),))
+    b = validate.array("spike", spike, lam.shape)
     gram = np.diag(lam) + np.outer(b, b)
     moment, axes = np.linalg.eigh(gram)
     return axes**2 @ (moment * singular_power(moment, q, fluctuation)) / np.diag(gram)

@@ -41,7 +41,7 @@ def contrast(link: Link, variance: float = 1.0) -> float:
     mean, _, second = link.hermite(2, variance**0.5)
     if mean < 1e-12:
         raise ValueError(f"link = {link.name!r}: must have a positive mean")
-    return float(1 + np.sqrt(2) * second / mean)
+    return float(1 + 2**0.5 * second / mean)
 
 
 def escape_rates(lam, link: Link, p: float = 0.0, centred: bool = False) -> np.ndarray:

@@ -49,11 +49,10 @@ def learning_time(s, q: float, depth: int, start: float, variance=1.0) -> np.nda
     high = 0.5 ** (1 / L)
     if low.max() >= high:
         raise ValueError(f"start = {start!r}: must lie below half of every mode")
-
-    def slowness(u):
-        return (u ** (L - 1) * (1 - u**L)) ** -q
-
-    whole = [integrate.quad(slowness, x, high)[0] for x in low]
+    whole = [
+        integrate.quad(lambda u: (u ** (L - 1) * (1 - u**L)) ** -q, x, high)[0]
+        for x in low
+    ]
     return variance**-q * s ** speed(q, L) * whole
 
 
