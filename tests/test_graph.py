@@ -30,7 +30,7 @@ ALONE = {
     "single_index.even_teacher",
 }
 # boxes that no claim checks: each is among the most wanted of book/statements.md
-UNCHECKED = {"thm-gram-test", "thm-help-bound", "thm-help-price"}
+UNCHECKED = {"thm-help-bound", "thm-help-price"}
 
 
 @pytest.fixture(scope="module")

@@ -690,3 +690,9 @@ def test_named_links_travel_between_processes():
     assert task.teacher.link is LINKS["tanh"]
     with pytest.raises(Exception, match="pickle"):
         pickle.dumps(Link("mine", lambda u: u, np.ones_like))
+
+
+@pytest.mark.parametrize("gamma", [1 - 1e-9, np.nextafter(1.0, 0.0)])
+def test_a_power_of_a_covariance_with_eigenvalues_near_zero_is_refused(gamma):
+    with pytest.raises(ValueError, match="gamma = .*: must be < 1 by more"):
+        own.sample_power([1.0, 0.5, 2.0], np.full(3, 1 / 3), gamma, 0.3, -0.7)

@@ -19,6 +19,8 @@ from fl.theory.single_index import (
     weights,
 )
 
+MOST = 1_000_000  # points of a contour
+
 
 def first_step(
     task: Task, gamma: float, damping: float | None = None, centred: bool = False
@@ -186,12 +188,17 @@ def _circle(
     far = -s.max() * (2 + 2 * np.sqrt(gamma))
     near = -s.max() * (1 + 1e-9)
     left = optimize.brentq(excess, far, near)
-    if right == 0:
-        raise ValueError(f"gamma = {gamma!r}: must be < 1 by more than rounding")
     c = np.sqrt(left * right)
-    radius = ((c + right) / (c - right)) ** closeness
     digits = 200
-    points = int(np.ceil(digits / -np.log(radius)))
+    # -log of the radius, which is 1 where gamma is
+    width = 2 * closeness * np.arctanh(-right / c) if right else 0.0
+    if digits > MOST * width:
+        raise ValueError(
+            f"gamma = {gamma!r}: must be < 1 by more, the integral takes over {MOST:.0e} "
+            "points"
+        )
+    points = int(np.ceil(digits / width))
+    radius = np.exp(-width)
     turns = (np.arange(points) + 0.5) / points
     w = radius * np.exp(2j * np.pi * turns)
     kappa = c * (w + 1) / (w - 1)
