@@ -86,10 +86,13 @@ def few_rows(X, y, *rest) -> tuple:
 
 
 def fused(X, y, P, start, steps) -> np.ndarray:
-    """Train all networks with `fl`; return their final test errors."""
+    """Train all networks with `fl`, in the precision of the others; return their final
+    test errors.
+    """
     T = noise.TRAIN
     data = trainer.Data(X[:, :T], y[:T], X[:, T:], y[None, T:])
-    return trainer.train(data, P, start, steps, eta=ETA).test[:, -1, 0]
+    ends = trainer.train(data, P, start, steps, eta=ETA, dtype="float32")
+    return ends.test[:, -1, 0]
 
 
 def two_hundred(steps: int) -> np.ndarray:

@@ -1,7 +1,9 @@
 """The audit: every claim and its control asked again on fresh blocks of seeds.
 
 A claim is *sound* if it holds in at least 95 % of the blocks and its control fails in at
-least 95 % of them. Block 0, the book's own, is never among them. ``fl audit --keep`` stores
+least 95 % of them. Block 0, the book's own, is never among them. A true claim fails by chance
+in one block of a hundred, so one that is not sound is asked on four times as many blocks, and
+these decide. ``fl audit --keep`` stores
 the audit of the book; the scoreboard shows it, and says which claims have changed since.
 """
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SHARE = 0.95  # of the blocks
+AGAIN = 4  # times as many for a claim that is not sound
 BLOCKS = {"smoke": 20, "book": 10, "paper": 3}
 # how a result is kept is not what it is
 _KEEPING = (
@@ -49,35 +52,48 @@ def audit(
     Args:
         claims: which.
         scale: ``smoke``, ``book`` or ``paper``.
-        blocks: how many, from block 1 on; 20, 10 and 3 at the three scales if None.
+        blocks: how many, from block 1 on; 20, 10 and 3 at the three scales if None. A
+            claim that is not sound is asked on `AGAIN` times as many.
         jobs: worker processes; ``FL_JOBS`` or the number of cores if None.
         tell: called as ``tell(verdict)`` whenever one has been evaluated.
 
     Returns:
-        ``holds``, ``control_fails``, ``margin`` and ``sharpness``, each (claim, block), and
-        ``source`` (claim,), a digest of the code that the claim rests on.
+        ``holds``, ``control_fails``, ``margin`` and ``sharpness``, each (claim, block), NaN
+        where a claim was not asked, and ``source`` (claim,), a digest of the code that the
+        claim rests on.
 
     Raises:
         ValueError: for an unknown scale or less than one block.
     """
-    import xarray as xr
-
     validate.choice("scale", scale, SCALES)
     number = validate.count("blocks", BLOCKS[scale] if blocks is None else blocks)
-    claims, fresh = list(claims), range(1, number + 1)
-    pairs = itertools.product(claims, fresh)
-    units = [{"claim": c, "scale": scale, "block": b} for c, b in pairs]
-    found = verdicts(units, jobs, tell)
-    ids = [c.id for c in claims]
-    data = xr.Dataset(coords={"claim": ids, "block": list(fresh)})
-    for name, words in _DESCRIPTIONS.items():
-        values = np.array([getattr(v, name) for v in found], float)
-        labels = {"description": words, "units": "1"}
-        table = values.reshape(len(ids), number)
-        data[name] = ("claim", "block"), table, labels
+    claims = list(claims)
+    data = _asked(claims, scale, range(1, number + 1), jobs, tell)
+    missed = [c for c, fine in zip(claims, sound(data).values, strict=True) if not fine]
+    if missed:
+        rest = range(number + 1, AGAIN * number + 1)
+        data = data.combine_first(_asked(missed, scale, rest, jobs, tell))
+        data = data.sel(claim=[c.id for c in claims])
     words = {"description": "digest of the code that was audited"}
     data["source"] = "claim", list(map(digest, claims)), words
     return data.assign_attrs(scale=scale)
+
+
+def _asked(claims: list[Claim], scale: str, blocks: range, jobs, tell) -> "xr.Dataset":
+    """Return what is described in `_DESCRIPTIONS` for ``claims`` on ``blocks``."""
+    import xarray as xr
+
+    pairs = itertools.product(claims, blocks)
+    units = [{"claim": c, "scale": scale, "block": b} for c, b in pairs]
+    found = verdicts(units, jobs, tell)
+    ids = [c.id for c in claims]
+    data = xr.Dataset(coords={"claim": ids, "block": list(blocks)})
+    for name, words in _DESCRIPTIONS.items():
+        values = np.array([getattr(v, name) for v in found], float)
+        labels = {"description": words, "units": "1"}
+        table = values.reshape(len(ids), len(blocks))
+        data[name] = ("claim", "block"), table, labels
+    return data
 
 
 def digest(claim: Claim) -> str:
@@ -103,18 +119,17 @@ def summaries(data: "xr.Dataset") -> dict[str, dict]:
     """Return for each claim of an audit, ``data``, its counts, its median and worst margin,
     its least sharpness, whether it is sound, and the digest of its code.
     """
-    number, margin = data.sizes["block"], data.margin
     columns = {
+        "blocks": data.holds.count("block"),
         "held": data.holds.sum("block").astype(int),
         "control_failed": data.control_fails.sum("block").astype(int),
-        "median_margin": margin.median("block"),
-        "worst_margin": margin.max("block"),
+        "median_margin": data.margin.median("block"),
+        "worst_margin": data.margin.max("block"),
         "least_sharpness": data.sharpness.min("block"),
         "sound": sound(data),
         "source": data.source.astype(str),
     }
-    rows = type(data)(columns).to_dataframe().to_dict("index")
-    return {str(id): {"blocks": number} | row for id, row in rows.items()}
+    return type(data)(columns).to_dataframe().to_dict("index")
 
 
 def known(folder: Path = FOLDER) -> dict[str, dict]:

@@ -101,21 +101,25 @@ def line(v: Verdict) -> str:
     fails = "fails" if v.control_fails else "PASSES"
     control = f"control {_two(v.control_measured)} {fails}"
     numbers = (
-        f"measured {_measured(v)}, predicted {predicted}, tolerance {v.tolerance:.2g}"
+        f"measured {_measured(v)}, predicted {predicted}, tolerance {v.tolerance:.3g}"
     )
-    return f"{'PASS' if v.stands else 'FAIL'} ({numbers}; {control}, sharpness {_sharp(v)})"
+    verdict = "PASS" if v.stands else "FAIL"
+    return f"{verdict}, {v.source} ({numbers}; {control}, sharpness {_sharp(v)})"
 
 
 def _measured(v: Verdict) -> str:
-    """Return the measurement and its standard error, to a tenth of the tolerance and no
-    more than three digits: what another machine may round differently is left out.
+    """Return the measurement and its standard error, to a tenth of the tolerance, without
+    one to the digit of the error, and no more than three digits: what another machine may
+    round differently is left out, and what is less than its own error is no number.
     """
-    unit = v.tolerance or v.standard_error or 0.0
-    error = "" if v.standard_error is None else f" ± {v.standard_error:.1g}"
-    if unit == 0:
+    unit, spread = v.tolerance, v.standard_error or 0.0
+    error = "" if v.standard_error is None else f" ± {spread:.1g}"
+    if unit == spread == 0:
         return f"{v.measured:.3g}{error}"
-    places = int(np.floor(np.log10(unit))) - 1
+    places = int(np.floor(np.log10(unit or 10 * spread))) - 1
     value = round(v.measured, -places)
+    if value and abs(v.measured) < spread:
+        return f"below 1e{int(np.ceil(np.log10(spread)))}"
     if value or not v.measured:
         return f"{value:.3g}{error}"
     return f"below 1e{places}"
@@ -187,7 +191,7 @@ def _row(v: Verdict, audited: dict | None, pages: dict[str, str]) -> list[str]:
     module, _, name = function_name(CLAIMS[v.id].function).rpartition(".")
     page = pages.get(v.id, v.topic)
     predicted = f"predicted {_RELATIONS[v.relation]}{v.predicted:.3g}"
-    measured = f"measured {_measured(v)}", f"tolerance {v.tolerance:.2g}"
+    measured = f"measured {_measured(v)}", f"tolerance {v.tolerance:.3g}"
     gave = f"gave {v.control_measured:.2g}"
     if v.control_expected is not None:
         gave += f", expected {v.control_expected:.2g} ± {v.control_within:.1g}"

@@ -10,7 +10,7 @@ Every `Linear` and `Conv2d` is read against its own inputs. The run stays as it 
 for bit; passes in evaluation mode or without gradients are not counted. Chapter
 "exponent_meter" says what the numbers mean, and what they do not. Under distributed
 training the inputs are those of this process. A model may be compiled, before or after,
-but not have run so before the meter begins.
+but not have run so before the meter begins. A step that raises is the last that is counted.
 """
 
 from contextlib import ExitStack

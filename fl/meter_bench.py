@@ -78,6 +78,8 @@ def bench(
         ValueError: for sizes out of range, a ``make`` that returns no optimizer, or an
             optimizer that wants a closure.
     """
+    for name, pair in [("shape", shape), ("ratios", ratios), ("windows", windows)]:
+        validate.array(name, pair, (2,))
     h, d = (validate.count("shape entry", n) for n in shape)
     steep, steeper = (validate.number("ratios entry", r, 1) for r in ratios)
     mu = np.geomspace(1, 1 / steep, h)

@@ -63,6 +63,8 @@ class Rule:
         for name in ["bias_eta", "decay", "penalty"]:
             validate.number(name, getattr(self, name), 0)
         validate.number("momentum", self.momentum, 0, 1 - 1e-9)
+        if self.damping is not None:
+            validate.number("damping", self.damping, 0)
         validate.choice("memory", self.memory, ["gradients", "steps"])
         validate.choice("activation", self.activation, ["relu", "tanh"])
         if self.batches is not None:

@@ -4,6 +4,7 @@ Every public function of the package runs its checks before any work starts, so 
 costs no time. The first parameter of each check is the name to use in the error.
 """
 
+import reprlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -87,7 +88,8 @@ def array(name: str, value, shape: tuple = ()) -> np.ndarray:
         result = raw.astype(np.float64, copy=False)
     except (TypeError, ValueError):  # ragged, complex, text
         wanted = f"an array of real numbers of shape {_show(shape)}"
-        raise ValueError(f"{name} = {value!r}: must be {wanted}") from None
+        shown = reprlib.repr(value)  # no more than a line of it
+        raise ValueError(f"{name} = {shown}: must be {wanted}") from None
     if not _fits(result.shape, shape):
         raise ValueError(f"{name} has shape {result.shape}: must be {_show(shape)}")
     bad = int(np.size(result) - np.isfinite(result).sum())

@@ -294,7 +294,7 @@ def test_check_prints_one_stable_line(empty, capsys, monkeypatch):
     fl.check("demo.good")
     assert (
         capsys.readouterr().out
-        == "demo.good: PASS (measured 1.01 ± 0.01, predicted 1, tolerance 0.1; control 2 "
+        == "demo.good: PASS, derived (measured 1.01 ± 0.01, predicted 1, tolerance 0.1; control 2 "
         "fails, sharpness 10)\n"
     )
     register("demo.other", 1.0)
@@ -350,8 +350,10 @@ def test_a_blunt_claim_does_not_stand_in_the_book(empty):
         (0.0, 1e-12, None, "0"),
         (1.0123456, 0.1, 0.0123, "1.01 ± 0.01"),
         (1234.56, 0.1, None, "1.23e+03"),
-        (-0.98765, 0.0, 0.1, "-0.99 ± 0.1"),
+        (-0.98765, 0.0, 0.04, "-0.99 ± 0.04"),
         (7.0, 0.0, None, "7"),
+        (0.052, 1.0, 0.083, "below 1e-1"),
+        (-0.3, 1.0, 0.4, "below 1e0"),
     ],
 )
 def test_a_measurement_is_shown_to_a_tenth_of_its_tolerance(

@@ -236,7 +236,7 @@ def test_a_run_stops_at_the_target_and_reports_what_it_says():
     student, found = ood.train(0, "K-FAC 1e-6")
     data, model = student.data, student.model
     assert found["loss"] <= 0.01 and found["epochs"] < 600
-    X = {k: torch.as_tensor(x, dtype=torch.float32) for k, x in data.X.items()}
+    X = {k: torch.as_tensor(x, dtype=student.dtype) for k, x in data.X.items()}
     with torch.no_grad():
         for k in ("id", "digit", "pattern", "congruent"):
             guess = model(X[k]).argmax(1).numpy()

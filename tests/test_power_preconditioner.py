@@ -48,7 +48,7 @@ def same(a, b):
 
 @pytest.mark.parametrize("p", [-1.0, 0.0, 1.0])
 def test_with_the_moment_given_it_is_the_exact_experiment_of_the_chapter_noise(p):
-    setting = noise.Setting(steps=40, exponents=(p,), dtype="float64")
+    setting = noise.Setting(steps=40, exponents=(p,))
     errors = noise.trajectories(3, "high", 1.0, setting)
     task, (X, y, _) = noise.sample(3, "high", 1.0)
     rng = np.random.default_rng([3, noise.WEIGHTS])

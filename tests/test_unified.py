@@ -205,8 +205,10 @@ def test_a_shaped_start_has_the_risk_of_other_inputs():
 
 
 def test_twins_train():
-    run = study.twins("smoke")
-    assert (run.moved < 0.5).all() and (run.gap < 1e-12).all()
+    assert (study.twins("smoke").gap < 1e-12).all()
+    sizes = {"d": 20, "psi1": 3.0, "ratio": 12.0, "noise": 0.01, "matched": False}
+    short, long = (simulate.twins(0, 1.0, 0.1, n, **sizes)["gap"] for n in (1, 10))
+    assert abs(long / short - 1) > 1e-3, "no step was made"
 
 
 def test_samples_are_those_of_the_stream():

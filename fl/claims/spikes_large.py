@@ -80,7 +80,7 @@ def _small(run: xr.DataArray, links: dict) -> xr.DataArray:
     statement="With eta = 2 sqrt(N) and a penalty inside the theorem's window the same "
     "ridge goes below the linear floor: erf for erf(z) and erf(3z), tanh for tanh (n/d = "
     "20 and 40)",
-    source="paper BE22",
+    source="observed",
     uses=("thm-spikes-large",),
     control="a step of order one, eta = 0.1 sqrt(N)",
 )
@@ -115,7 +115,7 @@ def large_step_not_odd(scale, broken, block):
     statement="Where one step can write the teacher exactly (erf student, teachers erf(z) "
     "and erf(3z)) the risk after a large step falls with the samples at a rate nearer to "
     "d/n than to sqrt(d/n), for penalties inside the theorem's window",
-    source="paper BE22",
+    source="observed",
     uses=("thm-spikes-large",),
     control="a step of order one, eta = 0.1 sqrt(N): the floor is in the way",
 )
@@ -139,7 +139,7 @@ def large_step_rate(scale, broken, block):
     "spikes.departure",
     statement="The step at which features together come to hold a polynomial of degree k "
     "of X'y moves with the width like N^((k-1)/2k), not like sqrt(N): its exponent is "
-    "nearer to the first, for k = 2 (ReLU) and k = 3 (erf), between N = 100 and 400",
+    "nearer to the first, for k = 2 (ReLU) and k = 3 (erf), over a factor of four in N",
     source="derived",
     uses=("thm-spikes-staircase",),
     control="neurons one by one: the share that a single feature holds",
@@ -148,21 +148,17 @@ def departure(scale, broken, block):
     """Take the lead of the exponent in N of the spread ``|W1'b|^2``, which is eta^2 up to
     factors and the start: on the middle between (k-1)/k and 1.
     """
-    leads, rival = [], None
+    leads = []
     share = "alone" if broken else "together"
     for degree in study.DEGREES:
         runs = study.staircase(scale, degree, block)
         slopes = study.spread_exponent(runs, share)
         leads.append(1 - 1 / (2 * degree) - slopes)
-    if broken:
-        rival = xr.DataArray(
-            [-1 / (2 * k) for k in study.DEGREES],
-            dims="degree",
-        )
+    rival = [-1 / (2 * k) for k in study.DEGREES]
     return order(
         xr.concat(leads, "degree"),
         runs[0].attrs,
-        rival,
+        xr.DataArray(rival, dims="degree") if broken else None,
         3.0,
     )
 

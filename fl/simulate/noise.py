@@ -53,7 +53,6 @@ class Setting:
         init: ``kaiming`` or ``isotropic`` (P-isotropic).
         batch: size of mini-batches; None for the full batch.
         permuted: shuffle the training labels.
-        dtype: ``float32`` or ``float64``.
 
     Raises:
         ValueError: for an unknown name, a number < 1, or more rows than there are.
@@ -70,7 +69,6 @@ class Setting:
     init: str = "kaiming"
     batch: int | None = None
     permuted: bool = False
-    dtype: str = "float32"
 
     def __post_init__(self):
         validate.choice("teacher", self.teacher, CASES)
@@ -193,7 +191,6 @@ def trajectories(
         eta=ETA,
         batches=batches,
         exponents=exponents,
-        dtype=setting.dtype,
     )
     noisy, noise_free = np.moveaxis(history.test, 2, 0)
     errors = {"train": history.train, "noisy": noisy, "clean": noise_free}

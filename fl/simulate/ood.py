@@ -87,8 +87,9 @@ class Student:
         self.method, self.hyper = METHODS[optimizer]
         self.seed = seed
         self.data = drawn = draw(seed, data, **setting)
-        # the line search of L-BFGS needs the digits
-        self.dtype = torch.float64 if self.method == "L-BFGS" else torch.float32
+        # a line search, and inverses of all but singular matrices, need the digits
+        double = self.method in ("L-BFGS", "K-FAC")
+        self.dtype = torch.float64 if double else torch.float32
         width = validate.count("width", width)
         self.model = network(len(drawn.mean), seed, self.dtype, width)
         self.X = torch.as_tensor(drawn.X["train"], dtype=self.dtype)

@@ -272,7 +272,7 @@ def both_steps(problem: Problem, F, G, batch: Moments, eta: float) -> dict:
 
 
 def from_zero(
-    dX: int, dY: int, levels: tuple, eta: float, seed: int, invariant: bool = False
+    dX: int, dY: int, levels: tuple, eta: float, seed: int
 ) -> dict[str, float]:
     """Return the distances after one step of each of `METHODS` from zero features, SGD
     on the population, K-FAC on one batch of 2 dX samples.
@@ -282,16 +282,14 @@ def from_zero(
         dY: outputs.
         levels: the two eigenvalues of the covariance, each for half of the directions.
         eta: step size.
-        seed: of all draws.
-        invariant: whether the only direction of the teacher is an eigenvector; if not,
-            it has half its mass on each level.
+        seed: of all draws; the only direction of the teacher has half its mass on each
+            level.
     """
     rng = default_rng(seed)
     axes = qr(rng.standard_normal((dX, dX)))[0]
     spectrum = np.repeat(levels, dX // 2)
-    weights = np.repeat([1.0, 0.0 if invariant else 1.0], dX // 2)
     S = (axes * spectrum) @ axes.T
-    G_star = axes @ weights / norm(weights)
+    G_star = axes.sum(1) / np.sqrt(dX)
     F_star, F = rng.standard_normal((2, dY, 1))
     problem = Problem(S, F_star, G_star[None])
     batch = moments(problem, 2 * dX, 0.0, rng)

@@ -156,8 +156,8 @@ def isotropy(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dat
     ``scale`` sets the numbers of draws, runs and steps, ``block`` the seed.
     """
     sizes = {
-        "draws": scales.at(scale, smoke=3000, book=3000, paper=30000),
-        "runs": scales.at(scale, smoke=2000, book=2000, paper=8000),
+        "draws": scales.at(scale, smoke=3000, book=6000, paper=30000),
+        "runs": scales.at(scale, smoke=2000, book=6000, paper=8000),
         "steps": 20,
         "p": 1.0,
     }

@@ -72,12 +72,10 @@ def single_batches(scale, block=0, damping: float = 0.0) -> list[Run]:
     return runs
 
 
-def wrong_head(scale, block=0, invariant: bool = False) -> list[Run]:
+def wrong_head(scale, block=0) -> list[Run]:
     """Return the distances after one population step from perfect features with a wrong
     head, at three condition numbers of the covariance: the same at every ``scale``,
     seeds of ``block``.
-
-    With ``invariant`` the teacher's rows span an invariant subspace of the covariance.
     """
     kappas = [3, 10, 100]
     seeds = scales.seeds(len(kappas), block)
@@ -85,7 +83,7 @@ def wrong_head(scale, block=0, invariant: bool = False) -> list[Run]:
     runs = []
     for seed, kappa_S in zip(seeds, kappas, strict=True):
         sizes = SMALL | {"kappa_S": kappa_S, "kappa_F": 3}
-        problem = random_problem(**sizes, seed=seed, invariant=invariant)
+        problem = random_problem(**sizes, seed=seed)
         F = simulate.wrong_head(problem, default_rng(seed))
         G = problem.G_star
         batch = simulate.population(problem)
@@ -97,17 +95,17 @@ def wrong_head(scale, block=0, invariant: bool = False) -> list[Run]:
     return runs
 
 
-def first_step(scale, block=0, invariant: bool = False) -> xr.Dataset:
+def first_step(scale, block=0) -> xr.Dataset:
     """Return the distances ``sgd`` and ``kfac`` (pair) after one step from zero
     features, see `from_zero`, at three pairs of levels of the covariance: the same at
-    every ``scale``, seeds of ``block``, for a teacher that is ``invariant`` or not.
+    every ``scale``, seeds of ``block``.
     """
     levels = [(1.8, 0.2), (1.5, 0.5), (1.98, 0.02)]
     seeds = scales.seeds(len(levels), block)
     attrs = {"dX": 20, "dY": 5, "eta": 0.1}
     found = {"sgd": [], "kfac": []}
     for seed, pair in zip(seeds, levels, strict=True):
-        case = {"levels": pair, "seed": seed, "invariant": invariant}
+        case = {"levels": pair, "seed": seed}
         for name, distance in simulate.from_zero(**attrs, **case).items():
             found[name].append(distance)
     columns = {name: ("pair", values) for name, values in found.items()}
