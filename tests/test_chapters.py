@@ -26,6 +26,14 @@ def cells(page: Path):
             yield cell.source, set(cell.metadata.get("tags", []))
 
 
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "book").glob("*.md")), ids=lambda p: p.stem
+)
+def test_a_page_has_at_most_600_lines(page):
+    lines = len(page.read_text("utf-8").splitlines())
+    assert lines <= 600, f"{page.name} has {lines}: take out what is said twice"
+
+
 @pages
 def test_a_visible_cell_has_at_most_15_lines(page):
     for source, tags in cells(page):
