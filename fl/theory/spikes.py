@@ -198,11 +198,11 @@ def felt(pair: Pair, eta, theta2, width):
     r"""Return the strength that spectrum and risk feel at a finite ``width`` N, the
     network's own output included; derived.
 
-    The residual is y - f(X), and f(X) takes :math:`\varepsilon W_0aa^\top` off the
-    weights, :math:`\varepsilon=\eta\mu_1^2/\sqrt N`. Location, overlaps and the form T
+    The residual is y - f(X), and f(X) takes :math:`\omega W_0aa^\top` off the
+    weights, :math:`\omega=\eta\mu_1^2/\sqrt N`. Location, overlaps and the form T
     of the risk are then those without it, with
 
-    .. math:: \theta^2=\theta_2^2+(1-\varepsilon)^2-1
+    .. math:: \theta^2=\theta_2^2+(1-\omega)^2-1
 
     in the place of :math:`\theta_2^2`, or 0 if that is negative; :math:`\theta_1` stays.
     ``pair`` holds the numbers of `Pair`; ``eta``, ``theta2`` and ``width`` are numbers
