@@ -46,8 +46,8 @@ def schur_complement(S, G_star) -> np.ndarray:
 
     .. math::
 
-        S_\perp = P\,[S - S G_\star^\top (G_\star S G_\star^\top)^{-1} G_\star S]\,P
-        = (P S^{-1} P)^{-1}.
+        S_\perp = \Pi_\perp\,[S - S G_\star^\top (G_\star S G_\star^\top)^{-1} G_\star S]
+        \,\Pi_\perp = (\Pi_\perp S^{-1} \Pi_\perp)^{-1}.
 
     >>> S = np.diag([5.0, 2.0, 3.0])
     >>> schur_complement(S, [[1.0, 0.0, 0.0]]).trace().round(12).item()
@@ -148,7 +148,8 @@ def kfac_outside(G, F, G_star, xi, eta: float) -> np.ndarray:
 
     .. math::
 
-        G_+ P = (1-\eta)\,G P + \eta\,F^+ \Xi P,\qquad \Xi = E^\top X (X^\top X)^{-1},
+        G_+ \Pi_\perp = (1-\eta)\,G \Pi_\perp + \eta\,F^+ \Xi \Pi_\perp,
+        \qquad \Xi = E^\top X (X^\top X)^{-1},
 
     exactly, for any head, any batch and any covariance.
 
@@ -213,8 +214,9 @@ def head_error_distance(S, F_star, G_star, F, eta: float) -> float:
     right subspace.
 
     With :math:`C = F^\top(F - F_\star)` the slope after the step is :math:`T_+ = -\eta
-    (I - \eta C G_\star S G_\star^\top)^{-1} C G_\star S P`, the distance :math:`\lVert
-    T_+\rVert/\sqrt{1+\lVert T_+\rVert^2}`. It is zero iff :math:`C G_\star S P = 0`.
+    (I - \eta C G_\star S G_\star^\top)^{-1} C G_\star S \Pi_\perp`, the distance
+    :math:`\lVert T_+\rVert/\sqrt{1+\lVert T_+\rVert^2}`. It is zero iff :math:`C
+    G_\star S \Pi_\perp = 0`.
 
     Args:
         S: covariance of the inputs, (dX, dX).

@@ -125,8 +125,8 @@ def noise_floor(
             variance :math:`\frac{\sigma^2}{n f_i s_j}\frac{r}{2-r}`. ``kfac``:
             :math:`r=\eta` and n - dX - 1 for n. ``sgd separate`` (another batch for the
             head): :math:`\eta^2\sigma^2 f_i m_j/(n(1-(1-r)^2))` with :math:`m_j` the
-            diagonal of :math:`S_\perp + 2 P S G_\star^\top(G_\star S
-            G_\star^\top)^{-1}G_\star S P` in the eigenbasis of :math:`S_\perp`.
+            diagonal of :math:`S_\perp + 2 \Pi_\perp S G_\star^\top(G_\star S
+            G_\star^\top)^{-1}G_\star S \Pi_\perp` in the eigenbasis of :math:`S_\perp`.
         eta: step size.
         n: samples of a batch.
         noise: variance :math:`\sigma^2` of the label noise.
