@@ -78,6 +78,13 @@ def test_a_chapter_names_its_rooms_alike(topic):
         assert set(alias) <= {word}, f"import fl.{room}.{topic} as {word}"
 
 
+def test_every_update_rule_names_its_source():
+    text = (ROOT / "book" / "update_rules.md").read_text("utf-8")
+    kinds = r"(?:torch|scipy|ours|pytorch-optimizer)"
+    names = re.findall(rf"^\| (.*?) \| .* \| {kinds} \|$", text, re.M)
+    assert len(names) == 14 and [n for n in names if "{cite}" not in n] == ["GD"]
+
+
 def test_the_glossary_is_sorted_and_explains_words_that_are_used():
     text = (ROOT / "book" / "glossary.md").read_text("utf-8")
     words = re.findall(r"^(\w.*)\n  \w", text.split("{glossary}")[1], re.M)
