@@ -47,6 +47,28 @@ def test_pictures_are_drawn_in_folded_cells(page):
         assert tags & FOLDED or "plt.show()" not in source, source
 
 
+MOVING = [p for p in (ROOT / "book").glob("*.md") if "data-figure=" in p.read_text()]
+
+
+@pytest.mark.parametrize("page", sorted(MOVING), ids=lambda p: p.stem)
+def test_a_picture_for_paper_stands_before_a_moving_figure(page):
+    before = None
+    for cell in jupytext.read(page).cells:
+        if cell.cell_type == "code":
+            before = cell
+        for name in re.findall('data-figure="(.*?)"', cell.source):
+            assert "static-picture" in before.metadata.get("tags", []), name
+            assert before.metadata["mystnb"]["image"]["alt"], name
+            before = None  # a picture serves one figure
+
+
+def test_every_moving_figure_stands_on_one_page():
+    script = (ROOT / "book" / "_static" / "widgets.js").read_text("utf-8")
+    made = re.findall(r"^flFigures\.(\w+) =", script, re.M)
+    text = "".join(p.read_text("utf-8") for p in MOVING)
+    assert sorted(made) == sorted(re.findall('data-figure="(.*?)"', text))
+
+
 @pages
 def test_lines_of_a_cell_fit_the_page(page):
     long = [line for s, _ in cells(page) for line in s.splitlines() if len(line) > 79]
