@@ -14,8 +14,11 @@ import pytest
 from fl.instruments.exponent_reader import read_balance
 from fl.tasks import Spectrum, Task, Teacher, two_level
 from fl.theory import choosing_p
+from fl.theory import single_index_network as network
 from fl.theory.alignment import early_alignment
 from fl.theory.scaling_laws import exponent, two_laws
+from fl.theory.single_index import population_power
+from fl.theory.single_index_batch import best_damping, kfac
 from fl.theory.spectral_updates_order import learning_time
 from fl.theory.spikes import pair
 from fl.theory.unified import Problem
@@ -183,6 +186,34 @@ def test_one_preconditioned_step_is_that_of_the_theory(tmp_path):
         model = spiked(one, s**p)
         expected = [(*spike(model, eta), risk(one, s**p, 0.03, eta)) for eta in steps]
         assert np.allclose(found, expected, rtol=2e-5)
+
+
+@browser
+def test_the_damped_first_step_is_that_of_the_theory(tmp_path):
+    kinds = (1.0, 0.0, 0.05), (9.0, 0.0, 0.25), (9.0, -1.0, 0.05), (20.0, 0.7, 2.0)
+    cases = [(gamma, *kind) for gamma in (0.1, 1.0, 3.0) for kind in kinds]
+    places = (-3.0, -0.6, 2.0)
+    shown = asked(
+        tmp_path,
+        f"{json.dumps(cases)}.map(([gamma, ratio, r, rho]) => {{"
+        "const curves = flFigures.damping.curves({gamma, ratio, r, rho});"
+        f"return [curves.slice(0, 3).map((c) => {json.dumps(places)}.map(c.at)),"
+        "curves[3].dots[1], flFigures.damping.say(curves)]; })",
+    )
+    for (gamma, ratio, r, rho), (lines, dot, words) in zip(cases, shown, strict=True):
+        s = 2 * np.array([ratio, 1.0]) / (1 + ratio)
+        b = s**r / np.sum(s**r)
+        hidden = network.implicit_damping("relu", s, gamma)
+        plain = population_power(s, b, gamma, rho + b @ s, 0).cos2
+        own = [kfac(s, b, gamma, rho, 10**x).cos2 for x in places]
+        natural = [kfac(s, b, gamma, rho, hidden + 10**x).cos2 for x in places]
+        assert np.allclose(lines, [own, natural, [plain] * 3], rtol=1e-9)
+        best = best_damping(s, b, gamma, rho)
+        most = kfac(s, b, gamma, rho, best).cos2
+        assert dot == pytest.approx([np.log10(best), most], abs=1e-4)
+        said = list(map(float, re.findall(r"\d\.\d{3}", words)))
+        bare = kfac(s, b, gamma, rho, hidden).cos2
+        assert said == pytest.approx([best, gamma * rho, most, bare, plain], abs=1e-3)
 
 
 @browser

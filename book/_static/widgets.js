@@ -48,6 +48,37 @@ function flRoot(falling, level, low, high) {
   return (low + high) / 2;
 }
 
+/* Where a function is largest, on a grid that is refined around its top. */
+function flTop(f, low, high) {
+  for (let round = 0; round < 5; round++) {
+    const step = (high - low) / 40;
+    const grid = Array.from({ length: 41 }, (_, k) => low + k * step);
+    const top = grid.reduce((best, at) => (f(at) > f(best) ? at : best));
+    [low, high] = [Math.max(low, top - step), Math.min(high, top + step)];
+  }
+  return (low + high) / 2;
+}
+
+/* Squared cosine of the first step with a linear teacher. lam are levels of equal weight, share the teacher's
+   squared coordinates on them, gamma the inputs a sample, rho the label noise. kfac inverts the covariance of
+   the step's own batch plus a damping; gradient does not. */
+function flFirstStep(lam, share, gamma, rho) {
+  const sum = (term) => lam.reduce((total, s, j) => total + term(s, share[j]), 0);
+  const mean = (term) => sum(term) / lam.length;
+  const signal = sum((s, b) => b * s);
+  return {
+    gradient: signal ** 2 / (sum((s, b) => b * s ** 2) + gamma * (rho + signal) * mean((s) => s)),
+    kfac(damping) {
+      const ratio = (kappa) => damping / kappa + gamma * mean((s) => s / (s + kappa));
+      const kappa = flRoot(ratio, 1, damping, damping + gamma * mean((s) => s));
+      const kept = (s) => s / (s + kappa);
+      const spread = (gamma * mean((s) => kept(s) / (s + kappa))) / (1 - gamma * mean((s) => kept(s) ** 2));
+      const missed = kappa ** 2 * sum((s, b) => (b * kept(s)) / (s + kappa));
+      return sum((s, b) => b * kept(s)) ** 2 / (sum((s, b) => b * kept(s) ** 2) + spread * (rho + missed));
+    },
+  };
+}
+
 /* One step with the p-th power of the covariance: erf student, erf(3z) teacher, three samples and one
    neuron for each dimension, ridge penalty 0.03. lam are levels of equal weight, of mean 1, and energy
    the teacher's share in each. Functions of the step size: place and overlap of the spike, and the risk. */
@@ -297,6 +328,38 @@ flFigures.unified = {
   say([{ step }, , risk]) {
     return `the spike is visible from η = ${step.threshold.toFixed(2)}; its direction has the squared cosine ` +
       `${step.aligned.toFixed(2)} with the teacher; at η = 3 the step saves ${(100 * (1 - risk.at(3))).toFixed(0)} % of the risk`;
+  },
+};
+
+flFigures.damping = {
+  label: "Squared cosine of the first step with the teacher, against the damping, for three optimizers",
+  sliders: [
+    { name: "gamma", text: "inputs per sample, d/n", min: 0.1, max: 3, step: 0.1, value: 0.5 },
+    { name: "ratio", text: "spectrum: strong over weak level", min: 1, max: 20, step: 0.5, value: 9 },
+    { name: "r", text: "teacher: r, squared coordinates like s^r", min: -1, max: 1, step: 0.1, value: 0 },
+    { name: "rho", text: "variance ρ of the label noise", min: 0.05, max: 2, step: 0.05, value: 0.25 },
+  ],
+  x: { from: -3, to: 1, text: "lg of the damping (base ten)" },
+  y: { from: 0, to: 1, text: "squared cosine with the teacher" },
+  curves({ gamma, ratio, r, rho }) {
+    const lam = [2 * ratio, 2].map((level) => level / (1 + ratio));
+    const raw = lam.map((s) => s ** r);
+    const { gradient, kfac } = flFirstStep(lam, raw.map((b) => b / (raw[0] + raw[1])), gamma, rho);
+    const at = (x) => kfac(10 ** x);
+    const best = flTop(at, -3, 1);
+    /* the damping hidden in the natural gradient of ReLU is d/n times the mean level, which is 1 */
+    const natural = (x) => kfac(gamma + 10 ** x);
+    return [
+      { text: "K-FAC", at, best, even: gamma * rho },
+      { text: "natural gradient", at: natural, bare: kfac(gamma) },
+      { text: "gradient", at: () => gradient },
+      { text: "", dots: [[best, 0], [best, at(best)]] },
+    ];
+  },
+  say([own, natural, plain]) {
+    return `best damping of K-FAC ${(10 ** own.best).toFixed(3)} (ρ times d/n: ${own.even.toFixed(3)}): squared cosine ` +
+      `${own.at(own.best).toFixed(3)}; natural gradient, nothing added: ${natural.bare.toFixed(3)}; ` +
+      `gradient: ${plain.at(0).toFixed(3)}`;
   },
 };
 
