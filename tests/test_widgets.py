@@ -23,7 +23,7 @@ from fl.theory.spectral_updates_order import learning_time
 from fl.theory.spikes import pair
 from fl.theory.unified import Problem
 from fl.theory.unified_risk import risk
-from fl.theory.unified_spike import spike, spiked
+from fl.theory.unified_spike import spike, spiked, threshold
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDGETS = ROOT / "book" / "_static" / "widgets.js"
@@ -37,10 +37,12 @@ def page(tmp_path, body: str) -> str:
     file = tmp_path / "page.html"
     files = (f'<script src="{file.as_uri()}"></script>' for file in (WIDGETS, NEURONS))
     script = "".join(files)
-    file.write_text(f"<!doctype html><body>{script}{body}</body>", "utf-8")
+    file.write_text(
+        f"<!doctype html><meta charset=utf-8><body>{script}{body}</body>", "utf-8"
+    )
     run = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
     run += ["--virtual-time-budget=2000", file.as_uri()]
-    return subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(run, capture_output=True, encoding="utf-8", check=True).stdout
 
 
 def asked(tmp_path, expression: str):
@@ -48,6 +50,31 @@ def asked(tmp_path, expression: str):
     body = f'<pre id="x"></pre><script>x.textContent = JSON.stringify({expression})</script>'
     found = re.search(r'<pre id="x">(.*?)</pre>', page(tmp_path, body), re.S)[1]
     return json.loads(html.unescape(found))
+
+
+MOVED = """((name, values) => {
+  const place = document.createElement("div");
+  place.dataset.figure = name;
+  flStart(place);
+  for (const [key, value] of Object.entries(values)) {
+    const input = place.querySelector(`#fl-${name}-${key}`);
+    input.value = value;
+    input.dispatchEvent(new Event("input"));
+  }
+  return place.querySelector(".fl-said").textContent;
+})"""
+
+
+def said(tmp_path, name: str, cases: list[dict]) -> list[str]:
+    """Return the sentence under a figure after its sliders were moved, for each case."""
+    every = f"{json.dumps(cases)}.map((values) => {MOVED}({json.dumps(name)}, values))"
+    return asked(tmp_path, every)
+
+
+def numbers(words: str) -> list[float]:
+    """Return the numbers in a sentence."""
+    found = re.findall(r"-?\d+(?:\.\d+)?", words.replace("\N{MINUS SIGN}", "-"))
+    return list(map(float, found))
 
 
 def small_task(strong: float, snr: float) -> Task:
@@ -86,6 +113,18 @@ def test_the_order_of_learning_is_that_of_the_theory(tmp_path):
     for case, values in zip(cases, shown, strict=True):
         times = learning_time([8.0, 4.0, 2.0, 1.0, 0.5], *case, 0.02)
         assert values == pytest.approx(times / times[2], rel=1e-4)
+
+
+@browser
+def test_the_sentence_on_the_order_is_that_of_the_theory(tmp_path):
+    cases = [{"q": q, "depth": depth} for q in (0.0, 0.33, 1.0) for depth in (1, 2, 3)]
+    for case, words in zip(cases, said(tmp_path, "flip", cases), strict=True):
+        strong, weak = learning_time([8.0, 0.5], **case, start=0.02)
+        power = np.log(strong / weak) / np.log(16)
+        assert numbers(words) == pytest.approx([power], abs=0.006)
+        named = re.search("(strong|weak|all) modes come", words)[1]
+        late = "all" if abs(power) < 0.05 else "strong" if power < 0 else "weak"
+        assert named == late
 
 
 def stored_neurons():
@@ -161,6 +200,26 @@ def test_the_levels_of_the_risk_are_those_of_the_theory(tmp_path):
 
 
 @browser
+def test_the_sentence_on_the_paths_is_that_of_the_theory(tmp_path):
+    cases = [{"p": p, "zeta": z} for p in (-0.2, 0.0, 1.0) for z in (0.25, 1.5, 4.0)]
+    a, b = 1.5, 1.8
+    for case, words in zip(cases, said(tmp_path, "scaling", cases), strict=True):
+        p, zeta = case.values()
+        path, plain = (exponent("path", a, b, each, zeta) for each in (p, 0.0))
+        compute = exponent("compute", a, b, p)
+        expected = [-path, -plain, -compute]
+        assert numbers(words) == pytest.approx(expected, abs=0.006)
+        assert ("agree" in words) == bool(np.isclose(path, plain))
+
+
+def two_levels(p: float, ratio: float, strong: float, noise: float):
+    """The problem of the figure on one step, and the eigenvalues of its P."""
+    s = 2 * np.array([ratio, 1.0]) / (1 + ratio)
+    b = np.array([strong, 1 - strong]) / s
+    return Problem(pair(noise=noise), s, b / b.sum(), 3.0, 1.0), s**p
+
+
+@browser
 def test_one_preconditioned_step_is_that_of_the_theory(tmp_path):
     cases = [
         (p, ratio, strong, noise)
@@ -179,13 +238,27 @@ def test_one_preconditioned_step_is_that_of_the_theory(tmp_path):
         f"return {json.dumps(steps)}.map((eta) => "
         "[step.place(eta), step.overlap(eta), step.risk(eta)]); })",
     )
-    for (p, ratio, strong, noise), found in zip(cases, shown, strict=True):
-        s = 2 * np.array([ratio, 1.0]) / (1 + ratio)
-        b = np.array([strong, 1 - strong]) / s
-        one = Problem(pair(noise=noise), s, b / b.sum(), 3.0, 1.0)
-        model = spiked(one, s**p)
-        expected = [(*spike(model, eta), risk(one, s**p, 0.03, eta)) for eta in steps]
+    for case, found in zip(cases, shown, strict=True):
+        one, power = two_levels(*case)
+        model = spiked(one, power)
+        expected = [(*spike(model, eta), risk(one, power, 0.03, eta)) for eta in steps]
         assert np.allclose(found, expected, rtol=2e-5)
+
+
+@browser
+def test_the_sentence_on_the_step_is_that_of_the_theory(tmp_path):
+    names = ("p", "ratio", "strong", "noise")
+    settings = [(-1.0, 9.0, 0.5, 0.1), (0.5, 20.0, 0.0, 1.0), (1.0, 2.0, 1.0, 2.0)]
+    cases = [dict(zip(names, setting, strict=True)) for setting in settings]
+    for case, words in zip(cases, said(tmp_path, "unified", cases), strict=True):
+        one, power = two_levels(**case)
+        model = spiked(one, power)
+        aligned = model.along.sum() ** 2 / model.square.sum()
+        without, after = risk(one, power, 0.03, np.array([0.0, 3.0]))
+        saved = 100 * (1 - after / without)
+        *shown, eta, percent = numbers(words)
+        assert shown == pytest.approx([threshold(model), aligned], abs=0.006)
+        assert eta == 3 and percent == pytest.approx(saved, abs=0.51)
 
 
 @browser
