@@ -112,7 +112,7 @@ def described(app, pagename, templatename, context, doctree) -> None:
 
 
 def setup(app):
-    app.add_config_value("book_repository", "", "html")
+    app.add_config_value("book_repository", "", "env")  # a page gives it, too
     app.add_config_value("book_branch", "main", "html")
     app.add_config_value("book_built", "gh-pages", "html")
     app.connect("build-finished", complete)
