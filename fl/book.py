@@ -195,16 +195,13 @@ def _row(v: Verdict, audited: dict | None, pages: dict[str, str]) -> list[str]:
     gave = f"gave {v.control_measured:.2g}"
     if v.control_expected is not None:
         gave += f", expected {v.control_expected:.2g} ± {v.control_within:.1g}"
-    places = {
-        "prediction": f"../_modules/fl/theory/{v.topic}.html",
-        "experiment": f"../_modules/fl/studies/{v.topic}.html",
-        "claim and control": f"../_modules/{module.replace('.', '/')}.html#{name}",
-    }
-    links = ", ".join(f'<a href="{href}">{name}</a>' for name, href in places.items())
+    # the built book puts links to the prediction and the experiment before this one
+    place = f"../_modules/{module.replace('.', '/')}.html#{name}"
+    link = f'<a href="{place}">claim and control</a>'
     title = f'<a id="row-{v.id}" href="{page}.html#claim-{v.id}">{v.id}</a>'
     words = audit.words(audited, CLAIMS[v.id])
     return [
-        "<br>".join([title, v.statement, f"*{v.source}* · code: {links}"]),
+        "<br>".join([title, v.statement, f"*{v.source}* · code: {link}"]),
         "<br>".join([predicted, *measured, words]),
         "<br>".join([v.control, gave, f"sharpness {_sharp(v)}"]),
         "stands" if v.stands else "**FAILS**",
