@@ -6,7 +6,6 @@ from pathlib import Path
 
 import jupytext
 import pytest
-import yaml
 
 from fl.registry import TOPICS, listed
 
@@ -73,13 +72,6 @@ def test_every_moving_figure_stands_on_one_page():
 def test_lines_of_a_cell_fit_the_page(page):
     long = [line for s, _ in cells(page) for line in s.splitlines() if len(line) > 79]
     assert not long, "\n".join(long)
-
-
-@chapters
-def test_a_chapter_has_a_card(topic):
-    cards = yaml.safe_load((ROOT / "book" / "cards.yml").read_text("utf-8"))
-    assert topic in cards, f"add {topic} to book/cards.yml: its result, what it needs"
-    assert set(cards[topic]) == {"result", "needs"}
 
 
 def test_what_to_do_rests_on_claims_that_exist():

@@ -8,6 +8,7 @@ import re
 from functools import cache
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 from docutils import nodes
@@ -62,6 +63,21 @@ def audited() -> dict[str, dict]:
     return known()
 
 
+@cache
+def digest(module: str) -> str:
+    """Return the digest of the code that the claims of a module rest on; importing the module would take seconds."""
+    from fl.audit import digest
+
+    return digest(SimpleNamespace(function=SimpleNamespace(__module__=f"fl.claims.{module}")))
+
+
+@cache
+def modules() -> dict[str, str]:
+    """Return in which module of `fl.claims` each claim stands."""
+    files = {path.stem: path.read_text("utf-8") for path in (BOOK.parent / "fl" / "claims").glob("*.py")}
+    return {id: name for name, text in files.items() for id in re.findall(r'@claim\(\s*"([\w.]+)"', text)}
+
+
 def tags(name: str) -> str:
     """Return how many claims of each tag a chapter has."""
     kinds = Counter(source.split()[0] for id, source in claims().items() if id.partition(".")[0] == name)
@@ -82,7 +98,8 @@ class ChapterCards(SphinxDirective):
         made = []
         for name, entry in cards().items():
             self.env.note_dependency(str(BOOK / f"{name}.md"))
-            small = f"{minutes(name)} minutes · needs {needs(entry, link)} · claims: {tags(name)}"
+            small = f"{minutes(name)} minutes · needs {needs(entry, link)}"
+            small += f" · claims: {kinds}" if (kinds := tags(name)) else ""
             made.append(
                 f'<div class="fl-card"><h3>{link(name)}</h3><p>{html.escape(entry["result"])}</p>'
                 f'<p class="fl-small">{small}</p></div>'
@@ -91,12 +108,13 @@ class ChapterCards(SphinxDirective):
 
 
 def claim_role(name, rawtext, text, lineno, inliner, options=None, content=None):
-    """Link to a claim on the scoreboard, with how often it held on fresh seeds."""
+    """Link to a claim on the scoreboard, with how often it held on fresh seeds, and whether its code changed since."""
     if text not in claims():
         message = inliner.reporter.warning(f"no claim {text}", line=lineno)
         return [inliner.problematic(rawtext, rawtext, message)], [message]
     row = audited().get(text)
-    audit = f" ({row['held']} of {row['blocks']} seed blocks)" if row else ""
+    edited = "" if not row or row["source"] == digest(modules()[text]) else ", before an edit"
+    audit = f" ({row['held']} of {row['blocks']} seed blocks{edited})" if row else ""
     shown = f'<a class="reference internal" href="scoreboard.html#row-{text}">{text}</a>{audit}'
     return [nodes.raw("", shown, format="html")], []
 
