@@ -212,6 +212,7 @@ def test_pictures_and_index_show_every_statement_once(page, verdicts):
     for key, node in known.items():
         assert f'href="{node.href}"' in drawn and f"<title>{node.name}" in drawn
         assert index.count(f'<tr id="row-{key}"') == 1
+        assert drawn.count(f'<a id="node-{key}" href="{node.href}"') == 1
     names = re.findall(r'href="#row-([^"]+)"', index)
     assert set(names) <= known.keys() and len(names) > 400
     shown = set(re.findall(r'href="#chapter-(\w+)"', page.overview(known)))
@@ -219,6 +220,24 @@ def test_pictures_and_index_show_every_statement_once(page, verdicts):
     assert (
         "hidden><label" in index
     )  # without scripts there is no field, and all rows show
+
+
+def test_a_box_leads_to_its_node_and_another_box_nowhere(page):
+    box = '<div class="proof lemma admonition" id="{}">\n<p class="admonition-title">'
+    box += '<span class="caption-number">Lemma 1.1 </span> (Pathwise)</p>\n<p>Text</p>'
+    context = {"body": box.format("thm-gram-recursion") + box.format("elsewhere")}
+    page.rests(None, "book/gram", "page.html", context, None)
+    assert context["body"].count("fl-rests") == 1
+    first = context["body"].partition("<p>Text</p>")[0]
+    assert '(Pathwise) <a class="fl-rests" href="statements.html#node-thm-gram' in first
+    page.rests(None, "search", "page.html", {}, None)
+
+
+def test_the_legend_explains_every_sign(page):
+    legend = page.PIECES["legend"]({})
+    for word in (*page.graph_svg.SHAPES, "✓ stands", "✗ fails", "– not evaluated"):
+        assert word in legend
+    assert legend.count("<rect") == 3 and legend.count("fl-dashed") == 1
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")

@@ -65,11 +65,13 @@ def edge(first: Spot, last: Spot) -> str:
     return f'<path d="M{x:g} {a:g}C{x + bend:g} {a:g} {z - bend:g} {b:g} {z:g} {b:g}"/>'
 
 
-def link(node, spot: Spot, inner: str, kind: str) -> str:
-    """Return a node as a link with its whole description as a title."""
+def link(node, spot: Spot, inner: str, kind: str, name: str = "") -> str:
+    """Return a node as a link with its whole description as a title, with an id where it has a ``name``."""
     shape = f'<rect x="{spot.x:g}" y="{spot.y:g}" width="{spot.width:g}" height="{spot.height:g}" rx="5"/>'
     words = html.escape(node.words())
-    return f'<a href="{node.href}" class="fl-node {kind}" aria-label="{words}"><title>{words}</title>{shape}{inner}</a>'
+    place = f'id="node-{name}" ' if name else ""
+    start = f'<a {place}href="{node.href}" class="fl-node {kind}" aria-label="{words}">'
+    return f"{start}<title>{words}</title>{shape}{inner}</a>"
 
 
 def drawn(node, spot: Spot) -> str:
@@ -87,7 +89,7 @@ def drawn(node, spot: Spot) -> str:
     # beside the name, which is short, and not at the end of a long title
     line = y + 4.5 if node.is_claim else y - 3
     parts.append(text(x + spot.width - 6, line, f"{node.audit} {node.sign}".strip(), "fl-end"))
-    return link(node, spot, "".join(parts), kind)
+    return link(node, spot, "".join(parts), kind, node.key)
 
 
 def chip(node, spot: Spot) -> str:
@@ -164,9 +166,13 @@ def overview(parts: list[list], arrows: dict) -> str:
 
 
 def legend() -> str:
-    """Return the signs of the tags with their names."""
-    signs = (
-        f'<span><svg viewBox="-8 -8 16 16" aria-hidden="true">{mark(tag, 0, 0)}</svg> {tag}</span>'
-        for tag in SHAPES
-    )
-    return f'<p class="fl-legend">{" ".join(signs)}</p>'
+    """Return what the signs of the tags, the verdicts and the frames mean."""
+    signs = [(f'<svg viewBox="-8 -8 16 16" aria-hidden="true">{mark(tag, 0, 0)}</svg>', tag) for tag in SHAPES]
+    verdicts = [("✓", "stands"), ("✗", "fails"), ("–", "not evaluated, or no claim checks it")]
+    frame = '<svg viewBox="-8 -8 16 16" aria-hidden="true"><rect x="-7" y="-5" width="14" height="10" rx="2" class="{}"/></svg>'
+    frames = [
+        (frame.format("fl-frame"), "it and everything below it stands"),
+        (frame.format("fl-frame fl-dashed"), "something below, or itself, is not checked"),
+    ]
+    rows = (" ".join(f"<span>{sign} {word}</span>" for sign, word in row) for row in (signs, verdicts, frames))
+    return "".join(f'<p class="fl-legend">{row}</p>' for row in rows)

@@ -18,6 +18,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 MACROS = {}  # of the book, set when its configuration has been read
+BOX = re.compile(r'(<div class="proof [^"]*" id="([^"]+)">\s*<p class="admonition-title">(?:(?!</p>).)*)</p>', re.S)
 HEADS = ("statement", "state", "uses", "used by")
 SCRIPT = """<script>
 (() => {
@@ -172,6 +173,22 @@ def fill(app, doctree, docname) -> None:
             each.replace_self(nodes.raw("", PIECES[each["piece"]](known), format="html"))
 
 
+def rests(app, pagename, templatename, context, doctree) -> None:
+    """Lead from each box of a page to its node in the pictures."""
+    if body := context.get("body"):
+        context["body"] = BOX.sub(node_link, body)
+
+
+def node_link(found) -> str:
+    """Return the title of a box with this link at its end."""
+    from fl.statements import boxes
+
+    if found[2] not in boxes():
+        return found[0]
+    place = f"statements.html#node-{found[2]}"
+    return f'{found[1]} <a class="fl-rests" href="{place}" title="What it rests on, and what rests on it">in the graph</a></p>'
+
+
 def compare(env, known: dict[str, Node]) -> None:
     """Warn where a box has another number on its page."""
     for node in known.values():
@@ -195,5 +212,6 @@ def setup(app):
     app.add_directive("statements", Statements)
     app.connect("config-inited", lambda app, config: MACROS.update(config.math_macros))
     app.connect("doctree-resolved", fill)
+    app.connect("html-page-context", rests)
     app.connect("build-finished", forget_index)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
