@@ -8,6 +8,7 @@ import html
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import graph_svg
@@ -179,11 +180,17 @@ def rests(app, pagename, templatename, context, doctree) -> None:
         context["body"] = BOX.sub(node_link, body)
 
 
-def node_link(found) -> str:
-    """Return the title of a box with this link at its end."""
+@cache
+def labels() -> set[str]:
+    """Return the labels of all boxes."""
     from fl.statements import boxes
 
-    if found[2] not in boxes():
+    return set(boxes())
+
+
+def node_link(found) -> str:
+    """Return the title of a box with this link at its end."""
+    if found[2] not in labels():
         return found[0]
     place = f"statements.html#node-{found[2]}"
     return f'{found[1]} <a class="fl-rests" href="{place}" title="What it rests on, and what rests on it">in the graph</a></p>'
