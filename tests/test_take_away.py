@@ -109,7 +109,8 @@ def page(take_away, address: str) -> list[dict]:
     config = SimpleNamespace(
         book_repository=address, book_branch="main", book_built="gh-pages"
     )
-    menu = {"label": "download-buttons", "buttons": [{"text": ".ipynb"}]}
+    print_it = {"label": "download-pdf-button", "text": ".pdf", "tooltip": "PDF"}
+    menu = {"label": "download-buttons", "buttons": [{"text": ".ipynb"}, print_it]}
     context = {"ipynb_source": "book/gram.ipynb", "header_buttons": [menu]}
     app = SimpleNamespace(config=config)
     take_away.buttons(app, "book/gram", "page.html", context, None)
@@ -119,7 +120,7 @@ def page(take_away, address: str) -> list[dict]:
 def test_a_chapter_starts_elsewhere_when_the_address_is_set_and_not_otherwise(
     take_away,
 ):
-    assert [b["text"] for b in page(take_away, "")] == [".ipynb"]
+    assert [b["text"] for b in page(take_away, "")] == [".ipynb", "Print"]
     found = page(take_away, "https://github.com/someone/theorems.git")
     urls = {button["text"]: button.get("url", "") for button in found}
     assert urls["Binder"] == (
@@ -147,7 +148,8 @@ def test_a_figure_links_to_its_picture_and_its_points_by_name(take_away, tmp_pat
 
 
 def test_a_page_is_described_in_words_that_fit(take_away):
-    app = SimpleNamespace(config=SimpleNamespace(html_title="The book"))
+    config = SimpleNamespace(html_title="The book", html_baseurl="")
+    app = SimpleNamespace(config=config)
     for name, body in (
         ("book/gram", "<p>not this</p>"),
         ("book/x", "<p>A <b>b</b> " + "long " * 99),
@@ -157,7 +159,10 @@ def test_a_page_is_described_in_words_that_fit(take_away):
         take_away.described(app, name, "page.html", context, None)
         text = context["book_description"]
         assert 0 < len(text) <= take_away.WORDS + 2 and "<" not in text
-    assert text == "The book"
+    assert text == "The book" and context["book_picture"] == ""
+    config.html_baseurl = "https://example.org/fl/"
+    take_away.described(app, "search", "page.html", context, None)
+    assert context["book_picture"] == "https://example.org/fl/_static/preview.png"
 
 
 def test_the_address_stands_in_one_place():

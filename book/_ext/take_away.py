@@ -39,6 +39,12 @@ if importlib.util.find_spec("fl") is None:
     sys.path.insert(0, str(checkout()))'''
 FIGURE = re.compile(r'<figure\b[^>]*\bid="([^"]+)".*?</figure>', re.S)
 PICTURE = re.compile(r'src="([^"]*_images/[^"]+\.svg)"')
+# the buttons of the theme are named by endings: one opens the text as it is, one prints
+NAMES = {
+    "download-notebook-button": ("Notebook (.ipynb)", "Download the page as a notebook"),
+    "download-source-button": ("Source text", "Show the text that the page is made from"),
+    "download-pdf-button": ("Print", "Print the page, or save it as PDF"),
+}
 WORDS = 155  # letters of a description that search engines show
 
 
@@ -71,10 +77,13 @@ def starts(address: str, branch: str, built: str, page: str) -> list[dict]:
 
 
 def buttons(app, pagename, templatename, context, doctree) -> None:
-    """Add these links to the download menu of a chapter with code."""
-    if "ipynb_source" in context:
-        for button in context["header_buttons"]:
-            if button.get("label") == "download-buttons":
+    """Name the entries of the download menu, and add these links to that of a chapter with code."""
+    for button in context.get("header_buttons", []):
+        if button.get("label") == "download-buttons":
+            for entry in button["buttons"]:
+                if name := NAMES.get(entry.get("label")):
+                    entry["text"], entry["tooltip"] = name
+            if "ipynb_source" in context:
                 config = app.config
                 button["buttons"] += starts(config.book_repository, config.book_branch, config.book_built, pagename)
 
@@ -103,11 +112,14 @@ def pictures(app, pagename, templatename, context, doctree) -> None:
 
 
 def described(app, pagename, templatename, context, doctree) -> None:
-    """Describe a page to search engines: by its result, or by its first paragraph."""
+    """Describe a page to search engines, by its result or its first paragraph, and name a picture of it."""
     entry = cards().get(Path(pagename).name)
     words = re.search(r"<p>(.*?)</p>", context.get("body") or "", re.S)
     text = entry["result"] if entry else re.sub("<[^>]*>", "", words[1]) if words else app.config.html_title
     text = " ".join(text.split())
+    # only with the address of the site: a picture at a place relative to the page is none to those who ask for it
+    address = app.config.html_baseurl
+    context["book_picture"] = f"{address.rstrip('/')}/_static/preview.png" if address else ""
     context["book_description"] = text if len(text) <= WORDS else text[:WORDS].rpartition(" ")[0] + " …"
 
 
