@@ -139,11 +139,11 @@ def read(windows: list[Window], moment: str, reason: str = "") -> Reading:
 
 
 def slope(lam, gain) -> float:
-    """Return the least-squares slope of log ``gain`` (K,) on log ``lam`` (K,) where the
-    gain is > 0; NaN where that are fewer than two directions.
+    """Return the least-squares slope of log ``gain`` (K,) on log ``lam`` (K,) where both
+    are > 0 and finite; NaN where that are fewer than two directions.
     """
     x, y = np.log([lam, gain])
-    up = np.isfinite(y)
+    up = np.isfinite(x + y)
     x, y = x[up], y[up]
     if len(x) < 2 or np.ptp(x) < TIED:
         return np.nan

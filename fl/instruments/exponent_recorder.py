@@ -25,6 +25,7 @@ import numpy as np
 from torch import Tensor
 
 from fl import validate
+from fl.meter_reading import slope
 
 WINDOW, KEPT = 5, 1e-4
 # of the largest eigenvalue: across smaller gaps rounding chooses the eigenvectors
@@ -99,32 +100,22 @@ class Recorder:
     def result(self) -> Exponent:
         """Return the exponent over the windows that were completed."""
         lam, count = self.eigenvalues, len(self.windows)
-        if not count:
-            nothing = np.full(len(lam), np.nan)
-            return Exponent(np.nan, np.nan, np.nan, np.nan, 0, lam, nothing, nothing)
-        D, S = map(np.array, zip(*self.windows, strict=True))
+        nothing = np.full((2, 1, len(self.basis)), np.nan)
+        D, S = np.swapaxes(self.windows or [nothing], 0, 1)
         # a direction that never moved has no logarithm
         with np.errstate(divide="ignore", invalid="ignore"):
             whole = abs(_inner(D, S)) / _inner(S, S)
             moved = -D @ self.basis
             slopes = S @ self.basis
             ratio, gain = self._curves(moved, slopes, whole[:, None])
-            rising = np.where(gain > 0, gain, np.nan)
-            p_ratio, r2 = _slope(lam, ratio)
-            p_gain, _ = _slope(lam, np.log(rising))
+            p_ratio = slope(lam, np.exp(ratio))
+            p_gain = slope(lam, gain)
+            # the slopes of either logarithm on the other
+            r2 = p_ratio * slope(np.exp(ratio), lam)
             law = slopes * (lam / lam[0]) ** p_ratio
             cosines = _inner(moved, law) / _norm(moved) / _norm(law)
             kappa = float(cosines.mean())
-        return Exponent(
-            p_ratio=p_ratio,
-            p_gain=p_gain,
-            kappa=kappa,
-            r2=r2,
-            windows=count,
-            eigenvalues=lam,
-            ratio=ratio,
-            gain=gain,
-        )
+        return Exponent(p_ratio, p_gain, kappa, r2, count, lam, ratio, gain)
 
     def _curves(self, moved, slopes, whole) -> tuple[np.ndarray, np.ndarray]:
         """Return r and alpha (K,): means over windows of what each window (h, K) shows."""
@@ -133,21 +124,6 @@ class Recorder:
         )
         ratio = np.log(length / size) / 2
         return ratio.mean(0), np.mean(along / size / whole, 0)
-
-
-def _slope(lam, y) -> tuple[float, float]:
-    """Return the least-squares slope of y against log lam over finite y, and the share
-    of variance it explains.
-    """
-    good = np.isfinite(y)
-    if len(set(lam[good])) < 2:
-        return np.nan, np.nan
-    x = np.log(lam[good])
-    x = x - x.mean()
-    y = y[good] - y[good].mean()
-    slope = x @ y / (x @ x)
-    explained = slope * (x @ y) / (y @ y)
-    return float(slope), float(explained)
 
 
 def _inner(A, B) -> np.ndarray:
