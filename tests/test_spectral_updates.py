@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from fl.instruments.singular_powers import svd_power
+from fl.instruments.singular_powers import decrease, one_step, svd_power
 from fl.links import LINKS
 from fl.simulate import spectral_updates as simulate
 from fl.simulate.spectral_updates_escape import train
@@ -51,13 +51,13 @@ def test_a_step_decreases_the_loss_by_what_it_says():
     A, R = random(3, 5), random(4, 5, seed=1)
     move = random(4, 3, seed=2)
     after = np.sum((R - move @ A) ** 2) / 2
-    found = simulate.decrease(A, R, move)
+    found = decrease(A, R, move)
     assert np.isclose(found, np.sum(R**2) / 2 - after)
 
 
 def test_the_spectral_guarantee_is_exact_where_neurons_are_many():
     A, R = random(3, 7), random(5, 7, seed=1)
-    one = simulate.one_step(A, R)
+    one = one_step(A, R)
     norms = [[one["whole"]], [one["largest"]]], [[one["nuclear"]], [one["size"]]]
     sure = theory.guarantees(*norms)
     assert np.isclose(one["spectral"], sure.spectral[0])

@@ -1,6 +1,9 @@
-"""A power of the singular values of a matrix: the step of Muon and its relatives."""
+"""A power of the singular values of a matrix: the step of Muon and its relatives, and what
+one such step of a layer gains.
+"""
 
 import numpy as np
+from numpy.linalg import norm
 
 from fl import validate
 
@@ -26,3 +29,38 @@ def svd_power(G, q: float) -> np.ndarray:
     kept = s > FLOOR * s[..., :1]
     s = np.where(kept, s, 1.0) ** q * kept
     return U * s[..., None, :] @ V
+
+
+def one_step(A, R) -> dict:
+    r"""Return what one gradient and one spectral step do to
+    :math:`\tfrac12\lvert R\rvert_F^2`.
+
+    Args:
+        A: inputs (d, N) of the layer.
+        R: residuals WA - Y (h, N); the gradient is G = RA'.
+
+    Returns:
+        Norms: ``whole`` and ``largest``, Frobenius and operator norm of A, ``nuclear``
+        and ``size``, nuclear and Frobenius norm of G. The decreases of the loss with
+        the step sizes of the guarantees, ``gradient`` and ``spectral``.
+    """
+    G = R @ A.T
+    whole = norm(A)
+    largest = norm(A, 2)
+    nuclear = norm(G, "nuc")
+    return {
+        "whole": whole,
+        "largest": largest,
+        "nuclear": nuclear,
+        "size": norm(G),
+        "gradient": decrease(A, R, G / largest**2),
+        "spectral": decrease(A, R, nuclear / whole**2 * svd_power(G, 0)),
+    }
+
+
+def decrease(A, R, move) -> float:
+    r"""Return by how much :math:`\tfrac12\lvert R\rvert_F^2` falls when the weights
+    change by minus ``move`` (h, d), for inputs ``A`` (d, N) and residuals ``R`` (h, N).
+    """
+    change = move @ A
+    return np.vdot(R - change / 2, change)

@@ -76,7 +76,7 @@ def digits(scale: Scale, block: int = 0, **fixed) -> xr.Dataset:
         steps.digits,
         scale,
         block,
-        (3, 6, 20),
+        (7, 8, 20),
         {"features": ["pixels", "relu"]},
         n=500,
         **fixed,
