@@ -11,6 +11,9 @@ for bit; passes in evaluation mode or without gradients are not counted. Chapter
 "exponent_meter" says what the numbers mean, and what they do not. Under distributed
 training the inputs are those of this process. A model may be compiled, before or after,
 but not have run so before the meter begins. A step that raises is the last that is counted.
+
+`bench` and `assert_exponent`, which need no model, may be imported from here as well; they
+stand in `fl.meter_bench`.
 """
 
 from contextlib import ExitStack
@@ -22,6 +25,8 @@ from torch import Tensor, nn
 from torch.compiler import disable
 
 from fl import validate
+from fl.meter_bench import assert_exponent as assert_exponent
+from fl.meter_bench import bench as bench
 from fl.meter_layers import given, precise, rows, usable, watch
 from fl.meter_reading import KEPT, Reading, Window, read
 

@@ -63,15 +63,16 @@ def exact(scale, broken, block):
 
 @claim(
     "exponent_meter.own_moment",
-    statement="With moments of its own the meter reads the inverse and the inverse root of a "
-    "running moment to 0.1, in windows of 20 steps, on the digits",
+    statement="With moments of its own the meter finds the slopes of the inverse and the "
+    "inverse root of a running moment to 0.1, in windows of 20 steps, on the digits, also "
+    "where it refuses to call them exponents",
     source="observed",
     uses=("thm-exponent-meter-exact",),
     control="windows of one step",
 )
 def own_moment(scale, broken, block):
-    """The worst layer of two networks, powers and seeds; in the control the eigenvectors
-    are those of single batches, which have slopes of their own.
+    """The worst layer of two networks, powers and seeds, and how many are refused; in the
+    control the eigenvectors are those of single batches, which have slopes of their own.
     """
     run = study.own(scale, block, 1, ["mlp"]) if broken else study.own(scale, block)
     rival = study.clouded(scale, block)
@@ -81,7 +82,7 @@ def own_moment(scale, broken, block):
         OWN,
         "the error that the meter prints for moments of its own",
         relation="at most",
-        sizes=run.attrs,
+        sizes=run.attrs | {"refused": int(run["read"].isnull().sum())},
         expected=abs(rival - rival["p"]).max(),
         within=OWN,
     )

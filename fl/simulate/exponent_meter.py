@@ -84,8 +84,9 @@ def read(seed: int, setting: Setting) -> xr.Dataset:
         setting: the run.
 
     Returns:
-        ``slope`` and ``kappa`` (layer,), and ``lam`` and ``gain`` (layer, direction), NaN
-        beyond the directions of a layer.
+        ``slope``, the exponent ``read``, NaN where the meter refuses, and ``kappa``
+        (layer,), and ``lam`` and ``gain`` (layer, direction), NaN beyond the directions of
+        a layer.
     """
     make, told = EXTRAS[setting.extra]
     model, digits = network(setting.network, seed), Digits(seed)
@@ -111,6 +112,7 @@ def read(seed: int, setting: Setting) -> xr.Dataset:
     for reading in meter.result().values():
         table = {
             "slope": reading.slope,
+            "read": reading.p,
             "kappa": reading.kappa,
             "lam": ("direction", reading.lam),
             "gain": ("direction", reading.gain),

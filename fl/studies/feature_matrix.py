@@ -33,13 +33,13 @@ COUPLED = Rule(2.0, 0.02, coupled=True)
 # sizes of a start over the root of the fan-in: a small one, and PyTorch's own
 SMALL, USUAL = 0.03, 3**-0.5
 # exact powers and adaptive methods, of whose certificates so many are compared
-EXACT, ADAPTIVE = ("exact +0.5", "GD"), ("Adam", "K-FAC 1e-3")
-EXACTLY = (0.5, 0.0)  # their powers
-COMPARED = {"smoke": 1, "book": 2, "paper": 2}
+EXACT, ADAPTIVE = ("exact +0.5", "GD", "exact -0.5"), ("Adam", "K-FAC 1e-3")
+EXACTLY = (0.5, 0.0, -0.5)  # their powers
+COMPARED = {"smoke": 1, "book": 3, "paper": 3}
 METHODS = (
     *EXACT,
-    "exact -0.5",
     "momentum",
+    "SAM",
     "power-AdaHessian -0.5",
     *ADAPTIVE,
     "Shampoo",
