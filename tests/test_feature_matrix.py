@@ -213,6 +213,25 @@ def test_averages_obey_the_identity_for_any_gradients(momentum):
     assert np.allclose(end.G, gradients[3:].mean(0))
 
 
+def test_averages_over_mini_batches_tell_the_exponent_of_a_relu_network():
+    """Kinks, batches, and steps far from rest: the identity is exact, and read from it is
+    the power of the metric.
+    """
+    rng, rule, steps = np.random.default_rng(7), Rule(0.05, 0.05), 6000
+
+    def slopes(weights):
+        chosen = rng.permutation(40)[:10]
+        return descent.gradients(weights, X[:, chosen], Y[:, chosen], "relu")
+
+    start = list(rng.standard_normal((3, 6, 6)) / 6**0.5)
+    end = descent.train(start, slopes, P, rule, steps)
+    way = (end.before - end.weights[0]) / (rule.eta * steps / 2)
+    assert np.allclose(rule.decay * end.W + end.G @ P, way, atol=1e-10)
+    moved = end.W - way / rule.decay
+    assert read_gradient(moved, end.G, MOMENT).p == pytest.approx(-0.7, abs=1e-6)
+    assert read_gradient(end.W, end.G, MOMENT).p == pytest.approx(-0.7, abs=0.02)
+
+
 def test_a_left_factor_at_rest():
     Q, k, moves = np.diag([1.6, 1.4, 1.2, 0.8, 0.6, 0.4]), 0.2, [0.0, 0.0]
     weights = list(RNG.standard_normal((2, 6, 6)) / 3)
@@ -274,6 +293,14 @@ def test_both_readers_are_exact_on_exact_weights(p):
     G = -3 * W @ MOMENT.power(-p)
     read = read_gradient(W, G, MOMENT)
     assert read.p == pytest.approx(p, abs=1e-12) and read.misfit < 1e-12
+
+
+def test_the_gradient_reader_needs_the_eigenvectors_of_the_metric():
+    W, _ = made(-0.5)
+    G = -3 * W @ MOMENT.power(0.5)
+    other = MOMENT.rotated(np.random.default_rng(6))
+    assert read_gradient(W, G, MOMENT).p == pytest.approx(-0.5)
+    assert abs(read_gradient(W, G, other).p + 0.5) > 0.2
 
 
 def test_readers_do_not_know_the_coordinates():

@@ -8,6 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from fl.cli import app
+from fl.instruments.two_sided import TwoSided
 from fl.meter_bench import _fit, assert_exponent, bench
 from fl.preconditioners import Shampoo
 
@@ -37,11 +38,24 @@ def test_fixed_powers_on_the_axes_are_read_exactly(powers):
     assert found.kappa > 1 - 1e-9 and max(found.left_error, found.right_error) < 1e-9
 
 
+def test_the_meter_hands_on_the_bench():
+    from fl import meter
+
+    assert meter.bench is bench and meter.assert_exponent is assert_exponent
+
+
 def test_a_bench_neither_draws_from_nor_sets_the_generator_of_torch():
     torch.manual_seed(0)
     state = torch.get_rng_state()
     first, again = (bench(torch.optim.SGD, seed=3, **SHORT) for _ in range(2))
     assert first.left == again.left and torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("root", [3, 2])
+def test_shampoo_with_other_roots_has_their_exponents(root):
+    # the quarter is that of the library, below
+    found = bench(lambda params: TwoSided(params, -1 / root, -1 / root, memory=0.99))
+    assert np.allclose([found.left, found.right], -1 / root, atol=0.03)
 
 
 def test_heavy_ball_momentum_is_filtered():

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy import linalg
+from scipy import linalg, optimize
 
+from fl.instruments.metric_descent import gradients
 from fl.instruments.singular_powers import decrease, one_step, svd_power
 from fl.links import LINKS
 from fl.simulate import spectral_updates as simulate
@@ -16,6 +17,7 @@ from fl.theory import spectral_updates_escape as escape
 from fl.theory import spectral_updates_order as order
 
 LAM = np.array([4.0, 1.0, 0.3])
+SQUARE = LINKS["square"]
 
 
 def random(*shape, seed=0):
@@ -45,6 +47,13 @@ def test_two_sided_roots_of_one_gradient_are_a_q_step():
         right = svd_power(G, 1 - 2 * (a + b))
         # a = 0 keeps the range of G as well
         assert np.allclose(left, right)
+
+
+def test_the_stable_rank_of_the_digits_is_below_two_with_their_mean_alone():
+    for name in ("pixels", "relu"):
+        raw, centred = (simulate.digits(0, name, c, 0, 300) for c in (False, True))
+        ranks = [(one["whole"] / one["largest"]) ** 2 for one in (raw, centred)]
+        assert ranks[0] < 2 < 5 < ranks[1] and raw["behind"] == 1
 
 
 def test_a_step_decreases_the_loss_by_what_it_says():
@@ -186,6 +195,21 @@ def test_balanced_layers_stay_balanced():
     assert np.allclose(first, last)
 
 
+@pytest.mark.parametrize(("q", "weak"), [(1.0, 2.0), (0.0, 2.0), (0.0, 5.0)])
+def test_what_the_weak_of_two_cues_has_reached_when_the_strong_is_half_learned(q, weak):
+    strong, start, eta = 8.0, 0.01, 1 / 2000
+    X = 2**0.5 * np.eye(2)
+    layers = start * np.array([np.eye(2)] * 2)
+    while (J := layers[1] @ layers[0])[0, 0] < strong / 2:
+        slopes = gradients(layers, X, np.diag([strong, weak]) @ X, "linear")
+        layers = layers - eta * svd_power(slopes, q)
+    share = min(1, strong / (2 * weak))
+    if q:
+        first, second = (s / start**2 - 1 for s in (strong, weak))
+        share = 1 / (1 + second * first ** (-weak / strong))
+    assert np.isclose(J[1, 1] / weak, share, rtol=0.03)
+
+
 # --- even teachers ---
 
 
@@ -227,6 +251,27 @@ def test_the_units_of_the_speeds_of_one_neuron_do_not_matter():
 def test_polar_steps_of_a_wide_student_grow_all_directions_alike():
     grown = train(0, "square", None, 1e-7, 10, 1e-6, width=12)
     assert np.allclose(grown["growth"][1][-1], 2)
+
+
+@pytest.mark.parametrize(
+    ("p", "eta", "steps"), [(0.0, 0.004, 90), (-1.0, 0.02, 90), (None, 0.004, 25)]
+)
+def test_the_alignment_at_the_escape_is_that_of_the_linear_rates(p, eta, steps):
+    lam, start, output = np.array(study.SPECTRUM), 0.01, 0.1
+    rates = np.ones_like(lam) if p is None else escape.escape_rates(lam, SQUARE, p)
+
+    def weight(t):
+        return lam * start**2 * np.exp(2 * rates * t)
+
+    def alignment(weight):
+        return weight[0] / np.linalg.norm(weight)
+
+    time = optimize.brentq(lambda t: weight(t).sum() - output, 0, 10)
+    grown = np.array(train(0, "square", p, eta, steps, start)["growth"][1])
+    path = lam * (start * grown) ** 2
+    seen = path[np.argmax(path.sum(1) > output)]
+    gap = np.log10(alignment(seen) / alignment(weight(time)))
+    assert seen.sum() > output and abs(gap) < 0.15
 
 
 def test_another_block_has_other_seeds(cache):
