@@ -62,6 +62,51 @@ function overflow() {
   return wrong;
 }
 
+/* Fold everything again, as a reader finds it. */
+function fold() {
+  document.querySelectorAll("details").forEach((e) => { e.open = false; });
+  document.querySelectorAll(".solution").forEach((e) => e.classList.add("toggle-hidden"));
+}
+
+/* How light a colour is on white, from 0 to 1. */
+function lightness(colour) {
+  const [red, green, blue, alpha = 1] = colour.match(/[\d.]+/g).map(Number);
+  const scale = colour.startsWith("color(") ? 1 : 255;
+  return 1 - alpha + (alpha * (0.299 * red + 0.587 * green + 0.114 * blue)) / scale;
+}
+
+/* What is dark behind the text of a page, or pale upon it: paper is white in both themes. */
+function grounds() {
+  const wrong = [];
+  for (const e of [document.documentElement, document.body, ...all("main, main *:not(math *, svg *, img)")]) {
+    const { backgroundColor, color } = getComputedStyle(e);
+    if (lightness(backgroundColor) < 0.8) wrong.push(`dark ground ${backgroundColor}: ${said(e)}`);
+    const words = [...e.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
+    if (words && lightness(color) > 0.6) wrong.push(`pale text ${color}: ${said(e)}`);
+  }
+  for (const e of all("article img")) if (getComputedStyle(e).filter !== "none") wrong.push(`a figure in other colours: ${e.alt.slice(0, 60)}`);
+  return wrong.slice(0, 8);
+}
+
+/* What paper would cut off, leave folded, or show of the screen alone. */
+function paper() {
+  const wrong = [];
+  const width = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth > width) wrong.push("wider than the paper");
+  for (const e of all("article :is(pre, math, img, figure, table, svg, div, p, dt, dd, li)")) {
+    if (e.getBoundingClientRect().right > width + 1 && !e.closest("mtable, svg svg")) wrong.push(`sticks out: ${said(e)}`);
+    const style = getComputedStyle(e);
+    const clips = style.overflowX !== "visible" && e.scrollWidth > e.clientWidth + 2;
+    if (clips && e.clientWidth) wrong.push(`cut: ${said(e)}`);
+  }
+  if (all("h1").length !== 1) wrong.push("not one h1");
+  for (const e of document.querySelectorAll("article details.sd-dropdown")) {
+    if (e.lastElementChild.getBoundingClientRect().height < 5) wrong.push(`a closed proof: ${said(e)}`);
+  }
+  for (const e of all("article :is(.solution, details.hide, .fl-figure), nav, header, button")) wrong.push(`not for paper: ${said(e)}`);
+  return wrong.slice(0, 12);
+}
+
 /* Of things that are alike for axe, in the same place of the same boxes with the same attributes, two stay: it would take a
    minute over a chapter. Formulas become a letter. */
 function slim() {

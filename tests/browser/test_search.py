@@ -1,10 +1,12 @@
 """The search over ``file://``: chapters first, statements by their number, excerpts to read."""
 
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 
-from browser.shown import HTML, visit
+from browser.shown import HTML, ROOT, visit
 
 WORDS = {
     "gram": "Gram matrix",
@@ -14,10 +16,13 @@ WORDS = {
     "noise": "label noise",
     "ood": "cue",
     "transfer": "transfer",
+    "gram_appendix": "appendix geometry",
     "spikes": "spike",
     "spectrum": "giant step",
+    "one_step_appendix": "appendix one gradient step",
     "representation": "linear representation",
     "single_index": "single direction",
+    "layerwise_appendix": "two models in more detail",
     "unified": "one preconditioned step",
     "effective_exponent": "effective exponent",
     "choosing_p": "evidence",
@@ -32,6 +37,14 @@ STATEMENT = re.compile(
     r'id="([^"]+)">\s*<p class="admonition-title"><span class="caption-number">'
     r"((?:Theorem|Lemma|Proposition|Corollary|Definition) \d+\.\d+) "
 )
+
+
+def test_every_chapter_and_appendix_is_asked_for():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
+    parts = [part["chapters"] for part in toc["parts"] if part.get("numbered")]
+    pages = {Path(c["file"]).name for part in parts for c in part}
+    missing = pages - WORDS.keys()
+    assert not missing, f"name words in WORDS that lead to {missing}"
 
 
 @pytest.fixture
