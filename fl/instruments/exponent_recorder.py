@@ -115,7 +115,16 @@ class Recorder:
             law = slopes * (lam / lam[0]) ** p_ratio
             cosines = _inner(moved, law) / _norm(moved) / _norm(law)
             kappa = float(cosines.mean())
-        return Exponent(p_ratio, p_gain, kappa, r2, count, lam, ratio, gain)
+        return Exponent(
+            p_ratio,
+            p_gain,
+            kappa,
+            r2,
+            count,
+            lam,
+            ratio,
+            gain,
+        )
 
     def _curves(self, moved, slopes, whole) -> tuple[np.ndarray, np.ndarray]:
         """Return r and alpha (K,): means over windows of what each window (h, K) shows."""

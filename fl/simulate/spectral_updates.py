@@ -59,7 +59,10 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
     chosen = rng.permutation(len(labels))[:n]
     A = A[:, chosen]
     if features == "relu":
-        A = np.maximum(rng.standard_normal((NEURONS, len(A))) @ A, 0)
+        A = np.maximum(
+            rng.standard_normal((NEURONS, len(A))) @ A,
+            0,
+        )
     mean = A.mean(1, keepdims=True)
     share = n * (norm(mean) / norm(A)) ** 2
     A = A - mean * centred
@@ -72,7 +75,10 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
         G = spectral @ A.T
         spectral = spectral - norm(G, "nuc") / norm(A) ** 2 * svd_power(G, 0) @ A
     behind = (norm(R) / norm(spectral)) ** 2
-    return one_step(A, R) | {"share": share, "behind": behind}
+    return one_step(A, R) | {
+        "share": share,
+        "behind": behind,
+    }
 
 
 def gains(
