@@ -92,7 +92,7 @@ function grounds() {
 function paper() {
   const wrong = [];
   const width = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth > width) wrong.push("wider than the paper");
+  if (document.documentElement.scrollWidth > width + 1) wrong.push("wider than the paper");
   for (const e of all("article :is(pre, math, img, figure, table, svg, div, p, dt, dd, li)")) {
     if (e.getBoundingClientRect().right > width + 1 && !e.closest("mtable, svg svg")) wrong.push(`sticks out: ${said(e)}`);
     const style = getComputedStyle(e);
