@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
 
 import nbformat
 import pytest
+from jupyter_core.paths import jupyter_path
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -123,12 +125,25 @@ def test_a_chapter_starts_elsewhere_when_the_address_is_set_and_not_otherwise(
     assert [b["text"] for b in page(take_away, "")] == [".ipynb", "Print"]
     found = page(take_away, "https://github.com/someone/theorems.git")
     urls = {button["text"]: button.get("url", "") for button in found}
-    assert urls["Binder"] == (
-        "https://mybinder.org/v2/gh/someone/theorems/main?urlpath=lab/tree/book/gram.md"
-    )
+    binder = urlsplit(urls["Binder"])
+    assert binder.netloc + binder.path == "mybinder.org/v2/gh/someone/theorems/main"
+    # its own query survives inside of Binder's: one value, which is decoded once
+    opened = urlsplit(parse_qs(binder.query, strict_parsing=True)["urlpath"][0])
+    assert opened.path == "notebooks/book/gram.md"
+    assert opened.query == "factory=Jupytext%20Notebook"
     assert urls["Colab"].endswith(
         "/github/someone/theorems/blob/gh-pages/_sources/book/gram.ipynb"
     )
+
+
+def test_the_editor_that_binder_is_asked_for_is_registered_by_jupytext():
+    places = [Path(folder, "labextensions") for folder in jupyter_path()]
+    scripts = [
+        script
+        for place in places
+        for script in place.glob("jupyterlab-jupytext/static/*.js")
+    ]
+    assert any('"Jupytext Notebook"' in script.read_text("utf-8") for script in scripts)
 
 
 def test_a_figure_links_to_its_picture_and_its_points_by_name(take_away, tmp_path):

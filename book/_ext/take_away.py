@@ -7,6 +7,7 @@ no such links, and its notebook says how to come by the package.
 import json
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 from cards import cards
 from light_pages import points
@@ -70,7 +71,9 @@ def starts(address: str, branch: str, built: str, page: str) -> list[dict]:
     repository = address.removesuffix("/").removesuffix(".git").partition("github.com/")[2]
     if not repository:
         return []
-    binder = f"https://mybinder.org/v2/gh/{repository}/{branch}?urlpath=lab/tree/{page}.md"
+    # the page of single notebooks takes the name of an editor, that of JupyterLab opens every text as text
+    editor = f"notebooks/{page}.md?factory={quote('Jupytext Notebook')}"
+    binder = f"https://mybinder.org/v2/gh/{repository}/{branch}?urlpath={quote(editor, safe='')}"
     colab = f"https://colab.research.google.com/github/{repository}/blob/{built}/_sources/{page}.ipynb"
     places = {"Binder": binder, "Colab": colab}
     return [{"type": "link", "url": url, "text": name, "tooltip": f"Run on {name}"} for name, url in places.items()]
