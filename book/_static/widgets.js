@@ -353,7 +353,7 @@ flFigures.damping = {
       { text: "K-FAC", at, best, even: gamma * rho },
       { text: "natural gradient", at: natural, bare: kfac(gamma) },
       { text: "gradient", at: () => gradient },
-      { text: "", dots: [[best, 0], [best, at(best)]] },
+      { text: "", mark: true, dots: [[best, 0], [best, at(best)]] },
     ];
   },
   say([own, natural, plain]) {
@@ -417,6 +417,23 @@ function flWrite(made, drawn, text) {
   });
 }
 
+/* The right end of the base line of a name beside its curve: above the curve's end, or else above or below another
+   part of it, where the name, in letters as large as on a phone, lies on nothing that is taken. */
+function flPlace(text, points, taken, frame) {
+  const width = 11 * text.length;
+  const first = [points.at(-1)[0] - 4, Math.max(points.at(-1)[1] - 5, frame.top + 16)];
+  const free = ([right, base]) =>
+    right - width >= frame.left && base - 15 >= frame.top && base + 5 <= frame.bottom &&
+    !taken.some(([a, b]) => a > right - width - 2 && a < right + 2 && b > base - 16 && b < base + 6);
+  const places = [first];
+  for (let k = points.length - 1; k >= 0; k -= 5) {
+    const right = points[k][0] - 4;
+    const heights = points.filter(([a]) => a >= right - width && a <= right).map(([, b]) => b);
+    places.push([right, Math.min(...heights) - 8], [right, Math.max(...heights) + 19]);
+  }
+  return places.find(free) || first;
+}
+
 function flDraw(figure, values) {
   const [width, height, left, right, top, bottom] = [640, 320, 60, 12, 32, 46];
   const scale = (axis, from, to) => (v) => from + ((v - axis.from) / (axis.to - axis.from)) * (to - from);
@@ -434,26 +451,32 @@ function flDraw(figure, values) {
   svg.append(flElement("text", { x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, figure.x.text));
   svg.append(flElement("text", { x: left, y: top - 11, class: "fl-axis" }, figure.y.text));
   const curves = figure.curves(values);
-  const named = [];
+  const inside = (axis, value) => Math.min(Math.max(value, axis.from), axis.to);
+  const place = ([a, b]) => [x(inside(figure.x, a)), y(inside(figure.y, b))];
+  const steps = Array.from({ length: 201 }, (_, k) => figure.x.from + ((figure.x.to - figure.x.from) * k) / 200);
+  /* a curve ends where it leaves the frame */
+  const seen = ([, b]) => b >= figure.y.from - 1e-9 && b <= figure.y.to + 1e-9;
+  const lines = curves.map((curve) => (curve.dots || steps.map((at) => [at, curve.at(at)]).filter(seen)).map(place));
+  const drawn = lines.map((points) => points.map((point) => point.map((v) => v.toFixed(1)).join(" ")));
   curves.forEach((curve, i) => {
-    const inside = (axis, value) => Math.min(Math.max(value, axis.from), axis.to);
-    const place = ([a, b]) => `${x(inside(figure.x, a)).toFixed(1)} ${y(inside(figure.y, b)).toFixed(1)}`;
-    const steps = Array.from({ length: 201 }, (_, k) => figure.x.from + ((figure.x.to - figure.x.from) * k) / 200);
-    /* a curve ends where it leaves the frame */
-    const seen = ([, b]) => b >= figure.y.from - 1e-9 && b <= figure.y.to + 1e-9;
-    const points = curve.dots ? curve.dots.map(place) : steps.map((at) => [at, curve.at(at)]).filter(seen).map(place);
-    const d = curve.dots ? points.map((dot) => `M${dot}h0`).join("") : points.length ? "M" + points.join("L") : "";
-    const look = { d, stroke: flColours[i], "stroke-dasharray": flDashes[i], class: curve.dots ? "fl-dots" : "fl-curve" };
-    svg.append(flElement("path", look));
-    if (curve.dots) return;
-    if (curves.length > 1 && points.length) {
-      const [endX, endY] = points[points.length - 1].split(" ").map(Number);
-      let y = Math.max(endY - 5, top + 16);
-      while (named.some(([a, b]) => Math.abs(a - endX) < 90 && Math.abs(b - y) < 18)) y += 6; // names stand below each other
-      if (curve.text) named.push([endX, y]);
-      const look = { x: endX - 4, y, "text-anchor": "end", fill: flInks[i], class: "fl-word" };
-      svg.append(flElement("text", look, curve.text));
+    const stroke = flColours[i];
+    /* a dash would leave nothing of a dot */
+    if (curve.mark) svg.append(flElement("path", { d: "M" + drawn[i].join("L"), class: "fl-drop" }));
+    if (curve.mark) svg.append(flElement("path", { d: `M${drawn[i].at(-1)}h0`, class: "fl-dots fl-mark" }));
+    else if (curve.dots) svg.append(flElement("path", { d: drawn[i].map((dot) => `M${dot}h0`).join(""), stroke, class: "fl-dots" }));
+    else {
+      const d = drawn[i].length ? "M" + drawn[i].join("L") : "";
+      svg.append(flElement("path", { d, stroke, "stroke-dasharray": flDashes[i], class: "fl-curve" }));
     }
+  });
+  const taken = lines.flat();
+  for (const [[a, from], [, to]] of lines.filter((_, i) => curves[i].mark)) for (let k = 0; k <= 40; k++) taken.push([a, from + ((to - from) * k) / 40]);
+  curves.forEach((curve, i) => {
+    if (curve.dots || !curve.text || curves.length < 2 || !lines[i].length) return;
+    const [endX, endY] = flPlace(curve.text, lines[i], taken, { left, top, bottom: height - bottom });
+    const width = 11 * curve.text.length + 8;
+    for (let across = 0; across <= width; across += 4) for (const up of [0, 8, 16]) taken.push([endX - across, endY - up]);
+    svg.append(flElement("text", { x: endX, y: endY, "text-anchor": "end", fill: flInks[i], class: "fl-word" }, curve.text));
   });
   return [svg, figure.say ? figure.say(curves) : ""];
 }
