@@ -313,7 +313,7 @@ flFigures.unified = {
     { name: "noise", text: "variance of the label noise", min: 0, max: 2, step: 0.05, value: 0.1 },
   ],
   x: { from: 0, to: 5, text: "step size η" },
-  y: { from: 0, to: 1.2, text: "" },
+  y: { from: 0, to: 1.2, text: "ratio, or squared cosine" },
   step: ({ p, ratio, strong, noise }) =>
     flOneStep([2 * ratio, 2].map((level) => level / (1 + ratio)), [strong, 1 - strong], p, noise),
   curves(values) {
