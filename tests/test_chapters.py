@@ -92,6 +92,14 @@ def test_a_chapter_names_its_rooms_alike(topic):
         assert set(alias) <= {word}, f"import fl.{room}.{topic} as {word}"
 
 
+@chapters
+def test_the_smallest_case_comes_before_the_first_general_box(topic):
+    text = (ROOT / "book" / f"{topic}.md").read_text("utf-8")
+    before = re.split(r"(?m)^`{3,}\{prf:", text)[0]
+    told = before.partition("```{code-cell}")[2]  # not in the list of what comes
+    assert re.search("[Bb]y hand|smallest case", told), "show it by hand first"
+
+
 def test_every_update_rule_names_its_source():
     text = (ROOT / "book" / "update_rules.md").read_text("utf-8")
     kinds = r"(?:torch|scipy|ours|pytorch-optimizer)"

@@ -118,18 +118,21 @@ from fl.theory import TOPIC as theory
 fl.setup()
 ```
 
+## The smallest case
+
+By hand: a single square is a chi-square with one degree of freedom, of mean 1 and
+variance 2.
+
+```{code-cell} ipython3
+one = simulate.mean_square(0, 1)["mean"]
+fl.show("one square", one)
+```
+
 ## The statement
 
 ```{prf:theorem} Variance of a mean of squares
 :label: thm-LABEL-variance
 For independent $z_i \\sim N(0, 1)$ the mean $\\frac1n\\sum_i z_i^2$ has variance $2/n$.
-```
-
-## The smallest case
-
-```{code-cell} ipython3
-one = simulate.mean_square(0, 1)["mean"]
-fl.show("one square", one)
 ```
 
 ## The check
