@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from docutils import nodes
+from sphinx_design.dropdown import dropdown_title
 
 ROOT = Path(__file__).resolve().parent.parent
 TERMS = {
@@ -38,7 +39,8 @@ def test_the_first_use_in_the_text_is_linked_and_no_other(extension):
     title = nodes.title("", "A spike")
     code = nodes.paragraph("", "", nodes.literal("", "spike"))
     cell = nodes.container("", nodes.paragraph("", "a spike"), classes=["cell"])
-    tree = nodes.section("", title, code, cell, text)
+    fold = dropdown_title("", "", nodes.Text("What a spike is"))
+    tree = nodes.section("", title, code, cell, fold, text)
     found = extension.link(tree, TERMS, "glossary.html")
     assert found == ["feature", "Gram matrix", "random features"]
     assert linked(tree) == [

@@ -12,6 +12,7 @@ from cards import cards
 from docutils import nodes
 from find_places import words
 from sphinx import addnodes
+from sphinx_design.dropdown import dropdown_title
 
 GLOSSARY = "book/glossary"
 OTHERS = {"what_to_do"}  # no chapters, and they speak their language
@@ -28,6 +29,7 @@ ONLY = {
 CLOSED = (
     *(nodes.title, nodes.caption, nodes.rubric, nodes.raw, nodes.literal, nodes.literal_block, nodes.math),
     *(nodes.math_block, nodes.table, nodes.reference, nodes.footnote, nodes.citation, addnodes.pending_xref),
+    dropdown_title,  # itself what is pressed
 )
 
 
