@@ -142,10 +142,15 @@ def known(folder: Path = FOLDER) -> dict[str, dict]:
 
 def words(summary: dict | None, claim: Claim) -> str:
     """Return what the scoreboard says of a ``claim`` with one of the `summaries` as its
-    ``summary``: the counts, and whether its code has changed since.
+    ``summary``: the counts, margins and sharpness, and whether its code has changed since.
     """
     if summary is None:
         return "not audited"
     n = summary["blocks"]
-    text = f"held {summary['held']}/{n}, control failed {summary['control_failed']}/{n}"
+    median, worst = summary["median_margin"], summary["worst_margin"]
+    text = (
+        f"held {summary['held']}/{n}, control failed {summary['control_failed']}/{n}, "
+        f"margin {median:.2g}, at worst {worst:.2g}, "
+        f"sharpness at least {summary['least_sharpness']:.2g}"
+    )
     return text if summary["source"] == digest(claim) else f"{text} (before an edit)"

@@ -1,5 +1,6 @@
 """What a chapter calls: set-up, check lines, numbers for the prose, and the scoreboard."""
 
+import functools
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ from fl.scales import SCALES
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 _RELATIONS = {"equal": "", "at most": "at most ", "at least": "at least "}
+_audit = functools.cache(audit.known)
 
 
 def scale() -> str:
@@ -104,7 +106,17 @@ def line(v: Verdict) -> str:
         f"measured {_measured(v)}, predicted {predicted}, tolerance {v.tolerance:.3g}"
     )
     verdict = "PASS" if v.stands else "FAIL"
-    return f"{verdict}, {v.source} ({numbers}; {control}, sharpness {_sharp(v)})"
+    asked = _audited(v.id)
+    return f"{verdict}, {v.source} ({numbers}; {control}, sharpness {_sharp(v)}{asked})"
+
+
+def _audited(id: str) -> str:
+    """Return in how many blocks of the stored audit the claim ``id`` stood."""
+    row = _audit().get(id)
+    if row is None:
+        return ""
+    stood = min(row["held"], row["control_failed"])
+    return f", audit {stood}/{row['blocks']}"
 
 
 def _measured(v: Verdict) -> str:

@@ -38,7 +38,7 @@ class Evidence:
 
     The evidence of a control may say what the rival hypothesis predicts it to measure:
     ``expected``, give or take ``within``. A control that misses this fails for another
-    reason than the one it was made for, and proves nothing.
+    reason than the one it was made for, and proves nothing. A claim's are not read.
     """
 
     predicted: float

@@ -72,7 +72,7 @@ def agreement(
 
 
 def order(
-    leads: xr.DataArray, sizes: dict, rival=None, within=None, dim: str = "seed"
+    leads: xr.DataArray, sizes: dict, rival=None, margin: float = 0, dim: str = "seed"
 ) -> Evidence:
     r"""Return the evidence that ``leads`` have a positive mean in every cell, the worst in
     units of `quantile` of its own standard errors.
@@ -88,8 +88,8 @@ def order(
             dimension ``dim``; one mean over it is a cell.
         sizes: what was run.
         rival: the leads that the hypothesis of a control predicts, over the cells.
-        within: by how much the control may miss that, in the same units; None for what
-            noise alone does to all cells, with the chance shared out over them.
+        margin: by how much, as a lead, the control may miss that beyond what noise alone
+            does to all cells, with the chance shared out over them.
         dim: of the independent draws.
 
     Returns:
@@ -110,8 +110,6 @@ def order(
     where, (measured, *own, noise) = worst_cell(
         -mean / needed, mean, error, needed, allowed
     )
-    if within is None:
-        within = noise
     seen = np.clip(unit * mean / needed, -FAR, FAR)
     missed = float(nctdtr(draws - 1, seen, unit).sum().clip(max=1))
     words = (
@@ -121,7 +119,7 @@ def order(
     found = {
         "sizes": sizes | _cell(where, own) | {"chance to miss such leads": missed},
         "expected": expected,
-        "within": within,
+        "within": noise + margin / own[2],
     }
     return Evidence(1, -measured, 0, words, own[1] / own[2], "at least", **found)
 

@@ -85,7 +85,9 @@ def test_it_is_stored_and_says_whether_the_code_is_still_the_same(three, tmp_pat
     assert audit.known(tmp_path) == {}
     stored.write(data, "audit", "fl audit --keep", tmp_path)
     row = audit.known(tmp_path)["demo.sound"]
-    assert audit.words(row, three[0]) == "held 2/2, control failed 2/2"
+    assert audit.words(row, three[0]) == (
+        "held 2/2, control failed 2/2, margin 0.5, at worst 0.5, sharpness at least 3"
+    )
     row["source"] = "another"
     assert audit.words(row, three[0]).endswith("(before an edit)")
     assert audit.words(None, three[0]) == "not audited"

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import fl
-from fl import cli, registry
+from fl import book, cli, registry
 from fl.book import _Lines, line
 from fl.cli import app
 from fl.evidence import CLAIMS, Evidence, claim, verify_all
@@ -361,6 +361,15 @@ def test_a_measurement_is_shown_to_a_tenth_of_its_tolerance(
 ):
     register("demo.one", measured, tolerance=tolerance, standard_error=error)
     assert f"(measured {shown}, " in line(verify("demo.one", "smoke"))
+
+
+def test_a_line_says_in_how_many_blocks_of_the_audit_the_claim_stood(
+    empty, monkeypatch
+):
+    register()
+    row = {"held": 9, "control_failed": 10, "blocks": 10}
+    monkeypatch.setattr(book, "_audit", lambda: {"demo.good": row})
+    assert line(verify("demo.good", "smoke")).endswith(", audit 9/10)")
 
 
 def test_a_line_on_a_page_leads_to_the_scoreboard_and_back(empty, monkeypatch):

@@ -154,6 +154,27 @@ def test_batched_runs_are_the_single_runs():
     np.testing.assert_allclose(together.loss[:, 1], alone.loss, atol=1e-13)
 
 
+@pytest.mark.parametrize("damping", [None, 0.5])
+def test_a_batch_of_networks_closes_like_each_of_them(damping):
+    X, Y, P, _, _ = network()
+    N = np.shape(Y)[-1]
+    rng = np.random.default_rng(3)
+    W0 = simulate.first_layer(rng, 5, P, (2, 3))
+    theta0 = simulate.later_layers(rng, [5, 4, 1], (2, 3))
+    drawn = np.array([[0, 0, -1], [1, 2, 2]] * 4)
+    rule = Rule(
+        steps=8, eta=0.05, momentum=0.5, damping=damping, bias_eta=0.1, batches=drawn
+    )
+    G = theory.gram(X[:, :N], P, X)
+    closed = theory.train(W0 @ X, theta0, Y, G, rule)
+    run = simulate.train(X, Y, W0, theta0, P, rule)
+    assert closed.Z.shape == run.Z.shape
+    for name in ("Z", "outputs", "loss"):
+        np.testing.assert_allclose(
+            getattr(closed, name), getattr(run, name), atol=1e-12
+        )
+
+
 @settings(max_examples=25, deadline=None)
 @given(p=st.floats(-2, 2), seed=st.integers(0, 1000))
 def test_twins_share_gram_and_start(p, seed):

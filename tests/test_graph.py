@@ -23,31 +23,9 @@ EXTENSIONS = ROOT / "book" / "_ext"
 REF = re.compile(r"\{prf:ref\}`([^`]+)`")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 # a claim whose proof stands on the page without a box
-ALONE = {
-    "choosing_p.folds",
-    "exponent_meter.refusals",
-    "representation.batchnorm_inert",
-    "single_index.even_teacher",
-}
+ALONE = {"choosing_p.folds"}
 # boxes that no claim checks: each is among the most wanted of book/statements.md
 UNCHECKED = {"thm-help-bound", "thm-help-price"}
-# boxes that were part of another one, which the claims still name
-PARTS = {
-    "def-exponent-fit",
-    "def-feature_matrix-balance",
-    "def-single_index-pencil",
-    "thm-help-natural",
-    "thm-help-sum",
-    "thm-help-variance",
-    "thm-noise-flow",
-    "thm-representation-modes",
-    "thm-single_index-batch",
-    "thm-spectral-critical",
-    "thm-spectrum-mean",
-    "thm-spikes-barrier",
-    "thm-spikes-gain",
-    "thm-unified-overlap",
-}
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +84,7 @@ def test_a_claim_says_what_it_uses():
 
 def test_every_box_is_checked_or_wanted():
     checked = {name for names in uses().values() for name in names}
-    assert boxes().keys() - checked == UNCHECKED | PARTS, (
+    assert boxes().keys() - checked == UNCHECKED, (
         "name the box in uses= of a claim, or among the most wanted of statements.md"
     )
     wanted = text("statements").partition("## Most wanted")[2]
@@ -204,7 +182,7 @@ def test_without_the_sources_of_the_book_an_error_says_so(tmp_path, monkeypatch)
 def test_a_statement_is_grounded_if_all_below_it_stands(page, verdicts):
     known = page.graph(verdicts)
     open_ones = {key for key, node in known.items() if not node.grounded}
-    above, found = set(), set(UNCHECKED | PARTS)
+    above, found = set(), set(UNCHECKED)
     while found - above:
         above |= found
         found = {user for key in above for user in known[key].users}

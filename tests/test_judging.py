@@ -89,6 +89,13 @@ def test_what_a_rival_of_an_order_may_miss_grows_with_the_cells():
     assert 1 < one.within < four.within
 
 
+def test_a_margin_of_a_rival_is_a_lead():
+    leads = draws([1.0], [0.1])
+    bare, wide = (judging.order(leads, {}, 0.0, margin) for margin in (0.0, 0.2))
+    allowed = bare.sizes["worst cell"]["allowed"]
+    assert wide.within - bare.within == pytest.approx(0.2 / allowed)
+
+
 def test_a_rival_that_is_sampled_counts_with_its_own_error():
     leads, rival = draws([1.0], [0.1]), draws([0.0], [1.0], seed=7)
     still = judging.order(leads, {}, rival.mean("seed"))

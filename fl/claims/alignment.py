@@ -43,7 +43,7 @@ def early_feature(scale, broken, block):
     ]
     taken = endless if broken else A
     gaps = (run.along - taken * run.total) / run.total.mean("draw")
-    rival = A - endless if broken else None
+    rival = A - endless
     reason = "none, the law is exact"
     return judging.agreement(gaps, 0.0, reason, run.attrs, rival, dim="draw")
 
@@ -83,7 +83,7 @@ def growth_rate(scale, broken, block):
         "relative; the most that a second direction with as many neurons takes off the "
         "rate of the norm between 16 and 20 e-foldings",
         sizes=run.attrs,
-        expected=abs(right / lazy - 1).max() if broken else None,
+        expected=abs(right / lazy - 1).max(),
         within=tolerance * (right / lazy).max(),
     )
 
@@ -155,7 +155,7 @@ def population_flow(scale, broken, block):
         1,
         "units of the square of the first correction, which is what comes next for s < 1",
         sizes=run.attrs,
-        expected=rival.max() if broken else None,
+        expected=rival.max(),
         within=own.max(),
     )
 
@@ -163,7 +163,7 @@ def population_flow(scale, broken, block):
 @claim(
     "alignment.ridge_risk",
     statement="Training and test error of ridge regression with P = Σ^p are those of "
-    "the deterministic equivalent.",
+    "the deterministic equivalent, what is not linear in a label counted as noise.",
     source="derived",
     uses=("thm-alignment-ridge",),
     control="without the factor 1/(1-γ)",
@@ -187,7 +187,7 @@ def ridge_risk(scale, broken, block):
 
     predicted, factor = at(run.n)
     gaps = run["error"] / predicted - 1
-    rival = 1 / factor - 1 if broken else None
+    rival = 1 / factor - 1
     bias = abs(at(run.n + 1)[0] / predicted - 1)
     reason = "a sample more or less in the equivalent, which leaves one out"
     return judging.agreement(gaps, bias, reason, run.attrs, rival)

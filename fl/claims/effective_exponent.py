@@ -40,7 +40,7 @@ def _cases(name, scale, broken, block, bias, reason, which=slice(None)) -> Evide
         shift = np.mean(own - exponents(LAM, case, axes))
         gaps.append(run["p_gain"] - own + shift)
         shifts.append(shift)
-    rival = xr.DataArray(shifts, dims="case") if broken else None
+    rival = xr.DataArray(shifts, dims="case")
     return agreement(xr.concat(gaps, "case"), bias, reason, run.attrs, rival)
 
 
@@ -56,7 +56,7 @@ def _few_squares(steps: int, before: int = 0) -> float:
     "effective_exponent.gd",
     statement="Gradient descent has the exponent 0",
     source="proved",
-    uses=("thm-exponent-exact",),
+    uses=("thm-exponent-exact", "def-exponent-fit"),
     control="whitened inputs: the same step in their coordinates is a step with the "
     "inverse covariance",
 )
@@ -215,5 +215,5 @@ def sam(scale, broken, block):
         run["size"],
         vectorize=True,
     )
-    rival = -derived if broken else None
+    rival = -derived
     return agreement(run["p_gain"] - derived, ROUNDING, "rounding", run.attrs, rival)

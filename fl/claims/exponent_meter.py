@@ -124,6 +124,7 @@ def damped(scale, broken, block):
     statement="The meter reads no layer in bfloat16, frozen, shared or with white inputs, and "
     "leaves the run as it is, bit for bit",
     source="observed",
+    uses=("thm-exponent-meter-exact",),
     control="float32, trained, single and coloured layers, which are read, and other batches",
 )
 def refusals(scale, broken, block):

@@ -4,8 +4,6 @@ An identity is judged in the worst network by its relative error, against roundi
 accuracy of the integrator. The control says what its rival predicts in the same networks.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from fl.cells import relative_gap as gap
@@ -214,7 +212,7 @@ def read_gradient(scale, broken, block):
     statement="The exponent of a ReLU network on the digits, trained by plain steps from a "
     "small start, is read from its weights alone",
     source="derived",
-    uses=("def-feature_matrix-readers", "thm-feature_matrix-forgets"),
+    uses=("def-feature_matrix-balance", "thm-feature_matrix-forgets"),
     control="PyTorch's usual size of the start, whose imbalance training keeps",
 )
 def read_balance(scale, broken, block):
@@ -224,7 +222,7 @@ def read_balance(scale, broken, block):
     powers = study.POWERS[4:] if broken else study.READ[scale]
     start = study.USUAL if broken else study.SMALL
     run = study.digits_runs(scale, block, powers, study.PLAIN, start, 400)
-    rival = run["p_law"] - run["p"] if broken else None
+    rival = run["p_law"] - run["p"]
     reason = "squares of the start and the first order of the steps, fixed beforehand"
     gaps = run["p_balance"] - run["p"]
     return agreement(gaps, 0.02, reason, run.attrs, rival)
@@ -235,7 +233,7 @@ def read_balance(scale, broken, block):
     statement="The certificate $1-R^2$ of Adam and K-FAC is more than a decade above "
     "that of gradient descent and exact powers, from a small start",
     source="observed",
-    uses=("def-feature_matrix-readers",),
+    uses=("def-feature_matrix-balance",),
     control="the exact powers from PyTorch's usual size of the start",
 )
 def scope(scale, broken, block):
@@ -253,6 +251,4 @@ def scope(scale, broken, block):
     fixed = study.PLAIN, start, 400
     alike = study.digits_runs(scale, block, study.EXACTLY[:number], *fixed)["misfit"]
     rival = np.log10(others / alike.mean("seed").max("p")) - 1
-    found = order(leads, exact.attrs, rival)
-    # the noise of the cell, and a factor two of the misfit
-    return replace(found, within=1 + np.log10(2) / found.sizes["worst cell"]["allowed"])
+    return order(leads, exact.attrs, rival, np.log10(2))  # a factor two of the misfit

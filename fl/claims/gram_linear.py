@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fl.claims.gram import last_outputs, shown
 from fl.evidence import Evidence, claim
 from fl.studies import gram_linear as study
 from fl.theory import gram_linear as theory
@@ -55,14 +56,21 @@ def least_norm_deviation(run) -> float:
 )
 def whitened_networks(scale, broken, block):
     """Covariance summed over networks, in standard errors, for the activation that has
-    the larger one.
-
-    The control states the side alone: what a trained network reads from an isotropic
-    start has no closed form.
+    the larger one; of the control that of the recursion from the same W0 X, which is all
+    that these networks see of a test input.
     """
     from scipy import stats
 
-    found = study.networks(scale, block, "isotropic" if broken else "P-isotropic")
+    start = "isotropic" if broken else "P-isotropic"
+    found = study.networks(scale, block, start)
+    rival = {}
+    if broken:
+        outputs = [
+            last_outputs(cell)[len(cell.Y) :]
+            for cell in study.starts(scale, block, start)
+        ]
+        told = found.outputs.copy(data=np.reshape(outputs, found.outputs.shape))
+        rival = shown(abs(covariance(found.assign(outputs=told))).max())
     z = abs(covariance(found))
     # rounding, times what whitening by a square random matrix makes of it, moves the test
     # pre-activations too; a millionth is nothing to a standard error
@@ -76,6 +84,7 @@ def whitened_networks(scale, broken, block):
         "alone lies beyond in one of all activations with probability 1/1000",
         standard_error=1,
         sizes=found.attrs,
+        **rival,
     )
 
 

@@ -67,7 +67,7 @@ def _agreement(run, broken, exact, other, bias, reason, relative=False):
     statement="With P = Σ^-1 the interpolator of Gaussian inputs has the bias 1 - N/d, in "
     "units of the signal, and the variance N/(d-N-1)",
     source="proved",
-    uses=("thm-help-risk",),
+    uses=("thm-help-natural",),
     control="the variance N/(d-N) of the limit of large sizes",
 )
 def natural_exact(scale, broken, block):
@@ -93,7 +93,7 @@ def natural_exact(scale, broken, block):
     statement="P = Σ^-1 interpolates with the least variance on every sample of heavy-"
     "tailed inputs, against 22 rivals",
     source="proved",
-    uses=("thm-help-optima",),
+    uses=("thm-help-variance",),
     control="Σ estimated from 200 unlabelled inputs",
 )
 def variance(scale, broken, block):
@@ -210,7 +210,7 @@ def crossing(scale, broken, block):
     statement="The risk of a preconditioned flow with fewer samples than inputs is the "
     "contour's sum of ridge regressions: p = -1/2, 0, 1/2, three times",
     source="derived",
-    uses=("thm-help-stopping",),
+    uses=("thm-help-stopping", "thm-help-sum"),
     control="ridge regression of the penalty 1/2τ in its place",
 )
 def early_stopping(scale, broken, block):

@@ -18,7 +18,7 @@ from fl.theory.noise import flow_risk
     statement="The linear student's noise-free error along its flow is the closed form, "
     "for p = -2 to 1 in both cases, with 40 and with 200 rows (SNR 1)",
     source="derived",
-    uses=("thm-noise-linear",),
+    uses=("thm-noise-linear", "thm-noise-flow"),
     control="the flow of the population, with the noise of 200 or 40 rows added",
 )
 def linear_student(scale, broken, block):
@@ -35,9 +35,8 @@ def linear_student(scale, broken, block):
     signal = 4 * np.exp(-2) / n
     bias = variance + signal
     gaps = risks - predicted
-    expected = exact - rival if broken else None
     words = "the next order in 1/N"
-    return agreement(gaps, bias, words, run.attrs, expected, "draw")
+    return agreement(gaps, bias, words, run.attrs, exact - rival, "draw")
 
 
 def _curves(cells: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:

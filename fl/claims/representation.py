@@ -118,7 +118,7 @@ def gauge_invariance(scale, broken, block):
     "$(K-1)/(K+1)$ with $K = \\kappa(F_\\star)^2\\,\\kappa(S_\\perp)$, and the best step "
     "attains it",
     source="proved",
-    uses=("thm-representation-bound",),
+    uses=("thm-representation-bound", "thm-representation-modes"),
     control="balanced layers, F'F = GG', after every step, at shares of their best "
     "step: κ(F*) without the square",
 )
@@ -257,6 +257,7 @@ def _exact(sgd, kfac, laws, sizes, broken) -> Evidence:
     statement="With a least-squares head, batch-norm on the features leaves the gradient "
     "in G unchanged",
     source="proved",
+    uses=("thm-representation-gauge",),
     control="a head that is off by 10 percent",
 )
 def batchnorm_inert(scale, broken, block):

@@ -4,22 +4,24 @@ All run from the same starts on the same batches, so their final distances are c
 seed by seed, in logarithms.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from fl import judging
 from fl.evidence import claim
 from fl.studies import representation_contest as study
+from fl.theory.representation import best_factor
 
 
 def _behind(data, *optimizers: str):
     # the paired logarithm (optimizer, seed) of the final distances of ``optimizers``
     # over that of K-FAC
+    return _last(data, list(optimizers)) - _last(data, "KFAC")
+
+
+def _last(data, optimizer):
+    # the logarithm (seed) of the final distances of an ``optimizer``, or of several
     last = data.distance.isel(condition=0, progress=-1)
-    last = np.log(last)
-    theirs = last.sel(optimizer=list(optimizers))
-    return theirs - last.sel(optimizer="KFAC")
+    return np.log(last.sel(optimizer=optimizer))
 
 
 @claim(
@@ -50,9 +52,12 @@ def head_to_head(scale, broken, block):
     n = data.attrs["n"]
     free = n - data.attrs["dX"] - 1
     dearer = np.log(n / free) / 2
-    found = judging.order(leads, sizes, -np.log(4) - dearer)
-    allowed = found.sizes["worst cell"]["allowed"]
-    return replace(found, within=found.within + dearer / allowed)
+    return judging.order(
+        leads,
+        sizes,
+        -np.log(4) - dearer,
+        dearer,
+    )
 
 
 @claim(
@@ -66,13 +71,27 @@ def head_to_head(scale, broken, block):
 def isotropic_tie(scale, broken, block):
     """Compare SGD and K-FAC seed by seed.
 
-    The control states the side alone: SGD's way from a far start has no closed form; that
-    it is a factor of 4 behind at least is `head_to_head`.
+    On the moderate problem SGD, from a distance of one, is expected where 100 steps of
+    the factor of the bound lead, give or take a factor of two for the far start.
     """
     condition = "moderate" if broken else "isotropic"
     data = study.compact_contest(scale, block, condition)
     spare = np.log(1.5) - _behind(data, "SGD")
-    return judging.order(spare, data.attrs | {"condition": condition})
+    sizes = data.attrs | {"condition": condition}
+    if not broken:
+        return judging.order(
+            spare,
+            sizes,
+        )
+    # kappa(F*)^2 kappa(S) = 9 * 30
+    bound = 100 * np.log(best_factor(270))
+    rival = np.log(1.5) - bound + _last(data, "KFAC")
+    return judging.order(
+        spare,
+        sizes,
+        rival,
+        np.log(2),
+    )
 
 
 @claim(
@@ -85,10 +104,20 @@ def isotropic_tie(scale, broken, block):
     control="as many steps",
 )
 def equal_operations(scale, broken, block):
-    """Compare Adam and K-FAC seed by seed. The control states the side alone: how fast Adam
-    descends here is measured, not derived.
+    """Compare Adam and K-FAC seed by seed. Of the control what the longer run has after as
+    many steps, give or take a factor of two for its step size.
     """
-    run = study.compact_contest if broken else study.equal_operations
-    data = run(scale, block)
+    longer = study.equal_operations(scale, block)
+    data = study.compact_contest(scale, block) if broken else longer
     spare = np.log(2) - _behind(data, "Adam")
-    return judging.order(spare, data.attrs)
+    if not broken:
+        return judging.order(spare, data.attrs)
+    early = np.log(longer.distance.isel(condition=0)).sel(optimizer="Adam")
+    early = early.interp(progress=100 / 467)
+    rival = np.log(2) - early + _last(data, "KFAC")
+    return judging.order(
+        spare,
+        data.attrs,
+        rival,
+        np.log(2),
+    )

@@ -129,7 +129,11 @@ def _floor_laws(run) -> dict:
     "$\\frac{\\sigma^2}{n f_i s_j}\\frac{r}{2-r}$ per mode, $r = \\eta f_i s_j$ for "
     "SGD, $r = \\eta$ and n - dX - 1 for K-FAC",
     source="derived",
-    uses=("thm-representation-kfac", "thm-representation-bound"),
+    uses=(
+        "thm-representation-kfac",
+        "thm-representation-bound",
+        "thm-representation-modes",
+    ),
     control="for SGD, the law of separate batches for head and features",
 )
 def noise_floor(scale, broken, block) -> Evidence:

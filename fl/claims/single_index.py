@@ -55,7 +55,7 @@ def judge(found: list, pairs: list, broken: bool) -> Evidence:
         groups = (draws - taken).reshape(number, -1)
         gaps.append(groups.mean(1))
         leads.append((right - wrong).item())
-    rival = xr.DataArray(leads, dims="cell") if broken else None
+    rival = xr.DataArray(leads, dims="cell")
     sizes = pairs[0][0].data.attrs | {"cells": len(gaps)}
     sizes["n"] = [big.data.n for big, _ in pairs]
     labelled = xr.DataArray(gaps, dims=("cell", "seed"))

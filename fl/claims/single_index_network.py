@@ -111,12 +111,12 @@ def adam_batchnorm_muon(scale, broken, block):
 
 def unled(task, gamma, data):
     """Yield the alignment of Muon's update, scored like the others, and that of the
-    gradient, with their predictions and the rival's, chance; ``task``, ``gamma`` and
-    ``data`` are of a cell.
+    gradient, with their predictions and the rival's, who has the gradient's for both;
+    ``task``, ``gamma`` and ``data`` are of a cell.
     """
-    yield data.muon, 0.0, 0.0
     plain = own.first_step(task, gamma, centred=True).cos2
-    yield data.sgd, plain, 0.0
+    yield data.muon, 0.0, plain
+    yield data.sgd, plain, plain
 
 
 @claim(
@@ -126,7 +126,7 @@ def unled(task, gamma, data):
     "step does not align with the teacher, while the gradient's does",
     source="derived",
     uses=("thm-single_index-spike",),
-    control="the gradient, which its polar factor replaces, expected to show nothing too",
+    control="the polar factor taken to keep the alignment of its gradient",
 )
 def muon(scale, broken, block):
     """First updates of a tanh and a ReLU network."""
@@ -155,6 +155,7 @@ def by_chance(task, gamma, data):
     statement="an even teacher leaves no trace in X y/n: the alignment of that direction "
     "is chance, a known multiple of 1/d, preconditioned or not",
     source="derived",
+    uses=("thm-single_index-step",),
     control="the same teacher plus an odd part (ReLU instead of the absolute value)",
 )
 def even_teacher(scale, broken, block):
@@ -182,7 +183,11 @@ def in_the_plane(task, gamma, data):
     "vector aligns with an even teacher as the fixed point in n/d, N/d, E σ'' and the "
     "law of the label says",
     source="derived",
-    uses=("thm-single_index-second",),
+    uses=(
+        "thm-single_index-second",
+        "thm-single_index-batch",
+        "def-single_index-pencil",
+    ),
     control="a network with E σ'' = 0 (tanh), which has no second spike",
 )
 def second_spike(scale, broken, block):

@@ -67,7 +67,7 @@ def order_of_learning(scale, broken, block):
     statement="From small random starts, too, linear nets of depth 2 and 3 learn the "
     "weak mode first below q* = 1/(2L-1) and the strong one first above it",
     source="observed",
-    uses=("thm-spectral-order",),
+    uses=("thm-spectral-order", "thm-spectral-critical"),
     control="the critical power of depth 2 for every depth",
 )
 def critical(scale, broken, block):

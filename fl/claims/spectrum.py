@@ -45,7 +45,7 @@ def of_the_limit(
     first.
     """
     measured, truth, used = map(_sizes, zip(*cells, strict=True))
-    rival = limit(truth - used) if broken else None
+    rival = limit(truth - used)
     return agreement(
         limit(measured - used),
         0,
@@ -203,8 +203,7 @@ def diverging(scale, broken, block):
         biases.append(eigenvalue[:, number].mean() + xr.zeros_like(predicted[0]))
     gaps, biases, rivals = (xr.concat(each, "cell") for each in (gaps, biases, rivals))
     reason = "Weyl: the bulk moves an eigenvalue by at most its own edge"
-    rival = rivals if broken else None
-    return agreement(gaps, biases, reason, networks(runs), rival)
+    return agreement(gaps, biases, reason, networks(runs), rivals)
 
 
 def _leading(run: study.Run, draw: xr.Dataset) -> np.ndarray:

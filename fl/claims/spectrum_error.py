@@ -43,7 +43,7 @@ def _made(run: Run, change=None) -> float:
     statement="the ridge error on the spiked random features of any number of blocks "
     "is the predicted one",
     source="derived",
-    uses=("thm-spectrum-error",),
+    uses=("thm-spectrum-error", "thm-spectrum-mean"),
     control="linear part and noise of a feature with their means over kappa, whatever "
     "kappa",
 )

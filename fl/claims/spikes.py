@@ -33,9 +33,8 @@ def rank_one(scale, broken, block):
     middle, half = (slow - 0.5) / 2, (slow + 0.5) / 2
     errors = runs.frobenius if broken else runs.operator
     fits = study.exponents(errors)
-    rival = -middle if broken else None
     reason = "half the gap between the two laws"
-    return agreement(fits - middle, half, reason, runs.attrs, rival)
+    return agreement(fits - middle, half, reason, runs.attrs, -middle)
 
 
 @claim(
@@ -87,9 +86,7 @@ def location(scale, broken, block):
     wrong = _place(runs, runs.theta1)
     place = wrong if broken else right
     gaps = (runs.s1 - place) / right
-    rival = None
-    if broken:
-        rival = study.limit(1 - wrong / right)
+    rival = study.limit(1 - wrong / right)
     return agreement(study.limit(gaps), 0, LIMIT, runs.attrs, rival)
 
 

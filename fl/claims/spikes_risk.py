@@ -109,7 +109,7 @@ def risk(scale, broken, block):
     run = study.small_steps(scale, block).sel(eta=[0.0, 1.0, 2.0])
     both = [_over_penalties(run, etas) for etas in (run.eta, 0 * run.eta)]
     ratio = run / both[broken]
-    rival = study.limit(both[0] / both[1] - 1) if broken else None
+    rival = study.limit(both[0] / both[1] - 1)
     return agreement(study.limit(ratio) - 1, 0, LIMIT, run.attrs, rival)
 
 
@@ -127,7 +127,7 @@ def _closed_gains(runs: xr.DataArray, cells) -> xr.DataArray:
     statement="The risk falls with every increase of the step, by what the closed form "
     "says, also with much data (n/d = 2 and 10)",
     source="derived",
-    uses=("thm-spikes-risk",),
+    uses=("thm-spikes-risk", "thm-spikes-gain"),
     control="labels shuffled in the first step: the spike is there, but does not point "
     "at the teacher",
 )
@@ -136,7 +136,7 @@ def risk_monotone(scale, broken, block):
     labels = "shuffled" if broken else "true"
     runs = study.gains(scale, study.MUCH, block, labels)
     closed = _closed_gains(runs, study.MUCH)
-    rival = study.limit(-closed) if broken else None
+    rival = study.limit(-closed)
     gaps = study.limit(_gains(runs) - closed)
     return agreement(gaps, 0, LIMIT, runs.attrs, rival)
 
@@ -144,9 +144,9 @@ def risk_monotone(scale, broken, block):
 @claim(
     "spikes.wide",
     statement="The gain of a step of order one dies with the width: it is the closed "
-    "form's, for N/d up to 4",
+    "form's, for N/d up to 8",
     source="derived",
-    uses=("thm-spikes-risk",),
+    uses=("thm-spikes-risk", "thm-spikes-gain"),
     control="the gain at N/d = 1 in place of each",
 )
 def wide(scale, broken, block):
@@ -154,7 +154,7 @@ def wide(scale, broken, block):
     runs = study.gains(scale, study.WIDE, block)
     closed = _closed_gains(runs, study.WIDE)
     used = xr.zeros_like(closed) + closed.isel(cell=0) if broken else closed
-    rival = study.limit(closed - used) if broken else None
+    rival = study.limit(closed - used)
     return agreement(
         study.limit(_gains(runs) - used),
         0,
@@ -167,26 +167,26 @@ def wide(scale, broken, block):
 @claim(
     "spikes.no_gain",
     statement="A step of order one gains nothing if the teacher has no linear part "
-    "(erf student, teacher |u|), and gains by the closed form when it has one",
+    "(erf student, teacher |u|) or the student has none (|z|, teacher erf), and gains by "
+    "the closed form when both have one",
     source="derived",
-    uses=("thm-spikes-risk",),
-    control="the linear part put back: a ReLU teacher, (u + |u|)/2",
+    uses=("thm-spikes-risk", "thm-spikes-gain"),
+    control="the linear part put back: a ReLU teacher, (u + |u|)/2; an erf student",
 )
 def no_gain(scale, broken, block):
-    """Take the paired gain, for the control compared with its closed form."""
-    teacher = study.RELU if broken else study.NO_LINEAR_PART
-    run = study.no_linear_part(scale, block, teacher)
-    rival = None
+    """Take the paired gains, for the control compared with their closed form."""
+    pairs = study.LINEAR_PART if broken else study.NO_LINEAR_PART
+    run = study.no_linear_part(scale, block, pairs)
+    gains, rival = study.limit(_gains(run)), None
     if broken:
-        cell = (
-            theory.pair(teacher=teacher),
-            2.0,
-            1.0,
-            study.PENALTY,
-        )
-        risks = spikes_risk.small_step_risk(*cell, run.eta, run.d)
-        rival = study.limit(_gains(risks))
-    return agreement(study.limit(_gains(run)), 0, LIMIT, run.attrs, rival)
+        closed = [
+            spikes_risk.small_step_risk(
+                theory.pair(**links), 2.0, 1.0, study.PENALTY, run.eta, run.d
+            )
+            for links in pairs
+        ]
+        rival = study.limit(_gains(xr.concat(closed, run.pair)))
+    return agreement(gains, 0, LIMIT, run.attrs, rival)
 
 
 @claim(
@@ -194,7 +194,7 @@ def no_gain(scale, broken, block):
     statement="After a step of order one the closed form of the risk is never below "
     "that of the best linear predictor, |P_{>1} f*|^2",
     source="consistency",
-    uses=("thm-spikes-risk",),
+    uses=("thm-spikes-risk", "thm-spikes-barrier"),
     control="a step of order sqrt(N), beyond the closed form: the simulated risk",
 )
 def linear_floor(scale, broken, block):
@@ -227,7 +227,7 @@ def linear_floor(scale, broken, block):
     "penalty: the conjugate kernel, the neural tangent kernel, and a smooth kernel of "
     "the inner product (n = 10 d)",
     source="paper BE22",
-    uses=("thm-spikes-equivalence",),
+    uses=("thm-spikes-kernels",),
     control="samples beyond proportion to the inputs, as a power of them: d = 4",
 )
 def kernel_floor(scale, broken, block):
@@ -265,5 +265,5 @@ def sample_reuse(scale, broken, block):
     reused = study.small_steps(scale, block, reuse=True)
     leads = (reused - study.small_steps(scale, block)).sel(cell)
     leads = leads.isel(d=-1)
-    rival = 0 * leads if broken else None
+    rival = 0 * leads
     return order(leads, reused.attrs | cell, rival)

@@ -27,7 +27,7 @@ from fl.theory.unified_spike import spiked
     "as the features see them, have a spike at a closed place and with a closed "
     "overlap with the teacher",
     source="derived",
-    uses=("thm-unified-spike",),
+    uses=("thm-unified-spike", "thm-unified-overlap"),
     control="the same formulas for a step without a preconditioner",
 )
 def spike(scale, broken, block):
@@ -49,7 +49,7 @@ def spike(scale, broken, block):
     "for every teacher, and with it the spike of the weights the same threshold, place and "
     "overlap with the direction",
     source="derived",
-    uses=("thm-unified-half", "thm-unified-spike"),
+    uses=("thm-unified-half", "thm-unified-spike", "thm-unified-overlap"),
     control="p = 0, the plain gradient",
 )
 def half_invariance(scale, broken, block):
@@ -122,7 +122,12 @@ def optimal_preconditioner(scale, broken, block):
     "ridge estimator: its place, its overlap with that estimator, and how well this "
     "aligns with the teacher are closed forms",
     source="derived",
-    uses=("thm-unified-spike", "thm-single_index-kfac", "thm-unified-own"),
+    uses=(
+        "thm-unified-spike",
+        "thm-single_index-kfac",
+        "thm-unified-own",
+        "thm-unified-overlap",
+    ),
     control="the true covariance: (Σ + λ)^-1 in the networks, and the best filter's "
     "alignment",
 )
@@ -151,7 +156,7 @@ def _order(pairs, predict, broken) -> Evidence:
     return order(
         xr.DataArray(list(draws), dims=("cell", "seed")),
         pairs[0][0].data.attrs | {"cells": len(draws)},
-        np.concatenate(predicted) if broken else None,
+        np.concatenate(predicted),
     )
 
 
@@ -250,7 +255,7 @@ def p_isotropic_identity(scale, broken, block):
         1e-10,
         "rounding, relative",
         sizes=run.attrs,
-        expected=apart if broken else None,
+        expected=apart,
         # the start decides: a few steps move a small share of the weights
         within=0.2 * apart,
     )

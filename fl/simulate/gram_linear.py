@@ -12,7 +12,7 @@ import numpy as np
 
 from fl import datasets, numerics, tasks, validate
 from fl.simulate import gram
-from fl.simulate.gram_networks import STARTS, Sizes
+from fl.simulate.gram_networks import STARTS, Cell, Sizes
 from fl.updates import Rule
 
 STEP_SIZES = {"tanh": 0.05, "relu": 0.01}  # of the networks
@@ -114,13 +114,11 @@ def linear_chance(
     return {"risk": (errors**2).sum() / signal, "X": X, "y": ("sample", y)}
 
 
-def network_chance(
+def whitened_network(
     sizes: Sizes, start: str, activation: str, steps: int, seed: int
-) -> dict:
-    r"""Return test outputs and labels of a whitened network, whitening over train+test,
-    without biases.
-
-    Labels are a linear teacher of variance 1, stronger along directions of larger
+) -> tuple[Cell, np.ndarray]:
+    r"""Return a network whitened over train+test, without biases, and all its labels
+    (n + n_test,): a linear teacher of variance 1, stronger along directions of larger
     variance, plus 0.7.
 
     Args:
@@ -130,10 +128,6 @@ def network_chance(
         activation: ``relu`` or ``tanh``.
         steps: number of updates.
         seed: of data and weights.
-
-    Returns:
-        ``outputs`` (n_test,), ``labels`` (n_test,); at the end of training the training
-        ``loss`` and ``moved``, the largest change of a first-layer test pre-activation.
 
     Raises:
         ValueError: for an unknown start.
@@ -160,7 +154,18 @@ def network_chance(
         train_biases=False,
         every=steps,
     )
-    run = gram.train(X, y[:n], W0, theta0, P, rule)
+    return Cell(X, y[:n], W0, theta0, P, rule), y
+
+
+def network_chance(**sizes) -> dict:
+    """Train the `whitened_network` of these ``sizes``.
+
+    Returns:
+        ``outputs`` (n_test,), ``labels`` (n_test,); at the end of training the training
+        ``loss`` and ``moved``, the largest change of a first-layer test pre-activation.
+    """
+    cell, y = whitened_network(**sizes)
+    run, n = gram.train(*cell), len(cell.Y)
     first, last = run.Z[..., n:]
     moved = np.abs(last - first)
     return {

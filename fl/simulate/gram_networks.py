@@ -160,27 +160,23 @@ def distance(one: Cell, other: Cell) -> float:
     return float(moved / size)
 
 
-def law(
+def starts(
     sizes: Sizes, start: str, p: float, draws: int, runs: int, steps: int, seed: int
-) -> dict:
+) -> list[Cell]:
     r"""Draw initialisations on a data set and, independently, on its twin for
-    :math:`\Sigma^p`, test inputs and all; train some of them.
+    :math:`\Sigma^p`, test inputs and all.
 
     Args:
         sizes: of the data and the hidden layer.
         start: ``P-isotropic``, or ``isotropic`` with the same trace.
         p: exponent of the preconditioner.
         draws: number of first layers.
-        runs: number of them that are trained.
+        runs: number of the first of them that have later layers.
         steps: number of updates.
         seed: of data, twin and weights.
 
     Returns:
-        ``moment`` (set, draw): mean of the squared entries of Z0; ``squares`` (set,
-        run, sample): squared errors after ``steps``; ``tests`` (set, run, test): absolute
-        outputs at the test inputs; the matrices ``G`` (sample, other) that both sets share
-        and ``K`` (set, sample, other) :math:`= sX^\top X` with the isotropic start's
-        variance ``s``.
+        A cell for each of the two data sets, with all its networks.
 
     Raises:
         ValueError: for an unknown start.
@@ -188,37 +184,54 @@ def law(
     validate.choice("start", start, STARTS)
     rng = np.random.default_rng([seed, LAW])
     X, y = problem(sizes, seed)
-    n = len(y)
     P = shape = sizes.spectrum.power(p)
-    level = np.trace(P) / sizes.d
     if start == "isotropic":
-        shape = level * np.eye(sizes.d)
+        shape = _level(P) * np.eye(sizes.d)
     no_layer = np.zeros((1, sizes.d))
     X2, _ = gram.twin(X, no_layer, P, rng)
     rule = Rule(steps=steps, eta=0.02, activation="relu", every=steps)
-    moments, squares, tests = [], [], []
+    cells = []
     for inputs in (X, X2):
         W0 = gram.first_layer(rng, sizes.width, shape, (draws,))
         theta0 = gram.later_layers(rng, [sizes.width, 1], (runs,))
-        run = gram.train(inputs, y, W0[:runs], theta0, P, rule)
-        known = inputs[:, :n]
-        Z0 = W0 @ known
+        cells.append(Cell(inputs, y, W0, theta0, P, rule))
+    return cells
+
+
+def _level(P) -> float:
+    return np.trace(P) / len(P)
+
+
+def law(runs: int, **sizes) -> dict:
+    r"""Train the first ``runs`` of the `starts` of these ``sizes``.
+
+    Returns:
+        ``moment`` (set, draw): mean of the squared entries of Z0; ``squares`` (set,
+        run, sample): squared errors after ``steps``; ``tests`` (set, run, test): absolute
+        outputs at the test inputs; the matrices ``G`` (sample, other) that both sets share
+        and ``K`` (set, sample, other) :math:`= sX^\top X` with the isotropic start's
+        variance ``s``.
+    """
+    moments, squares, tests, K = [], [], [], []
+    for cell in starts(runs=runs, **sizes):
+        n, P = len(cell.Y), cell.P
+        run = gram.train(*cell._replace(W0=cell.W0[:runs]))
+        X = cell.X[:, :n]
+        Z0 = cell.W0 @ X
         moment = (Z0**2).mean((1, 2))
         moments.append(moment)
         outputs = run.outputs[-1, :, 0]
-        errors = outputs[:, :n] - y
+        errors = outputs[:, :n] - cell.Y
         squares.append(errors**2)
         unseen = outputs[:, n:]
         tests.append(abs(unseen))
-    X, X2 = X[:, :n], X2[:, :n]
-    one = level * X.T @ X
-    two = level * X2.T @ X2
+        K.append(_level(P) * X.T @ X)
     return {
         "moment": (("set", "draw"), moments),
         "squares": (("set", "run", "sample"), squares),
         "tests": (("set", "run", "test"), tests),
         "G": (("sample", "other"), X.T @ P @ X),
-        "K": (("set", "sample", "other"), [one, two]),
+        "K": (("set", "sample", "other"), K),
     }
 
 

@@ -106,7 +106,7 @@ ONCE = (80, 80, (5,))
 
 def seeds(scale, block=0) -> range:
     """Return the seeds of the bench at a ``scale``, in a ``block``."""
-    return scales.seeds(scales.at(scale, smoke=3, book=5, paper=24), block)
+    return scales.seeds(scales.at(scale, smoke=3, book=8, paper=24), block)
 
 
 def measured(scale, block=0, case: Case = CASES["GD"][0]) -> xr.Dataset:

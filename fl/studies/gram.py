@@ -155,15 +155,28 @@ def isotropy(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dat
 
     ``scale`` sets the numbers of draws, runs and steps, ``block`` the seed.
     """
-    sizes = {
+    sizes = _law(scale)
+    seeds = [seed(3, block)]
+    found = sweep(gram_networks.law, None, seeds, sizes=SMALL, start=start, **sizes)
+    return found.squeeze("seed").assign_attrs(asdict(SMALL) | sizes | {"seeds": seeds})
+
+
+def starts(scale: Scale, block: int, start: str) -> list[Cell]:
+    """Return the networks that `isotropy` trains at a ``scale``, a ``block`` and a
+    ``start``, all those of a set in one cell.
+    """
+    sizes = _law(scale)
+    every = gram_networks.starts(SMALL, start, seed=seed(3, block), **sizes)
+    return [cell._replace(W0=cell.W0[: sizes["runs"]]) for cell in every]
+
+
+def _law(scale: Scale) -> dict:
+    return {
         "draws": scales.at(scale, smoke=3000, book=6000, paper=30000),
         "runs": scales.at(scale, smoke=2000, book=6000, paper=8000),
         "steps": 20,
         "p": 1.0,
     }
-    seeds = [seed(3, block)]
-    found = sweep(gram_networks.law, None, seeds, sizes=SMALL, start=start, **sizes)
-    return found.squeeze("seed").assign_attrs(asdict(SMALL) | sizes | {"seeds": seeds})
 
 
 def twin_difference(values) -> float:

@@ -4,6 +4,8 @@
 has its sizes in ``attrs``.
 """
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import xarray as xr
@@ -11,12 +13,13 @@ import xarray as xr
 from fl import scales
 from fl.scales import Scale
 from fl.simulate import gram_linear
-from fl.simulate.gram_networks import Sizes
+from fl.simulate.gram_networks import Cell, Sizes
 from fl.studies.gram import ACTIVATIONS, EXPONENTS, seed
 from fl.sweep import sweep
 
 POWER_LAW = {"source": "power law", "n_test": 60, "d": 120}
 DIGITS = {"source": "digits", "n_test": 24, "d": 64}
+STEPS = 80  # of the networks
 NETWORK = Sizes(d=60, n=15, n_test=45, width=100)
 
 
@@ -60,17 +63,25 @@ def networks(scale: Scale, block: int = 0, start: str = "P-isotropic") -> xr.Dat
 
     ``scale`` and ``block`` set the number of networks and their seeds.
     """
-    number, steps = scales.at(scale, smoke=8, book=16, paper=32), 80
-    found = sweep(
-        gram_linear.network_chance,
-        {"activation": ACTIVATIONS},
-        scales.seeds(number, block),
-        sizes=NETWORK,
-        start=start,
-        steps=steps,
-    )
-    sizes = {"network": asdict(NETWORK), "steps": steps, "network seeds": number}
-    return found.assign_attrs(sizes)
+    grid = {"activation": ACTIVATIONS}
+    seeds = _networks(scale, block)
+    sizes = {"sizes": NETWORK, "start": start, "steps": STEPS}
+    found = sweep(gram_linear.network_chance, grid, seeds, **sizes)
+    ran = {"network": asdict(NETWORK), "steps": STEPS, "network seeds": len(seeds)}
+    return found.assign_attrs(ran)
+
+
+def starts(scale: Scale, block: int, start: str) -> Iterator[Cell]:
+    """Yield the networks that `networks` trains at a ``scale``, a ``block`` and a
+    ``start``, one activation after the other.
+    """
+    for case in itertools.product(ACTIVATIONS, [STEPS], _networks(scale, block)):
+        cell, _ = gram_linear.whitened_network(NETWORK, start, *case)
+        yield cell
+
+
+def _networks(scale: Scale, block: int) -> list[int]:
+    return scales.seeds(scales.at(scale, smoke=8, book=16, paper=32), block)
 
 
 def limits(scale: Scale, block: int = 0, of: str = "training") -> xr.Dataset:

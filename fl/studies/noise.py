@@ -16,7 +16,7 @@ from fl.stored import stored
 from fl.sweep import sweep
 
 CASES = ("high", "low")
-D = simulate.D
+D, ETA = simulate.D, simulate.ETA
 SNRS = (0.5, 1.0, 2.0, 5.0)  # of the stored run
 OPTIMIZERS = ("exact", "adahessian")
 CLAIMED = (-2.0, -1.0, 0.0)
@@ -61,7 +61,7 @@ def longer(scale: Scale, block: int = 0) -> xr.Dataset:
     steps = scales.at(scale, smoke=2099, book=2454, paper=simulate.LONGEST)
     width = scales.at(scale, smoke=100, book=200, paper=simulate.WIDTH)
     changes = {"steps": steps, "exponents": (0.0, 1.0), "width": width}
-    return _run(scale, block, (1.0,), ("high",), number=24, **changes)
+    return _run(scale, block, (1.0,), ("high",), number=36, **changes)
 
 
 def adahessian(scale: Scale, block: int = 0, rotated: bool = False) -> xr.Dataset:

@@ -28,9 +28,11 @@ SMALL_STEPS, PENALTIES = (0.0, 1.0, 2.0, 4.0), (0.01, 0.1, 1.0)
 PENALTY = 0.1  # where there is one
 KERNELS = ((1.0, 4.0), (4.0, 3.0))  # psi1, eta
 # psi1 and psi2 where the gain of a step is judged
-WIDE, MUCH = ((2.0, 1.0), (2.0, 2.0), (2.0, 4.0)), ((2.0, 1.0), (10.0, 1.0))
+WIDE, MUCH = ((2.0, 1.0), (2.0, 2.0), (2.0, 8.0)), ((2.0, 1.0), (10.0, 1.0))
 GAIN_STEPS = (0.0, 1.0, 2.0)
-NO_LINEAR_PART = ("abs", 1.0)  # a teacher
+# pairs of which one link has no linear part, and what puts it back
+NO_LINEAR_PART = ({"teacher": ("abs", 1.0)}, {"student": ("abs", 1.0)})
+LINEAR_PART = ({"teacher": RELU}, {})
 
 
 def limit(values: xr.DataArray, decay: float = 1.0) -> xr.DataArray:
@@ -161,14 +163,15 @@ def gains(
 
 
 def no_linear_part(
-    scale: Scale, block: int = 0, teacher: tuple = NO_LINEAR_PART
+    scale: Scale, block: int = 0, pairs: tuple = NO_LINEAR_PART
 ) -> xr.DataArray:
-    """Return the ridge risk (d, seed, eta) without a step and after eta = 4 for a
-    ``teacher`` at ``scale``, for the seeds of ``block``.
+    """Return the ridge risk (pair, d, seed, eta) without a step and after eta = 4 for
+    ``pairs`` of links at ``scale``, for the seeds of ``block``.
     """
     dims = at(scale, smoke=(30, 60), book=(60, 120), paper=(200, 400))
-    fixed = {"etas": (0.0, 4.0), "penalties": (PENALTY,), "teacher": teacher}
-    return _risk({"d": dims}, 48, block, **RATIO, **fixed)
+    fixed = {"etas": (0.0, 4.0), "penalties": (PENALTY,)} | RATIO
+    runs = [_risk({"d": dims}, 48, block, **links, **fixed) for links in pairs]
+    return _together(runs, "pair").assign_attrs(pairs=pairs)
 
 
 def _run(function, grid: dict, number: int, block: int, **fixed) -> xr.Dataset:

@@ -60,7 +60,7 @@ def gradients(Z, theta, Y, activation: str = "tanh") -> list[np.ndarray]:
     .. math:: D = \bigl(A_2^\top\cdots\bigr)\odot\phi'(Z), \qquad
               \mathrm{loss} = \tfrac1N\sum_i |f_i - y_i|^2.
 
-    ``Z`` is (h, N), ``Y`` (k, N), ``activation`` the name of :math:`\phi`.
+    ``Z`` is (..., h, N), ``Y`` (k, N), ``activation`` the name of :math:`\phi`.
 
     >>> theta = [np.array([[3.0]]), np.zeros(1)]
     >>> D, *_ = gradients(np.array([[2.0]]), theta, np.array([[1.0]]), "relu")
@@ -75,8 +75,8 @@ def gradients(Z, theta, Y, activation: str = "tanh") -> list[np.ndarray]:
     weights = theta[-2::-2]
     for A, H in zip(weights, layers[::-1], strict=True):
         below = phi(H)
-        found = [delta @ below.T, delta.sum(1), *found]
-        back = A.T @ delta
+        found = [delta @ below.mT, delta.sum(-1), *found]
+        back = A.mT @ delta
         delta = back * slope(H)
     return [delta, *found]
 
@@ -93,8 +93,9 @@ def train(Z0, theta0, Y, G, rule: Rule, penalty_matrix=None) -> Run:
     because the bias is the pre-activation of the test input 0. Derived in chapter gram.
 
     Args:
-        Z0: initial pre-activations :math:`[W_0X \mid W_0x]`, (h, N + M); M may be 0.
-        theta0: later layers, a list of weights (m, n) and biases (m,) in turn.
+        Z0: initial pre-activations :math:`[W_0X \mid W_0x]`, (..., h, N + M); M may be 0.
+        theta0: later layers, weights (..., m, n) and biases (..., m) in turn; one network
+            per entry of the leading dimensions.
         Y: labels, (N,) or (k, N).
         G: Gram and cross-Gram, :math:`[X^\top P X \mid X^\top P x]`, (N, N + M), or one
             such matrix per step, (steps, N, N + M).
@@ -112,9 +113,9 @@ def train(Z0, theta0, Y, G, rule: Rule, penalty_matrix=None) -> Run:
     """
     Y = np.atleast_2d(Y)
     Y = validate.array("Y", Y, ("k", "N"))
-    Z0 = validate.array("Z0", Z0, ("h", "N + M"))
+    Z0 = validate.array("Z0", Z0, (*np.shape(Z0)[:-2], "h", "N + M"))
     N = Y.shape[1]
-    shape = (N, Z0.shape[1])
+    shape = (N, Z0.shape[-1])
     tolerance = np.sqrt(validate.rounding(G))
     G = rule.per_step("G", G, shape)
     square = G[..., :N]
@@ -203,7 +204,7 @@ def _forward(Z, theta, activation):
     phi, _ = ACTIVATIONS[activation]
     layers = [Z]
     for A, c in zip(theta[::2], theta[1::2], strict=True):
-        Z = A @ phi(Z) + c[:, None]
+        Z = A @ phi(Z) + c[..., None]
         layers.append(Z)
     return layers
 
@@ -211,11 +212,11 @@ def _forward(Z, theta, activation):
 def _observe(state, Y, rule):
     """Return loss, pre-activations and outputs."""
     S, *theta = state
-    Z = S[:, :-1]
+    Z = S[..., :-1]
     f = _forward(Z, theta, rule.activation)[-1]
     N = Y.shape[1]
-    errors = f[:, :N] - Y
-    return (errors**2).sum() / N, Z, f
+    errors = f[..., :N] - Y
+    return (errors**2).sum((-2, -1)) / N, Z, f
 
 
 def _states(state, Y, K, A, rule):
@@ -229,23 +230,23 @@ def _states(state, Y, K, A, rule):
 
 
 def _signal(state, Y, rule, t):
-    """Return Q D (h, N), zero outside the batch, and the later layers' gradients."""
+    """Return Q D (..., h, N), zero outside the batch, and the later layers' gradients."""
     S, *theta = state
-    h = len(S)
+    h = S.shape[-2]
     N = Y.shape[1]
     batch = np.arange(N)[rule.batch(t, N)]
-    Z, labels = S[:, batch], Y[:, batch]
+    Z, labels = S[..., batch], Y[:, batch]
     moves, *later = gradients(Z, theta, labels, rule.activation)
     if rule.damping is not None:
-        Q = len(batch) * moves @ moves.T
+        Q = len(batch) * moves @ moves.mT
         Q = Q + rule.damping * np.eye(h)
         moves = np.linalg.solve(Q, moves)
-    D = np.zeros((N, h))
-    np.add.at(D, batch, moves.T)  # a sample drawn twice counts twice
+    D = np.zeros((*S.shape[:-1], N))
+    np.add.at(D, (..., batch), moves)  # a sample drawn twice counts twice
     if not rule.train_biases:
         number = len(later) // 2
         later[1::2] = [0.0] * number
-    return [D.T, *later]
+    return [D, *later]
 
 
 def _step(state, buffers, found, K, A, rule):
@@ -259,8 +260,8 @@ def _step(state, buffers, found, K, A, rule):
     if rule.memory == "gradients":
         first = first @ K
     S = state[0]
-    W = S - S[:, -1:]  # the bias does not decay
-    trained = W[:, : len(A)]
+    W = S - S[..., -1:]  # the bias does not decay
+    trained = W[..., : len(A)]
     first = first + rule.decay * W
     first = first + rule.penalty * trained @ A
     pairs = zip(state, [first, *later], strict=True)
