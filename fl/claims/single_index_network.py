@@ -197,7 +197,7 @@ def second_spike(scale, broken, block):
     pairs = study.second_spikes(scale, block, "tanh" if broken else "relu")
     found = compare(pairs, in_the_plane, broken)
     # a vector at chance still shows a few of 1/d
-    return replace(found, within=found.expected / 5) if broken else found
+    return replace(found, within=found.expected / 4) if broken else found
 
 
 def of_a_sign(task, gamma, data):

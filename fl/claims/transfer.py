@@ -118,8 +118,8 @@ def not_universal(scale, broken, block):
 def tuned_ridge(scale, broken, block):
     """Half of the log-lead at the published ridge, minus that with the other ridge.
 
-    Of the control what the stored runs of full size show, give or take half of it for the
-    width: how a lead changes with the ridge depends on the spectrum of trained features.
+    Of the control what the stored runs of full size show, give or take three quarters for
+    the width: how a lead changes with the ridge depends on the spectrum of trained features.
     """
     run = study.main(scale, block).sel(snr=1, time=LAST, drop=True)
     if broken:
@@ -129,7 +129,7 @@ def tuned_ridge(scale, broken, block):
             _untuned(run),
             run.attrs,
             rival,
-            abs(rival).max().item() / 2,
+            0.75 * abs(rival).max().item(),
         )
     return order(
         _less(

@@ -54,7 +54,7 @@ def main(
     block: int = 0,
     case: Sequence[str] = CASES,
     snr: Sequence[float] = (1.0,),
-    number: int = 14,
+    number: int = 20,
     times: Sequence[float] = TIMES,
     **changes,
 ) -> xr.Dataset:
@@ -98,7 +98,7 @@ def same(scale: Scale, block: int = 0) -> xr.Dataset:
 
 def quiet(scale: Scale, block: int = 0) -> xr.Dataset:
     """Return the runs after a task 1 without noise, at a ``scale`` and a ``block``."""
-    return main(scale, block, snr=[np.inf], number=10, targets=(5.0, np.inf)).isel(
+    return main(scale, block, snr=[np.inf], number=20, targets=(5.0, np.inf)).isel(
         snr=0
     )
 
@@ -108,7 +108,7 @@ def noisy(scale: Scale, block: int = 0, arrange: bool = False) -> xr.Dataset:
     noise as drawn or, with ``arrange``, sorted along the direction of task 1.
     """
     changes = {"exponents": (-1.0,), "targets": (5.0,), "arrange": arrange}
-    return main(scale, block, snr=[NOISY], number=10, **changes).isel(snr=0)
+    return main(scale, block, snr=[NOISY], number=20, **changes).isel(snr=0)
 
 
 def adahessian(scale: Scale, block: int = 0) -> xr.Dataset:
