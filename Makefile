@@ -28,7 +28,7 @@ ifdef FL_DATA
 export FL_DATA := $(abspath $(FL_DATA))
 endif
 
-.PHONY: book pdf test browser setup lint unit claims chapters reference verify seconds bench clean clean-cache
+.PHONY: book pdf test browser setup lint unit claims chapters reference verify seconds bench shown clean clean-cache
 
 book: $(VENV)/.installed
 	$(BIN)/python tools/book.py
@@ -37,7 +37,7 @@ book: $(VENV)/.installed
 pdf: book
 	$(BIN)/python tools/pdf.py
 
-test: lint unit claims chapters
+test: lint unit claims chapters shown
 
 # the built book in a real browser, on both cores; FL_SHOTS=1 keeps pictures of every page in _build/shots
 browser: book
@@ -63,8 +63,6 @@ lint: $(VENV)/.installed
 
 unit: $(VENV)/.installed
 	$(BIN)/python -m pytest tests fl --ignore tests/browser -n 2 --dist loadfile
-	# apart: a browser leaves an event loop running in its process; skipped while the book is not built
-	$(BIN)/python -m pytest tests/browser -n 2 --dist worksteal
 
 # every claim at the smallest scale, on both cores, on seeds that the book does not use
 claims: $(VENV)/.installed
@@ -76,6 +74,12 @@ chapters: $(VENV)/.installed
 	$(BIN)/python tools/claims.py
 	FL_JOBS=1 $(BIN)/python -m pytest -o addopts= -q --nbval --nbval-current-env --nbval-cell-timeout 600 \
 	  --nbval-sanitize-with tests/sanitize.cfg -n 2 --dist loadfile tests/notebooks
+
+# the book in a browser, some pages of each kind, where there is a browser; `make browser` looks at all of them
+shown: $(VENV)/.installed
+	@if { command -v chromium || command -v google-chrome; } > /dev/null; then \
+	  $(BIN)/python tools/book.py && FL_PAGES=few $(BIN)/python -m pytest tests/browser -n 2 --dist worksteal; \
+	else echo "no Chromium on this machine: the tests in a browser are skipped"; fi
 
 # write tests/notebooks anew after a chapter has changed; read the diff before you commit it
 reference: $(VENV)/.installed

@@ -229,6 +229,21 @@ def test_averages_over_mini_batches_tell_the_exponent_of_a_relu_network():
     assert read_gradient(moved, end.G, MOMENT).p == pytest.approx(-0.7, abs=1e-6)
 
 
+def test_fewer_samples_than_inputs_and_three_tanh_layers_tell_the_exponent_at_rest():
+    # the eigenvectors are those of the metric: what the samples leave out does not matter
+    few, labels = X[:, :4], Y[:, :4]
+    start = list(np.random.default_rng(8).standard_normal((3, 6, 6)) / 6**0.5)
+
+    def slopes(weights):
+        return descent.gradients(weights, few, labels, "tanh")
+
+    end = descent.train(start, slopes, P, Rule(0.1, 0.02), 20_000).weights
+    W, G = end[0], slopes(end)[0]
+    assert np.linalg.matrix_rank(G, tol=1e-6 * np.linalg.norm(G)) <= 4
+    read = read_gradient(W, G, MOMENT)
+    assert read.p == pytest.approx(-0.7, abs=1e-6) and read.misfit < 1e-5
+
+
 def test_a_left_factor_at_rest():
     Q, k, moves = np.diag([1.6, 1.4, 1.2, 0.8, 0.6, 0.4]), 0.2, [0.0, 0.0]
     weights = list(RNG.standard_normal((2, 6, 6)) / 3)
