@@ -176,7 +176,8 @@ def average(scale, broken, block):
     """The worst power and seed on the digits after a tenth of the steps to rest."""
     run = study.digits_runs(scale, block, study.READ[scale], steps=60)
     error = abs(run["p_mean" if broken else "p_moved"] - run["p"]).max()
-    # by then weak directions have not left their isotropic start: p > 0 is read as 0
+    # by then weak directions have not left their isotropic start: p > 0 is read as 0, or
+    # below it by as much as their gradient is smaller
     unseen = run["p"].max()
     return Evidence(
         0,
@@ -185,7 +186,7 @@ def average(scale, broken, block):
         "rounding in directions of little gradient",
         sizes=run.attrs,
         expected=unseen,
-        within=0.3 * unseen,
+        within=0.5 * unseen,
     )
 
 
