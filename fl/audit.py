@@ -147,10 +147,9 @@ def words(summary: dict | None, claim: Claim) -> str:
     if summary is None:
         return "not audited"
     n = summary["blocks"]
-    median, worst = summary["median_margin"], summary["worst_margin"]
     text = (
         f"held {summary['held']}/{n}, control failed {summary['control_failed']}/{n}, "
-        f"margin {median:.2g}, at worst {worst:.2g}, "
+        f"margin {summary['median_margin']:.2g}, at worst {summary['worst_margin']:.2g}, "
         f"sharpness at least {summary['least_sharpness']:.2g}"
     )
     return text if summary["source"] == digest(claim) else f"{text} (before an edit)"

@@ -106,8 +106,10 @@ def line(v: Verdict) -> str:
         f"measured {_measured(v)}, predicted {predicted}, tolerance {v.tolerance:.3g}"
     )
     verdict = "PASS" if v.stands else "FAIL"
-    asked = _audited(v.id)
-    return f"{verdict}, {v.source} ({numbers}; {control}, sharpness {_sharp(v)}{asked})"
+    return (
+        f"{verdict}, {v.source} ({numbers}; {control}, "
+        f"sharpness {_sharp(v)}{_audited(v.id)})"
+    )
 
 
 def _audited(id: str) -> str:
@@ -131,7 +133,8 @@ def _measured(v: Verdict) -> str:
     places = int(np.floor(np.log10(unit or 10 * spread))) - 1
     value = round(v.measured, -places)
     if value and abs(v.measured) < spread:
-        return f"below 1e{int(np.ceil(np.log10(spread)))}"
+        step = 10.0 ** np.floor(np.log10(spread))
+        return f"below {np.ceil(spread / step) * step:.1g}"
     if value or not v.measured:
         return f"{value:.3g}{error}"
     return f"below 1e{places}"

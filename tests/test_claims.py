@@ -352,8 +352,8 @@ def test_a_blunt_claim_does_not_stand_in_the_book(empty):
         (1234.56, 0.1, None, "1.23e+03"),
         (-0.98765, 0.0, 0.04, "-0.99 ± 0.04"),
         (7.0, 0.0, None, "7"),
-        (0.052, 1.0, 0.083, "below 1e-1"),
-        (-0.3, 1.0, 0.4, "below 1e0"),
+        (0.052, 1.0, 0.083, "below 0.09"),
+        (-0.3, 1.0, 0.4, "below 0.4"),
     ],
 )
 def test_a_measurement_is_shown_to_a_tenth_of_its_tolerance(
