@@ -188,16 +188,6 @@ def fixed_penalty(run: xr.Dataset, target: float = 1.0) -> xr.DataArray:
     return run["test"].sel(target=target, penalty=transfer_heads.PENALTY, drop=True)
 
 
-def arranged_gain(scale: Scale) -> xr.DataArray:
-    """Return by how much sorted noise in task 1 lowers the log of the error on task 2 in
-    the stored runs, (case,), whatever the ``scale``.
-    """
-    run = published(scale)
-    quiet = run.sel(snr=np.inf, step=STEPS[-1], p=-1, drop=True)
-    gain = np.log(fixed_penalty(quiet, 5.0) / run["arranged_test"])
-    return gain.mean("seed")
-
-
 def implied(run: xr.Dataset, known: float, wanted: float) -> xr.DataArray:
     """Return the errors of a ``run`` on task 2 of SNR ``wanted`` that those at the SNR
     ``known`` and without noise imply: a head of fixed penalty is linear in the labels, its
