@@ -126,6 +126,7 @@ def summaries(data: "xr.Dataset") -> dict[str, dict]:
         "median_margin": data.margin.median("block"),
         "worst_margin": data.margin.max("block"),
         "least_sharpness": data.sharpness.min("block"),
+        "stood": (data.holds * data.control_fails).sum("block").astype(int),
         "sound": sound(data),
         "source": data.source.astype(str),
     }

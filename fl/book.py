@@ -115,10 +115,7 @@ def line(v: Verdict) -> str:
 def _audited(id: str) -> str:
     """Return in how many blocks of the stored audit the claim ``id`` stood."""
     row = _audit().get(id)
-    if row is None:
-        return ""
-    stood = min(row["held"], row["control_failed"])
-    return f", audit {stood}/{row['blocks']}"
+    return "" if row is None else f", audit {row['stood']}/{row['blocks']}"
 
 
 def _measured(v: Verdict) -> str:

@@ -170,7 +170,7 @@ def audit(
     if keep and (names or scale is not Scale.book):
         raise typer.BadParameter("--keep stores all claims at the scale book alone")
     data = audits.audit(chosen, scale.value, blocks, jobs)
-    columns = "blocks,held,control failed,margin,worst,sharpness,sound".split(",")
+    columns = "blocks,held,control failed,margin,worst,sharpness,stood,sound".split(",")
     table = Table(Column("claim", no_wrap=True), *columns)
     found = audits.summaries(data)
     for id, row in found.items():

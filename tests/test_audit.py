@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
 from fl import audit, cli, registry, stored
@@ -38,6 +39,15 @@ def toothless(scale, broken, block):
     return Evidence(0.0, 0.1, 1.0, "a tenth")
 
 
+def test_a_claim_stood_where_it_held_and_its_control_failed():
+    values = {"holds": [[0.0, 1.0, 1.0]], "control_fails": [[1.0, 0.0, 1.0]]}
+    values |= {"margin": [[0.5] * 3], "sharpness": [[9.0] * 3]}
+    data = xr.Dataset({k: (("claim", "block"), v) for k, v in values.items()})
+    data = data.assign_coords(claim=["demo.one"]).assign(source=("claim", ["x"]))
+    row = audit.summaries(data)["demo.one"]
+    assert (row["held"], row["control_failed"], row["stood"]) == (2, 2, 1)
+
+
 def test_counts_margins_and_verdict(three):
     found = audit.summaries(audit.audit(three, "smoke", jobs=1))
     row = found["demo.sound"]
@@ -47,6 +57,7 @@ def test_counts_margins_and_verdict(three):
     row = found["demo.lucky"]  # blocks 3, 13, ...; so it is asked on more of them
     assert (row["blocks"], row["held"]) == (80, 72)
     assert found["demo.toothless"]["control_failed"] == 0
+    assert [r["stood"] for r in found.values()] == [20, 72, 0]
     assert [r["sound"] for r in found.values()] == [True, False, False]
 
 

@@ -367,7 +367,7 @@ def test_a_line_says_in_how_many_blocks_of_the_audit_the_claim_stood(
     empty, monkeypatch
 ):
     register()
-    row = {"held": 9, "control_failed": 10, "blocks": 10}
+    row = {"stood": 9, "blocks": 10}
     monkeypatch.setattr(book, "_audit", lambda: {"demo.good": row})
     assert line(verify("demo.good", "smoke")).endswith(", audit 9/10)")
 

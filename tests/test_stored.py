@@ -1,6 +1,9 @@
 """Stored runs: what is written is what is read, or an error says what to do."""
 
+import importlib.util
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,3 +113,22 @@ def test_every_file_that_the_book_carries_is_whole():
         else []
     ):
         stored.read(line.split("  ")[1].removesuffix(".nc"))
+
+
+def test_verdicts_at_the_papers_sizes_are_counted_over_blocks(tmp_path):
+    place = Path(__file__).resolve().parent.parent / "tools" / "paper.py"
+    spec = importlib.util.spec_from_file_location("paper", place)
+    paper = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(paper)
+    record = {"scale": "paper", "holds": True, "control_fails": True, "seconds": 2.0}
+    files = []
+    for holds, sharpness in [(True, None), (False, 4.0), (True, 0.0)]:
+        one = record | {"id": "demo.one", "holds": holds, "sharpness": sharpness}
+        files.append(tmp_path / f"{len(files)}.json")
+        files[-1].write_text(json.dumps([one]))
+    found = paper.gathered(files).sel(claim="demo.one")
+    assert (found.asked, found.stood, found.seconds) == (3, 2, 6.0)
+    assert found.sharpness == 0  # none at all, where nothing given means infinity
+    files[0].write_text(json.dumps([record | {"id": "demo.one", "scale": "book"}]))
+    with pytest.raises(SystemExit, match="demo.one must be paper"):
+        paper.gathered(files)

@@ -38,13 +38,17 @@ def gathered(files: list[Path]) -> xr.Dataset:
         sum(r["holds"] and r["control_fails"] for r in rs) for rs in known.values()
     ]
     data["stood"] = "claim", stood
-    # JSON has no infinity
-    least = [min(r["sharpness"] or float("inf") for r in rs) for rs in known.values()]
-    data["sharpness"] = "claim", least
+    data["sharpness"] = "claim", [min(map(_sharpness, rs)) for rs in known.values()]
     data["seconds"] = "claim", [sum(r["seconds"] for r in rs) for rs in known.values()]
     for name, (text, units) in WORDS.items():
         data[name].attrs = {"description": text, "units": units}
     return data
+
+
+def _sharpness(record: dict) -> float:
+    # JSON has no infinity
+    given = record["sharpness"]
+    return float("inf") if given is None else given
 
 
 def main(files: list[str]) -> None:
