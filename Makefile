@@ -92,7 +92,7 @@ verify: $(VENV)/.installed
 seconds: $(VENV)/.installed
 	$(BIN)/python tools/seconds.py
 
-# what each part costs, against the obvious way of doing it; on a quiet machine (BENCH="--long": an hour more)
+# what each part costs, against the obvious way of doing it; on a quiet machine (BENCH="--long": the largest sizes too, a few minutes more)
 bench: $(VENV)/.installed
 	$(BIN)/python tools/bench.py $(BENCH)
 

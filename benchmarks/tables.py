@@ -49,7 +49,8 @@ def rows(long: bool):
     """Yield all rows."""
     sizes = {".npy": [25_000, 50_000, 100_000, *[1_000_000] * long]}
     sizes[".csv"] = [10_000]
-    sizes[".parquet"] = [100_000] * (find_spec("pyarrow") is not None)
+    if find_spec("pyarrow") is not None:
+        sizes[".parquet"] = [25_000, 100_000, *[1_000_000] * long]
     with tempfile.TemporaryDirectory() as folder:
         for kind, rows in ((k, n) for k, ns in sizes.items() for n in ns):
             path = Path(folder) / f"table{kind}"

@@ -127,11 +127,11 @@ def loops(long: bool):
         run = clocked(lambda p=problem_of, s=steps: fused(*p, [s]), repeats=3)
         each = shared(run, copies * steps)
         yield Row(group, "fused, no test rows", size=copies, **each)
-    steps = 10_000 if long else 3000
-    grid = two_hundred(steps)
     one = X, y, P[:1], trainer.Network(*(part[:1] for part in start))
-    run = shared(clocked(lambda: fused(*one, grid), repeats=3), steps)
-    yield Row(group, "fused, 200 test errors, steps:", size=steps, **run)
+    for steps in (3000, *[10_000] * long):
+        grid = two_hundred(steps)
+        run = shared(clocked(lambda g=grid: fused(*one, g), repeats=3), steps)
+        yield Row(group, "fused, 200 test errors, steps:", size=steps, **run)
 
 
 def parts(long: bool):

@@ -21,10 +21,11 @@ from fl.theory import feature_matrix as theory
 RNG = np.random.default_rng(0)
 X, Y = simulate.problem(5)
 MOMENT = from_data(X)
+MOMENT_0 = from_data(simulate.problem(0)[0])
 P = MOMENT.power(-0.7)
 
 
-def metric(d=6):
+def metric(d=7):
     A = RNG.standard_normal((d, d))
     return np.eye(d) / 2 + A @ A.T / d
 
@@ -47,19 +48,19 @@ def chain(M, metric, depth):
 
 @pytest.mark.parametrize("t", [0.5, 1 / 3, 0.25, 1.0])
 def test_geometric_mean_is_its_definition(t):
-    J = RNG.standard_normal((6, 6))
+    J = RNG.standard_normal((7, 7))
     assert np.allclose(theory.geometric_mean(P, J, t), mean(P, J.T @ J, t), rtol=1e-9)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_geometric_mean_without_roots_gives_back_the_function(depth):
-    J = RNG.standard_normal((2, 6))
+    J = RNG.standard_normal((2, 7))
     M = theory.geometric_mean(P, J, 1 / depth)
     assert np.allclose(chain(M, P, depth), J.T @ J, atol=1e-12)
 
 
 def test_geometric_mean_changes_coordinates_like_a_metric():
-    J, T = RNG.standard_normal((3, 6)), RNG.standard_normal((6, 6))
+    J, T = RNG.standard_normal((3, 7)), RNG.standard_normal((7, 7))
     there = theory.geometric_mean(T.T @ P @ T, J @ T)
     assert np.allclose(there, T.T @ theory.geometric_mean(P, J) @ T)
 
@@ -67,7 +68,7 @@ def test_geometric_mean_changes_coordinates_like_a_metric():
 def test_geometric_mean_of_equals_and_of_a_scale():
     root = np.linalg.cholesky(P).T
     assert np.allclose(theory.geometric_mean(P, root, 0.3), P)
-    J = RNG.standard_normal((3, 6))
+    J = RNG.standard_normal((3, 7))
     fourfold = theory.geometric_mean(16 * P, J)
     assert np.allclose(fourfold, 4 * theory.geometric_mean(P, J))
 
@@ -77,7 +78,7 @@ def test_nuclear_fit_by_a_general_minimiser_of_the_factors():
     inverse = np.linalg.inv(P)
 
     def cost(flat):
-        A, W = flat.reshape(2, 6, 6)
+        A, W = flat.reshape(2, 7, 7)
         error = A @ W @ X - Y
         penalty = np.trace(W @ inverse @ W.T) + np.sum(A**2)
         slope = error @ X.T / len(X.T)
@@ -85,10 +86,10 @@ def test_nuclear_fit_by_a_general_minimiser_of_the_factors():
         value = np.sum(error**2) / 2 / len(X.T) + k * penalty / 2
         return value, np.ravel(gradient)
 
-    start = RNG.standard_normal(72)
+    start = RNG.standard_normal(98)
     options = {"maxiter": 5000, "ftol": 1e-16, "gtol": 1e-10}
     found = optimize.minimize(cost, start, jac=True, options=options, method="L-BFGS-B")
-    A, W = found.x.reshape(2, 6, 6)
+    A, W = found.x.reshape(2, 7, 7)
     assert relative_gap(A @ W, J) < 1e-5
 
 
@@ -163,7 +164,7 @@ def test_coupled_imbalance_of_a_constant_is_linear():
             lambda: theory.nuclear_fit(X[:, :3], Y[:, :3], P, 1.0),
             "singular second moment",
         ),
-        (lambda: theory.recursive_step(X, Y[:, :4], np.eye(6), P, 1.0), "Y has shape"),
+        (lambda: theory.recursive_step(X, Y[:, :4], np.eye(7), P, 1.0), "Y has shape"),
         (
             lambda: simulate.descend(0, Case("gelu", 2, (0.0,), Rule(0.1), 2)),
             "activation",
@@ -183,17 +184,17 @@ def test_bad_arguments_are_named(call, message):
 @pytest.mark.parametrize("activation", list(descent.ACTIVATIONS))
 @pytest.mark.parametrize("classes", [False, True])
 def test_gradients_are_those_of_torch(activation, classes):
-    weights = [RNG.standard_normal(s) for s in ((5, 6), (4, 5), (3, 4))]
-    labels = np.eye(3)[:, RNG.integers(3, size=40)]
+    weights = [RNG.standard_normal(s) for s in ((5, 7), (4, 5), (3, 4))]
+    labels = np.eye(3)[:, RNG.integers(3, size=50)]
     tensors = [torch.tensor(W, requires_grad=True) for W in weights]
     act = {"linear": lambda z: z, "relu": torch.relu, "tanh": torch.tanh}[activation]
     z = torch.tensor(X)
     for W in tensors[:-1]:
         z = act(W @ z)
     out, target = tensors[-1] @ z, torch.tensor(labels)
-    loss = (out - target).square().sum() / 2 / 40
+    loss = (out - target).square().sum() / 2 / 50
     if classes:
-        loss = -(target * out.log_softmax(0)).sum() / 40
+        loss = -(target * out.log_softmax(0)).sum() / 50
     loss.backward()
     found = descent.gradients(weights, X, labels, activation, classes)
     for ours, theirs in zip(found, tensors, strict=True):
@@ -203,10 +204,14 @@ def test_gradients_are_those_of_torch(activation, classes):
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_averages_obey_the_identity_for_any_gradients(momentum):
     rng, k, eta = np.random.default_rng(1), 0.3, 0.1
-    gradients = rng.standard_normal((7, 4, 6))
+    gradients = rng.standard_normal((7, 4, 7))
     steps = iter(gradients)
     end = descent.train(
-        [rng.standard_normal((4, 6))], lambda _: [next(steps)], P, Rule(eta, k), 7
+        [rng.standard_normal((4, 7))],
+        lambda _: [next(steps)],
+        [(np.eye(4), P)],
+        Rule(eta, k),
+        7,
     )
     way = (end.before - end.weights[0]) / (eta * 4)
     assert np.allclose(k * end.W + end.G @ P, way)
@@ -218,11 +223,11 @@ def test_averages_over_mini_batches_tell_the_exponent_of_a_relu_network():
     rng, rule, steps = np.random.default_rng(7), Rule(0.05, 0.05), 600
 
     def slopes(weights):
-        chosen = rng.permutation(40)[:10]
+        chosen = rng.permutation(50)[:10]
         return descent.gradients(weights, X[:, chosen], Y[:, chosen], "relu")
 
-    start = list(rng.standard_normal((3, 6, 6)) / 6**0.5)
-    end = descent.train(start, slopes, P, rule, steps)
+    start = list(rng.standard_normal((3, 7, 7)) / 7**0.5)
+    end = descent.train(start, slopes, descent.in_metric(P, start), rule, steps)
     way = (end.before - end.weights[0]) / (rule.eta * steps / 2)
     assert np.allclose(rule.decay * end.W + end.G @ P, way, atol=1e-10)
     moved = end.W - way / rule.decay
@@ -232,38 +237,65 @@ def test_averages_over_mini_batches_tell_the_exponent_of_a_relu_network():
 def test_fewer_samples_than_inputs_and_three_tanh_layers_tell_the_exponent_at_rest():
     # the eigenvectors are those of the metric: what the samples leave out does not matter
     few, labels = X[:, :4], Y[:, :4]
-    start = list(np.random.default_rng(8).standard_normal((3, 6, 6)) / 6**0.5)
+    start = list(np.random.default_rng(8).standard_normal((3, 7, 7)) / 7**0.5)
 
     def slopes(weights):
         return descent.gradients(weights, few, labels, "tanh")
 
-    end = descent.train(start, slopes, P, Rule(0.1, 0.02), 20_000).weights
+    sides = descent.in_metric(P, start)
+    end = descent.train(start, slopes, sides, Rule(0.1, 0.02, 0.9), 10_000).weights
     W, G = end[0], slopes(end)[0]
     assert np.linalg.matrix_rank(G, tol=1e-6 * np.linalg.norm(G)) <= 4
     read = read_gradient(W, G, MOMENT)
     assert read.p == pytest.approx(-0.7, abs=1e-6) and read.misfit < 1e-5
 
 
-def test_a_left_factor_at_rest():
-    Q, k, moves = np.diag([1.6, 1.4, 1.2, 0.8, 0.6, 0.4]), 0.2, [0.0, 0.0]
-    weights = list(RNG.standard_normal((2, 6, 6)) / 3)
-    for _ in range(3000):
-        G, H = descent.gradients(weights, X, Y, "tanh")
-        plan = Q @ G @ P + k * weights[0], H + k * weights[1]
-        moves = [0.95 * m + new for m, new in zip(moves, plan, strict=True)]
-        weights = [W - 0.1 * m for W, m in zip(weights, moves, strict=True)]
-    W, G = weights[0], descent.gradients(weights, X, Y, "tanh")[0]
-    F = -W.T @ G / k
-    assert relative_gap(W.T @ np.linalg.solve(Q, W), F @ P) < 1e-6
-    assert relative_gap(W.T @ W, F @ P) > 0.05
+def test_steps_with_both_factors_are_those_written_out():
+    Q, k = np.diag([1.6, 1.4, 1.2, 1.0, 0.8, 0.6, 0.4]), 0.2
+    start = list(RNG.standard_normal((2, 7, 7)) / 3)
+    sides = [(Q, P), (np.eye(7), metric())]
+    R = sides[1][1]
+    for coupled in (False, True):
+        moves, weights = [0.0, 0.0], start
+        for _ in range(5):
+            G, H = descent.gradients(weights, X, Y, "tanh")
+            plan = Q @ G @ P + k * weights[0], H @ R + k * weights[1]
+            if coupled:
+                plan = Q @ (G + k * weights[0]) @ P, (H + k * weights[1]) @ R
+            moves = [0.9 * m + new for m, new in zip(moves, plan, strict=True)]
+            weights = [W - 0.1 * m for W, m in zip(weights, moves, strict=True)]
+        end = descent.train(
+            start,
+            lambda w: descent.gradients(w, X, Y, "tanh"),
+            sides,
+            Rule(0.1, k, 0.9, coupled),
+            5,
+        )
+        assert np.allclose(end.weights, weights)
+
+
+def test_all_layers_are_preconditioned_where_a_case_says_so():
+    for everywhere in (False, True):
+        case = Case("tanh", 3, (-0.5, 0.5), Rule(0.1, 0.1), 2, everywhere)
+        run = simulate.descend(0, case)
+        metrics, left = run["metric"][1], run["left"][1]
+        assert metrics.shape == left.shape == (2, 3, 7, 7)
+        assert np.allclose(metrics[0, 0], MOMENT_0.power(-0.5))
+        plain = np.allclose(metrics[:, 1:], np.eye(7)) and np.allclose(left, np.eye(7))
+        assert plain != everywhere
 
 
 def test_a_small_start_is_balanced_up_to_its_square():
     gaps = []
     for size in (0.1, 0.05):
-        start = list(size * np.random.default_rng(2).standard_normal((2, 6, 6)))
+        start = list(size * np.random.default_rng(2).standard_normal((2, 7, 7)))
+        sides = descent.in_metric(P, start)
         end = descent.train(
-            start, lambda w: descent.gradients(w, X, Y, "linear"), P, Rule(0.005), 8000
+            start,
+            lambda w: descent.gradients(w, X, Y, "linear"),
+            sides,
+            Rule(0.005),
+            8000,
         )
         W, A = end.weights
         J = A @ W
@@ -278,12 +310,12 @@ def test_a_flow_does_not_depend_on_how_often_it_is_read():
 
 
 def test_muon_at_rest_forgets_the_data():
-    W, far = np.random.default_rng(4).standard_normal((2, 8, 6))
+    W, far = np.random.default_rng(4).standard_normal((2, 8, 7))
     for step in range(3000):
-        G = (W - 5 * far) @ (X @ X.T) / 40
+        G = (W - 5 * far) @ (X @ X.T) / 50
         U, _, V = np.linalg.svd(G, full_matrices=False)
         W = W - 0.02 / (1 + step / 30) * (U @ V + 4 * W)
-    assert np.allclose(W.T @ W, np.eye(6) / 16, atol=1e-3)
+    assert np.allclose(W.T @ W, np.eye(7) / 16, atol=1e-3)
 
 
 # --- readers --------------------------------------------------------------------------
@@ -292,7 +324,7 @@ def test_muon_at_rest_forgets_the_data():
 def made(p, neurons=30, noise=0.0):
     """Weights and squared readouts that are balanced in the metric of a power."""
     rng = np.random.default_rng(3)
-    W = rng.standard_normal((neurons, 6)) * np.exp(rng.standard_normal((neurons, 1)))
+    W = rng.standard_normal((neurons, 7)) * np.exp(rng.standard_normal((neurons, 1)))
     size = np.sum(W @ MOMENT.power(-p) * W, 1)
     return W, 7.0 * size * np.exp(noise * rng.standard_normal(neurons))
 
@@ -334,12 +366,12 @@ def test_the_error_bar_of_the_balance_is_its_scatter():
 
 
 def test_nothing_is_read_where_there_is_nothing_to_read():
-    one = np.outer(np.arange(1.0, 9), np.ones(6))
+    one = np.outer(np.arange(1.0, 9), np.ones(7))
     assert np.isnan(read_balance(one, np.ones(8), MOMENT).p)
     assert np.isnan(read_balance(one, [1, 2, 3, 0, 0, 0, 0, 0], MOMENT).p)
     assert not read_balance(one, np.arange(2.0, 10), MOMENT).error < 10
     with pytest.raises(ValueError, match="G is seen in 0 directions"):
-        read_gradient(one, np.zeros((8, 6)), MOMENT)
+        read_gradient(one, np.zeros((8, 7)), MOMENT)
     with pytest.raises(ValueError, match="eigenvalues"):
         read_balance(one[:, :2], np.ones(8), Spectrum([1.0, 0.0]))
 

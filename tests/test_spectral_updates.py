@@ -248,8 +248,8 @@ def test_the_units_of_the_speeds_of_one_neuron_do_not_matter():
     assert np.allclose(grown, grown[0])
 
 
-def test_polar_steps_of_a_wide_student_grow_all_directions_alike():
-    grown = train(0, "square", None, 1e-7, 10, 1e-6, width=12)
+def test_polar_steps_of_as_many_neurons_as_inputs_grow_all_directions_alike():
+    grown = train(0, "square", None, 1e-7, 10, 1e-6)
     assert np.allclose(grown["growth"][1][-1], 2)
 
 

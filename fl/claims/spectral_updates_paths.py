@@ -152,21 +152,38 @@ def escape(scale, broken, block):
 )
 def polar_neutral(scale, broken, block):
     """Log growth of three directions against that of all."""
-    run = study.grown(
-        scale,
-        block,
-        {"width": [1] if broken else [10, 40]},
-        **study.POLAR,
-    )
+    found = _polar(scale, broken, block, len(study.SPECTRUM), 0, START)
+    return replace(found, standard_error=None)
+
+
+@claim(
+    "spectral_updates.gaussian_start",
+    statement="From a Gaussian start, too, with eight neurons for an input, the polar step "
+    "amplifies neither by more than the share inputs over neurons",
+    source="observed",
+    uses=("thm-spectral-polar",),
+    control="a single neuron, for which the polar step is the normalised gradient",
+)
+def gaussian_start(scale, broken, block):
+    """Log growth of the three directions of `polar_neutral`."""
+    width = 8 * len(study.SPECTRUM)
+    return _polar(scale, broken, block, width, 1 / 8, "inputs over neurons")
+
+
+def _polar(scale, broken, block, width, bias, reason):
+    """Judge the growth of so many neurons against that of orthonormal columns; a control
+    has one.
+    """
+    run = study.grown(scale, block, {"width": [1 if broken else width]}, **study.POLAR)
     length = run.eta * run.steps / run.start
     speeds = escaping.escape_rates(study.SPECTRUM, LINKS[run.link])
     alone = escaping.one_neuron(speeds, length)[:3]
     found = agreement(
         np.log(run.growth / (1 + length)),
-        run.start,
-        START,
+        bias + run.start,
+        reason,
         run.attrs,
         np.log(alone / (1 + length)),
     )
     # the noise of a batch shortens the mean of a unit step by some per cent
-    return replace(found, standard_error=None, within=abs(found.expected) / 10)
+    return replace(found, within=abs(found.expected) / 10)

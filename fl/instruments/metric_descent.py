@@ -1,10 +1,10 @@
-r"""Small networks written out by hand: gradients of all layers, and descent whose first
-layer moves in a metric P, with weight decay of both kinds.
+r"""Small networks written out by hand: gradients of all layers, and descent with a left
+and a right preconditioner Q and P for each, and weight decay of both kinds.
 
-The first layer moves by :math:`-\eta(GP+kW)` under decoupled decay and by
-:math:`-\eta(G+kW)P` under coupled decay, the others alike without P. Samples stand in
-columns; there are no biases. The loss is :math:`|Y-f|^2/2N`, or the mean cross-entropy of
-a softmax. Weights may carry leading dimensions, one network per entry.
+A layer moves by :math:`-\eta(QGP+kW)` under decoupled decay and by
+:math:`-\eta Q(G+kW)P` under coupled decay. Samples stand in columns; there are no biases.
+The loss is :math:`|Y-f|^2/2N`, or the mean cross-entropy of a softmax. Weights may carry
+leading dimensions, one network per entry.
 """
 
 from dataclasses import dataclass
@@ -30,17 +30,18 @@ class Rule:
     momentum: float = 0.0
     coupled: bool = False
 
-    def moves(self, weights, slopes, P) -> list:
-        """Return what each layer moves against, decay included; the first of ``weights``
-        with the gradient in ``slopes`` moves in the metric ``P`` (..., d, d).
+    def moves(self, weights, slopes, sides) -> list:
+        """Return what each of ``weights`` with its gradient in ``slopes`` moves against,
+        decay included; ``sides`` are the pairs Q, P of the layers.
         """
-        k = self.decay
-        pairs = zip(weights, slopes, strict=True)
-        first, *later = [G + k * W for W, G in pairs]
-        if self.coupled:
-            return [first @ P, *later]
-        first = slopes[0] @ P + k * weights[0]
-        return [first, *later]
+        found = []
+        for W, G, (Q, P) in zip(weights, slopes, sides, strict=True):
+            pull = self.decay * W
+            if self.coupled:
+                found.append(Q @ (G + pull) @ P)
+            else:
+                found.append(Q @ G @ P + pull)
+        return found
 
 
 class End(NamedTuple):
@@ -83,10 +84,18 @@ def gradients(weights, X, Y, activation: str, classes: bool = False) -> list:
     return found[::-1]
 
 
-def train(weights, slopes, P, rule: Rule, steps: int) -> End:
+def in_metric(P, weights) -> list[tuple]:
+    """Return the pairs Q, P of ``weights`` of which the first layer alone moves in a
+    metric ``P`` (..., d, d).
+    """
+    plain = [tuple(map(np.eye, W.shape[-2:])) for W in weights]
+    return [(plain[0][0], P), *plain[1:]]
+
+
+def train(weights, slopes, sides, rule: Rule, steps: int) -> End:
     """Return where ``steps`` steps of a ``rule`` lead from ``weights``.
 
-    ``slopes`` takes weights to gradients, the first layer moves in the metric ``P``.
+    ``slopes`` takes weights to gradients, ``sides`` are the pairs Q, P of the layers.
     """
     moves, half, total = [0.0] * len(weights), steps // 2, 0.0
     for step in range(steps):
@@ -95,7 +104,7 @@ def train(weights, slopes, P, rule: Rule, steps: int) -> End:
             before = weights[0]
         if step >= half:
             total = total + np.stack([weights[0], found[0]])
-        plan = rule.moves(weights, found, P)
+        plan = rule.moves(weights, found, sides)
         pairs = zip(moves, plan, strict=True)
         moves = [rule.momentum * m + new for m, new in pairs]
         pairs = zip(weights, moves, strict=True)

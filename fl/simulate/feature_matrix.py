@@ -1,7 +1,7 @@
-"""Small networks whose first layer moves in a metric (`fl.instruments.metric_descent`):
-where descent ends, and the flow of linear ones.
+"""Small networks whose layers are preconditioned (`fl.instruments.metric_descent`): where
+descent ends, and the flow of linear ones.
 
-All layers are (6, 6), of 6 outputs three are zero.
+All layers are (7, 7), of 7 outputs four are zero.
 """
 
 from dataclasses import dataclass
@@ -12,18 +12,25 @@ import xarray as xr
 from scipy import integrate
 
 from fl import validate
-from fl.instruments.metric_descent import ACTIVATIONS, Rule, gradients, train
+from fl.instruments.metric_descent import (
+    ACTIVATIONS,
+    Rule,
+    gradients,
+    in_metric,
+    train,
+)
 from fl.tasks import from_data, log_spaced
 
-DATA, WEIGHTS = 1, 2
-D, N, OUTPUTS, NOISE = 6, 40, 3, 0.1
+DATA, WEIGHTS, SIDES = 1, 2, 3
+D, N, OUTPUTS, NOISE = 7, 50, 3, 0.1
 SQUARE = ("row", "column")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A small network in training: ``activation``, ``depth``, exponents of the metric,
-    rule and steps.
+    """A small network in training: ``activation``, ``depth``, exponents of the first
+    layer's metric, rule and steps; ``everywhere`` says whether all layers have left
+    factors, and the later ones metrics too.
     """
 
     activation: str
@@ -31,14 +38,15 @@ class Case:
     exponents: tuple[float, ...]
     rule: Rule
     steps: int
+    everywhere: bool = False
 
 
 def problem(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return 40 inputs (6, 40) with eigenvalues over a factor 16 in a random basis, and
-    noisy linear labels (6, 40) whose last three rows are zero, drawn by a ``seed``.
+    """Return 50 inputs (7, 50) with eigenvalues over a factor 12 in a random basis, and
+    noisy linear labels (7, 50) whose last four rows are zero, drawn by a ``seed``.
     """
     rng = np.random.default_rng([seed, DATA])
-    spectrum = log_spaced(D, 16).rotated(rng)
+    spectrum = log_spaced(D, 12).rotated(rng)
     X = spectrum.inputs(N, rng)
     teacher = rng.standard_normal((D, D)) / np.sqrt(D)
     noise = rng.standard_normal((D, N))
@@ -52,9 +60,9 @@ def descend(seed: int, case: Case) -> dict:
     ``seed`` draws data and start.
 
     Returns:
-        For every exponent p, matrices (row, column): of the first layer the weights ``W``
-        and the gradient ``G`` at the end, the ``metric`` P, and ``J``, the product of all
-        layers; ``X`` and ``Y`` (row, sample); the ``decay``.
+        For every exponent p, matrices (row, column): of each layer the weights ``W`` and
+        the gradient ``G`` at the end, the ``metric`` P and the ``left`` factor Q; and
+        ``J``, the product of all layers; ``X`` and ``Y`` (row, sample); the ``decay``.
 
     Raises:
         ValueError: for another activation.
@@ -68,13 +76,26 @@ def descend(seed: int, case: Case) -> dict:
         return gradients(weights, X, Y, case.activation)
 
     start = _start(seed, case.depth)
-    end = train(start, slopes, P, case.rule, case.steps).weights
-    square, data = ("p", *SQUARE), ("row", "sample")
+    sides = in_metric(P, start)
+    if case.everywhere:
+        rng = np.random.default_rng([seed, SIDES])
+        drawn = rng.standard_normal((2, case.depth, D, 12 * D))
+        left, right = drawn @ drawn.mT / (12 * D)  # Wishart
+        sides = list(zip(left, [P, *right[1:]], strict=True))
+    end = train(start, slopes, sides, case.rule, case.steps).weights
+    each, data = ("p", "layer", *SQUARE), ("row", "sample")
+    left, right = zip(*sides, strict=True)
+
+    def stacked(parts) -> tuple:
+        alike = np.broadcast_arrays(P, *parts)[1:]
+        return each, np.stack(alike, 1)
+
     return {
-        "W": (square, end[0]),
-        "G": (square, slopes(end)[0]),
-        "J": (square, reduce(lambda J, W: W @ J, end)),
-        "metric": (square, P),
+        "W": stacked(end),
+        "G": stacked(slopes(end)),
+        "J": (("p", *SQUARE), reduce(lambda J, W: W @ J, end)),
+        "metric": stacked(right),
+        "left": stacked(left),
         "X": (data, X),
         "Y": (data, Y),
         "decay": case.rule.decay,
@@ -123,10 +144,12 @@ def flow(
         later = [np.eye(D)] * (depth - 1)
         start = 0.7 * np.stack([root, *later])
 
+    sides = in_metric(P, start)
+
     def speed(_, flat) -> np.ndarray:
         weights = flat.reshape(start.shape)
         slopes = gradients(weights, X, Y, "linear")
-        moves = rule.moves(weights, slopes, P)
+        moves = rule.moves(weights, slopes, sides)
         return -np.ravel(moves)
 
     at = np.linspace(0, 4, times)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fl import datasets
 from fl.instruments.exponent_reader import read_balance, read_gradient
-from fl.instruments.metric_descent import Rule, gradients, train
+from fl.instruments.metric_descent import Rule, gradients, in_metric, train
 from fl.simulate.feature_matrix import DATA, WEIGHTS
 from fl.tasks import Spectrum
 
@@ -86,7 +86,7 @@ def course(seed: int, p: float, start: float, rule: Rule, steps: int, n: int) ->
         size = np.sum(W @ inverse * W, 1)
         return size, np.sum(A**2, 0)
 
-    end = train(first, slopes, P, rule, steps)
+    end = train(first, slopes, in_metric(P, first), rule, steps)
     W = end.weights[0]
     size, readout = squares(*end.weights)
     kept = np.subtract(*squares(*first))

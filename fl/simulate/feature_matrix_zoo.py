@@ -7,25 +7,27 @@ import torch
 from torch import nn
 
 from fl import optimizers, validate
-from fl.instruments.exponent_reader import read_balance
+from fl.instruments.exponent_reader import read_balance, read_gradient
 from fl.instruments.exponent_recorder import Recorder
 from fl.simulate.feature_matrix_digits import CLASSES, FLOOR, HIDDEN, images, layers
 from fl.simulate.ood import METHODS
 
-TARGET, STEPS, IMAGES = 0.2, 300, 200
+TARGET, STEPS, REST, IMAGES = 0.2, 300, 400, 200
 
 
-def left_by(seed: int, optimizer: str, start: float) -> dict:
+def left_by(seed: int, optimizer: str, start: float, decay: float = 0) -> dict:
     """Train by an ``optimizer`` to the training loss 0.2, for at most 300 steps, and read
-    both exponents.
+    the exponent from the balance; with decay for 400, and read it from the gradient.
 
     Args:
         seed: of the images and the start.
         optimizer: one of `fl.simulate.ood.METHODS`.
         start: size of the first weights; biases start at zero.
+        decay: the share of all parameters that is taken off in every step, decoupled.
 
     Returns:
-        The reader's ``p``, ``error`` and ``misfit``; ``p_gain`` and ``kappa`` of the
+        The reader's ``p``, ``error`` and ``misfit``, with decay from averages over the
+        second half of the steps; without it ``p_gain`` and ``kappa`` of the
         updates, in the directions that the floor of the moment does not rule.
 
     Raises:
@@ -41,10 +43,17 @@ def left_by(seed: int, optimizer: str, start: float) -> dict:
         nn.init.zeros_(module.bias)
     inputs, labels = torch.as_tensor(X.T), torch.as_tensor(Y.T)
     recorder = Recorder(moment.power(1), kept=2 * FLOOR)
+    late = []
 
     def watch(step: int, loss: float) -> bool:
-        recorder.see(step, first.weight, first.weight.grad)
-        return loss <= TARGET
+        if not decay:
+            recorder.see(step, first.weight, first.weight.grad)
+            return loss <= TARGET
+        if step >= REST // 2:
+            late.append([first.weight.tolist(), first.weight.grad.tolist()])
+        for w in model.parameters():
+            w.data *= 1 - decay
+        return False
 
     def loss() -> torch.Tensor:
         return nn.functional.cross_entropy(model(inputs), labels)
@@ -52,7 +61,10 @@ def left_by(seed: int, optimizer: str, start: float) -> dict:
     if name == "exact":
         covariance = moment.power(1)
         hyper = hyper | {"covariance": covariance}
-    optimizers.minimise(name, model, loss, STEPS, watch, seed, **hyper)
+    steps = REST if decay else STEPS
+    optimizers.minimise(name, model, loss, steps, watch, seed, **hyper)
+    if decay:
+        return read_gradient(*np.mean(late, 0), moment)._asdict()
     W, b, A, _ = (w.numpy(force=True) for w in model.parameters())
     readout = np.sum(A**2, 0) - b**2
     reading = read_balance(W, readout, moment)

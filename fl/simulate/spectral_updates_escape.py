@@ -8,7 +8,7 @@ from fl.instruments.singular_powers import svd_power
 from fl.links import LINKS
 
 # variances of the inputs along the axes: of the signal, a strong direction, the rest
-SPECTRUM = (1.0, 10.0, *(1.0,) * 8)
+SPECTRUM = (1.0, 8.0, *(1.0,) * 8)
 BATCH = 400
 
 
@@ -32,10 +32,10 @@ def train(
             polar step, all singular values one.
         eta: step size.
         steps: number of steps.
-        start: :math:`\epsilon`; W is it times the columns of the identity, or, with one
-            row, equal entries.
+        start: :math:`\epsilon`, the length of the columns of W.
         centred: whether labels and outputs have their (exact) means removed.
-        width: rows h of W.
+        width: rows h of W, which starts at the identity if there are as many as inputs,
+            at equal entries if there is one, else at Gaussian entries; times ``start``.
 
     Returns:
         ``growth`` (step, axis), :math:`\langle W_tu_l,W_0u_l\rangle/\lvert
@@ -49,15 +49,24 @@ def train(
     lam = np.array(SPECTRUM)
     mean = f.hermite(0, lam[0] ** 0.5)
     rng = default_rng(seed)
-    W = first = start * np.maximum(np.eye(width, len(lam)), width == 1)
+    d = len(lam)
+    if width == 1:
+        first = np.ones((1, d))
+    elif width == d:
+        first = np.eye(d)
+    else:
+        first = rng.standard_normal((width, d))
+        first /= width**0.5
+    W = first = start * first
     growth = []
     for _ in range(validate.count("steps", steps) + 1):
         growth.append((W * first).sum(0))
-        X = rng.standard_normal((BATCH, len(lam))) * np.sqrt(lam)
+        X = rng.standard_normal((BATCH, d)) * np.sqrt(lam)
         Z = X @ W.T
         errors = (Z**2).sum(1) - f(X[:, 0])
         if centred:
             errors += mean - (W**2).sum(0) @ lam
         G = Z.T * errors @ X / BATCH
-        W = W - eta * (svd_power(G, 0) if p is None else G * lam**p)
+        step = svd_power(G, 0) if p is None else G * lam**p
+        W = W - eta * step
     return {"growth": (("step", "axis"), growth / growth[0])}

@@ -17,13 +17,16 @@ from fl.simulate.feature_matrix import Case
 from fl.sweep import sized
 
 DEPTHS, FLOW_DECAY = (2, 3, 4), 0.3
-DEEP = {
-    "tanh, depth 3": Case("tanh", 3, (-0.5,), Rule(0.2, 0.2, 0.95), 2500),
-    "linear, depth 4": Case("linear", 4, (-0.5,), Rule(0.02, 0.05, 0.9), 2000),
-}
+# all layers preconditioned, under decoupled decay, and under coupled
+TANH, COUPLED_TANH = (
+    Case("tanh", 3, (-0.6,), rule, 12000, everywhere=True)
+    for rule in (Rule(0.3, 0.2, 0.9), Rule(0.3, 0.2, 0.9, coupled=True))
+)
+# the first layer alone: hidden metrics leave a linear network valleys that are nearly flat
+LINEAR = Case("linear", 4, (-0.6,), Rule(0.02, 0.05, 0.9), 3000)
 # two linear layers under decoupled decay, and under coupled
 TWO, FORGETFUL = (
-    {"two layers": Case("linear", 2, (-1.0, -0.5, 0.5), rule, 3000)}
+    Case("linear", 2, (-0.9, -0.4, 0.6), rule, 3000)
     for rule in (Rule(0.05, 0.05, 0.9), Rule(0.05, 0.05, 0.9, coupled=True))
 )
 POWERS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -33,25 +36,24 @@ COUPLED = Rule(2.0, 0.02, coupled=True)
 # sizes of a start over the root of the fan-in: a small one, and PyTorch's own
 SMALL, USUAL = 0.03, 3**-0.5
 # exact powers and adaptive methods, of whose certificates so many are compared
-EXACT, ADAPTIVE = ("exact +0.5", "GD", "exact -0.5"), ("Adam", "K-FAC 1e-3")
+EXACT = "exact +0.5", "GD", "exact -0.5"
+ADAPTIVE = "Adam", "K-FAC 1e-3", "Shampoo", "Muon"
 EXACTLY = (0.5, 0.0, -0.5)  # their powers
-COMPARED = {"smoke": 1, "book": 3, "paper": 3}
+COMPARED = {"smoke": 1, "book": 4, "paper": 4}
 METHODS = (
     *EXACT,
     "momentum",
     "SAM",
     "power-AdaHessian -0.5",
     *ADAPTIVE,
-    "Shampoo",
-    "Muon",
 )
 
 
-def toys(scale: Scale, block: int = 0, cases=TWO) -> xr.Dataset:
-    """Return `fl.simulate.feature_matrix.descend` over ``case`` in ``cases`` and ``seed``,
-    at a ``scale``, on a ``block``.
+def toys(scale: Scale, block: int = 0, case=TWO) -> xr.Dataset:
+    """Return `fl.simulate.feature_matrix.descend` of a ``case`` over ``seed``, at a
+    ``scale``, on a ``block``.
     """
-    return sized(toy.descend, scale, block, (2, 4, 20), {"case": cases}).assign_attrs(
+    return sized(toy.descend, scale, block, (2, 4, 20), case=case).assign_attrs(
         d=toy.D,
         n=toy.N,
     )
@@ -89,11 +91,14 @@ def digits_runs(
     return sized(digits.course, scale, block, seeds, {"p": exponents}, **fixed)
 
 
-def zoos(scale: Scale, block: int = 0, names=METHODS, start=SMALL) -> xr.Dataset:
+def zoos(
+    scale: Scale, block: int = 0, names=METHODS, start=SMALL, **fixed
+) -> xr.Dataset:
     """Return `fl.simulate.feature_matrix_zoo.left_by` over ``optimizer`` in ``names`` and
-    ``seed``, from a ``start`` of this size, at a ``scale``, on a ``block``.
+    ``seed``, from a ``start`` of this size, at a ``scale``, on a ``block``; ``fixed`` is
+    its decay, if there is one.
     """
-    grid = {"optimizer": list(names)}
-    return sized(zoo.left_by, scale, block, (4, 5, 10), grid, start=start).assign_attrs(
+    grid, fixed = {"optimizer": list(names)}, {"start": start} | fixed
+    return sized(zoo.left_by, scale, block, (4, 5, 10), grid, **fixed).assign_attrs(
         n=zoo.IMAGES,
     )

@@ -11,19 +11,19 @@ from fl.simulate.spectral_updates_escape import train
 from fl.simulate.spectral_updates_order import descend
 from fl.sweep import sized
 
-LAM = np.geomspace(10, 0.1, 8)  # of the gradients' columns
+LAM = np.geomspace(8, 0.12, 9)  # of the gradients' columns
 SQUARES = LAM**2  # the same for a signal
 WIDTH = 40
-POWERS = (-1 / 3, 0.0, 1 / 3, 0.5)
+POWERS = (-0.4, 0.0, 0.25, 0.6)
 ONE_SIDED = [(0.0, (1 - q) / 2) for q in POWERS]  # the roots of these q-steps
-ROOTS = ((0.25, 0.25), (1 / 3, 1 / 3), (0.125, 0.125), (0.5, 0.0))
-MANY = 40  # gradients in the factors
+ROOTS = ((0.25, 0.25), (1 / 3, 1 / 3), (0.1, 0.2), (0.4, 0.0))
+MANY = 50  # gradients in the factors
 
-MODES = ((8.0, 0.3), (2.0, 3.0), (0.5, 1.0))  # targets and input variances of nets
+MODES = ((9.0, 0.4), (2.4, 2.5), (0.6, 1.0))  # targets and input variances of nets
 WHITE = [(s, 1.0) for s, _ in MODES]
 # around the critical powers 1, 1/3, 1/5 of the depths
 ORDERS = {
-    "grid": {"depth": [1, 2, 3], "q": [0.0, 0.2, 1 / 3, 0.5]},
+    "grid": {"depth": [1, 2, 3], "q": [0.0, 0.13, 0.28, 0.45]},
     "modes": MODES,
     "start": 0.02,
 }
@@ -45,9 +45,9 @@ UNEQUAL = {
     "tilt": 2.5,
 }
 
-# around the thresholds -.523 and -.699 of the two teachers
+# around the thresholds -.472 and -.667 of the two teachers
 TEACHERS = {
-    "grid": {"link": ["square", "abs"], "p": [0.0, -0.61, -1.0]},
+    "grid": {"link": ["square", "abs"], "p": [0.0, -0.57, -1.0]},
     "eta": 0.004,
     "steps": 100,
     "start": 1e-6,  # a student's output is its square
@@ -55,16 +55,16 @@ TEACHERS = {
 POLAR = {"link": "square", "p": None, "eta": 1e-7, "steps": 100, "start": 1e-6}
 
 
-def layers(scale: Scale, block: int = 0) -> xr.Dataset:
-    """Return one gradient and one spectral step on random layers, as many as the
-    ``scale`` says, a ``block`` of seeds.
+def layers(scale: Scale, block: int = 0, times: int = 1) -> xr.Dataset:
+    """Return one gradient and one spectral step on random layers, so many ``times`` what
+    the ``scale`` says, a ``block`` of seeds.
     """
     return sized(
         steps.layers,
         scale,
         block,
         (1, 1, 1),
-        number=scales.at(scale, smoke=300, book=1500, paper=20000),
+        number=times * scales.at(scale, smoke=500, book=1500, paper=20000),
     ).isel(seed=0)
 
 
