@@ -45,6 +45,11 @@ browser: book
 
 setup: $(VENV)/.installed
 
+# FL_SLOW=1, as `.ci/run` sets it, adds the tests on a Dask cluster and what they need
+EXTRAS := book,test,browser,zoo
+ifdef FL_SLOW
+EXTRAS := $(EXTRAS),cluster
+endif
 # torch first and by itself: pip then takes the pinned build wherever it is configured to find it; modules are
 # compiled when they are first used, because compiling all that nobody uses is a third of the time
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
@@ -54,7 +59,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(PIP) -e '.[book,test,browser,zoo]'
+	$(PIP) -e '.[$(EXTRAS)]'
 	touch $@
 
 lint: $(VENV)/.installed

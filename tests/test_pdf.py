@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import sys
 from pathlib import Path
 from unicodedata import normalize
@@ -76,7 +77,13 @@ def test_a_machine_without_a_browser_is_told_so(pdf, monkeypatch):
         pdf.browser()
 
 
-@pytest.mark.skipif(not os.environ.get("FL_SLOW"), reason="prints: FL_SLOW=1")
+prints = pytest.mark.skipif(
+    not (os.environ.get("FL_SLOW") and shutil.which("chromium")),
+    reason="prints: needs FL_SLOW=1 and Chromium",
+)
+
+
+@prints
 def test_the_printed_book(pdf):
     assert pdf.main() == 0
     reader = pdf.PdfReader(pdf.TARGET)
@@ -87,7 +94,8 @@ def test_the_printed_book(pdf):
     assert f"2. Second {known['book-b--']}" in " ".join(pages[0].split())
 
 
-@pytest.mark.skipif(not os.environ.get("FL_SLOW"), reason="prints: FL_SLOW=1")
+@prints
+@pytest.mark.skipif(os.environ.get("FL_SLOW") != "2", reason="minutes: FL_SLOW=2")
 @pytest.mark.skipif(not (ROOT / "_build/html/index.html").is_file(), reason="not built")
 def test_the_whole_book():
     sys.path.insert(0, str(ROOT / "tools"))
