@@ -85,3 +85,29 @@ def test_no_home_no_compiler_no_network_and_another_locale(usual, tmp_path):
     lost = ("HOME", "USER", "LANG")
     found = numbers(tmp_path, alone if closed else (), lost, **settings)
     np.testing.assert_array_equal(found, usual)
+
+
+def test_where_a_tensor_lies_in_memory_changes_no_bit():
+    """`fl` asks torch's products for this before they are loaded."""
+    code = """
+import fl
+import numpy as np
+import torch
+
+rng, found = np.random.default_rng(0), set()
+W, X = rng.standard_normal((10, 64)), rng.standard_normal((200, 64))
+for _ in range(60):
+    parts = []
+    for A in (W, X):
+        room = np.empty(A.nbytes + 256, np.uint8)
+        at = -room.ctypes.data % 128 + 8 * int(rng.integers(8))
+        parts.append(room[at : at + A.nbytes].view(float).reshape(A.shape))
+        parts[-1][:] = A
+    W_there, X_there = map(torch.from_numpy, parts)
+    product = torch.nn.functional.linear(X_there, W_there)
+    found.add(product.numpy().tobytes())
+print(len(found))
+"""
+    env = {k: v for k, v in os.environ.items() if k != "MKL_CBWR"}
+    run = [sys.executable, "-c", code]
+    assert subprocess.run(run, env=env, capture_output=True, text=True).stdout == "1\n"

@@ -153,6 +153,22 @@ def test_single_precision_agrees_and_the_start_is_untouched():
     assert all(np.array_equal(x, y) for x, y in zip(before, START, strict=True))
 
 
+def test_where_arrays_lie_in_memory_changes_no_bit():
+    rng = np.random.default_rng(8)
+    rows, far = rng.standard_normal((10, 64)), rng.standard_normal((10, 1000))
+    labels = rng.standard_normal(64), rng.standard_normal((1, 1000))
+    data = trainer.Data(rows, labels[0], far, labels[1])
+    start, found = trainer.kaiming(1, 50, 10, rng), set()
+    for _ in range(500):
+        # the kernel's own buffers come to lie elsewhere every time
+        sizes = 10 ** rng.uniform(1, 5, rng.integers(1, 30))
+        others = [np.empty(int(size), np.uint8) for size in sizes]
+        run = trainer.train(data, np.eye(10)[None], start, [1])
+        found.add(run.test.tobytes() + run.train.tobytes())
+        del others
+    assert len(found) == 1
+
+
 def test_divergence_is_seen():
     assert not np.isfinite(fit([200], eta=50.0).train[:, -1]).any()
 

@@ -232,9 +232,13 @@ def mean_square(dims, X, Y, net, Z, f, errors):
         part[:, :n] = X[:, start : start + n]
         forward(dims, part, net, Z, f[:n])
         for k in range(Y.shape[0]):
+            # a local sum: one in memory might overlap with f, and is then added up in
+            # another order, as the addresses have it
+            added = 0.0
             for i in range(n):
                 gap = f[i] - Y[k, start + i]
-                total[k] += gap**2
+                added += gap**2
+            total[k] += added
     errors[:] = total / M
 
 

@@ -16,8 +16,11 @@ from fl.sweep import sized
 SEEDS = 1, 1, 12  # of runs on the digits, in which little is left to chance
 POWERS, DAMPING, OWN = (-1.0, -0.5, 0.5, 1.0), 0.03, (-1.0, -0.5)
 EXTRAS = ("momentum", "coupled", "decoupled")
-MEMORY, ROWS, COLUMNS = 0.98, np.geomspace(1, 1 / 10, 24), np.geomspace(1, 1 / 30, 12)
-SHORT = {"warm_up": 100, "windows": (8, 20)}
+MEMORY, SHAPE, RATIOS = 0.98, (20, 14), (8.0, 40.0)
+ROWS, COLUMNS = (
+    np.geomspace(1, 1 / ratio, n) for n, ratio in zip(SHAPE, RATIOS, strict=True)
+)
+SHORT = {"warm_up": 100, "windows": (8, 20), "ratios": RATIOS}
 # methods of the bench with the powers of their sides
 SIDES = {
     "SGD": (0.0, 0.0),
@@ -115,7 +118,7 @@ def benched(scale: Scale, block: int = 0, methods=DERIVED) -> xr.Dataset:
     seeds of a ``scale`` and ``block``.
     """
     grid = {"method": methods}
-    run = sized(bench.benched, scale, block, (5, 5, 20), grid, **SHORT)
+    run = sized(bench.benched, scale, block, (5, 5, 20), grid, shape=SHAPE, **SHORT)
     return run.assign_attrs(memory=MEMORY)
 
 
@@ -134,7 +137,7 @@ def verdicts(
         True where the right version passes and where a faulty one fails, over ``method``
         and ``seed``.
     """
-    options = {"tol": TOLERANCE, "ratios": (1.0, 1.0) if flat else (10.0, 30.0)}
+    options = {"tol": TOLERANCE, "ratios": (1.0, 1.0) if flat else RATIOS}
     run = _versions(bench.asserted, "passed", scale, block, targets, **options)
     return run == run["method"].isin(list(FAULTS))
 
@@ -152,7 +155,7 @@ def _versions(
     """
     parts = []
     for right, faulty in FAULTS.items():
-        shape = (16, 16) if right == "one-sided" else (24, 12)
+        shape = (16, 16) if right == "one-sided" else SHAPE
         fixed = SHORT | options | {"shape": shape}
         if targets:
             fixed["right"] = targets[right]
