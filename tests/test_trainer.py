@@ -165,6 +165,7 @@ def test_where_arrays_lie_in_memory_changes_no_bit():
         others = [np.empty(int(size), np.uint8) for size in sizes]
         run = trainer.train(data, np.eye(10)[None], start, [1])
         found.add(run.test.tobytes() + run.train.tobytes())
+        assert len(others) == len(sizes)  # they stay until here
     assert len(found) == 1
 
 
