@@ -3,7 +3,7 @@ r"""The inner loop of two-layer training, compiled and fused.
 The network is :math:`f(x) = c + \sum_j a_j\,\mathrm{relu}(w_j^\top x + b_j)`, the loss
 is the mean square. For one configuration the activations (h x n) fit in a core's cache.
 They are written once, by the forward pass, and read once, by the backward pass, which
-overwrites them with the masked residuals :math:`M_{ji} = \rho_i\,1\{z_{ji}>0\}`,
+makes of them, a few rows at a time, the masked residuals :math:`M_{ji} = \rho_i\,1\{z_{ji}>0\}`,
 :math:`\rho = 2(f-y)/n`. Everything else follows from the small matrix :math:`G =
 M\,[X;1]^\top`, h x (d+1):
 
@@ -75,11 +75,10 @@ class Record(NamedTuple):
 
 def with_ones(X):
     """Return the inputs ``X`` (d, n) with a row of ones below and rows of zeros up to a
-    multiple of four, for `moments`.
+    multiple of three, for `moments`.
     """
     d, n = X.shape
-    fours = -(-(d + 1) // 4)
-    rows = np.zeros((4 * fours, n), X.dtype)
+    rows = np.zeros((d + 3 - d % 3, n), X.dtype)
     rows[:d], rows[d] = X, 1
     return rows
 
@@ -104,49 +103,47 @@ def forward(dims, X, net, Z, f):
 
 @_jit
 def moments(Z, rho, X1, G):
-    """Overwrite the activations ``Z`` (h, n) by the masked residuals ``rho`` (n,) and
-    write their product with ``X1`` (K, n) to ``G`` (h, K).
+    """Write the product of the masked residuals ``rho`` (n,), zero where the activations
+    ``Z`` (h, n) are, with ``X1`` (K, n) to ``G`` (h, K).
 
-    Two neurons and four inputs at a time: eight sums stay in registers, which beats a
-    general matrix product here.
+    Four neurons and three inputs at a time: twelve sums stay in registers, enough to
+    hide how long one takes, and a masked row is used again while it is in cache. That
+    beats a general matrix product of this shape.
     """
     h, n = Z.shape
     zero = Z.dtype.type(0)
-    for j in range(h):
-        row = Z[j]
-        for i in range(n):
-            active = row[i] > zero
-            row[i] = rho[i] if active else zero
-    for j in range(0, h, 2):
-        m = min(j + 1, h - 1)
-        u = Z[j]
-        v = Z[m]
-        for k in range(0, X1.shape[0], 4):
-            x0 = X1[k]
-            x1 = X1[k + 1]
-            x2 = X1[k + 2]
-            x3 = X1[k + 3]
-            s0 = s1 = zero
-            s2 = s3 = zero
-            t0 = t1 = zero
-            t2 = t3 = zero
+    M = np.empty((4, n), Z.dtype)
+    for j in range(0, h, 4):
+        for q in range(4):
+            row = Z[min(j + q, h - 1)]
+            masked = M[q]
             for i in range(n):
-                s0 += u[i] * x0[i]
-                s1 += u[i] * x1[i]
-                s2 += u[i] * x2[i]
-                s3 += u[i] * x3[i]
-                t0 += v[i] * x0[i]
-                t1 += v[i] * x1[i]
-                t2 += v[i] * x2[i]
-                t3 += v[i] * x3[i]
-            G[j, k] = s0
-            G[j, k + 1] = s1
-            G[j, k + 2] = s2
-            G[j, k + 3] = s3
-            G[m, k] = t0
-            G[m, k + 1] = t1
-            G[m, k + 2] = t2
-            G[m, k + 3] = t3
+                masked[i] = rho[i] if row[i] > zero else zero
+        for k in range(0, X1.shape[0], 3):
+            x0, x1, x2 = X1[k], X1[k + 1], X1[k + 2]
+            a0 = a1 = a2 = b0 = b1 = b2 = zero
+            c0 = c1 = c2 = d0 = d1 = d2 = zero
+            for i in range(n):
+                x, y, z = x0[i], x1[i], x2[i]
+                u = M[0, i]
+                a0 += u * x
+                a1 += u * y
+                a2 += u * z
+                u = M[1, i]
+                b0 += u * x
+                b1 += u * y
+                b2 += u * z
+                u = M[2, i]
+                c0 += u * x
+                c1 += u * y
+                c2 += u * z
+                u = M[3, i]
+                d0 += u * x
+                d1 += u * y
+                d2 += u * z
+            sums = (a0, a1, a2), (b0, b1, b2), (c0, c1, c2), (d0, d1, d2)
+            for q in range(min(4, h - j)):
+                G[j + q, k], G[j + q, k + 1], G[j + q, k + 2] = sums[q]
 
 
 @_jit
@@ -263,8 +260,8 @@ def train(dims, rows, rule, net, record):
     """Train one configuration in place, ``net`` on ``rows`` by ``rule``, and fill the
     ``record``, the last of whose steps ends it; ``dims`` is that of the inputs.
     """
-    W = net.W
-    a, c = net.a, net.c
+    W, _, a, c = net
+    steps, X_test, Y_test, losses, errors = record
     h, d = W.shape
     N = rows.X.shape[1]
     dtype = W.dtype
@@ -287,7 +284,7 @@ def train(dims, rows, rule, net, record):
     scale = np.ones((h, d), dtype)
     mean = 2 * dtype.type(1) / n
     at = 0
-    for step in range(1, record.steps[-1] + 1):
+    for step in range(1, steps[-1] + 1):
         if not full:
             for i in range(n):
                 column = rows.batches[step - 1, i]
@@ -306,10 +303,8 @@ def train(dims, rows, rule, net, record):
             np.dot(gradient, rule.P, update)
         descend(rule.eta, G, update, net)
         c[0] -= rule.eta * f.sum()
-        if record.steps[at] == step:
-            losses = record.losses[at : at + 1]
-            mean_square(dims, rows.X, y_all, net, Z_all, f_all, losses)
-            errors = record.errors[at]
-            X_test, Y_test = record.X_test, record.Y_test
-            mean_square(dims, X_test, Y_test, net, Z_all, f_all, errors)
+        if steps[at] == step:
+            loss = losses[at : at + 1]
+            mean_square(dims, rows.X, y_all, net, Z_all, f_all, loss)
+            mean_square(dims, X_test, Y_test, net, Z_all, f_all, errors[at])
             at += 1
