@@ -111,7 +111,7 @@ def corrections(scale, broken, block):
     control="the exponent -1 of the inverse without damping",
 )
 def damped(scale, broken, block):
-    """The damping is 0.03 of the largest eigenvalue; all layers of both networks."""
+    """The damping is 0.05 of the largest eigenvalue; all layers of both networks."""
     settings = study.powers([-1.0], damping=study.DAMPING)
     run = study.readings(scale, block, settings)
     slopes = _slopes(run["lam"], study.DAMPING)

@@ -14,7 +14,7 @@ from fl.stored import stored
 from fl.sweep import sized
 
 SEEDS = 1, 1, 12  # of runs on the digits, in which little is left to chance
-POWERS, DAMPING, OWN = (-1.0, -0.5, 0.5, 1.0), 0.03, (-1.0, -0.5)
+POWERS, DAMPING, OWN = (-1.0, -0.5, 0.5, 1.0), 0.05, (-1.0, -0.5)
 EXTRAS = ("momentum", "coupled", "decoupled")
 MEMORY, SHAPE, RATIOS = 0.98, (20, 14), (8.0, 40.0)
 ROWS, COLUMNS = (
