@@ -140,8 +140,7 @@ def _chunks(path: Path, look: dict) -> Iterator:
 
     with path.open("rb") as file, pd.read_csv(file, **look) as reader:
         while True:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
+            with warnings.catch_warnings(action="error"):
                 frame = next(reader, None)
             if frame is None:
                 return

@@ -1,7 +1,7 @@
 """What `fl.diagnose` found, and how it is said: as text, as a record, as a page."""
 
 import io
-import math
+import json
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -75,10 +75,9 @@ def compared(exponents, penalties, dimensions, errors, sizes) -> list[Risk]:
     """
     K = len(sizes)
     shares = sizes / sizes.sum()
-    gaps = errors - errors[list(exponents).index(0)]
-    factor = np.sqrt(1 / K + 1 / (K - 1))
-    risk, difference = errors @ shares, gaps @ shares
-    se, difference_se = (factor * x.std(1, ddof=1) for x in (errors, gaps))
+    both = np.stack([errors, errors - errors[list(exponents).index(0)]])
+    risk, difference = both @ shares
+    se, difference_se = np.sqrt(1 / K + 1 / (K - 1)) * both.std(2, ddof=1)
     largest = (errors * shares).max(1) / risk
     known = [
         exponents,
@@ -136,8 +135,7 @@ class Report:
     def cut(self) -> tuple[bool, bool]:
         """Whether the interval is cut by the lower and the upper end of the range."""
         c = self.choice
-        low, high = EXPONENTS[0], EXPONENTS[-1]
-        return bool(c.low == low), bool(c.high == high)
+        return bool(c.low == EXPONENTS[0]), bool(c.high == EXPONENTS[-1])
 
     def verdict(self) -> str:
         """Return what the likelihood says, in a sentence."""
@@ -152,8 +150,10 @@ class Report:
                 why = "next to no linear signal"
             return f"p: cannot tell, keep 0: {why}, {interval}"
         p = f"{c.p:.2f} +- {c.se:.2f}"
-        if below and c.p == c.low or above and c.p == c.high:  # the range ends first
-            p = f"at most {c.high:.2f}" if below else f"at least {c.low:.2f}"
+        if c.p == EXPONENTS[0]:  # the range ends first
+            p = f"at most {c.high:.2f}"
+        if c.p == EXPONENTS[-1]:
+            p = f"at least {c.low:.2f}"
         inside = c.low <= 0 <= c.high
         zero = "contains 0: keep 0" if inside else "excludes 0: look at the risks"
         return f"p: {p}, {interval}, which {zero}"
@@ -178,23 +178,26 @@ class Report:
         c, lam, d = self.choice, self.lam, len(self.columns)
         out = list(self.left_out.items())
         out = out[:MANY] + [("...", f"{len(out) - MANY} more")] * (len(out) > MANY)
-        read = {
-            "rows": f"{self.rows:,}",
-            "columns": f"{d}, {'standardised' if self.standardised else 'raw units'}",
-            **{f"left out: {name}": why for name, why in out},
-        }
+        read = [
+            ["rows", f"{self.rows:,}"],
+            ["columns", f"{d}, {'standardised' if self.standardised else 'raw units'}"],
+            *([f"left out: {name}", why] for name, why in out),
+        ]
         middle = lam[len(lam) // 2]
-        seen = {
-            "directions above rounding": f"{len(lam)} of {d}",
-            "largest, median, least eigenvalue": f"{lam[0]:.3g}, {middle:.3g}, {lam[-1]:.3g}",
-            "effective number of inputs": f"{lam.sum() ** 2 / (lam @ lam):.1f}",
-            "resolved directions": f"{c.resolved:.1f}",
-            "noise, share of the label's variance": f"{self.noise:.3f}",
-        }
-        pairs = [(f"Table, target {self.target}", read), ("Inputs", seen)]
-        tables = [(title, ["", ""], [*map(list, x.items())]) for title, x in pairs]
-        rows = [list(map(format, x, FORMATS)) for x in self.risks]
-        return [*tables, (f"Risk in {self.folds}-fold cross-validation", HEAD, rows)]
+        eigenvalues = f"{lam[0]:.3g}, {middle:.3g}, {lam[-1]:.3g}"
+        seen = [
+            ["directions above rounding", f"{len(lam)} of {d}"],
+            ["largest, median, least eigenvalue", eigenvalues],
+            ["effective number of inputs", f"{lam.sum() ** 2 / (lam @ lam):.1f}"],
+            ["resolved directions", f"{c.resolved:.1f}"],
+            ["noise, share of the label's variance", f"{self.noise:.3f}"],
+        ]
+        risks = [list(map(format, x, FORMATS)) for x in self.risks]
+        return [
+            (f"Table, target {self.target}", ["", ""], read),
+            ("Inputs", ["", ""], seen),
+            (f"Risk in {self.folds}-fold cross-validation", HEAD, risks),
+        ]
 
     def real(self) -> str:
         """Return which differences of risk are real."""
@@ -203,9 +206,15 @@ class Report:
 
     def record(self) -> dict:
         """Return everything as plain numbers, texts and lists; None for what is not finite."""
-        plain = asdict(self) | {"risks": [x._asdict() for x in self.risks]}
-        said = {"verdict": self.verdict(), "real": self.real()}
-        return _plain(plain | said | {"warnings": self.warnings(), "scope": SCOPE})
+        known = asdict(self) | {
+            "risks": [x._asdict() for x in self.risks],
+            "verdict": self.verdict(),
+            "real": self.real(),
+            "warnings": self.warnings(),
+            "scope": SCOPE,
+        }
+        text = json.dumps(known, default=lambda x: x.tolist())
+        return json.loads(text, parse_constant=lambda _: None)
 
     def __repr__(self) -> str:
         from rich.console import Console
@@ -221,12 +230,3 @@ class Report:
         from fl.diagnose_page import fragment
 
         return fragment(self)
-
-
-def _plain(x):
-    if isinstance(x, dict):
-        return {name: _plain(value) for name, value in x.items()}
-    if isinstance(x, list | np.ndarray):
-        return [_plain(value) for value in x]
-    x = x.item() if isinstance(x, np.generic) else x
-    return None if isinstance(x, float) and not math.isfinite(x) else x

@@ -6,6 +6,8 @@ regression on the columns of the table, not about a network: chapters "choosing_
 "diagnose" say why, and the exponent of an optimizer is never set from here.
 """
 
+from functools import partial
+
 import numpy as np
 
 from fl.diagnose_pass import gather
@@ -77,30 +79,28 @@ def diagnose_file(path, target: str, standardise: bool = True) -> Report:
 
 
 def _report(source: Source, where: int, standardise: bool) -> Report:
-    table = gather(source, where)
-    deviations = np.sqrt(table.whole.C.diagonal() / table.whole.n)
+    columns, whole, folds, *left_out = gather(source, where)
+    deviations = np.sqrt(whole.C.diagonal() / whole.n)
     by = deviations if standardise else 1.0
-    whole, *folds = (m.take(slice(None), by) for m in (table.whole, *table.folds))
+    whole, *folds = (m.take(slice(None), by) for m in (whole, *folds))
     seen = spectral(whole)
     choice = theory.fit(seen.lam, seen.scores, seen.residual, seen.dof)
     exponents = [*EXPONENTS, *[choice.p] * choice.told]
     penalties, errors = tuned(whole, folds, exponents)
-    pairs = zip(exponents, penalties, strict=True)
-    kept = [theory.shrinkage(seen.lam, p, penalty).sum() for p, penalty in pairs]
+    kept = map(partial(theory.shrinkage, seen.lam), exponents, penalties)
+    dimensions = [u.sum() for u in kept]
     relative = errors * whole.n / whole.v
     sizes = np.array([fold.n for fold in folds])
     return Report(
-        rows=whole.n,
-        target=source.names[where],
-        columns=table.names,
-        left_out=table.left_out,
-        unlabelled=table.unlabelled,
-        binary=table.binary,
+        whole.n,
+        source.names[where],
+        columns,
+        *left_out,
         standardised=standardise,
         ratio=float(deviations.max() / deviations.min()),
         lam=seen.lam,
         noise=choice.noise * seen.dof / whole.v,
         choice=choice,
         folds=len(folds),
-        risks=compared(exponents, penalties, kept, relative, sizes),
+        risks=compared(exponents, penalties, dimensions, relative, sizes),
     )
