@@ -130,8 +130,7 @@ def _risks(report: Report, ax) -> None:
     ax.axhline(0, color="#777777", lw=1)
     ax.errorbar(p, gap, yerr=error, fmt="o", capsize=2.5)
     # a difference that matters to nobody shall not fill the picture
-    largest = (abs(gap) + error).max()
-    far = max(0.01, 1.1 * largest)
+    far = max(0.01, 1.1 * (abs(gap) + error).max())
     ax.set(ylim=(-far, far), xlabel="exponent p", ylabel="risk minus that at 0")
 
 

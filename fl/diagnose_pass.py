@@ -71,8 +71,10 @@ def gather(source: Source, where: int) -> Table:
         for frame in source.batches:
             Z, found = _checked(frame.iloc[:, order], columns, rows)
             if target in found:
-                cure = "labels must be finite numbers, two classes 0 and 1"
-                raise ValueError(f"target {target!r} {found[target]}: {cure}")
+                raise ValueError(
+                    f"target {target!r} {found[target]}: labels must be finite numbers, "
+                    "two classes 0 and 1"
+                )
             wrong = found | wrong
             row = np.arange(rows, rows + len(frame))
             counting = {j for j in counting if _counts(Z[j], row)}
@@ -103,8 +105,10 @@ def _kept(names, folds, reasons: dict[str, str], rows: int, levels: int) -> Tabl
     folds = [fold for fold in folds if fold.n]
     n = sum(fold.n for fold in folds)
     if n < LEAST or levels < 2:
-        found = f"{n} rows with a label, {levels} different"
-        raise ValueError(f"{found}: must be at least {LEAST}, with different labels")
+        raise ValueError(
+            f"{n} rows with a label, {levels} different: must be at least {LEAST}, with "
+            "different labels"
+        )
     whole = reduce(Moments.merge, folds)
     rounding = validate.rounding(whole.mean) * whole.mean
     least = np.maximum(rounding**2, HUGE**-2)
@@ -176,5 +180,7 @@ def _refuse_size(d: int) -> None:
     except (AttributeError, ValueError):  # not every system says
         memory = 8 << 30
     if needed > memory:
-        sizes = f"{needed / 1e9:.0f} GB, this machine has {memory / 1e9:.0f}"
-        raise ValueError(f"{d} columns need {sizes}: keep fewer columns")
+        raise ValueError(
+            f"{d} columns need {needed / 1e9:.0f} GB, this machine has "
+            f"{memory / 1e9:.0f}: keep fewer columns"
+        )

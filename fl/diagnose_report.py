@@ -62,8 +62,7 @@ class Risk(NamedTuple):
     @property
     def real(self) -> bool:
         """Whether the difference is above two standard errors, and above a thousandth."""
-        least = max(2 * self.difference_se, FLAT * self.risk)
-        return abs(self.difference) > least
+        return abs(self.difference) > max(2 * self.difference_se, FLAT * self.risk)
 
 
 def compared(exponents, penalties, dimensions, errors, sizes) -> list[Risk]:
@@ -161,9 +160,9 @@ class Report:
     def warnings(self) -> list[str]:
         """Return what limits the findings."""
         n, d = self.rows, len(self.columns)
-        scale = f"the standard deviations of the columns differ {self.ratio:.3g} times"
         cases = {
-            f"Raw units: p measures them too ({scale}); standardise.": not self.standardised,
+            "Raw units: p measures them too (the standard deviations of the columns differ "
+            f"{self.ratio:.3g} times); standardise.": not self.standardised,
             BARE: len(self.lam) == n - 1,
             SHORT: n < 2 * d,
             CUT: any(self.cut),
@@ -175,7 +174,7 @@ class Report:
 
     def sections(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """Return the tables of the report: title, heading, rows of texts."""
-        c, lam, d = self.choice, self.lam, len(self.columns)
+        lam, d = self.lam, len(self.columns)
         out = list(self.left_out.items())
         out = out[:MANY] + [("...", f"{len(out) - MANY} more")] * (len(out) > MANY)
         read = [
@@ -189,7 +188,7 @@ class Report:
             ["directions above rounding", f"{len(lam)} of {d}"],
             ["largest, median, least eigenvalue", eigenvalues],
             ["effective number of inputs", f"{lam.sum() ** 2 / (lam @ lam):.1f}"],
-            ["resolved directions", f"{c.resolved:.1f}"],
+            ["resolved directions", f"{self.choice.resolved:.1f}"],
             ["noise, share of the label's variance", f"{self.noise:.3f}"],
         ]
         risks = [list(map(format, x, FORMATS)) for x in self.risks]
@@ -221,8 +220,12 @@ class Report:
 
         from fl.diagnose_page import write
 
-        look = {"width": 88, "color_system": None, "force_jupyter": False}
-        console = Console(file=io.StringIO(), **look)
+        console = Console(
+            file=io.StringIO(),
+            width=88,
+            color_system=None,
+            force_jupyter=False,
+        )
         write(self, console)
         return console.file.getvalue()
 

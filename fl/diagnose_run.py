@@ -51,8 +51,9 @@ def diagnose(X, y, standardise: bool = True) -> Report:
         X = np.asarray(X)
     y = np.asarray(y)
     if X.ndim != 2 or 0 in X.shape or y.shape != (len(X),):
-        shapes = f"X, y have shapes {X.shape}, {y.shape}"
-        raise ValueError(f"{shapes}: must be (n, d) and (n,), n and d >= 1")
+        raise ValueError(
+            f"X, y have shapes {X.shape}, {y.shape}: must be (n, d) and (n,), n and d >= 1"
+        )
     d = X.shape[1]
     columns = X.columns if framed else [f"column {j + 1}" for j in range(d)]
     source = frames([*map(str, columns), label], X, y)
@@ -89,8 +90,8 @@ def _report(source: Source, where: int, standardise: bool) -> Report:
     penalties, errors = tuned(whole, folds, exponents)
     kept = map(partial(theory.shrinkage, seen.lam), exponents, penalties)
     dimensions = [u.sum() for u in kept]
-    relative = errors * whole.n / whole.v
     sizes = np.array([fold.n for fold in folds])
+    relative = errors * whole.n / whole.v
     return Report(
         whole.n,
         source.names[where],
