@@ -31,6 +31,15 @@ BINARY = "Two labels: this is squared loss, not classification."
 RULE = "Differences below two of their s.e., or a thousandth of the risk, are not real."
 HEAD = ["p", "penalty", "dimension", "risk", "s.e.", "minus risk at 0", "s.e."]
 FORMATS = ["+.2f", ".2e", ".1f", ".4f", ".4f", "+z.4f", ".4f"]
+# title -> text, of a `Report` and what its `Report.sections` finds
+READ = {"rows": "{0.rows:,}", "columns": "{d}, {units}"}
+SEEN = {
+    "directions above rounding": "{r} of {d}",
+    "largest, median, least eigenvalue": "{0.lam[0]:.3g}, {median:.3g}, {least:.3g}",
+    "effective number of inputs": "{inputs:.1f}",
+    "resolved directions": "{0.choice.resolved:.1f}",
+    "noise, share of the label's variance": "{0.noise:.3f}",
+}
 FLAT = 1e-3  # of the risk: a difference that matters to nobody
 MANY = 20  # columns left out that are named
 ENOUGH = 14  # directions for an interval of 1.5 if the sd of their log eigenvalues is 1
@@ -174,23 +183,22 @@ class Report:
 
     def sections(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """Return the tables of the report: title, heading, rows of texts."""
-        lam, d = self.lam, len(self.columns)
-        out = list(self.left_out.items())
-        out = out[:MANY] + [("...", f"{len(out) - MANY} more")] * (len(out) > MANY)
-        read = [
-            ["rows", f"{self.rows:,}"],
-            ["columns", f"{d}, {'standardised' if self.standardised else 'raw units'}"],
-            *([f"left out: {name}", why] for name, why in out),
-        ]
-        middle = lam[len(lam) // 2]
-        eigenvalues = f"{lam[0]:.3g}, {middle:.3g}, {lam[-1]:.3g}"
-        seen = [
-            ["directions above rounding", f"{len(lam)} of {d}"],
-            ["largest, median, least eigenvalue", eigenvalues],
-            ["effective number of inputs", f"{lam.sum() ** 2 / (lam @ lam):.1f}"],
-            ["resolved directions", f"{self.choice.resolved:.1f}"],
-            ["noise, share of the label's variance", f"{self.noise:.3f}"],
-        ]
+        lam, out = self.lam, list(self.left_out.items())
+        facts = {
+            "d": len(self.columns),
+            "r": len(lam),
+            "units": "standardised" if self.standardised else "raw units",
+            "median": lam[len(lam) // 2],
+            "least": lam[-1],
+            "inputs": lam.sum() ** 2 / (lam @ lam),
+        }
+        read, seen = (
+            [[title, text.format(self, **facts)] for title, text in table.items()]
+            for table in (READ, SEEN)
+        )
+        read += [[f"left out: {name}", why] for name, why in out[:MANY]]
+        if len(out) > MANY:
+            read.append(["left out: ...", f"{len(out) - MANY} more"])
         risks = [list(map(format, x, FORMATS)) for x in self.risks]
         return [
             (f"Table, target {self.target}", ["", ""], read),
