@@ -47,8 +47,12 @@ body{{margin:1.5rem auto;padding:0 1rem;max-width:62rem;font:16px/1.5 system-ui,
 def write(report: Report, console: Console) -> None:
     """Write a ``report`` on a ``console``."""
     for title, head, rows in report.sections():
-        table = Table(*head, title=literal(title), title_justify="left")
-        table.show_header = any(head)
+        table = Table(
+            *head,
+            title=literal(title),
+            title_justify="left",
+            show_header=any(head),
+        )
         for row in rows:
             table.add_row(*map(literal, row))
         console.print(table)
@@ -66,13 +70,17 @@ def page(report: Report) -> str:
 def fragment(report: Report) -> str:
     """Return the ``report`` as a part of a page of HTML."""
     *tables, risks = [_table(*section) for section in report.sections()]
-    says = _tag("p", report.verdict(), "says")
-    warned = [_tag("p", words, "warn") for words in report.warnings()]
     figures = "".join(_pictures(report))
-    pictures = f'<div class="pictures">{figures}</div>'
-    real = _tag("p", report.real())
-    scope = _tag("p", SCOPE)
-    body = "\n".join([says, *warned, pictures, risks, real, *tables, scope])
+    parts = [
+        _tag("p", report.verdict(), "says"),
+        *(_tag("p", words, "warn") for words in report.warnings()),
+        f'<div class="pictures">{figures}</div>',
+        risks,
+        _tag("p", report.real()),
+        *tables,
+        _tag("p", SCOPE),
+    ]
+    body = "\n".join(parts)
     return f'<style>{STYLE}</style>\n<div class="fl-diagnose">\n{body}\n</div>'
 
 
@@ -84,8 +92,7 @@ def _table(title: str, head: list[str], rows: list[list[str]]) -> str:
     cells = [[_tag("td", x) for x in row] for row in rows]
     if any(head):
         cells.insert(0, [_tag("th", x) for x in head])
-    lines = ["<tr>" + "".join(row) + "</tr>" for row in cells]
-    body = "".join(lines)
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
     return f"{_tag('h3', title)}\n<table>{body}</table>"
 
 
@@ -123,8 +130,7 @@ def _risks(report: Report, ax) -> None:
     ax.axhline(0, color="#777777", lw=1)
     ax.errorbar(p, gap, yerr=error, fmt="o", capsize=2.5)
     # a difference that matters to nobody shall not fill the picture
-    largest = (abs(gap) + error).max()
-    far = max(0.01, 1.1 * largest)
+    far = max(0.01, 1.1 * (abs(gap) + error).max())
     ax.set(ylim=(-far, far), xlabel="exponent p", ylabel="risk minus that at 0")
 
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections import Counter
 from functools import reduce
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -58,84 +59,80 @@ def gather(source: Source, where: int) -> Table:
     """
     from tqdm import tqdm
 
-    width = len(source.names)
-    _refuse_size(width - 1)
-    seen = _Seen(unique(source.names), where)
+    d = len(source.names) - 1
+    _refuse_size(d)
+    # the label goes to the end
+    order = [*range(where), *range(where + 1, d + 1), where]
+    columns = unique(source.names)
+    *names, target = columns = [columns[j] for j in order]
+    folds = [Moments(d) for _ in range(FOLDS)]
+    rows, wrong, levels, counting = 0, {}, set(), set(range(d))
     with tqdm(total=source.rows, unit=" rows", unit_scale=True, disable=None) as bar:
         for frame in source.batches:
-            seen.add(frame)
+            Z, found = _checked(frame.iloc[:, order], columns, rows)
+            if target in found:
+                raise ValueError(
+                    f"target {target!r} {found[target]}: labels must be finite numbers, "
+                    "two classes 0 and 1"
+                )
+            wrong = found | wrong
+            row = np.arange(rows, rows + len(frame))
+            counting = {j for j in counting if _counts(Z[j], row)}
+            rows += len(frame)
             bar.update(len(frame))
-    return seen.table()
+            Z = np.compress(np.isfinite(Z[-1]), Z, axis=1)
+            if len(levels) < 3:
+                levels.update(np.unique(Z[-1])[:3])
+            _deal(Z, folds)
+    reasons = dict.fromkeys([names[j] for j in counting], "counts the rows") | wrong
+    return _kept(names, folds, reasons, rows, len(levels))
 
 
-class _Seen:
-    """What the rows have shown so far."""
+def _deal(Z, folds: list[Moments]) -> None:
+    """Add rows, the columns of Z, to the ``folds``."""
+    order = np.arange(len(Z.T)) + sum(fold.n for fold in folds)
+    which = PATTERN[order % PATTERN.size]
+    for k, fold in enumerate(folds):
+        part = np.compress(which == k, Z, axis=1)
+        if part.size:
+            fold.add(part[:-1].T, part[-1])
 
-    def __init__(self, names: list[str], where: int):
-        self.names = names
-        self.where = where
-        self.inputs = [j for j in range(len(names)) if j != where]
-        self.folds = [Moments(len(self.inputs)) for _ in range(FOLDS)]
-        self.rows = self.labelled = 0
-        self.reasons = {}
-        self.levels = set()
-        self.counting = set(self.inputs)
 
-    def add(self, frame) -> None:
-        """Take in a batch of rows."""
-        Z, wrong = _checked(frame, self.where, self.rows)
-        if self.where in wrong:
-            found = f"target {self.names[self.where]!r} has {wrong[self.where]}"
-            cure = "labels must be finite numbers, two classes 0 and 1"
-            raise ValueError(f"{found}: {cure}")
-        for j, what in wrong.items():
-            self.reasons.setdefault(j, f"has {what}")
-        row = np.arange(self.rows, self.rows + len(frame))
-        self.counting = {j for j in self.counting if _counts(Z[j], row)}
-        y = Z[self.where]
-        known = np.isfinite(y)
-        if len(self.levels) < 3:
-            few = np.unique(y[known])[:3]
-            self.levels.update(few.tolist())
-        order = self.labelled + np.cumsum(known) - 1
-        which = PATTERN[order % PATTERN.size]
-        self.labelled = int(order[-1]) + 1
-        for k, fold in enumerate(self.folds):
-            chosen = np.flatnonzero(known & (which == k))
-            if len(chosen):
-                X = Z[np.ix_(self.inputs, chosen)]
-                fold.add(X.T, y[chosen])
-        self.rows += len(frame)
-
-    def table(self) -> Table:
-        """Return what is kept, after the last row."""
-        folds = [fold for fold in self.folds if fold.n]
-        n, levels = self.labelled, len(self.levels)
-        if n < LEAST or levels < 2:
-            found = f"{n} rows with a label, {levels} different"
-            least = f"must be at least {LEAST}, with different labels"
-            raise ValueError(f"{found}: {least}")
-        whole = reduce(Moments.merge, folds)
-        left_out = self._left_out(whole)
-        kept = [i for i, j in enumerate(self.inputs) if self.names[j] not in left_out]
-        if not kept:
-            said = "; ".join(map(" ".join, list(left_out.items())[:5]))
-            raise ValueError(f"no column is left: {said}")
-        names = [self.names[self.inputs[i]] for i in kept]
-        whole, *folds = (m.take(kept) for m in (whole, *folds))
-        return Table(names, whole, folds, left_out, self.rows - n, levels == 2)
-
-    def _left_out(self, whole: Moments) -> dict[str, str]:
-        rounding = validate.rounding(whole.mean) * whole.mean
-        least = np.maximum(rounding**2, HUGE**-2)
-        still = whole.C.diagonal() <= whole.n * least
-        # the first that holds is said
-        reasons = dict.fromkeys(np.compress(still, self.inputs), CONSTANT)
-        reasons |= dict.fromkeys(self.counting, "counts the rows") | self.reasons
-        for j in self.inputs:
-            if NAMELESS.fullmatch(self.names[j]):
-                reasons[j] = "has no heading: row names or a stray separator"
-        return {self.names[j]: reasons[j] for j in self.inputs if j in reasons}
+def _kept(names, folds, reasons: dict[str, str], rows: int, levels: int) -> Table:
+    """Return the table without the columns that are constant, have no name, or are left
+    out for one of the ``reasons``, of so many ``rows`` and different labels.
+    """
+    folds = [fold for fold in folds if fold.n]
+    n = sum(fold.n for fold in folds)
+    if n < LEAST or levels < 2:
+        raise ValueError(
+            f"{n} rows with a label, {levels} different: must be at least {LEAST}, with "
+            "different labels"
+        )
+    whole = reduce(Moments.merge, folds)
+    rounding = validate.rounding(whole.mean) * whole.mean
+    least = np.maximum(rounding**2, HUGE**-2)
+    still = whole.C.diagonal() <= whole.n * least
+    stray = filter(NAMELESS.fullmatch, names)
+    reasons = (  # the last that holds is said
+        dict.fromkeys(np.compress(still, names), CONSTANT)
+        | reasons
+        | dict.fromkeys(stray, "has no heading: row names or a stray separator")
+    )
+    left_out = {name: reasons[name] for name in names if name in reasons}
+    kept = [name not in left_out for name in names]
+    if not any(kept):
+        said = "; ".join(map(" ".join, list(left_out.items())[:5]))
+        raise ValueError(f"no column is left: {said}")
+    whole, *folds = (m.take(kept) for m in (whole, *folds))
+    return Table(
+        list(compress(names, kept)),
+        whole,
+        folds,
+        left_out,
+        rows - n,
+        levels == 2,
+    )
 
 
 def unique(names: list[str]) -> list[str]:
@@ -153,19 +150,20 @@ def unique(names: list[str]) -> list[str]:
     return found
 
 
-def _checked(frame, where: int, start: int) -> tuple[np.ndarray, dict[int, str]]:
+def _checked(frame, names: list[str], start: int) -> tuple[np.ndarray, dict[str, str]]:
     """Return the numbers of a ``frame`` that begins with row ``start``, 0 for what is none,
-    NaN for a label that is missing; and the first wrong entry of each column that has one.
+    NaN for a label, in the last column, that is missing; and what is wrong with the first
+    such entry of each column that has one, by its name.
     """
     Z = numbers(frame)
     gaps = ~(abs(Z) <= HUGE)
-    gaps[where] &= frame.iloc[:, where].notna()
+    gaps[-1] &= frame.iloc[:, -1].notna()
     wrong = {}
-    for j in np.flatnonzero(gaps.any(1)).tolist():
-        i = int(gaps[j].argmax())
+    for j in np.flatnonzero(gaps.any(1)):
+        i = gaps[j].argmax()
         entry = str(frame.iat[i, j])[:30]
         large = ", too large to be squared" * bool(np.isfinite(Z[j, i]))
-        wrong[j] = f"{entry!r} in row {start + i + 1}{large}"
+        wrong[names[j]] = f"has {entry!r} in row {start + i + 1}{large}"
     Z[gaps] = 0
     return Z, wrong
 
@@ -182,5 +180,7 @@ def _refuse_size(d: int) -> None:
     except (AttributeError, ValueError):  # not every system says
         memory = 8 << 30
     if needed > memory:
-        sizes = f"{needed / 1e9:.0f} GB, this machine has {memory / 1e9:.0f}"
-        raise ValueError(f"{d} columns need {sizes}: keep fewer columns")
+        raise ValueError(
+            f"{d} columns need {needed / 1e9:.0f} GB, this machine has "
+            f"{memory / 1e9:.0f}: keep fewer columns"
+        )

@@ -140,8 +140,7 @@ def _chunks(path: Path, look: dict) -> Iterator:
 
     with path.open("rb") as file, pd.read_csv(file, **look) as reader:
         while True:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
+            with warnings.catch_warnings(action="error"):
                 frame = next(reader, None)
             if frame is None:
                 return
@@ -161,8 +160,8 @@ def _encoding(sample: bytes) -> str:
 
 def _decimal(rows: list[list[str]], separator: str) -> str:
     """Return the decimal sign; a comma before three digits proves nothing."""
-    cells = [cell.strip() for row in rows for cell in row]
-    commas = [c for c in cells if re.fullmatch(r"[-+]?\d+,\d+", c)]
+    number = re.compile(r"\s*[-+]?\d+,\d+\s*")
+    commas = [cell.strip() for row in rows for cell in filter(number.fullmatch, row)]
     if separator == "," or not commas:
         return "."
     if any(not re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", c) for c in commas):

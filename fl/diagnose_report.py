@@ -1,7 +1,7 @@
 """What `fl.diagnose` found, and how it is said: as text, as a record, as a page."""
 
 import io
-import math
+import json
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,15 @@ BINARY = "Two labels: this is squared loss, not classification."
 RULE = "Differences below two of their s.e., or a thousandth of the risk, are not real."
 HEAD = ["p", "penalty", "dimension", "risk", "s.e.", "minus risk at 0", "s.e."]
 FORMATS = ["+.2f", ".2e", ".1f", ".4f", ".4f", "+z.4f", ".4f"]
+# title -> text, of a `Report` and what its `Report.sections` finds
+READ = {"rows": "{0.rows:,}", "columns": "{d}, {units}"}
+SEEN = {
+    "directions above rounding": "{r} of {d}",
+    "largest, median, least eigenvalue": "{0.lam[0]:.3g}, {median:.3g}, {least:.3g}",
+    "effective number of inputs": "{inputs:.1f}",
+    "resolved directions": "{0.choice.resolved:.1f}",
+    "noise, share of the label's variance": "{0.noise:.3f}",
+}
 FLAT = 1e-3  # of the risk: a difference that matters to nobody
 MANY = 20  # columns left out that are named
 ENOUGH = 14  # directions for an interval of 1.5 if the sd of their log eigenvalues is 1
@@ -62,8 +71,7 @@ class Risk(NamedTuple):
     @property
     def real(self) -> bool:
         """Whether the difference is above two standard errors, and above a thousandth."""
-        least = max(2 * self.difference_se, FLAT * self.risk)
-        return abs(self.difference) > least
+        return abs(self.difference) > max(2 * self.difference_se, FLAT * self.risk)
 
 
 def compared(exponents, penalties, dimensions, errors, sizes) -> list[Risk]:
@@ -75,10 +83,9 @@ def compared(exponents, penalties, dimensions, errors, sizes) -> list[Risk]:
     """
     K = len(sizes)
     shares = sizes / sizes.sum()
-    gaps = errors - errors[list(exponents).index(0)]
-    factor = np.sqrt(1 / K + 1 / (K - 1))
-    risk, difference = errors @ shares, gaps @ shares
-    se, difference_se = (factor * x.std(1, ddof=1) for x in (errors, gaps))
+    both = np.stack([errors, errors - errors[list(exponents).index(0)]])
+    risk, difference = both @ shares
+    se, difference_se = np.sqrt(1 / K + 1 / (K - 1)) * both.std(2, ddof=1)
     largest = (errors * shares).max(1) / risk
     known = [
         exponents,
@@ -136,8 +143,7 @@ class Report:
     def cut(self) -> tuple[bool, bool]:
         """Whether the interval is cut by the lower and the upper end of the range."""
         c = self.choice
-        low, high = EXPONENTS[0], EXPONENTS[-1]
-        return bool(c.low == low), bool(c.high == high)
+        return bool(c.low == EXPONENTS[0]), bool(c.high == EXPONENTS[-1])
 
     def verdict(self) -> str:
         """Return what the likelihood says, in a sentence."""
@@ -152,8 +158,10 @@ class Report:
                 why = "next to no linear signal"
             return f"p: cannot tell, keep 0: {why}, {interval}"
         p = f"{c.p:.2f} +- {c.se:.2f}"
-        if below and c.p == c.low or above and c.p == c.high:  # the range ends first
-            p = f"at most {c.high:.2f}" if below else f"at least {c.low:.2f}"
+        if c.p == EXPONENTS[0]:  # the range ends first
+            p = f"at most {c.high:.2f}"
+        if c.p == EXPONENTS[-1]:
+            p = f"at least {c.low:.2f}"
         inside = c.low <= 0 <= c.high
         zero = "contains 0: keep 0" if inside else "excludes 0: look at the risks"
         return f"p: {p}, {interval}, which {zero}"
@@ -161,9 +169,9 @@ class Report:
     def warnings(self) -> list[str]:
         """Return what limits the findings."""
         n, d = self.rows, len(self.columns)
-        scale = f"the standard deviations of the columns differ {self.ratio:.3g} times"
         cases = {
-            f"Raw units: p measures them too ({scale}); standardise.": not self.standardised,
+            "Raw units: p measures them too (the standard deviations of the columns differ "
+            f"{self.ratio:.3g} times); standardise.": not self.standardised,
             BARE: len(self.lam) == n - 1,
             SHORT: n < 2 * d,
             CUT: any(self.cut),
@@ -175,26 +183,28 @@ class Report:
 
     def sections(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """Return the tables of the report: title, heading, rows of texts."""
-        c, lam, d = self.choice, self.lam, len(self.columns)
-        out = list(self.left_out.items())
-        out = out[:MANY] + [("...", f"{len(out) - MANY} more")] * (len(out) > MANY)
-        read = {
-            "rows": f"{self.rows:,}",
-            "columns": f"{d}, {'standardised' if self.standardised else 'raw units'}",
-            **{f"left out: {name}": why for name, why in out},
+        lam, out = self.lam, list(self.left_out.items())
+        facts = {
+            "d": len(self.columns),
+            "r": len(lam),
+            "units": "standardised" if self.standardised else "raw units",
+            "median": lam[len(lam) // 2],
+            "least": lam[-1],
+            "inputs": lam.sum() ** 2 / (lam @ lam),
         }
-        middle = lam[len(lam) // 2]
-        seen = {
-            "directions above rounding": f"{len(lam)} of {d}",
-            "largest, median, least eigenvalue": f"{lam[0]:.3g}, {middle:.3g}, {lam[-1]:.3g}",
-            "effective number of inputs": f"{lam.sum() ** 2 / (lam @ lam):.1f}",
-            "resolved directions": f"{c.resolved:.1f}",
-            "noise, share of the label's variance": f"{self.noise:.3f}",
-        }
-        pairs = [(f"Table, target {self.target}", read), ("Inputs", seen)]
-        tables = [(title, ["", ""], [*map(list, x.items())]) for title, x in pairs]
-        rows = [list(map(format, x, FORMATS)) for x in self.risks]
-        return [*tables, (f"Risk in {self.folds}-fold cross-validation", HEAD, rows)]
+        read, seen = (
+            [[title, text.format(self, **facts)] for title, text in table.items()]
+            for table in (READ, SEEN)
+        )
+        read += [[f"left out: {name}", why] for name, why in out[:MANY]]
+        if len(out) > MANY:
+            read.append(["left out: ...", f"{len(out) - MANY} more"])
+        risks = [list(map(format, x, FORMATS)) for x in self.risks]
+        return [
+            (f"Table, target {self.target}", ["", ""], read),
+            ("Inputs", ["", ""], seen),
+            (f"Risk in {self.folds}-fold cross-validation", HEAD, risks),
+        ]
 
     def real(self) -> str:
         """Return which differences of risk are real."""
@@ -203,17 +213,27 @@ class Report:
 
     def record(self) -> dict:
         """Return everything as plain numbers, texts and lists; None for what is not finite."""
-        plain = asdict(self) | {"risks": [x._asdict() for x in self.risks]}
-        said = {"verdict": self.verdict(), "real": self.real()}
-        return _plain(plain | said | {"warnings": self.warnings(), "scope": SCOPE})
+        known = asdict(self) | {
+            "risks": [x._asdict() for x in self.risks],
+            "verdict": self.verdict(),
+            "real": self.real(),
+            "warnings": self.warnings(),
+            "scope": SCOPE,
+        }
+        text = json.dumps(known, default=lambda x: x.tolist())
+        return json.loads(text, parse_constant=lambda _: None)
 
     def __repr__(self) -> str:
         from rich.console import Console
 
         from fl.diagnose_page import write
 
-        look = {"width": 88, "color_system": None, "force_jupyter": False}
-        console = Console(file=io.StringIO(), **look)
+        console = Console(
+            file=io.StringIO(),
+            width=88,
+            color_system=None,
+            force_jupyter=False,
+        )
         write(self, console)
         return console.file.getvalue()
 
@@ -221,12 +241,3 @@ class Report:
         from fl.diagnose_page import fragment
 
         return fragment(self)
-
-
-def _plain(x):
-    if isinstance(x, dict):
-        return {name: _plain(value) for name, value in x.items()}
-    if isinstance(x, list | np.ndarray):
-        return [_plain(value) for value in x]
-    x = x.item() if isinstance(x, np.generic) else x
-    return None if isinstance(x, float) and not math.isfinite(x) else x

@@ -6,6 +6,8 @@ regression on the columns of the table, not about a network: chapters "choosing_
 "diagnose" say why, and the exponent of an optimizer is never set from here.
 """
 
+from functools import partial
+
 import numpy as np
 
 from fl.diagnose_pass import gather
@@ -49,8 +51,9 @@ def diagnose(X, y, standardise: bool = True) -> Report:
         X = np.asarray(X)
     y = np.asarray(y)
     if X.ndim != 2 or 0 in X.shape or y.shape != (len(X),):
-        shapes = f"X, y have shapes {X.shape}, {y.shape}"
-        raise ValueError(f"{shapes}: must be (n, d) and (n,), n and d >= 1")
+        raise ValueError(
+            f"X, y have shapes {X.shape}, {y.shape}: must be (n, d) and (n,), n and d >= 1"
+        )
     d = X.shape[1]
     columns = X.columns if framed else [f"column {j + 1}" for j in range(d)]
     source = frames([*map(str, columns), label], X, y)
@@ -77,30 +80,28 @@ def diagnose_file(path, target: str, standardise: bool = True) -> Report:
 
 
 def _report(source: Source, where: int, standardise: bool) -> Report:
-    table = gather(source, where)
-    deviations = np.sqrt(table.whole.C.diagonal() / table.whole.n)
+    columns, whole, folds, *left_out = gather(source, where)
+    deviations = np.sqrt(whole.C.diagonal() / whole.n)
     by = deviations if standardise else 1.0
-    whole, *folds = (m.take(slice(None), by) for m in (table.whole, *table.folds))
+    whole, *folds = (m.take(slice(None), by) for m in (whole, *folds))
     seen = spectral(whole)
     choice = theory.fit(seen.lam, seen.scores, seen.residual, seen.dof)
     exponents = [*EXPONENTS, *[choice.p] * choice.told]
     penalties, errors = tuned(whole, folds, exponents)
-    pairs = zip(exponents, penalties, strict=True)
-    kept = [theory.shrinkage(seen.lam, p, penalty).sum() for p, penalty in pairs]
-    relative = errors * whole.n / whole.v
+    kept = map(partial(theory.shrinkage, seen.lam), exponents, penalties)
+    dimensions = [u.sum() for u in kept]
     sizes = np.array([fold.n for fold in folds])
+    relative = errors * whole.n / whole.v
     return Report(
-        rows=whole.n,
-        target=source.names[where],
-        columns=table.names,
-        left_out=table.left_out,
-        unlabelled=table.unlabelled,
-        binary=table.binary,
+        whole.n,
+        source.names[where],
+        columns,
+        *left_out,
         standardised=standardise,
         ratio=float(deviations.max() / deviations.min()),
         lam=seen.lam,
         noise=choice.noise * seen.dof / whole.v,
         choice=choice,
         folds=len(folds),
-        risks=compared(exponents, penalties, kept, relative, sizes),
+        risks=compared(exponents, penalties, dimensions, relative, sizes),
     )

@@ -16,8 +16,10 @@ but not have run so before the meter begins. A step that raises is the last that
 stand in `fl.meter_bench`.
 """
 
+from collections import Counter
 from contextlib import ExitStack
 from functools import partial
+from itertools import starmap
 
 import numpy as np
 import torch
@@ -29,6 +31,14 @@ from fl.meter_bench import assert_exponent as assert_exponent
 from fl.meter_bench import bench as bench
 from fl.meter_layers import given, precise, rows, usable, watch
 from fl.meter_reading import KEPT, Reading, Window, read
+
+# why a layer is not read, with the number that belongs to it
+UNSAID = "weight_decay = {:g} in its group: say whether decay is coupled or decoupled"
+UNSEEN = (
+    "gradients without passes in training mode: did compiled code run before the meter "
+    "began?"
+)
+BROKEN = "{} windows with numbers that are not finite"
 
 
 class Meter(ExitStack):
@@ -66,7 +76,7 @@ class Meter(ExitStack):
         momentum: float = 0.0,
         decay: str | None = None,
         every: int = 1,
-        moments: dict[str, Tensor | np.ndarray] | None = None,
+        moments: dict | None = None,
     ):
         super().__init__()
         layers, self.skipped = usable(model, optimizer)
@@ -101,12 +111,12 @@ class Meter(ExitStack):
             name: read(
                 layer.windows,
                 "given" if name in self.moments else own,
-                next(iter(layer.reasons.values()), ""),
+                next(starmap(str.format, layer.reasons.items()), ""),
             )
             for name, layer in self.layers.items()
         }
 
-    def _see(self, name: str, module: nn.Module, x: Tensor) -> None:
+    def _see(self, name, module, x):
         """Take in the inputs of a forward pass, their number alone if the moment is
         given.
         """
@@ -139,7 +149,7 @@ class Meter(ExitStack):
 
         return (optimizer, watched, *arguments[2:]), named
 
-    def _gradients(self) -> None:
+    def _gradients(self):
         """Take in the gradients that a step is given, once in a step, with what the
         options of their groups add to them.
         """
@@ -159,13 +169,10 @@ class Meter(ExitStack):
             if self.decay == "decoupled":
                 layer.moved += float(group["lr"]) * shrink * layer.before
             if shrink and self.decay is None:
-                layer.reasons["decay"] = (
-                    f"weight_decay = {shrink:g} in its group: say whether decay is "
-                    "coupled or decoupled"
-                )
+                layer.reasons[UNSAID] = shrink
             layer.slope += g
 
-    def _after(self, *_) -> None:
+    def _after(self, *_):
         self.depth -= 1
         if self.depth:
             return
@@ -180,7 +187,7 @@ class Meter(ExitStack):
                 layer.clear()
         self.steps += 1
 
-    def _finish(self, layer: "_Layer", M: Tensor | None) -> None:
+    def _finish(self, layer, M):
         """Read the window that ends here in the eigenbasis of a given moment or that of
         the inputs, up to the last direction in which the weights moved by more than their
         rounding.
@@ -188,20 +195,14 @@ class Meter(ExitStack):
         if not (layer.steps and layer.slope.any()):
             return
         if not layer.seen:
-            layer.reasons["unseen"] = (
-                "gradients without passes in training mode: did compiled code run before "
-                "the meter began?"
-            )
+            layer.reasons[UNSEEN] += 1
             return
         if M is None:
             mean = self.centred * layer.total / layer.seen
             M = layer.square / layer.seen - torch.outer(mean, mean)
         M = precise(torch.as_tensor(M, device=layer.weight.device))
         if not torch.cat([layer.slope, layer.moved, M]).isfinite().all():
-            layer.broken += 1
-            layer.reasons["numbers"] = (
-                f"{layer.broken} windows with numbers that are not finite"
-            )
+            layer.reasons[BROKEN] += 1
             return
         lam, U = torch.linalg.eigh(M)
         D, S = layer.moved @ U, layer.slope @ U
@@ -221,15 +222,14 @@ class Meter(ExitStack):
 class _Layer:
     """The sums of one layer with some ``weight`` over the present window."""
 
-    def __init__(self, weight: Tensor):
+    def __init__(self, weight):
         self.weight = weight
-        self.windows, self.reasons, self.broken, self.filtered = [], {}, 0, 0.0
+        self.windows, self.reasons, self.filtered = [], Counter(), 0.0
         self.clear()
 
     def clear(self) -> None:
         """Begin a window."""
-        self.moved = self.slope = self.square = self.total = 0.0
-        self.seen = self.steps = 0
+        self.moved = self.slope = self.square = self.total = self.seen = self.steps = 0
 
 
 def matrix(W: Tensor) -> Tensor:

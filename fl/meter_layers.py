@@ -6,7 +6,6 @@ meets one kind of input rows. Everything else is left out, with a reason.
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ ROUNDED = 1e-6  # of a moment that was computed in single precision
 LARGEST = 2048  # inputs of a layer: the moment of more is slow to diagonalise
 
 
-def usable(model, optimizer) -> tuple[dict, dict]:
+def usable(model, optimizer) -> tuple:
     """Return the layers that can be metered, by name, and why each other parameter of the
     ``model`` cannot.
 
@@ -52,7 +51,7 @@ def usable(model, optimizer) -> tuple[dict, dict]:
     return layers, skipped
 
 
-def _why_not(module, key: str, w: Tensor, holders: list, moved: set) -> str:
+def _why_not(module, key, w, holders, moved) -> str:
     """Return why the parameter ``key`` of a module is left out, nothing if it is not."""
     groups = getattr(module, "groups", 1)
     lazy = nn.parameter.is_lazy(w)
@@ -74,7 +73,6 @@ def _why_not(module, key: str, w: Tensor, holders: list, moved: set) -> str:
     return next(filter(reasons.get, reasons), "")
 
 
-@dataclass(eq=False)
 class Watch:
     """A hook that has ``take`` called with the input of every pass of a ``layer`` in
     training mode and with gradients on.
@@ -83,10 +81,9 @@ class Watch:
     layer, watches nothing.
     """
 
-    layer: nn.Module | None = None
-    take: Callable | None = None
+    layer = take = None
 
-    def __call__(self, module, arguments, named) -> None:
+    def __call__(self, module, arguments, named):
         """Take the input of a pass of ``module``, its only one or the one so ``named``."""
         if module is self.layer and module.training and torch.is_grad_enabled():
             self.take(arguments[0] if arguments else named["input"])
@@ -95,9 +92,10 @@ class Watch:
         return Watch, ()
 
 
-def watch(layer: nn.Module, take: Callable[[Tensor], None]):
+def watch(layer: nn.Module, take: Callable):
     """Begin to `Watch` a ``layer`` for ``take``; return the handle that ends it."""
-    hook = Watch(layer, torch.compiler.disable(take))
+    hook = Watch()
+    hook.layer, hook.take = layer, torch.compiler.disable(take)
     return layer.register_forward_pre_hook(hook, with_kwargs=True)
 
 
@@ -113,7 +111,7 @@ def rows(layer: nn.Module, x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
 
 
-def given(moments: dict | None, layers: dict[str, nn.Module]) -> dict[str, Tensor]:
+def given(moments: dict | None, layers: dict) -> dict[str, Tensor]:
     """Return the ``moments`` given for some of the ``layers``, by name, as they are.
 
     Raises:

@@ -12,6 +12,7 @@ for only so are powers of one moment read exactly. Its slope against
 :math:`\kappa` is the mean cosine of :math:`-D` and :math:`SM^p`.
 """
 
+from collections import namedtuple
 from typing import NamedTuple
 
 import numpy as np
@@ -40,20 +41,13 @@ TEXT = (
 )
 
 
-class Window(NamedTuple):
+class Window(namedtuple("Window", "lam along size length still rows")):
     """One window in the eigenbasis of the moment, K kept directions, largest first.
 
     ``lam`` (K,) are eigenvalues; ``along`` (K,) is :math:`-<Du_k,Su_k>`, ``size`` (K,)
     :math:`|Su_k|^2`, ``length`` (K,) :math:`|Du_k|^2`; ``still`` is the displacement in
     roundings of the weights; ``rows`` is the number of inputs seen.
     """
-
-    lam: np.ndarray
-    along: np.ndarray
-    size: np.ndarray
-    length: np.ndarray
-    still: float
-    rows: int
 
 
 class Reading(NamedTuple):
@@ -93,7 +87,7 @@ class Reading(NamedTuple):
         return TEXT.format(**self._asdict(), error=error)
 
 
-def read(windows: list[Window], moment: str, reason: str = "") -> Reading:
+def read(windows: list, moment: str, reason: str = "") -> Reading:
     """Return the reading of ``windows``, refused for a ``reason`` if there is one.
 
     ``moment`` is as in `Reading`.
@@ -142,9 +136,8 @@ def slope(lam, gain) -> float:
     """Return the least-squares slope of log ``gain`` (K,) on log ``lam`` (K,) where both
     are > 0 and finite; NaN where that are fewer than two directions.
     """
-    x, y = np.log([lam, gain])
-    up = np.isfinite(x + y)
-    x, y = x[up], y[up]
+    points = np.log([lam, gain])
+    x, y = points[:, np.isfinite(points).all(0)]
     if len(x) < 2 or np.ptp(x) < TIED:
         return np.nan
     return float(np.polyfit(x, y, 1)[0])

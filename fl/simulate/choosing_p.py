@@ -180,10 +180,11 @@ def statistics(moments: Moments) -> xr.Dataset:
     likelihood needs of ``moments``.
     """
     s = spectral(moments)
-    found = {
-        "lam": ("direction", s.lam),
-        "scores": ("direction", s.scores),
-        "residual": s.residual,
-        "dof": s.dof,
-    }
-    return xr.Dataset(found)
+    return xr.Dataset(
+        {
+            "lam": ("direction", s.lam),
+            "scores": ("direction", s.scores),
+            "residual": s.residual,
+            "dof": s.dof,
+        }
+    )

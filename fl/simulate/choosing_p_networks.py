@@ -81,8 +81,7 @@ def _descend(seed: int, steps: int, X, y, X_test, y_test, P, etas) -> np.ndarray
     """
     d, n = X.shape
     rng = np.random.default_rng([seed, WEIGHTS])
-    start = rng.standard_normal((WIDTH, d + 1))
-    start = np.float32(start)
+    start = np.float32(rng.standard_normal((WIDTH, d + 1)))
     size = (d / n) ** 0.5
     size *= np.linalg.norm(X)
     W = start[:, :d] / size

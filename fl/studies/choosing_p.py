@@ -17,7 +17,7 @@ from fl.theory import choosing_p as theory
 
 STATISTICS = ("lam", "scores", "residual", "dof")
 SAID = ("low", "high", "se", "signal", "resolved", "told")
-FIXED = (-1.0, -0.5, 0.0, 0.5, 1.0)
+FIXED = networks.EXPONENTS
 EXPONENTS = np.linspace(-2, 2, 33)
 # the model itself: many and few directions, strong and weak signals, fewer rows than inputs
 COVERED = {
