@@ -55,9 +55,7 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
     """
     validate.choice("features", features, ["pixels", "relu"])
     rng = default_rng([seed, IMAGES])
-    A, labels = datasets.load("digits")
-    chosen = rng.permutation(len(labels))[:n]
-    A = A[:, chosen]
+    A, labels = datasets.drawn("digits", n, rng)
     if features == "relu":
         A = np.maximum(
             rng.standard_normal((NEURONS, len(A))) @ A,
@@ -69,7 +67,7 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
     A = A / norm(A, 2)
     rows = svd_power(A, 0)
     # without what no weights can fit
-    R = spectral = -np.eye(10)[:, labels[chosen]] @ rows.T @ rows
+    R = spectral = -np.eye(10)[:, labels] @ rows.T @ rows
     for _ in range(after):
         R = R - R @ A.T @ A
         G = spectral @ A.T

@@ -1,13 +1,11 @@
 """Deep linear nets under steps that raise the singular values of each gradient."""
 
-from functools import reduce
-
 import numpy as np
 from numpy.linalg import norm, qr
 from numpy.random import default_rng
 
 from fl import validate
-from fl.instruments.metric_descent import gradients
+from fl.instruments.metric_descent import gradients, product
 from fl.instruments.singular_powers import svd_power
 
 LONGEST = 20  # units of time
@@ -66,7 +64,7 @@ def descend(
     Y = U * s @ V.T @ X
     shares = []  # of one half of each mode
     for _ in range(LONGEST * steps):
-        J = reduce(np.matmul, layers[::-1])
+        J = product(layers)
         shares.append(np.einsum("ik,ij,jk->k", U, J, V) / (s / 2))
         if min(shares[-1]) > 1:
             break
