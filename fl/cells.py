@@ -18,6 +18,18 @@ def shaped(values, like: xr.DataArray, dim: str = "seed") -> xr.DataArray:
     return one.copy(data=np.reshape(values, one.shape))
 
 
+def predictions(function, *labels, dims=()) -> xr.DataArray:
+    """Return ``function`` at every combination of the labelled values ``labels``, an
+    array with the dimensions ``dims`` for each, or a number.
+
+    >>> p = xr.DataArray([1, 2], {"p": [1, 2]})
+    >>> found = predictions(lambda p, x: np.array([p * x, 0.0]), p, 3.0, dims=["side"])
+    >>> found.sel(p=2).values.tolist()
+    [6.0, 0.0]
+    """
+    return xr.apply_ufunc(function, *labels, vectorize=True, output_core_dims=[dims])
+
+
 def extrapolated(values: xr.DataArray, dim: str = "steps") -> tuple:
     """Return ``values`` at two step sizes along ``dim``, the second half of the first,
     without the error of first order, and how large that was: what halving changed.

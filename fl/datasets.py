@@ -68,6 +68,15 @@ def load(name: str) -> Images:
     return Images(images.reshape(len(images), -1).T / 255.0, labels.astype(int))
 
 
+def drawn(name: str, n: int, rng: np.random.Generator) -> Images:
+    """Return ``n`` different ones of the images called ``name``, drawn by ``rng``; all of
+    them in another order if there are no more.
+    """
+    X, labels = load(name)
+    chosen = rng.permutation(len(labels))[:n]
+    return Images(X[:, chosen], labels[chosen])
+
+
 def mnist_folder() -> Path | None:
     """Return the folder of the MNIST files, or None if there is none.
 

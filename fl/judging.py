@@ -8,10 +8,13 @@ passes the cell that is false, whichever that is, so there each cell has the who
 intersection-union test).
 """
 
+from dataclasses import replace
+
 import numpy as np
 import xarray as xr
 
 from fl import validate
+from fl.cells import extrapolated
 from fl.evidence import Evidence
 from fl.numerics import standard_error, worst_cell
 
@@ -122,6 +125,35 @@ def order(
         "within": noise + margin / own[2],
     }
     return Evidence(1, -measured, 0, words, own[1] / own[2], "at least", **found)
+
+
+def limit(gaps: xr.DataArray, sizes: dict, rival, dim: str = "steps") -> Evidence:
+    """Return the `agreement` of ``gaps`` at two step sizes, the second half of the first,
+    without their error of first order.
+
+    Args:
+        gaps: with the dimension ``dim``, labelled by the number of steps in a unit of
+            time, and ``seed``; draws differ by rounding, so there is no standard error.
+        sizes: what was run.
+        rival: the gaps that the hypothesis of a control predicts, over the cells.
+        dim: of the two step sizes.
+    """
+    rest, change = extrapolated(gaps, dim)
+    found = agreement(
+        rest,
+        change.max("seed") + gaps[dim][0] ** -2.0,
+        "what halving the step size changes, and 1 / steps^2",
+        sizes,
+        rival,
+    )
+    return replace(found, standard_error=None)
+
+
+def roughly(found: Evidence, share: float) -> Evidence:
+    """Return ``found``, of a control that may miss by this ``share`` what its rival
+    predicts.
+    """
+    return replace(found, within=share * abs(found.expected))
 
 
 def _mean(values, dim: str):

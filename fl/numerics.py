@@ -33,13 +33,34 @@ def psd_power(S, p: float, rcond: float | None = None) -> np.ndarray:
     p = validate.number("p", p)
     values, vectors = np.linalg.eigh(validate.psd("S", S))
     if rcond is None:
-        unit = validate.rounding(S)
-        rcond = max(1e-12, len(values) * unit)
+        rcond = _vanishing(S)
     largest = max(values[-1], 0.0)
     kept = values > rcond * largest
     powers = np.zeros_like(values)
     powers[kept] = values[kept] ** p
     return (vectors * powers) @ vectors.T
+
+
+def positive_definite(name: str, S) -> np.ndarray:
+    """Return ``S`` (d, d), called ``name`` in the error, as a float64 matrix.
+
+    Raises:
+        ValueError: unless it is symmetric and has no eigenvalue that is zero, or that
+            `psd_power` counts as zero.
+    """
+    S = validate.psd(name, S)
+    low, high = np.linalg.eigvalsh(S)[[0, -1]]
+    if low <= _vanishing(S) * high:
+        raise ValueError(
+            f"{name} is singular, its eigenvalues run from {low:g} to {high:g}: must be "
+            "positive definite, with a condition number below 1e12"
+        )
+    return S
+
+
+def _vanishing(S) -> float:
+    """Return below which share of the largest an eigenvalue of ``S`` counts as zero."""
+    return max(1e-12, len(S) * validate.rounding(S))
 
 
 def raised(values, p: float) -> np.ndarray:

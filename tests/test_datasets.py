@@ -36,6 +36,17 @@ def test_digits_stand_in_columns_between_0_and_1():
     assert set(labels) == set(range(10))
 
 
+def test_drawn_images_keep_their_labels_and_are_different():
+    X, labels = datasets.load("digits")
+    some = datasets.drawn("digits", 40, np.random.default_rng(0))
+    order = np.random.default_rng(0).permutation(len(labels))[:40]
+    assert len(set(order)) == 40
+    assert np.array_equal(some.X, X[:, order])
+    assert np.array_equal(some.labels, labels[order])
+    every = datasets.drawn("digits", 5000, np.random.default_rng(0))
+    assert np.array_equal(np.sort(every.labels), np.sort(labels))
+
+
 def test_mnist_is_the_official_test_part():
     try:
         folder = datasets.mnist_folder()

@@ -121,3 +121,23 @@ def test_where_nothing_varies_a_tie_is_no_order():
     assert judging.order(still[1:], {}).holds
     assert judging.agreement(still[:1], 0.0, "exact", {}).holds
     assert not judging.agreement(still, 0.0, "exact", {}).holds
+
+
+def test_the_first_order_of_a_step_size_is_no_gap():
+    steps = xr.DataArray([50.0, 100.0], dims="steps", coords={"steps": [50, 100]})
+    still = draws([0.0, 0.0], [1e-12, 1e-12])
+    euler = still + 3 / steps + 0.5 / steps**2
+    found = judging.limit(euler, {}, xr.DataArray([1.0, 1.0], dims="cell"))
+    assert found.holds and found.standard_error is None and found.expected > 10
+    away = judging.limit(euler + 1.0, {}, xr.DataArray([1.0, 1.0], dims="cell"))
+    assert not away.holds and away.as_expected
+
+
+def test_a_control_may_miss_by_a_share_of_what_its_rival_predicts():
+    gaps = draws([0.5, 0.0], [0.01, 0.01])
+    rival = xr.DataArray([0.4, 0.0], dims="cell")
+    found = judging.agreement(gaps, 0.0, "none", {}, rival)
+    wide = judging.roughly(found, 0.3)
+    assert not found.as_expected and wide.as_expected
+    assert wide.within == pytest.approx(0.3 * found.expected)
+    assert wide.measured == found.measured

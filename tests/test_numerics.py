@@ -234,3 +234,16 @@ def test_scales_beyond_the_quadrature_are_named(name, tau):
             ValueError, match=rf"tau = 1e\+.* of the link {name}: f: its"
         ):
             ask(tau)
+
+
+def test_what_a_power_counts_as_zero_makes_a_matrix_singular():
+    for least, singular in ((1e-13, True), (1e-11, False)):
+        S = np.diag([1.0, least])
+        assert (numerics.psd_power(S, 0)[1, 1] == 0) == singular
+        if singular:
+            with pytest.raises(ValueError, match="S is singular, its eigenvalues run"):
+                numerics.positive_definite("S", S)
+        else:
+            assert np.array_equal(numerics.positive_definite("S", S), S)
+    with pytest.raises(ValueError, match="S is singular"):
+        numerics.positive_definite("S", np.zeros((2, 2)))

@@ -7,17 +7,11 @@ import xarray as xr
 from scipy.special import lambertw
 
 from fl import judging
+from fl.cells import predictions
 from fl.evidence import Evidence, claim
 from fl.studies import alignment as study
 from fl.theory import alignment as theory
 from fl.theory import alignment_growth, alignment_laws, alignment_ridge
-
-
-def predictions(function, *labels, dims=()) -> xr.DataArray:
-    """Return ``function`` at every combination of the labelled values ``labels``, an
-    array with the dimensions ``dims`` for each.
-    """
-    return xr.apply_ufunc(function, *labels, vectorize=True, output_core_dims=[dims])
 
 
 @claim(

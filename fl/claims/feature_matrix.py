@@ -13,46 +13,40 @@ from fl.judging import agreement, order
 from fl.studies import feature_matrix as study
 from fl.theory import feature_matrix as theory
 
-REST = "rounding, and what still moves after thousands of steps"
-SLOW = "coupled decay is slow where P and Q are small: a few networks still move"
-FLOW = "the integrator's tolerance of 1e-10 a step, over the whole flow"
+# tolerances and their reasons
+REST = 1e-8, "rounding, and what still moves after thousands of steps"
+SLOW = 1e-6, "coupled decay is slow where P and Q are small: a few networks still move"
+FLOW = 1e-6, "the integrator's tolerance of 1e-10 a step, over the whole flow"
+EARLY = 1e-6, "rounding in directions of little gradient"
 
 
-def _exact(run, errors, tolerance, reason) -> Evidence:
+def _exact(run, found, accuracy, within=0.01) -> Evidence:
     """Hold the largest relative error of all networks of a ``run`` against zero.
 
-    ``errors`` are two lists of arrays: of the claim or its control, and what the control's
-    rival predicts for these.
+    ``found`` are pairs of numbers or arrays: errors of the claim or its control, and what
+    the control's rival predicts for these, give or take ``within``.
     """
-    measured, rival = (max(map(np.max, each)) for each in errors)
+    measured, rival = (max(map(np.max, each)) for each in zip(*found, strict=True))
     return Evidence(
         0,
         measured,
-        tolerance,
-        reason,
+        *accuracy,
         sizes=run.attrs,
         expected=rival,
-        within=0.01,
+        within=within,
     )
 
 
-def _worst(run, broken, errors, tolerance, reason) -> Evidence:
-    """Return what `_exact` does of a ``run`` whose networks are asked one by one.
-
-    ``errors`` takes what is known of a network, by name, to the error of the claim or of
-    its control, and to what the control's rival predicts for it. Among what is known is
-    the metric ``believed`` in: the network's own, and none in a control.
+def _worst(run, errors, accuracy) -> Evidence:
+    """Return what `_exact` does of a ``run`` whose networks are asked one by one:
+    ``errors`` takes what is known of a network, by name, to its pair.
     """
-    *axes, _, _ = run["metric"].dims  # (..., row, column)
-    cells = run.stack(cell=axes)
+    axes = run.metric.dims[:-2]  # (..., row, column)
     found = []
-    for i in range(cells.sizes["cell"]):
-        net = cells.isel(cell=i).variables
-        known = {name: net[name].values for name in net}
-        metric = known["metric"]
-        believed = np.eye(len(metric)) if broken else metric
-        found.append(errors(believed=believed, **known))
-    return _exact(run, zip(*found, strict=True), tolerance, reason)
+    for _, net in run.stack(cell=axes).groupby("cell"):
+        known = net.squeeze("cell").variables
+        found.append(errors(**{name: one.values for name, one in known.items()}))
+    return _exact(run, found, accuracy)
 
 
 def _rest(scale, block, case) -> tuple:
@@ -60,15 +54,12 @@ def _rest(scale, block, case) -> tuple:
     P.
     """
     run = study.toys(scale, block, case)
-    names = "W", "G", "left", "metric"
-    W, G, Q, P = (run[name].values for name in names)
-    undone = np.linalg.solve(Q, W)
-    F = -W.mT @ G / case.rule.decay
+    W, G, Q, P = run[["W", "G", "left", "metric"]].to_array().values
     return (
         run,
         W.mT @ W,
-        W.mT @ undone,
-        F,
+        W.mT @ np.linalg.solve(Q, W),
+        -W.mT @ G / case.rule.decay,
         P,
     )
 
@@ -89,9 +80,8 @@ def fact(scale, broken, block):
     for case in (study.TANH, study.LINEAR):
         run, _, M, F, P = _rest(scale, block, case)
         law = F if broken else F @ P
-        rival = M @ np.linalg.inv(P)
-        found.append([gap(law, M), gap(rival, M)])
-    return _exact(run, zip(*found, strict=True), 1e-8, REST)
+        found.append((gap(law, M), gap(M @ np.linalg.inv(P), M)))
+    return _exact(run, found, REST)
 
 
 @claim(
@@ -106,9 +96,7 @@ def left_factor(scale, broken, block):
     """The tanh network of `fact`."""
     run, plain, M, F, P = _rest(scale, block, study.TANH)
     shown = plain if broken else M
-    errors = gap(F @ P, shown)
-    rivals = gap(M, plain)
-    return _exact(run, [[errors], [rivals]], 1e-8, REST)
+    return _exact(run, [(gap(F @ P, shown), gap(M, plain))], REST)
 
 
 @claim(
@@ -122,9 +110,7 @@ def drops_out(scale, broken, block):
     """The tanh network of `fact`, whose law the control obeys."""
     case = study.TANH if broken else study.COUPLED_TANH
     run, plain, M, F, P = _rest(scale, block, case)
-    errors = gap(F, plain)
-    rivals = gap(M @ np.linalg.inv(P), plain)
-    return _exact(run, [[errors], [rivals]], 1e-6, SLOW)
+    return _exact(run, [(gap(F, plain), gap(M @ np.linalg.inv(P), plain))], SLOW)
 
 
 @claim(
@@ -141,13 +127,13 @@ def coupled(scale, broken, block):
     """
 
     def errors(W, X, Y, metric, decay, **_):
-        plain = theory.nuclear_fit(X, Y, np.eye(len(X)), decay)
-        own = theory.nuclear_fit(X, Y, metric, decay)
-        return gap(W.T @ W, plain.M), gap(own.M, plain.M)
+        plain, own = (
+            theory.nuclear_fit(X, Y, P, decay).M for P in (np.eye(len(X)), metric)
+        )
+        return gap(W.T @ W, plain), gap(own, plain)
 
     run = study.toys(scale, block, study.TWO if broken else study.FORGETFUL)
-    run = run.isel(layer=0)
-    return _worst(run, broken, errors, 1e-8, REST)
+    return _worst(run.isel(layer=0), errors, REST)
 
 
 @claim(
@@ -167,13 +153,12 @@ def forgets(scale, broken, block):
         plain = first @ first.mT - gram
         own = first @ np.linalg.inv(metric) @ first.mT - gram
         start = own[0]
-        law = np.exp(-2 * k * time)[:, None, None] * start
+        law = np.multiply.outer(np.exp(-2 * k * time), start)
         rival = theory.coupled_imbalance(start, plain, k, time)
-        off = np.stack([own, rival]) - law
-        return gap(off + start, start).max(1)
+        return [gap(found - law + start, start) for found in (own, rival)]
 
     run = study.flows(scale, block, Rule(1.0, k, coupled=broken))
-    return _worst(run, broken, errors, 1e-6, FLOW)
+    return _worst(run, errors, FLOW)
 
 
 @claim(
@@ -187,16 +172,15 @@ def forgets(scale, broken, block):
 def geometric_mean(scale, broken, block):
     """Depths 2, 3 and 4 at all times; the control is off by what the law says."""
 
-    def errors(first, J, metric, believed, depth, **_):
+    def errors(first, J, metric, depth, **_):
         own, law = (
             [theory.geometric_mean(P, A, 1 / depth) for A in J]
-            for P in (metric, believed)
+            for P in (metric, np.eye(len(metric)) if broken else metric)
         )
         M = first.mT @ first
-        return gap(law, M).max(), gap(law, own).max()
+        return gap(law, M), gap(law, own)
 
-    run = study.flows(scale, block, balanced=True)
-    return _worst(run, broken, errors, 1e-6, FLOW)
+    return _worst(study.flows(scale, block, balanced=True), errors, FLOW)
 
 
 @claim(
@@ -213,17 +197,16 @@ def recursive(scale, broken, block):
     step of the machine.
     """
 
-    def errors(W, J, X, Y, metric, believed, decay, **_):
+    def errors(W, J, X, Y, metric, decay, **_):
         fit = theory.nuclear_fit(X, Y, metric, decay)
+        P = np.eye(len(X)) if broken else metric
 
         def step(M):
-            after = theory.recursive_step(X, Y, M, believed, decay)
-            return gap(after.M, M)
+            return gap(theory.recursive_step(X, Y, M, P, decay).M, M)
 
         return max(gap(J, fit.J), step(W.T @ W)), step(fit.M)
 
-    run = study.toys(scale, block).isel(layer=0)
-    return _worst(run, broken, errors, 1e-8, REST)
+    return _worst(study.toys(scale, block).isel(layer=0), errors, REST)
 
 
 @claim(
@@ -237,19 +220,11 @@ def recursive(scale, broken, block):
 def average(scale, broken, block):
     """The worst power and seed on the digits after a tenth of the steps to rest."""
     run = study.digits_runs(scale, block, study.READ[scale], steps=60)
-    error = abs(run["p_mean" if broken else "p_moved"] - run["p"]).max()
+    errors = abs((run.p_mean if broken else run.p_moved) - run.p)
     # by then weak directions have not left their isotropic start: p > 0 is read as 0, or
     # below it by as much as their gradient is smaller
-    unseen = run["p"].max()
-    return Evidence(
-        0,
-        error,
-        1e-6,
-        "rounding in directions of little gradient",
-        sizes=run.attrs,
-        expected=unseen,
-        within=0.5 * unseen,
-    )
+    unseen = run.p.max()
+    return _exact(run, [(errors, unseen)], EARLY, within=unseen / 2)
 
 
 @claim(
@@ -265,9 +240,13 @@ def read_gradient(scale, broken, block):
     powers = study.POWERS[:2] if broken else study.READ[scale]
     rule = study.COUPLED if broken else study.RESTING
     run = study.digits_runs(scale, block, powers, rule)
-    reason = "the weights still move during the average; fixed beforehand"
-    gaps = run["p_mean"] - run["p"]
-    return agreement(gaps, 0.005, reason, run.attrs, -run["p"])
+    return agreement(
+        run.p_mean - run.p,
+        0.005,
+        "the weights still move during the average; fixed beforehand",
+        run.attrs,
+        -run.p,
+    )
 
 
 @claim(
@@ -285,10 +264,13 @@ def read_balance(scale, broken, block):
     powers = study.POWERS[4:] if broken else study.READ[scale]
     start = study.USUAL if broken else study.SMALL
     run = study.digits_runs(scale, block, powers, study.PLAIN, start, 400)
-    rival = run["p_law"] - run["p"]
-    reason = "squares of the start and the first order of the steps, fixed beforehand"
-    gaps = run["p_balance"] - run["p"]
-    return agreement(gaps, 0.02, reason, run.attrs, rival)
+    return agreement(
+        run.p_balance - run.p,
+        0.02,
+        "squares of the start and the first order of the steps, fixed beforehand",
+        run.attrs,
+        run.p_law - run.p,
+    )
 
 
 @claim(
@@ -305,13 +287,14 @@ def scope(scale, broken, block):
     """
     number = study.COMPARED[scale]
     start = study.USUAL if broken else study.SMALL
-    others = study.zoos(scale, block, study.ADAPTIVE[:number])["misfit"]
+    others = study.zoos(scale, block, study.ADAPTIVE[:number]).misfit
     exact = study.zoos(scale, block, study.EXACT[:number], start)
-    leads = np.log10(others / exact["misfit"].max("optimizer")) - 1
+    leads = np.log10(others / exact.misfit.max("optimizer")) - 1
     if not broken:
         return order(leads, exact.attrs)
     # without biases and optimizers, the same powers from this start leave a misfit alike
-    fixed = study.PLAIN, start, 400
-    alike = study.digits_runs(scale, block, study.EXACTLY[:number], *fixed)["misfit"]
+    alike = study.digits_runs(
+        scale, block, study.EXACTLY[:number], study.PLAIN, start, 400
+    ).misfit
     rival = np.log10(others / alike.mean("seed").max("p")) - 1
     return order(leads, exact.attrs, rival, np.log10(2))  # a factor two of the misfit

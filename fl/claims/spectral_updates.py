@@ -15,7 +15,7 @@ from fl.judging import agreement, order
 from fl.studies import spectral_updates as study
 from fl.theory import spectral_updates as theory
 
-TWO = np.log(2)
+HALF = np.log(2) / 2  # of what lies between a guarantee and twice as much
 
 
 @claim(
@@ -29,24 +29,22 @@ TWO = np.log(2)
 )
 def guarantee(scale, broken, block):
     """Seek the layer that is worst in any of the inequalities, as logarithms."""
-    run = study.layers(scale, block)
-    sure = _sure(run)
-    gains = np.log(run[["gradient", "spectral"]].to_array() / sure[2:])
+    sizes, gains, sure = _layers(scale, block)
     criterion = np.log(sure.nuclear / sure.stable)
-    decided = abs(criterion) >= (0.0 if broken else TWO)
-    behind = np.log(run.gradient / run.spectral) * np.sign(criterion)
+    decided = abs(criterion) >= (0 if broken else 2 * HALF)
+    behind = np.subtract(*np.log(gains)) * np.sign(criterion)
     # gains lie between 0 and log 2
-    outside = abs(gains - TWO / 2) - TWO / 2
+    outside = abs(np.log(gains / sure[2:]) - HALF) - HALF
     return Evidence(
         0,
         max(outside.max(), behind[decided].max()),
         1e-9,
         "rounding; the logarithm by which the worst layer breaks an inequality",
         relation="at most",
-        sizes=run.attrs | {"decided": decided.sum()},
+        sizes=sizes | {"decided": decided.sum()},
         # without its factor a step falls behind, by less than the factor
-        expected=TWO / 2,
-        within=TWO / 2,
+        expected=HALF,
+        within=HALF,
     )
 
 
@@ -60,13 +58,11 @@ def guarantee(scale, broken, block):
 )
 def line_search(scale, broken, block):
     """The share of such layers, among twenty times as many as `guarantee` has."""
-    run = study.layers(scale, block, 20)
-    sure = _sure(run)
-    gains = np.stack([run.gradient, run.spectral])
+    sizes, gains, sure = _layers(scale, block, 20)
     if not broken:
-        bound = np.stack(sure[2:])
+        bound = np.array(sure[2:])
         gains = bound**2 / (2 * bound - gains)
-    won = (gains[0] > gains[1])[sure.nuclear >= 2 * sure.stable]
+    won = np.greater(*gains)[sure.nuclear >= 2 * sure.stable]
     return Evidence(
         0.1,
         won.mean(),
@@ -74,16 +70,19 @@ def line_search(scale, broken, block):
         "one of ten, a bound for the worst of many samples",
         won.std() / won.size**0.5,
         "at least",
-        run.attrs | {"decided": won.size},
+        sizes | {"decided": won.size},
         expected=0,
     )
 
 
-def _sure(run):
-    return theory.guarantees(
-        [run.whole, run.largest],
-        [run.nuclear, run["size"]],
-    )
+def _layers(scale, block, times=1):
+    """Return the sizes of the random layers, the gains of a gradient and a spectral step
+    (2, layer), and what is sure of both.
+    """
+    run = study.layers(scale, block, times)
+    norms = run[["whole", "largest", "nuclear", "size"]].to_array().values
+    gains = run[["gradient", "spectral"]].to_array().values
+    return run.attrs, gains, theory.guarantees(norms[:2], norms[2:])
 
 
 @claim(
@@ -101,12 +100,18 @@ def digits(scale, broken, block):
     guarantees give; without the mean, ranks and losses are alike.
     """
     run = study.digits(scale, block, centred=broken, after=50)
-    nuclear = 2 * np.log(run.nuclear / run["size"])
-    stable = 2 * np.log(run.whole / run.largest)
-    leads = [nuclear - stable, np.log(run.behind), 2 * TWO - stable]
-    alike = [0 * stable, 0 * stable, 2 * TWO - nuclear]
-    leads, alike = (xr.concat(three, "order") - TWO for three in (leads, alike))
-    return order(leads, run.attrs, alike, np.log(1.6))  # give or take a factor 1.6
+    nuclear = (run.nuclear / run["size"]) ** 2
+    stable = (run.whole / run.largest) ** 2
+
+    def logs(*ratios):
+        return np.log(xr.concat(ratios, "order") / 2)
+
+    return order(
+        logs(nuclear / stable, run.behind, 4 / stable),
+        run.attrs,
+        logs(nuclear / nuclear, nuclear / nuclear, 4 / nuclear),
+        np.log(1.6),  # give or take a factor 1.6
+    )
 
 
 @claim(
@@ -172,11 +177,11 @@ def _judged(scale, broken, block, grid, **rival):
     says of the setting that a ``rival`` takes this for.
     """
     run = study.gains(scale, block, **grid)
-    wide, right = (_law(run.gain, e, **grid) for e in (0, 1 / study.WIDTH))
+    right = _law(run.gain, 1 / study.WIDTH, **grid)
     shown = _law(run.gain, 0, **grid | rival) if broken else right
     return agreement(
         _logs(run.gain) - shown,
-        ((right - wide) ** 2).max("axis"),
+        ((right - _law(run.gain, 0, **grid)) ** 2).max("axis"),
         "the square of the largest 1/h correction",
         run.attrs,
         right - shown,

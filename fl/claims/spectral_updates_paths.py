@@ -5,37 +5,19 @@ difference of the two runs.
 """
 
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import xarray as xr
 
-from fl.cells import extrapolated, shaped
+from fl.cells import predictions
 from fl.evidence import claim
-from fl.judging import agreement, order
+from fl.judging import agreement, limit, order, roughly
 from fl.links import LINKS
 from fl.studies import spectral_updates as study
 from fl.theory import spectral_updates_escape as escaping
 from fl.theory import spectral_updates_order as theory
 
 START = "the size of the start, whose square is the student's own output"
-
-
-def _flow(gaps, rival, sizes):
-    """Judge ``gaps`` of two step sizes, Euler's first order taken out. The frames that a
-    seed draws do not matter: its standard error is rounding.
-    """
-    rest, change = extrapolated(gaps)
-    return replace(
-        agreement(
-            rest,
-            change.max("seed") + gaps.steps[0] ** -2.0,
-            "what halving the step size changes, and 1 / steps^2",
-            sizes,
-            rival,
-        ),
-        standard_error=None,
-    )
 
 
 @claim(
@@ -50,16 +32,15 @@ def order_of_learning(scale, broken, block):
     """Depths 1, 2, 3 and four powers, with unequal input variances."""
     run = study.trained(scale, block, **study.ORDERS)
     s, variances = np.transpose(run.modes)
-    right = shaped(
-        [
-            theory.learning_time(s, q, L, run.start, variances)
-            for L, q in product(run.depth.values, run.q.values)
-        ],
-        run.half.isel(steps=0),
+    right = predictions(
+        lambda L, q: theory.learning_time(s, q, L, run.start, variances),
+        run.depth,
+        run.q,
+        dims=["mode"],
     )
     apart = theory.speed(run.q, 2) - theory.speed(run.q, run.depth)
     wrong = broken * apart * xr.DataArray(np.log(s), dims="mode")
-    return _flow(np.log(run.half / right) - wrong, -wrong, run.attrs)
+    return limit(np.log(run.half / right) - wrong, run.attrs, -wrong)
 
 
 @claim(
@@ -76,13 +57,14 @@ def critical(scale, broken, block):
     speed = theory.speed(run.q, run.depth)
     side = np.sign(theory.speed(run.q, 2) if broken else speed)
     (strong, _), _, (weak, _) = run.modes
-    found = order(
-        side * np.log(run.half.isel(mode=0) / run.half.isel(mode=-1)),
-        run.attrs,
-        side * speed * np.log(strong / weak),
+    return roughly(
+        order(
+            side * np.log(run.half.isel(mode=0) / run.half.isel(mode=-1)),
+            run.attrs,
+            side * speed * np.log(strong / weak),
+        ),
+        1 / 3,  # random layers follow aligned ones to a third
     )
-    # random layers follow aligned ones to a third
-    return replace(found, within=abs(found.expected) / 3)
 
 
 @claim(
@@ -99,14 +81,14 @@ def conserved(scale, broken, block):
 
     def first(k):
         half = run.start**k * (run.tilt**k - 1) / 2
-        return (half + (half**2 + run.ends.prod("side") ** k) ** 0.5) ** (1 / k)
+        return (half + np.hypot(half, run.ends.prod("side") ** (k / 2))) ** (1 / k)
 
     right = first(1 + run.q)
     shown = first(2) if broken else right
-    return _flow(
+    return limit(
         run.ends.isel(side=0) - shown,
-        (right - shown).isel(steps=1),
         run.attrs,
+        (right - shown).isel(steps=1),
     )
 
 
@@ -126,11 +108,15 @@ def escape(scale, broken, block):
     run = study.grown(scale, block, **study.TEACHERS, centred=broken)
 
     def growth(centred):
-        rates = [
-            escaping.escape_rates(study.SPECTRUM[:3], LINKS[link], p, centred)
-            for link, p in product(run.link.values, run.p.values)
-        ]
-        return (1 + run.eta * shaped(rates, run.growth)) ** run.steps
+        rates = predictions(
+            lambda f, p: escaping.escape_rates(
+                study.SPECTRUM[:3], LINKS[f], p, centred
+            ),
+            run.link,
+            run.p,
+            dims=["axis"],
+        )
+        return (1 + run.eta * rates) ** run.steps
 
     right = growth(False)
     return agreement(
@@ -152,8 +138,10 @@ def escape(scale, broken, block):
 )
 def polar_neutral(scale, broken, block):
     """Log growth of three directions against that of all."""
-    found = _polar(scale, broken, block, len(study.SPECTRUM), 0, START)
-    return replace(found, standard_error=None)
+    return replace(
+        _polar(scale, broken, block, len(study.SPECTRUM), 0, START),
+        standard_error=None,
+    )
 
 
 @claim(
@@ -166,8 +154,14 @@ def polar_neutral(scale, broken, block):
 )
 def gaussian_start(scale, broken, block):
     """Log growth of the three directions of `polar_neutral`."""
-    width = 8 * len(study.SPECTRUM)
-    return _polar(scale, broken, block, width, 1 / 8, "inputs over neurons")
+    return _polar(
+        scale,
+        broken,
+        block,
+        8 * len(study.SPECTRUM),
+        1 / 8,
+        "inputs over neurons",
+    )
 
 
 def _polar(scale, broken, block, width, bias, reason):
@@ -176,14 +170,16 @@ def _polar(scale, broken, block, width, bias, reason):
     """
     run = study.grown(scale, block, {"width": [1 if broken else width]}, **study.POLAR)
     length = run.eta * run.steps / run.start
-    speeds = escaping.escape_rates(study.SPECTRUM, LINKS[run.link])
-    alone = escaping.one_neuron(speeds, length)[:3]
-    found = agreement(
-        np.log(run.growth / (1 + length)),
-        bias + run.start,
-        reason,
-        run.attrs,
-        np.log(alone / (1 + length)),
+    alone = escaping.one_neuron(
+        escaping.escape_rates(study.SPECTRUM, LINKS[run.link]), length
+    )[:3]
+    return roughly(
+        agreement(
+            np.log(run.growth / (1 + length)),
+            bias + run.start,
+            reason,
+            run.attrs,
+            np.log(alone / (1 + length)),
+        ),
+        0.1,  # the noise of a batch shortens the mean of a unit step by some per cent
     )
-    # the noise of a batch shortens the mean of a unit step by some per cent
-    return replace(found, within=abs(found.expected) / 10)

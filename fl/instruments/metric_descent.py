@@ -8,6 +8,7 @@ leading dimensions, one network per entry.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -82,6 +83,13 @@ def gradients(weights, X, Y, activation: str, classes: bool = False) -> list:
         error = W.mT @ error * slope(above)
         found.append(error @ below.mT)
     return found[::-1]
+
+
+def product(weights) -> np.ndarray:
+    """Return the matrix J (..., C, d) of the linear network with these ``weights``, the
+    first on the inputs.
+    """
+    return reduce(np.matmul, weights[::-1])
 
 
 def in_metric(P, weights) -> list[tuple]:

@@ -45,17 +45,24 @@ def one_step(A, R) -> dict:
         the step sizes of the guarantees, ``gradient`` and ``spectral``.
     """
     G = R @ A.T
-    whole = norm(A)
     largest = norm(A, 2)
-    nuclear = norm(G, "nuc")
     return {
-        "whole": whole,
+        "whole": norm(A),
         "largest": largest,
-        "nuclear": nuclear,
+        "nuclear": norm(G, "nuc"),
         "size": norm(G),
         "gradient": decrease(A, R, G / largest**2),
-        "spectral": decrease(A, R, nuclear / whole**2 * svd_power(G, 0)),
+        "spectral": decrease(A, R, spectral_step(A, R)),
     }
+
+
+def spectral_step(A, R) -> np.ndarray:
+    r"""Return what a spectral step of the size of its guarantee takes from the weights
+    (h, d), :math:`\lvert G\rvert_*\lvert A\rvert_F^{-2}` times the polar factor of G =
+    RA', for inputs ``A`` (d, N) and residuals ``R`` (h, N).
+    """
+    G = R @ A.T
+    return norm(G, "nuc") / norm(A) ** 2 * svd_power(G, 0)
 
 
 def decrease(A, R, move) -> float:

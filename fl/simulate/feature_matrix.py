@@ -5,7 +5,6 @@ All layers are (7, 7), of 7 outputs four are zero.
 """
 
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 import xarray as xr
@@ -17,6 +16,7 @@ from fl.instruments.metric_descent import (
     Rule,
     gradients,
     in_metric,
+    product,
     train,
 )
 from fl.tasks import from_data, log_spaced
@@ -46,13 +46,19 @@ def problem(seed: int) -> tuple[np.ndarray, np.ndarray]:
     noisy linear labels (7, 50) whose last four rows are zero, drawn by a ``seed``.
     """
     rng = np.random.default_rng([seed, DATA])
-    spectrum = log_spaced(D, 12).rotated(rng)
-    X = spectrum.inputs(N, rng)
+    X = log_spaced(D, 12).rotated(rng).inputs(N, rng)
     teacher = rng.standard_normal((D, D)) / np.sqrt(D)
-    noise = rng.standard_normal((D, N))
-    Y = teacher @ X + np.sqrt(NOISE) * noise
+    Y = teacher @ X + np.sqrt(NOISE) * rng.standard_normal((D, N))
     Y[OUTPUTS:] = 0
     return X, Y
+
+
+def gaussian(seed: int, size: float, shapes) -> list[np.ndarray]:
+    """Return Gaussian layers of the ``shapes`` (h, d), each of this ``size`` over the root
+    of its fan-in, drawn by a ``seed``.
+    """
+    rng = np.random.default_rng([seed, WEIGHTS])
+    return [size * rng.standard_normal(s) / np.sqrt(s[1]) for s in shapes]
 
 
 def descend(seed: int, case: Case) -> dict:
@@ -70,42 +76,34 @@ def descend(seed: int, case: Case) -> dict:
     validate.choice("activation", case.activation, ACTIVATIONS)
     X, Y = problem(seed)
     moment = from_data(X)
-    P = np.stack([moment.power(p) for p in case.exponents])
-
-    def slopes(weights) -> list:
-        return gradients(weights, X, Y, case.activation)
-
-    start = _start(seed, case.depth)
-    sides = in_metric(P, start)
+    sides = np.empty((2, case.depth, len(case.exponents), D, D))
+    sides[:] = np.eye(D)
     if case.everywhere:
         rng = np.random.default_rng([seed, SIDES])
-        drawn = rng.standard_normal((2, case.depth, D, 12 * D))
-        left, right = drawn @ drawn.mT / (12 * D)  # Wishart
-        sides = list(zip(left, [P, *right[1:]], strict=True))
-    end = train(start, slopes, sides, case.rule, case.steps).weights
-    each, data = ("p", "layer", *SQUARE), ("row", "sample")
-    left, right = zip(*sides, strict=True)
+        drawn = rng.standard_normal((2, case.depth, 1, D, 12 * D))
+        sides[:] = drawn @ drawn.mT / (12 * D)  # Wishart
+    left, right = sides
+    right[0] = [moment.power(p) for p in case.exponents]
 
-    def stacked(parts) -> tuple:
-        alike = np.broadcast_arrays(P, *parts)[1:]
-        return each, np.stack(alike, 1)
+    def slopes(weights):
+        return gradients(weights, X, Y, case.activation)
 
+    def stacked(layers):
+        return ("p", "layer", *SQUARE), np.stack(layers, 1)
+
+    start = gaussian(seed, 0.7, [(D, D)] * case.depth)
+    end = train(start, slopes, sides.swapaxes(0, 1), case.rule, case.steps).weights
     return {
         "W": stacked(end),
         "G": stacked(slopes(end)),
-        "J": (("p", *SQUARE), reduce(lambda J, W: W @ J, end)),
+        "J": (("p", *SQUARE), product(end)),
         "metric": stacked(right),
         "left": stacked(left),
-        "X": (data, X),
-        "Y": (data, Y),
+        "X": (("row", "sample"), X),
+        "Y": (("row", "sample"), Y),
         "decay": case.rule.decay,
         "p": ("p", list(case.exponents)),
     }
-
-
-def _start(seed: int, depth: int) -> np.ndarray:
-    rng = np.random.default_rng([seed, WEIGHTS])
-    return 0.7 * rng.standard_normal((depth, D, D)) / np.sqrt(D)
 
 
 def flow(
@@ -138,29 +136,30 @@ def flow(
     depth = validate.count("depth", depth, minimum=2)
     X, Y = problem(seed)
     moment = from_data(X)
-    start = _start(seed, depth)
-    P, root = moment.power(p), moment.power(p / 2)
+    P = moment.power(p)
+    start = np.stack(gaussian(seed, 0.7, [(D, D)] * depth))
     if balanced:
-        later = [np.eye(D)] * (depth - 1)
-        start = 0.7 * np.stack([root, *later])
-
+        start[:] = 0.7 * np.eye(D)
+        start[0] = 0.7 * moment.power(p / 2)
     sides = in_metric(P, start)
 
-    def speed(_, flat) -> np.ndarray:
+    def speed(_, flat):
         weights = flat.reshape(start.shape)
         slopes = gradients(weights, X, Y, "linear")
-        moves = rule.moves(weights, slopes, sides)
-        return -np.ravel(moves)
+        return -np.ravel(rule.moves(weights, slopes, sides))
 
     at = np.linspace(0, 4, times)
-    solve = {"method": "DOP853", "t_eval": at, "rtol": 1e-10, "atol": 1e-12}
-    path = integrate.solve_ivp(speed, (0, 4), start.ravel(), **solve).y.T
+    path = integrate.solve_ivp(
+        speed, (0, 4), start.ravel(), "DOP853", at, rtol=1e-10, atol=1e-12
+    ).y.T
     layers = path.reshape(times, *start.shape).swapaxes(0, 1)
     square = ("time", *SQUARE)
-    found = {
-        "first": (square, layers[0]),
-        "second": (square, layers[1]),
-        "J": (square, reduce(lambda J, W: W @ J, layers)),
-        "metric": (SQUARE, P),
-    }
-    return xr.Dataset(found, {"time": at})
+    return xr.Dataset(
+        {
+            "first": (square, layers[0]),
+            "second": (square, layers[1]),
+            "J": (square, product(layers)),
+            "metric": (SQUARE, P),
+        },
+        {"time": at},
+    )

@@ -14,7 +14,7 @@ import numpy as np
 from fl import datasets
 from fl.instruments.exponent_reader import read_balance, read_gradient
 from fl.instruments.metric_descent import Rule, gradients, in_metric, train
-from fl.simulate.feature_matrix import DATA, WEIGHTS
+from fl.simulate.feature_matrix import DATA, gaussian
 from fl.tasks import Spectrum
 
 HIDDEN, CLASSES, FLOOR = 48, 10, 0.01
@@ -32,23 +32,19 @@ class Images(NamedTuple):
 
 def images(seed: int, n: int) -> Images:
     """Return ``n`` digits drawn by a ``seed``, with their classes and moment."""
-    pixels, labels = datasets.load("digits")
     rng = np.random.default_rng([seed, DATA])
-    chosen = rng.permutation(len(labels))[:n]
-    X = pixels[:, chosen]
-    X = X - X.mean(1, keepdims=True)
+    X, labels = datasets.drawn("digits", n, rng)
+    X -= X.mean(1, keepdims=True)
     lam, U = np.linalg.eigh(X @ X.T / n)
     moment = Spectrum(lam.clip(0) + FLOOR * lam[-1], U)
-    return Images(X, np.eye(CLASSES)[:, labels[chosen]], moment)
+    return Images(X, np.eye(CLASSES)[:, labels], moment)
 
 
 def layers(seed: int, size: float) -> list[np.ndarray]:
     """Return the two layers (48, 64) and (10, 48) of a start of this ``size``, drawn by a
     ``seed``.
     """
-    rng = np.random.default_rng([seed, WEIGHTS])
-    shapes = (HIDDEN, 64), (CLASSES, HIDDEN)
-    return [size * rng.standard_normal(s) / np.sqrt(s[1]) for s in shapes]
+    return gaussian(seed, size, ((HIDDEN, 64), (CLASSES, HIDDEN)))
 
 
 def course(seed: int, p: float, start: float, rule: Rule, steps: int, n: int) -> dict:
@@ -74,37 +70,34 @@ def course(seed: int, p: float, start: float, rule: Rule, steps: int, n: int) ->
     """
     X, Y, moment = images(seed, n)
     P = moment.power(p)
-    trace = np.sum(moment.power(1) * P)
-    P *= moment.eigenvalues.sum() / trace
+    P *= moment.eigenvalues.sum() / np.sum(moment.power(1) * P)
     inverse = np.linalg.inv(P)
     first = layers(seed, start)
 
-    def slopes(weights) -> list:
+    def slopes(weights):
         return gradients(weights, X, Y, "relu", classes=True)
 
-    def squares(W, A) -> tuple:
-        size = np.sum(W @ inverse * W, 1)
-        return size, np.sum(A**2, 0)
+    def squares(W, A):
+        return np.sum(W @ inverse * W, 1), np.sum(A**2, 0)
 
     end = train(first, slopes, in_metric(P, first), rule, steps)
     W = end.weights[0]
     size, readout = squares(*end.weights)
     kept = np.subtract(*squares(*first))
     balance = read_balance(W, readout, moment)
-    law = read_balance(W, size - kept, moment)
     found = {
         "p_balance": balance.p,
         "error": balance.error,
         "misfit": balance.misfit,
-        "p_law": law.p,
+        "p_law": read_balance(W, size - kept, moment).p,
+        "squares": (("neuron", "lam"), (W @ moment.rotation) ** 2),
+        "readout": ("neuron", readout),
     }
     if rule.decay:
-        time = rule.eta * (steps - steps // 2)
-        way = (end.before - W) / time
+        way = (end.before - W) / (rule.eta * (steps - steps // 2))
         moved = end.W - way / rule.decay
-        found["p_mean"] = read_gradient(end.W, end.G, moment).p
-        found["p_moved"] = read_gradient(moved, end.G, moment).p
-    along = W @ moment.rotation
-    found["squares"] = ("neuron", "lam"), along**2
-    found["readout"] = "neuron", readout
+        found |= {
+            "p_mean": read_gradient(end.W, end.G, moment).p,
+            "p_moved": read_gradient(moved, end.G, moment).p,
+        }
     return found

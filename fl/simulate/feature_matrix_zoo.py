@@ -9,8 +9,8 @@ from torch import nn
 from fl import optimizers, validate
 from fl.instruments.exponent_reader import read_balance, read_gradient
 from fl.instruments.exponent_recorder import Recorder
-from fl.simulate.feature_matrix_digits import CLASSES, FLOOR, HIDDEN, images, layers
-from fl.simulate.ood import METHODS
+from fl.simulate.feature_matrix_digits import FLOOR, HIDDEN, images, layers
+from fl.simulate.ood import METHODS, network
 
 TARGET, STEPS, REST, IMAGES = 0.2, 300, 400, 200
 
@@ -35,41 +35,35 @@ def left_by(seed: int, optimizer: str, start: float, decay: float = 0) -> dict:
     """
     name, hyper = METHODS[validate.choice("optimizer", optimizer, METHODS)]
     X, Y, moment = images(seed, IMAGES)
-    first = nn.Linear(len(X), HIDDEN)
-    second = nn.Linear(HIDDEN, CLASSES)
-    model = nn.Sequential(first, nn.ReLU(), second).double()
-    for module, W in zip((first, second), layers(seed, start), strict=True):
+    model = network(len(X), seed, torch.double, HIDDEN)
+    for module, W in zip(model[::2], layers(seed, start), strict=True):
         module.weight.data = torch.as_tensor(W)
         nn.init.zeros_(module.bias)
-    inputs, labels = torch.as_tensor(X.T), torch.as_tensor(Y.T)
-    recorder = Recorder(moment.power(1), kept=2 * FLOOR)
+    inputs, labels = map(torch.as_tensor, (X.T, Y.T))
+    first = model[0].weight
+    covariance = moment.power(1)
+    recorder = Recorder(covariance, kept=2 * FLOOR)
     late = []
 
-    def watch(step: int, loss: float) -> bool:
-        if not decay:
-            recorder.see(step, first.weight, first.weight.grad)
-            return loss <= TARGET
+    def watch(step, loss):
+        recorder.see(step, first, first.grad)
         if step >= REST // 2:
-            late.append([first.weight.tolist(), first.weight.grad.tolist()])
+            late.append([first.tolist(), first.grad.tolist()])
         for w in model.parameters():
             w.data *= 1 - decay
-        return False
+        return not decay and loss <= TARGET
 
-    def loss() -> torch.Tensor:
+    def loss():
         return nn.functional.cross_entropy(model(inputs), labels)
 
     if name == "exact":
-        covariance = moment.power(1)
         hyper = hyper | {"covariance": covariance}
-    steps = REST if decay else STEPS
-    optimizers.minimise(name, model, loss, steps, watch, seed, **hyper)
+    optimizers.minimise(
+        name, model, loss, REST if decay else STEPS, watch, seed, **hyper
+    )
     if decay:
         return read_gradient(*np.mean(late, 0), moment)._asdict()
     W, b, A, _ = (w.numpy(force=True) for w in model.parameters())
-    readout = np.sum(A**2, 0) - b**2
-    reading = read_balance(W, readout, moment)
+    reading = read_balance(W, np.sum(A**2, 0) - b**2, moment)
     updates = recorder.result()
-    return reading._asdict() | {
-        "p_gain": updates.p_gain,
-        "kappa": updates.kappa,
-    }
+    return reading._asdict() | {"p_gain": updates.p_gain, "kappa": updates.kappa}

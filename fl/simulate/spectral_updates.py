@@ -7,7 +7,7 @@ from numpy.linalg import norm
 from numpy.random import default_rng
 
 from fl import datasets, validate
-from fl.instruments.singular_powers import one_step, svd_power
+from fl.instruments.singular_powers import one_step, spectral_step, svd_power
 from fl.numerics import psd_power
 
 LAYERS, IMAGES, GRADIENTS = 1, 2, 3
@@ -55,9 +55,7 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
     """
     validate.choice("features", features, ["pixels", "relu"])
     rng = default_rng([seed, IMAGES])
-    A, labels = datasets.load("digits")
-    chosen = rng.permutation(len(labels))[:n]
-    A = A[:, chosen]
+    A, labels = datasets.drawn("digits", n, rng)
     if features == "relu":
         A = np.maximum(
             rng.standard_normal((NEURONS, len(A))) @ A,
@@ -65,19 +63,17 @@ def digits(seed: int, features: str, centred: bool, after: int, n: int) -> dict:
         )
     mean = A.mean(1, keepdims=True)
     share = n * (norm(mean) / norm(A)) ** 2
-    A = A - mean * centred
-    A = A / norm(A, 2)
+    A -= mean * centred
+    A /= norm(A, 2)
     rows = svd_power(A, 0)
     # without what no weights can fit
-    R = spectral = -np.eye(10)[:, labels[chosen]] @ rows.T @ rows
+    R = spectral = -np.eye(10)[:, labels] @ rows.T @ rows
     for _ in range(after):
         R = R - R @ A.T @ A
-        G = spectral @ A.T
-        spectral = spectral - norm(G, "nuc") / norm(A) ** 2 * svd_power(G, 0) @ A
-    behind = (norm(R) / norm(spectral)) ** 2
+        spectral = spectral - spectral_step(A, spectral) @ A
     return one_step(A, R) | {
         "share": share,
-        "behind": behind,
+        "behind": (norm(R) / norm(spectral)) ** 2,
     }
 
 
@@ -118,10 +114,12 @@ def gains(
             rng.standard_normal((1 + others, width, len(lam))) * np.sqrt(lam)
             + rng.standard_normal((1 + others, width, 1)) * spike
         )
-        rest = rest or [G]
-        rows = np.vstack(rest)
-        columns = np.hstack(rest)
-        D = psd_power(columns @ columns.T, -left) @ G @ psd_power(rows.T @ rows, -right)
+        rest = np.array(rest or [G])
+        D = (
+            psd_power((rest @ rest.mT).sum(0), -left)
+            @ G
+            @ psd_power((rest.mT @ rest).sum(0), -right)
+        )
         along += (D * G).sum(0)
         size += (G**2).sum(0)
     return {

@@ -55,8 +55,7 @@ def train(
     elif width == d:
         first = np.eye(d)
     else:
-        first = rng.standard_normal((width, d))
-        first /= width**0.5
+        first = rng.standard_normal((width, d)) / width**0.5
     W = first = start * first
     growth = []
     for _ in range(validate.count("steps", steps) + 1):
@@ -67,6 +66,5 @@ def train(
         if centred:
             errors += mean - (W**2).sum(0) @ lam
         G = Z.T * errors @ X / BATCH
-        step = svd_power(G, 0) if p is None else G * lam**p
-        W = W - eta * step
+        W = W - eta * (svd_power(G, 0) if p is None else G * lam**p)
     return {"growth": (("step", "axis"), growth / growth[0])}

@@ -1,13 +1,11 @@
 """Deep linear nets under steps that raise the singular values of each gradient."""
 
-from functools import reduce
-
 import numpy as np
 from numpy.linalg import norm, qr
 from numpy.random import default_rng
 
 from fl import validate
-from fl.instruments.metric_descent import gradients
+from fl.instruments.metric_descent import gradients, product
 from fl.instruments.singular_powers import svd_power
 
 LONGEST = 20  # units of time
@@ -66,18 +64,15 @@ def descend(
     Y = U * s @ V.T @ X
     shares = []  # of one half of each mode
     for _ in range(LONGEST * steps):
-        J = reduce(np.matmul, layers[::-1])
-        shares.append(np.einsum("ik,ij,jk->k", U, J, V) / (s / 2))
+        shares.append(2 / s * np.sum(U * (product(layers) @ V), 0))
         if min(shares[-1]) > 1:
             break
         layers = layers - eta * svd_power(gradients(layers, X, Y, "linear"), q)
-    times = eta * np.arange(len(shares))
     half = [
-        np.interp(1, rising, times, right=np.nan)
+        np.interp(1, rising, eta * np.arange(len(shares)), right=np.nan)
         for rising in np.maximum.accumulate(shares).T
     ]
-    sides = [layers[0] @ V, layers[-1].T @ U]
     return {
         "half": ("mode", half),
-        "ends": (("side", "mode"), norm(sides, axis=1)),
+        "ends": (("side", "mode"), norm([layers[0] @ V, layers[-1].T @ U], axis=1)),
     }

@@ -16,25 +16,28 @@ from fl.simulate import feature_matrix_zoo as zoo
 from fl.simulate.feature_matrix import Case
 from fl.sweep import sized
 
-DEPTHS, FLOW_DECAY = (2, 3, 4), 0.3
+DEPTHS = (2, 3, 4)
+FLOW_DECAY = 0.3
 # all layers preconditioned, under decoupled decay, and under coupled
 TANH, COUPLED_TANH = (
-    Case("tanh", 3, (-0.6,), rule, 12000, everywhere=True)
-    for rule in (Rule(0.3, 0.2, 0.9), Rule(0.3, 0.2, 0.9, coupled=True))
+    Case("tanh", 3, (-0.6,), Rule(0.3, 0.2, 0.9, coupled), 12000, everywhere=True)
+    for coupled in (False, True)
 )
 # the first layer alone: hidden metrics leave a linear network valleys that are nearly flat
 LINEAR = Case("linear", 4, (-0.6,), Rule(0.02, 0.05, 0.9), 3000)
 # two linear layers under decoupled decay, and under coupled
 TWO, FORGETFUL = (
-    Case("linear", 2, (-0.9, -0.4, 0.6), rule, 3000)
-    for rule in (Rule(0.05, 0.05, 0.9), Rule(0.05, 0.05, 0.9, coupled=True))
+    Case("linear", 2, (-0.9, -0.4, 0.6), Rule(0.05, 0.05, 0.9, coupled), 3000)
+    for coupled in (False, True)
 )
 POWERS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 READ = {"smoke": (-0.5, 0.5), "book": POWERS, "paper": POWERS}
-PLAIN, RESTING = Rule(2.0), Rule(2.0, 0.02)
+PLAIN = Rule(2.0)
+RESTING = Rule(2.0, 0.02)
 COUPLED = Rule(2.0, 0.02, coupled=True)
 # sizes of a start over the root of the fan-in: a small one, and PyTorch's own
-SMALL, USUAL = 0.03, 3**-0.5
+SMALL = 0.03
+USUAL = 3**-0.5
 # exact powers and adaptive methods, of whose certificates so many are compared
 EXACT = "exact +0.5", "GD", "exact -0.5"
 ADAPTIVE = "Adam", "K-FAC 1e-3", "Shampoo", "Muon"
@@ -63,9 +66,15 @@ def flows(scale: Scale, block: int = 0, rule=PLAIN, balanced=False) -> xr.Datase
     """Return `fl.simulate.feature_matrix.flow` over ``depth`` and ``seed`` with the decay
     of a ``rule``, from a ``balanced`` start or not, at a ``scale``, on a ``block``.
     """
-    fixed = {"rule": rule, "balanced": balanced}
-    grid = {"depth": list(DEPTHS)}
-    return sized(toy.flow, scale, block, (2, 4, 20), grid, **fixed).assign_attrs(
+    return sized(
+        toy.flow,
+        scale,
+        block,
+        (2, 4, 20),
+        {"depth": DEPTHS},
+        rule=rule,
+        balanced=balanced,
+    ).assign_attrs(
         d=toy.D,
         n=toy.N,
     )
@@ -87,8 +96,17 @@ def digits_runs(
     n = scales.at(scale, smoke=100, book=200, paper=600)
     # weights alone scatter more
     seeds = (3, 4, 20) if rule.decay else (5, 6, 22)
-    fixed = {"rule": rule, "start": start, "steps": steps, "n": n}
-    return sized(digits.course, scale, block, seeds, {"p": exponents}, **fixed)
+    return sized(
+        digits.course,
+        scale,
+        block,
+        seeds,
+        {"p": exponents},
+        rule=rule,
+        start=start,
+        steps=steps,
+        n=n,
+    )
 
 
 def zoos(
@@ -98,7 +116,12 @@ def zoos(
     ``seed``, from a ``start`` of this size, at a ``scale``, on a ``block``; ``fixed`` is
     its decay, if there is one.
     """
-    grid, fixed = {"optimizer": list(names)}, {"start": start} | fixed
-    return sized(zoo.left_by, scale, block, (4, 5, 10), grid, **fixed).assign_attrs(
-        n=zoo.IMAGES,
-    )
+    return sized(
+        zoo.left_by,
+        scale,
+        block,
+        (4, 5, 10),
+        {"optimizer": names},
+        start=start,
+        **fixed,
+    ).assign_attrs(n=zoo.IMAGES)

@@ -21,7 +21,7 @@ import numpy as np
 from scipy import integrate
 
 from fl import validate
-from fl.numerics import psd_power
+from fl.numerics import positive_definite, psd_power
 
 
 class Fit(NamedTuple):
@@ -45,14 +45,13 @@ def geometric_mean(P, J, t: float = 0.5) -> np.ndarray:
         ValueError: unless P is symmetric positive definite with eigenvalues within a
             factor 1e12, J fits and t is in (0, 1].
     """
-    P = _metric(P)
+    P = positive_definite("P", P)
     J = validate.array("J", J, ("C", len(P)))
     t = validate.number("t", t, 0, 1, open_low=True)
     root = psd_power(P, 0.5)
-    seen = J @ psd_power(P, -0.5)
-    _, s, V = np.linalg.svd(seen, full_matrices=False)
-    half = s[:, None] ** t * V @ root
-    return half.T @ half
+    U, s, _ = np.linalg.svd(np.linalg.solve(root, J.T), full_matrices=False)
+    half = root @ U * s**t
+    return half @ half.T
 
 
 def nuclear_fit(X, Y, P, decay: float) -> Fit:
@@ -76,11 +75,9 @@ def nuclear_fit(X, Y, P, decay: float) -> Fit:
         ValueError: if P is not as in `geometric_mean`, the second moment of X is singular
             in the metric of P, or decay <= 0.
     """
-    X, Y, P, decay = _problem(X, Y, P, decay)
-    n, root = len(X.T), psd_power(P, 0.5)
-    white = root @ X
-    S = white @ white.T / n
-    cross = Y @ white.T / n
+    S, cross, P, decay = _moments(X, Y, P, decay)
+    root = psd_power(P, 0.5)
+    S, cross = root @ S @ root, cross @ root
     low, high = np.linalg.eigvalsh(S)[[0, -1]]
     if low <= 1e-12 * high:
         raise ValueError(
@@ -88,17 +85,16 @@ def nuclear_fit(X, Y, P, decay: float) -> Fit:
         )
     ratio = np.sqrt(low / high)
     push = (1 - ratio) / (1 + ratio)
-    J = ahead = np.zeros_like(cross)
-    moved = np.inf
-    size = shrink = decay / high
-    while moved > 1e-15 * size:
-        before = J
-        slope = ahead @ S - cross
-        U, s, V = np.linalg.svd(ahead - slope / high, full_matrices=False)
-        J = U * (s - shrink).clip(0) @ V
+    J = before = np.zeros_like(cross)
+    moved, shrink = np.inf, decay / high
+    while moved > 1e-15 * max(np.abs(J).max(), shrink):
         ahead = J + push * (J - before)
+        U, s, V = np.linalg.svd(
+            ahead - (ahead @ S - cross) / high,
+            full_matrices=False,
+        )
+        before, J = J, U * (s - shrink).clip(0) @ V
         moved = np.abs(J - before).max()
-        size = max(np.abs(J).max(), shrink)
     J = J @ root
     return Fit(J, geometric_mean(P, J))
 
@@ -123,13 +119,10 @@ def recursive_step(X, Y, M, P, decay: float) -> Fit:
     Raises:
         ValueError: if a matrix has the wrong shape or sign, or decay <= 0.
     """
-    X, Y, P, decay = _problem(X, Y, P, decay)
+    S, cross, P, decay = _moments(X, Y, P, decay)
     M = validate.psd("M", M)
-    n = len(X.T)
-    seen = M @ X / n
-    ridge = decay * np.eye(len(X))
-    inner = seen @ X.T + ridge
-    J = np.linalg.solve(inner, seen @ Y.T).T
+    ridge = decay * np.eye(len(S))
+    J = np.linalg.solve(M @ S + ridge, M @ cross.T).T
     return Fit(J, geometric_mean(P, J))
 
 
@@ -154,22 +147,16 @@ def coupled_imbalance(start, plain, decay: float, times) -> np.ndarray:
     return start - 2 * decay * whole
 
 
-def _metric(P) -> np.ndarray:
-    P = validate.psd("P", P)
-    low, high = np.linalg.eigvalsh(P)[[0, -1]]
-    # what `psd_power` counts as zero
-    if low <= max(1e-12, len(P) * validate.rounding(P)) * high:
-        raise ValueError(
-            f"P is singular, its eigenvalues run from {low:g} to {high:g}: must be "
-            "positive definite, with a condition number below 1e12"
-        )
-    return P
-
-
-def _problem(X, Y, P, decay):
+def _moments(X, Y, P, decay) -> tuple:
+    """Return XX'/N (d, d) and YX'/N (C, d), and P and the decay, all checked."""
     X = validate.array("X", X, ("d", "N"))
-    Y = validate.array("Y", Y, ("C", X.shape[1]))
-    d = len(X)
-    P = validate.array("P", _metric(P), (d, d))
+    d, n = X.shape
+    Y = validate.array("Y", Y, ("C", n))
+    P = validate.array("P", positive_definite("P", P), (d, d))
     decay = validate.number("decay", decay, 0, open_low=True)
-    return X, Y, P, decay
+    return (
+        X @ X.T / n,
+        Y @ X.T / n,
+        P,
+        decay,
+    )

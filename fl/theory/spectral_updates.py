@@ -104,10 +104,13 @@ def singular_power(moment, q: float, fluctuation: float = 0.0) -> np.ndarray:
     epsilon = validate.number("fluctuation", fluctuation, 0, 1)
     a = (q + 1) / 2
     ratio = m / m[:, None]
-    # phi is a divided difference; this form has no 0/0 where eigenvalues meet
-    terms = ratio * special.hyp2f1(2 - a, 1, 3, 1 - ratio)
-    # out of reach of floating point: refused, but for a = 0 and 1, which correct nothing
-    terms = np.nan_to_num(terms, nan=1e100, posinf=1e100)
+    # phi is a divided difference; this form has no 0/0 where eigenvalues meet. Out of
+    # reach of floating point: refused, but for a = 0 and 1, which correct nothing
+    terms = np.nan_to_num(
+        ratio * special.hyp2f1(2 - a, 1, 3, 1 - ratio),
+        nan=1e100,
+        posinf=1e100,
+    )
     # the term of k = l, one, counts twice
     reach = a * (a - 1) / 2 * (1 + terms.sum(1))
     largest = np.abs(reach).max()

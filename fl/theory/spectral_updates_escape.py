@@ -85,5 +85,5 @@ def one_neuron(speeds, length: float, steps: int = 10000) -> np.ndarray:
     grown = np.ones_like(speeds)
     for _ in range(steps):
         move = speeds * grown
-        grown = grown + short * move / np.linalg.norm(move)
+        grown += short * move / np.linalg.norm(move)
     return grown
