@@ -6,12 +6,9 @@ unless it stands.
 """
 
 import importlib
-import os
 
+from fl import arithmetic as arithmetic  # before torch computes anything
 from fl.freshness import refuse_stale as refuse_stale  # modules are noted as they load
-
-# else the last bit of a product in torch depends on where in memory its factors lie
-os.environ.setdefault("MKL_CBWR", "AUTO")
 
 __all__ = [
     "PowerPreconditioner",

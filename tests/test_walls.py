@@ -14,7 +14,7 @@ MODULES = sorted((ROOT / "fl").rglob("*.py"))
 TOPICS = ("fl.theory", "fl.simulate", "fl.studies", "fl.claims", "fl.instruments")
 GROUND = (
     *("validate", "numerics", "cells", "tasks", "links", "updates", "datasets"),
-    *("scales", "moments", "moments_folds"),
+    *("scales", "moments", "moments_folds", "arithmetic"),
 )
 LAB = (
     *(
@@ -298,7 +298,7 @@ def test_lines_are_light(path):
 
 
 def test_the_package_stays_small():
-    assert sum(len(undocumented(m)) for m in MODULES) <= 192_000
+    assert sum(len(undocumented(m)) for m in MODULES) <= 191_000
 
 
 @everywhere
