@@ -49,10 +49,12 @@ def learning_time(s, q: float, depth: int, start: float, variance=1.0) -> np.nda
     high = 0.5 ** (1 / L)
     if low.max() >= high:
         raise ValueError(f"start = {start!r}: must lie below half of every mode")
-    whole = [
-        integrate.quad(lambda u: (u ** (L - 1) * (1 - u**L)) ** -q, x, high)[0]
-        for x in low
-    ]
+
+    def part(v: float) -> float:
+        u = np.exp(v)  # a small start weighs as much as the end
+        return u * (u ** (L - 1) * (1 - u**L)) ** -q
+
+    whole = [integrate.quad(part, v, np.log(high))[0] for v in np.log(low)]
     return variance**-q * s ** speed(q, L) * whole
 
 
