@@ -408,6 +408,24 @@ def test_no_exponent_is_best_where_all_do_equally_well(lam, energy, n, tuned):
         alignment_ridge.best_exponent(lam, energy, n, noise, tuned=tuned)
 
 
+def test_of_two_penalties_that_are_nearly_as_good_the_better_is_found():
+    # a valley near 1, between two points of the search, and a plateau at infinity
+    lam = [0.025276121, 1.3164368, 1.3164368, 44.419159]
+    energy, noise = [0.00209346, 1.0, 0.00209346, 0.00209346], 1.0000023
+    found = alignment_ridge.tuned_ridge(lam, energy, 1.6028123522, 4, noise)
+    assert found.penalty == pytest.approx(1.023, rel=1e-2)
+    assert found.test == pytest.approx(2.00402, abs=1e-5)
+
+
+def test_ridge_stays_exact_where_nothing_is_left_over():
+    # d = N without noise: by hand, u = 1 - kappa/t, test = energy kappa/(2 t)
+    t, energy = 1e20, 3.0
+    risk = alignment_ridge.ridge_risk([t], [energy], 0.0, 1, 1e-9, 0.0)
+    kappa = np.sqrt(1e-9 * t)  # rho = kappa^2/t
+    assert risk.test == pytest.approx(energy * kappa / (2 * t), rel=1e-6)
+    assert risk.train == pytest.approx((kappa / t) ** 2 * risk.test, rel=1e-6)
+
+
 @pytest.mark.parametrize(("noise", "n"), [(1e6, 100), (1e5, 100), (1e-4, 3000)])
 def test_best_exponent_is_the_matched_one_at_extreme_noise(noise, n):
     r = np.arange(1, 1001.0)

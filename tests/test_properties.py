@@ -252,8 +252,8 @@ def above_noise(found, noise, **_):
 def no_penalty_is_better(found, lam, energy, p, n, noise):
     from fl.theory.alignment_ridge import ridge_risk
 
-    # where nothing is left to err by, the search ends at a penalty that is not quite zero
-    nothing = 1e-20 * np.sum(energy, dtype=float)
+    # without noise no penalty is best; the search ends at 1e-12 of the weakest mode
+    nothing = 1e-11 * np.sum(energy, dtype=float)
     for penalty in (1e-9, 1e-3, 1.0, 1e3):
         rival = ridge_risk(lam, energy, p, n, penalty, noise).test
         if found.test > rival * (1 + 1e-6) + nothing:

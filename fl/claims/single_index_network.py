@@ -2,8 +2,6 @@
 teachers, and inputs made of signs.
 """
 
-from dataclasses import replace
-
 from fl.claims.single_index import (
     KFAC,
     POPULATION,
@@ -17,6 +15,7 @@ from fl.claims.single_index import (
     top_exponent,
 )
 from fl.evidence import claim
+from fl.judging import roughly
 from fl.studies import single_index as study
 from fl.theory import single_index as theory
 from fl.theory import single_index_batch as own
@@ -197,7 +196,7 @@ def second_spike(scale, broken, block):
     pairs = study.second_spikes(scale, block, "tanh" if broken else "relu")
     found = compare(pairs, in_the_plane, broken)
     # a vector at chance still shows a few of 1/d
-    return replace(found, within=found.expected / 4) if broken else found
+    return roughly(found, 1 / 4) if broken else found
 
 
 def of_a_sign(task, gamma, data):

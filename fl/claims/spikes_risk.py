@@ -3,7 +3,6 @@ in ridge risk.
 """
 
 import itertools
-from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -12,7 +11,7 @@ import xarray as xr
 from fl.claims.spikes import LIMIT
 from fl.claims.spikes_large import given_weights
 from fl.evidence import Evidence, claim
-from fl.judging import agreement, order
+from fl.judging import agreement, order, roughly
 from fl.links import LINKS
 from fl.studies import spikes as study
 from fl.studies import spikes_large
@@ -247,7 +246,7 @@ def kernel_floor(scale, broken, block):
     learned = LINKS[name].hermite(degree, tau)[2:]
     middle = xr.full_like(leads[0], -(learned @ learned) / (2 * floor))
     found = order(leads, run.attrs, middle)
-    return replace(found, within=abs(found.expected))
+    return roughly(found, 1)
 
 
 @claim(

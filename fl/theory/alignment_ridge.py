@@ -240,34 +240,48 @@ def best_exponent(
 
 def _at_kappa(t, energy, n, kappa, noise):
     u = t / (t + kappa)
-    share = 1 - np.sum(u) / n
-    gamma = np.sum(u**2) / n
-    missed = energy @ (1 - u) ** 2
-    test = (missed + noise) / (1 - gamma)
+    left = kappa / (t + kappa)  # 1 - u, which would be rounding in strong modes
+    # n - sum(u) and n - sum(u^2), exact where u is next to 1 and where it is next to 0
+    strong = u > 0.5
+    spare = n - strong.sum()
+    lost, kept = left[strong], u[~strong]
+    share = spare + lost.sum() - kept.sum()
+    rest = spare + lost @ (2 - lost) - kept @ kept
+    missed = energy @ left**2
+    test = n * (missed + noise) / rest
+    share /= n
     train = share**2 * test
+    gamma = u @ u / n
     return RidgeRisk(*map(float, [test, train, kappa * share, gamma]))
 
 
 def _lowest(loss, ends, accuracy, points=121, flat=-1.0):
-    """Return where ``loss`` is lowest: the best of evenly spaced points, refined between
-    its neighbours, so that of several minima the lowest is taken.
+    """Return where ``loss`` is lowest: the best of evenly spaced points, and every other
+    that is below its neighbours, are refined between these, and the lowest is taken.
 
     Raises:
         ValueError: if the loss varies by no more than the share ``flat`` of itself.
     """
     grid = np.linspace(*ends, points)
-    values = [loss(v) for v in grid]
+    values = np.array([loss(v) for v in grid])
     if np.ptp(values) <= flat * max(values):
         raise ValueError("lam, energy: must not make every exponent do equally well")
-    k = int(np.argmin(values))
-    bounds = grid[max(k - 1, 0)], grid[min(k + 1, points - 1)]
+    # by more than rounding, which makes minima of its own where the loss is flat
+    sides = np.minimum(values[:-2], values[2:])
+    below = np.flatnonzero(values[1:-1] * (1 + 1e-12) < sides) + 1
+    lowest, place = np.inf, 0.0
     options = {"xatol": accuracy}
-    best = minimize_scalar(loss, bounds=bounds, method="bounded", options=options)
-    if not best.success:
-        raise RuntimeError(
-            f"the minimum between {bounds} was not found: {best.message}"
-        )
-    return float(best.x)
+    for k in dict.fromkeys([values.argmin(), *below]):
+        near = grid[max(k - 1, 0) : k + 2]
+        bounds = near[0], near[-1]
+        best = minimize_scalar(loss, bounds=bounds, method="bounded", options=options)
+        if not best.success:
+            raise RuntimeError(
+                f"the minimum between {bounds} was not found: {best.message}"
+            )
+        if best.fun < lowest * (1 - 1e-9):
+            lowest, place = best.fun, best.x
+    return float(place)
 
 
 def _modes(lam, energy, p):
