@@ -393,6 +393,10 @@ def test_runs_of_the_bench_say_their_sizes_and_blocks_share_no_seed(monkeypatch)
             lambda: theory.slope([1.0, 1.0], [1.0, 2.0]),
             "must hold two different eigenvalues",
         ),
+        (  # the mean of their logarithms is one rounding off
+            lambda: theory.slope([3.98212018] * 3, [1.0, 2.0, 3.0]),
+            "must hold two different eigenvalues",
+        ),
         (
             lambda: theory.slope([1.0, 2.0], [1.0, -2.0]),
             "multiplier has smallest entry -2",

@@ -35,13 +35,13 @@ def slope(lam, multiplier) -> float:
 
     Raises:
         ValueError: for values that are not > 0, fewer than two directions or equal
-            eigenvalues.
+            eigenvalues, to 1e-12.
     """
     lam = validate.positive("lam", lam)
     multiplier = validate.positive("multiplier", multiplier, (len(lam),))
     x = np.log(lam)
     x = x - x.mean()
-    if not x.any():
+    if np.ptp(x) < 1e-12:  # equal, up to the rounding of their mean
         raise ValueError(f"lam = {lam.tolist()}: must hold two different eigenvalues")
     return float(x @ np.log(multiplier) / (x @ x))
 
