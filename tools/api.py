@@ -17,7 +17,7 @@ GROUPS = [
         "Input laws, teachers, sizes and tools that belong to no theorem.",
         [
             *("tasks", "links", "updates", "numerics", "cells", "datasets"),
-            *("validate", "scales", "moments", "moments_folds"),
+            *("validate", "scales", "moments", "moments_folds", "arithmetic"),
         ],
     ),
     (
