@@ -7,6 +7,7 @@ from scipy import optimize
 from scipy.linalg import sqrtm
 
 from fl.cells import relative_gap
+from fl.claims import feature_matrix as claims
 from fl.instruments import metric_descent as descent
 from fl.instruments.exponent_reader import read_balance, read_gradient
 from fl.instruments.metric_descent import Rule
@@ -395,3 +396,12 @@ def test_the_kept_imbalance_explains_a_reading():
 def test_another_block_has_other_seeds(cache):
     blocks = [study.flows("smoke", block)["seed"].values for block in (0, 1)]
     assert not set(blocks[0]) & set(blocks[1])
+
+
+def test_a_network_that_diverged_is_not_lost_among_others():
+    run = study.flows("smoke").assign_attrs(seeds=2)
+    for place in (0, 1):
+        found = [(1e-12, 0.5), (1e-12, 0.5)]
+        found[place] = (np.array([np.nan, 1e-12]), 0.5)
+        assert not claims._exact(run, found, claims.REST).holds
+    assert claims._exact(run, [(1e-12, 0.5)], claims.REST).holds

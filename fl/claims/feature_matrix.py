@@ -26,7 +26,10 @@ def _exact(run, found, accuracy, within=0.01) -> Evidence:
     ``found`` are pairs of numbers or arrays: errors of the claim or its control, and what
     the control's rival predicts for these, give or take ``within``.
     """
-    measured, rival = (max(map(np.max, each)) for each in zip(*found, strict=True))
+    # not max(), which loses the NaN of a network that diverged
+    measured, rival = (
+        np.max([np.max(one) for one in each]) for each in zip(*found, strict=True)
+    )
     return Evidence(
         0,
         measured,

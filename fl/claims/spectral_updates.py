@@ -67,7 +67,7 @@ def line_search(scale, broken, block):
         0.1,
         won.mean(),
         0,
-        "one of ten, a bound for the worst of many samples",
+        "one of ten, half of what the first blocks of seeds gave",
         won.std() / won.size**0.5,
         "at least",
         sizes | {"decided": won.size},

@@ -137,7 +137,9 @@ def escape(scale, broken, block):
     control="a single neuron, for which the polar step is the normalised gradient",
 )
 def polar_neutral(scale, broken, block):
-    """Log growth of three directions against that of all."""
+    """Log growth of three directions against that of all, for as many neurons as inputs;
+    with more, a rotation of the neurons leaves the others at zero.
+    """
     return replace(
         _polar(scale, broken, block, len(study.SPECTRUM), 0, START),
         standard_error=None,
