@@ -17,22 +17,6 @@ from fl.moments_folds import HeldOut
 
 EXPONENTS = np.linspace(-2, 2, 17)
 PENALTIES, FOLDS = 33, 5
-SPLIT = 2  # a stream of random numbers
-# table -> the set of scikit-learn, and what is the label: a class, or a column by name
-TABLES = {
-    "diabetes": ("diabetes", "target"),
-    "breast cancer": ("breast_cancer", "target"),
-    "wine, class 0": ("wine", 0),
-    "wine, class 1": ("wine", 1),
-    "wine, alcohol": ("wine", "alcohol"),
-    "iris, petal width": ("iris", "petal width (cm)"),
-    "digits, the digit": ("digits", "target"),
-    "digits, 0": ("digits", 0),
-    "digits, 3": ("digits", 3),
-    "digits, 8": ("digits", 8),
-    "linnerud, weight": ("linnerud", "Weight"),
-}
-UNITS = ("standardised", "raw")
 
 
 def penalties(lam) -> np.ndarray:
@@ -98,62 +82,6 @@ def gathered(X, y, number: int = FOLDS) -> list[Moments]:
     """Return the moments of ``number`` folds of the rows ``X`` (n, d), ``y`` (n,)."""
     parts = zip(np.array_split(X, number), np.array_split(y, number), strict=True)
     return [Moments(X.shape[1]).add(*rows) for rows in parts]
-
-
-def table(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs (n, d) and label (n,) of the table ``name`` of `TABLES`, as scikit-learn
-    ships it.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
-    from sklearn import datasets  # two seconds, for those who need it
-
-    source, label = TABLES[validate.choice("name", name, TABLES)]
-    raw = {"scaled": False} if source == "diabetes" else {}
-    load = getattr(datasets, f"load_{source}")
-    found = load(as_frame=True, **raw)
-    if isinstance(label, int):
-        y = found.target == label
-    else:
-        y = found.frame[label]
-    X = found.data.drop(columns=label, errors="ignore")
-    return np.array(X, float, order="C"), np.array(y, float)
-
-
-def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
-    """Return the risks on one half of a real table of ridge regression on the other.
-
-    Args:
-        seed: of the split; the smaller half trains.
-        name: of the table, one of `TABLES`.
-        units: ``raw``, or ``standardised`` by the training rows, which drops columns that
-            are constant there.
-
-    Returns:
-        what `assessed` returns, and ``risk`` (p, penalty) in units of the label's variance
-        on the other half.
-
-    Raises:
-        ValueError: for an unknown table or units.
-    """
-    validate.choice("units", units, UNITS)
-    X, y = table(name)
-    n = len(y)
-    rows = np.random.default_rng([seed, SPLIT]).permutation(n)
-    train, test = np.split(rows, [n // 2])
-    if units == "standardised":
-        spread = X[train].std(0)
-        size = abs(X[train]).max(0)
-        varied = spread > 1e-9 * size
-        X = X[:, varied] / spread[varied]
-    folds = gathered(X[train], y[train])
-    (fresh,) = gathered(X[test], y[test], 1)
-    run = assessed(folds)
-    whole = merged([*folds, fresh])
-    risk = held_out(whole, fresh, EXPONENTS, run.grid.values)
-    risk *= fresh.n / fresh.v
-    return run.assign(risk=(("p", "penalty"), risk))
 
 
 def assessed(folds: list[Moments]) -> xr.Dataset:
