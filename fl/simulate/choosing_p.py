@@ -6,14 +6,13 @@ Rows are samples here: ``X`` is (n, d).
 """
 
 from collections.abc import Sequence
-from functools import reduce
 
 import numpy as np
 import xarray as xr
 
 from fl import validate
-from fl.moments import Moments, spectral
-from fl.moments_folds import HeldOut
+from fl.moments import Moments, Spectrum, merged, spectral
+from fl.moments_folds import HeldOut, shrinkage
 
 EXPONENTS = np.linspace(-2, 2, 17)
 PENALTIES, FOLDS = 33, 5
@@ -42,61 +41,46 @@ def penalties(lam) -> np.ndarray:
     Raises:
         ValueError: for eigenvalues that are not > 0.
     """
-    lam = validate.positive("lam", lam)
-    t = lam ** (EXPONENTS[:, None] + 1)
+    t = validate.positive("lam", lam) ** (EXPONENTS[:, None] + 1)
     low = t.min(1) * np.exp(-8.0)
     high = t.max(1) * np.exp(8.0)
     return np.geomspace(low, high, PENALTIES, axis=1)
 
 
-def kept(lam, exponents, grid) -> np.ndarray:
-    """Return the share (P, L, r) of each direction, of eigenvalue ``lam`` (r,), that ridge
-    regression keeps at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
-    """
-    t = lam ** np.add(exponents, 1)[:, None, None]
-    return t / (t + grid[..., None])
-
-
-def held_out(whole: Moments, fold: Moments, exponents, grid) -> np.ndarray:
-    """Return the mean squared error (P, L) on the rows of ``fold`` of ridge regression
-    on the others of the ``whole``, at ``exponents`` (P,) and the penalties of ``grid``
-    (P, L).
-    """
-    judge = HeldOut(whole, fold)
-    return np.array([*map(judge.error, exponents, grid)])
-
-
-def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
-    """Return the mean over the rows of all ``folds`` of the error in their absence, (P, L),
-    at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
+def cross_validated(folds: Sequence[Moments], p, penalty) -> np.ndarray:
+    """Return the mean over the rows of all ``folds`` of the error in their absence, for
+    exponents ``p`` and a ``penalty`` of any shape that fits them.
     """
     whole = merged(folds)
-    errors = [fold.n * held_out(whole, fold, exponents, grid) for fold in folds]
+    errors = [fold.n * HeldOut(whole, fold).error(p, penalty) for fold in folds]
     return sum(errors) / whole.n
 
 
-def generalised(moments: Moments, exponents, grid) -> np.ndarray:
+def generalised(seen: Spectrum, p, penalty) -> np.ndarray:
     r"""Return the criterion of generalised cross-validation,
-    :math:`\frac1n[\mathrm{RSS}+\sum(1-s)^2q]\,/\,(1-(1+\sum s)/n)^2`, of the rows of
-    ``moments`` at ``exponents`` (P,) and the penalties of ``grid`` (P, L): (P, L); infinite
+    :math:`\frac1n[\mathrm{RSS}+\sum(1-s)^2q]\,/\,(1-(1+\sum s)/n)^2`, of the rows that are
+    ``seen``, for exponents ``p`` and a ``penalty`` of any shape that fits them; infinite
     where nothing is left to judge by.
     """
-    s, n = spectral(moments), moments.n
-    u = kept(s.lam, exponents, grid)
-    left = s.dof - u.sum(-1)
-    missed = (1 - u) ** 2 @ s.scores + s.residual
-    errors = np.full(left.shape, np.inf)
-    return np.divide(n * missed, left**2, errors, where=left > 1e-9 * n)
-
-
-def merged(parts: Sequence[Moments]) -> Moments:
-    """Return the moments of the rows of all ``parts``."""
-    return reduce(Moments.merge, parts)
+    n = seen.dof + 1
+    u = shrinkage(seen.lam, p, penalty)
+    left = seen.dof - u.sum(-1)
+    missed = (1 - u) ** 2 @ seen.scores + seen.residual
+    return np.divide(
+        n * missed,
+        left**2,
+        np.full(left.shape, np.inf),
+        where=left > 1e-9 * n,
+    )
 
 
 def gathered(X, y, number: int = FOLDS) -> list[Moments]:
     """Return the moments of ``number`` folds of the rows ``X`` (n, d), ``y`` (n,)."""
-    parts = zip(np.array_split(X, number), np.array_split(y, number), strict=True)
+    parts = zip(
+        np.array_split(X, number),
+        np.array_split(y, number),
+        strict=True,
+    )
     return [Moments(X.shape[1]).add(*rows) for rows in parts]
 
 
@@ -113,15 +97,12 @@ def table(name: str) -> tuple[np.ndarray, np.ndarray]:
     raw = {"scaled": False} if source == "diabetes" else {}
     load = getattr(datasets, f"load_{source}")
     found = load(as_frame=True, **raw)
-    if isinstance(label, int):
-        y = found.target == label
-    else:
-        y = found.frame[label]
+    y = found.frame[label] if label in found.frame else found.target == label
     X = found.data.drop(columns=label, errors="ignore")
     return np.array(X, float, order="C"), np.array(y, float)
 
 
-def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
+def half(seed: int, name: str, units: str = "standardised") -> tuple:
     """Return the risks on one half of a real table of ridge regression on the other.
 
     Args:
@@ -143,48 +124,32 @@ def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
     rows = np.random.default_rng([seed, SPLIT]).permutation(n)
     train, test = np.split(rows, [n // 2])
     if units == "standardised":
-        spread = X[train].std(0)
-        size = abs(X[train]).max(0)
-        varied = spread > 1e-9 * size
-        X = X[:, varied] / spread[varied]
+        X = X[:, np.ptp(X[train], axis=0) > 0]
+        X /= X[train].std(0)
     folds = gathered(X[train], y[train])
     (fresh,) = gathered(X[test], y[test], 1)
-    run = assessed(folds)
-    whole = merged([*folds, fresh])
-    risk = held_out(whole, fresh, EXPONENTS, run.grid.values)
-    risk *= fresh.n / fresh.v
-    return run.assign(risk=(("p", "penalty"), risk))
+    seen, run = assessed(folds)
+    judge = HeldOut(merged([*folds, fresh]), fresh)
+    risk = judge.error(EXPONENTS[:, None], run.grid.values)
+    return seen, run.assign(
+        risk=(run.grid.dims, fresh.n / fresh.v * risk),
+    )
 
 
-def assessed(folds: list[Moments]) -> xr.Dataset:
+def assessed(folds: list[Moments]) -> tuple:
     """Return what can be known from the moments of ``folds``.
 
     Returns:
-        ``cv`` and ``gcv`` (p, penalty), the ``grid`` of penalties, and `statistics` of all
-        folds.
+        the `Spectrum` of all folds; ``cv`` and ``gcv`` (p, penalty), and the ``grid`` of
+        penalties.
     """
-    train = merged(folds)
-    run = statistics(train)
-    grid = penalties(run.lam)
+    seen = spectral(merged(folds))
+    grid = penalties(seen.lam)
+    column = EXPONENTS[:, None]
     where = "p", "penalty"
-    return run.assign(
-        cv=(where, cross_validated(folds, EXPONENTS, grid)),
-        gcv=(where, generalised(train, EXPONENTS, grid)),
-        grid=(where, grid),
-        p=EXPONENTS,
-    )
-
-
-def statistics(moments: Moments) -> xr.Dataset:
-    """Return ``lam`` and ``scores`` (direction), ``residual`` and ``dof``: what the
-    likelihood needs of ``moments``.
-    """
-    s = spectral(moments)
-    return xr.Dataset(
-        {
-            "lam": ("direction", s.lam),
-            "scores": ("direction", s.scores),
-            "residual": s.residual,
-            "dof": s.dof,
-        }
-    )
+    run = {
+        "cv": (where, cross_validated(folds, column, grid)),
+        "gcv": (where, generalised(seen, column, grid)),
+        "grid": (where, grid),
+    }
+    return seen, xr.Dataset(run, {"p": EXPONENTS})

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fl import validate
+from fl.moments_folds import shrinkage
 
 EXPONENTS = np.linspace(-2, 2, 81)
 DROP = 3.841458820694124  # the 95 % quantile of chi-square with one degree of freedom
@@ -90,8 +91,8 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
     data = lam, scores, residual, dof
     curve, _ = profile(exponents, *data)
     p = _lowest(exponents, curve)
-    (best,), (delta,) = profile([p], *data)
-    best = min(best, curve.min())
+    (least,), (delta,) = profile([p], *data)
+    best = min(least, curve.min())
     low, high = _interval(exponents, curve - best, p)
     signal = float(deviance(0.0, 0.0, *data) - best)
     scale = geometric_mean(lam) ** (p + 1)
@@ -137,11 +138,9 @@ def deviance(p, delta, lam, scores, residual: float, dof: int) -> np.ndarray:
     delta = np.asarray(delta)
     if not (delta >= 0).all():
         raise ValueError(f"delta = {delta!r}: all must be >= 0")
-    powers = np.exp(_raised(lam, p))
-    D = 1 + delta[..., None] * powers
+    D = 1 + delta[..., None] * np.exp(_raised(lam, p))
     left = (1 / D) @ scores + residual
-    logs = np.log(D).sum(-1)
-    return dof * np.log(left / dof) + logs
+    return dof * np.log(left / dof) + np.log(D).sum(-1)
 
 
 def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
@@ -155,9 +154,9 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
     Raises:
         ValueError: as `fit`.
     """
-    _, scores, residual, dof = data = _checked(lam, scores, residual, dof)
+    lam, scores, residual, dof = data = _checked(lam, scores, residual, dof)
     p = validate.array("exponents", exponents, ("K",))
-    powers = _raised(data[0], p)
+    powers = _raised(lam, p)
     # beyond these ends every direction is fitted, or none is; with many rows even the
     # weakest direction may stand far above the noise
     strength = scores.mean() * dof / residual if residual else 1.0
@@ -173,26 +172,12 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
         low, high = grid[around, each]
     best = values.min(0)
     nothing = deviance(0.0, 0.0, *data)
-    delta = np.where(best < nothing, np.exp(grid[k, each]), 0)
+    delta = np.where(
+        best < nothing,
+        np.exp(grid[k, each]),
+        0,
+    )
     return np.minimum(best, nothing), delta
-
-
-def shrinkage(lam, p: float, penalty: float) -> np.ndarray:
-    r"""Return :math:`s_r=\lambda_r^{p+1}/(\lambda_r^{p+1}+\rho)` (r,), the share of each
-    direction that ridge regression keeps.
-
-    ``lam`` (r,) are eigenvalues, ``p`` the exponent, ``penalty`` is :math:`\rho`;
-    :math:`\sum s_r` is the effective dimension.
-
-    Raises:
-        ValueError: for eigenvalues that are not > 0, a p that is not finite, or a
-            negative penalty.
-    """
-    above = validate.number("p", p) + 1
-    t = validate.positive("lam", lam) ** above
-    if not penalty >= 0:
-        raise ValueError(f"penalty = {penalty!r}: must be >= 0")
-    return t / (t + penalty)
 
 
 def standard_error(lam, u, dof: int) -> float:
@@ -219,12 +204,10 @@ def standard_error(lam, u, dof: int) -> float:
     logs = _raised(validate.positive("lam", lam), 0)
     u = validate.array("u", u, (len(logs),))
     spare = validate.count("dof", dof, minimum=len(u)) - len(u)
+    size, target = np.pad([u, u * logs], ((0, 0), (0, 1)))
     level = np.append(np.ones_like(u), spare**0.5)
-    size = np.append(u, 0)
     A = np.column_stack([level, size])
-    target = np.append(u * logs, 0)
-    best = np.linalg.lstsq(A, target)[0]
-    left = target - A @ best
+    left = target - A @ np.linalg.lstsq(A, target)[0]
     information = left @ left
     if information <= 1e-12 * (u @ u):  # equal eigenvalues, up to rounding
         return np.inf
