@@ -5,7 +5,7 @@ rows of real tables. All from moments, of one pass over the rows.
 Rows are samples here: ``X`` is (n, d).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -52,7 +52,7 @@ def cross_validated(folds: Sequence[Moments], p, penalty) -> np.ndarray:
     exponents ``p`` and a ``penalty`` of any shape that fits them.
     """
     whole = merged(folds)
-    errors = [fold.n * HeldOut(whole, fold).error(p, penalty) for fold in folds]
+    errors = (fold.n * HeldOut(whole, fold).error(p, penalty) for fold in folds)
     return sum(errors) / whole.n
 
 
@@ -112,8 +112,7 @@ def half(seed: int, name: str, units: str = "standardised") -> tuple:
             are constant there.
 
     Returns:
-        what `assessed` returns, and ``risk`` (p, penalty) in units of the label's variance
-        on the other half.
+        what `assessed` does, ``risk`` in units of the label's variance on the other half.
 
     Raises:
         ValueError: for an unknown table or units.
@@ -128,20 +127,21 @@ def half(seed: int, name: str, units: str = "standardised") -> tuple:
         X /= X[train].std(0)
     folds = gathered(X[train], y[train])
     (fresh,) = gathered(X[test], y[test], 1)
-    seen, run = assessed(folds)
     judge = HeldOut(merged([*folds, fresh]), fresh)
-    risk = judge.error(EXPONENTS[:, None], run.grid.values)
-    return seen, run.assign(
-        risk=(run.grid.dims, fresh.n / fresh.v * risk),
-    )
+
+    def relative(_, p, penalty):
+        return fresh.n / fresh.v * judge.error(p, penalty)
+
+    return assessed(folds, relative)
 
 
-def assessed(folds: list[Moments]) -> tuple:
-    """Return what can be known from the moments of ``folds``.
+def assessed(folds: list[Moments], risk: Callable) -> tuple:
+    """Return what can be known from the moments of ``folds``, and the ``risk``, a function
+    of their spectrum, exponents and penalties.
 
     Returns:
-        the `Spectrum` of all folds; ``cv`` and ``gcv`` (p, penalty), and the ``grid`` of
-        penalties.
+        the `Spectrum` of all folds; ``cv``, ``gcv`` and ``risk`` (p, penalty), and the
+        ``grid`` of penalties.
     """
     seen = spectral(merged(folds))
     grid = penalties(seen.lam)
@@ -150,6 +150,7 @@ def assessed(folds: list[Moments]) -> tuple:
     run = {
         "cv": (where, cross_validated(folds, column, grid)),
         "gcv": (where, generalised(seen, column, grid)),
+        "risk": (where, risk(seen, column, grid)),
         "grid": (where, grid),
     }
     return seen, xr.Dataset(run, {"p": EXPONENTS})

@@ -139,20 +139,20 @@ def statistics(
 
 
 def risks(seed: int, design: Design) -> tuple:
-    """Return what can be known from a table of a ``seed`` and a ``design``, and ``risk``
-    (p, penalty), the excess over the best linear fit; the error of the mean is left out.
+    """Return what can be known from a table of a ``seed`` and a ``design``, with the excess
+    over the best linear fit as the risk; the error of the mean is left out.
     """
     X, y, best = sample(seed, design)
-    seen, run = tables.assessed(tables.gathered(X, y))
-    u = shrinkage(
-        seen.lam,
-        tables.EXPONENTS[:, None],
-        run.grid.values,
-    )
-    w = u * seen.least_squares @ seen.basis.T
     lam = power_law(design.d, design.a).eigenvalues
-    return seen, run.assign(
-        risk=(run.grid.dims, (w - best) ** 2 @ lam),
+
+    def excess(seen, p, penalty):
+        u = shrinkage(seen.lam, p, penalty)
+        w = u * seen.least_squares @ seen.basis.T
+        return (w - best) ** 2 @ lam
+
+    return tables.assessed(
+        tables.gathered(X, y),
+        excess,
     )
 
 

@@ -71,8 +71,7 @@ def _pair(pair: str) -> tuple[np.ndarray, np.ndarray]:
     X, labels = datasets.load("digits")
     first, second = map(int, pair.split())
     here = np.isin(labels, [first, second])
-    y = np.where(labels[here] == second, 1.0, -1.0)
-    return X[:, here], y
+    return X[:, here], np.where(labels[here] == second, 1.0, -1.0)
 
 
 def _descend(seed: int, steps: int, X, y, X_test, y_test, P, etas) -> np.ndarray:

@@ -89,10 +89,10 @@ def fits(spectrum: Spectrum) -> xr.Dataset:
     `theory.fit` for a table of a ``spectrum``; the interval is sought on `EXPONENTS`.
     ``full`` is the standard error that counts every direction in full.
     """
-    lam, *_, dof = data = spectrum.statistics
-    fit = theory.fit(*data, EXPONENTS)
+    lam = spectrum.lam
+    fit = theory.fit(*spectrum.statistics, EXPONENTS)
     said = {name: float(getattr(fit, name)) for name in SAID}
-    full = theory.standard_error(lam, np.ones_like(lam), dof)
+    full = theory.standard_error(lam, np.ones_like(lam), spectrum.dof)
     return xr.Dataset(said | {"p_hat": fit.p, "full": full})
 
 

@@ -91,8 +91,8 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
     data = lam, scores, residual, dof
     curve, _ = profile(exponents, *data)
     p = _lowest(exponents, curve)
-    (least,), (delta,) = profile([p], *data)
-    best = min(least, curve.min())
+    (best,), (delta,) = profile([p], *data)
+    best = min(best, curve.min())
     low, high = _interval(exponents, curve - best, p)
     signal = float(deviance(0.0, 0.0, *data) - best)
     scale = geometric_mean(lam) ** (p + 1)
@@ -154,15 +154,15 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
     Raises:
         ValueError: as `fit`.
     """
-    lam, scores, residual, dof = data = _checked(lam, scores, residual, dof)
+    data = lam, scores, residual, dof
+    nothing = deviance(0.0, 0.0, *data)
     p = validate.array("exponents", exponents, ("K",))
     powers = _raised(lam, p)
     # beyond these ends every direction is fitted, or none is; with many rows even the
     # weakest direction may stand far above the noise
-    strength = scores.mean() * dof / residual if residual else 1.0
+    strength = np.mean(scores) * dof / residual if residual else 1.0
     low = -8 - powers.max(1)
-    most = max(8.0, np.log1p(strength) + 3)
-    high = most - powers.min(1)
+    high = max(8.0, np.log1p(strength) + 3) - powers.min(1)
     each = np.arange(len(p))
     for points in (33, 9, 9, 9, 9, 9):
         grid = np.linspace(low, high, points)
@@ -171,7 +171,6 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
         around = np.clip([k - 1, k + 1], 0, points - 1)
         low, high = grid[around, each]
     best = values.min(0)
-    nothing = deviance(0.0, 0.0, *data)
     delta = np.where(
         best < nothing,
         np.exp(grid[k, each]),
@@ -204,10 +203,12 @@ def standard_error(lam, u, dof: int) -> float:
     logs = _raised(validate.positive("lam", lam), 0)
     u = validate.array("u", u, (len(logs),))
     spare = validate.count("dof", dof, minimum=len(u)) - len(u)
-    size, target = np.pad([u, u * logs], ((0, 0), (0, 1)))
     level = np.append(np.ones_like(u), spare**0.5)
+    size = np.append(u, 0)
     A = np.column_stack([level, size])
-    left = target - A @ np.linalg.lstsq(A, target)[0]
+    target = np.append(u * logs, 0)
+    best = np.linalg.lstsq(A, target)[0]
+    left = target - A @ best
     information = left @ left
     if information <= 1e-12 * (u @ u):  # equal eigenvalues, up to rounding
         return np.inf
