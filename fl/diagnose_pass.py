@@ -9,7 +9,6 @@ infinite or too large are refused.
 import os
 import re
 from collections import Counter
-from functools import reduce
 from itertools import compress
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from fl import validate
 from fl.diagnose_read import Source, numbers
-from fl.moments import Moments
+from fl.moments import Moments, merged
 
 FOLDS = 5
 LEAST = 3  # rows
@@ -109,7 +108,7 @@ def _kept(names, folds, reasons: dict[str, str], rows: int, levels: int) -> Tabl
             f"{n} rows with a label, {levels} different: must be at least {LEAST}, with "
             "different labels"
         )
-    whole = reduce(Moments.merge, folds)
+    whole = merged(folds)
     rounding = validate.rounding(whole.mean) * whole.mean
     least = np.maximum(rounding**2, HUGE**-2)
     still = whole.C.diagonal() <= whole.n * least

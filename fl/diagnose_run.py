@@ -6,15 +6,13 @@ regression on the columns of the table, not about a network: chapters "choosing_
 "diagnose" say why, and the exponent of an optimizer is never set from here.
 """
 
-from functools import partial
-
 import numpy as np
 
 from fl.diagnose_pass import gather
 from fl.diagnose_read import Source, frames, open_table
 from fl.diagnose_report import Report, compared
 from fl.moments import spectral
-from fl.moments_folds import tuned
+from fl.moments_folds import shrinkage, tuned
 from fl.theory import choosing_p as theory
 
 EXPONENTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -85,11 +83,10 @@ def _report(source: Source, where: int, standardise: bool) -> Report:
     by = deviations if standardise else 1.0
     whole, *folds = (m.take(slice(None), by) for m in (whole, *folds))
     seen = spectral(whole)
-    choice = theory.fit(seen.lam, seen.scores, seen.residual, seen.dof)
+    choice = theory.fit(*seen.statistics)
     exponents = [*EXPONENTS, *[choice.p] * choice.told]
     penalties, errors = tuned(whole, folds, exponents)
-    kept = map(partial(theory.shrinkage, seen.lam), exponents, penalties)
-    dimensions = [u.sum() for u in kept]
+    dimensions = shrinkage(seen.lam, exponents, penalties).sum(1)
     sizes = np.array([fold.n for fold in folds])
     relative = errors * whole.n / whole.v
     return Report(

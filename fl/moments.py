@@ -15,7 +15,9 @@ and likewise b and v; with the sign turned one is taken out of the whole, which 
 training set of a fold without a second look at its rows.
 """
 
+from collections.abc import Sequence
 from copy import copy
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -140,6 +142,11 @@ class Moments:
         return self
 
 
+def merged(parts: Sequence[Moments]) -> Moments:
+    """Return the moments of the rows of all ``parts``."""
+    return reduce(Moments.merge, parts)
+
+
 class Spectrum(NamedTuple):
     r"""A table in the eigenbasis :math:`U` of its covariance :math:`C/n`.
 
@@ -162,6 +169,16 @@ class Spectrum(NamedTuple):
         """Scores :math:`q_r=nz_r^2` (r,)."""
         n = self.dof + 1
         return n * self.along**2
+
+    @property
+    def statistics(self) -> tuple:
+        """What the likelihood of an exponent takes: `lam`, `scores`, `residual`, `dof`."""
+        return self.lam, self.scores, self.residual, self.dof
+
+    @property
+    def least_squares(self) -> np.ndarray:
+        """Weights of least squares along the eigenvectors (r,)."""
+        return self.along / np.sqrt(self.lam)
 
 
 def spectral(moments: Moments) -> Spectrum:

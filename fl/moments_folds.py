@@ -20,6 +20,32 @@ from fl.moments import Moments, spectral
 TIE = 1e-6  # errors nearer than that are equal
 
 
+def shrinkage(lam, p, penalty) -> np.ndarray:
+    r"""Return :math:`s_r=\lambda_r^{p+1}/(\lambda_r^{p+1}+\rho)`, the share of each
+    direction that ridge regression keeps; :math:`\sum s_r` is the effective dimension.
+
+    Args:
+        lam: eigenvalues (r,).
+        p: exponents, any shape.
+        penalty: :math:`\rho`, a shape that fits ``p``.
+
+    Returns:
+        the shape of both, and then (r,).
+
+    Raises:
+        ValueError: for eigenvalues that are not > 0, a p that is not finite, or no penalty
+            or a negative one.
+    """
+    lam = validate.positive("lam", lam)
+    p = validate.array("p", p, np.shape(p))
+    penalty = np.asarray(penalty)
+    if not (penalty.size and penalty.min() >= 0):
+        raise ValueError(f"penalty = {penalty}: must be one or more, all >= 0")
+    above = p[..., None] + 1
+    t = lam**above
+    return t / (t + penalty[..., None])
+
+
 class HeldOut:
     """A fold of ``whole``, predicted from the rest.
 
@@ -37,29 +63,24 @@ class HeldOut:
         seen = spectral(train)
         U = seen.basis
         self.lam = seen.lam
-        self.least_squares = seen.along / np.sqrt(seen.lam)
+        self.least_squares = seen.least_squares
         moved = fold.about(train)
         self.v = moved.v
         self.C = U.T @ moved.C @ U
         self.b = U.T @ moved.b
 
-    def error(self, p: float, penalties) -> np.ndarray:
-        r"""Return the mean squared error (L,) on the fold for the exponent ``p`` and each
-        of ``penalties`` (L,), :math:`\rho`.
+    def error(self, p, penalty) -> np.ndarray:
+        r"""Return the mean squared error on the fold for exponents ``p``, of any shape, and
+        ``penalty``, :math:`\rho`, of a shape that fits it.
 
         Raises:
-            ValueError: if one of these is not a number >= 0, or ``p`` is not finite.
+            ValueError: as `shrinkage`.
         """
-        p = validate.number("p", p)
-        t = self.lam ** (p + 1)
-        penalty = validate.array("penalties", penalties, ("L",))
-        least = penalty.min()
-        if least < 0:
-            raise ValueError(f"penalties has {least:g}: must be >= 0")
-        u = t / (t + penalty[:, None])
+        u = shrinkage(self.lam, p, penalty)
         w = u * self.least_squares
         linear = w @ self.b
-        square = (w @ self.C * w).sum(1)
+        moved = w @ self.C
+        square = (moved * w).sum(-1)
         return (self.v - 2 * linear + square) / self.n
 
 
@@ -93,8 +114,7 @@ def _tuned(held: list[HeldOut], p: float, logs) -> tuple[float, np.ndarray]:
         errors = np.array([h.error(p, penalties) for h in held])
         total = sizes @ errors
         least = total.min() * (1 + TIE)
-        equal = np.flatnonzero(total <= least)
-        k = int(equal[-1])
-        low = grid[max(k - 1, 0)]
-        high = grid[min(k + 1, points - 1)]
+        k = np.flatnonzero(total <= least)[-1]
+        around = np.clip([k - 1, k + 1], 0, points - 1)
+        low, high = grid[around]
     return float(penalties[k]), errors[:, k]

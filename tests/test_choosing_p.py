@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from fl import stored
-from fl.moments import Moments
+from fl.moments import Moments, merged, spectral
+from fl.moments_folds import shrinkage
 from fl.simulate import choosing_p as simulate
 from fl.simulate import choosing_p_draws as draws
 from fl.simulate import choosing_p_networks as networks
+from fl.simulate import choosing_p_tables as real
 from fl.simulate.choosing_p_draws import Design
 from fl.studies import choosing_p as study
 from fl.theory import choosing_p as theory
@@ -88,7 +89,7 @@ def test_nothing_is_told_of_noise_equal_directions_or_two_of_them():
 def test_the_error_is_that_of_two_resolved_directions_and_of_the_whole_information():
     two = theory.standard_error(np.array([10.0, 1.0]), np.ones(2), 10_000)
     assert two == pytest.approx(2 / np.log(10), rel=1e-3)
-    u, dof = theory.shrinkage(LAM, 0.3, 0.05), 47
+    u, dof = shrinkage(LAM, 0.3, 0.05), 47
     logs = np.log(LAM)
     G = np.zeros((dof, 3))
     G[:, 0] = 1
@@ -127,9 +128,9 @@ def test_bad_input_is_refused_by_name():
     with pytest.raises(ValueError, match="variance"):
         theory.fit(LAM, np.zeros(30), 0.0, 100)
     with pytest.raises(ValueError, match="penalty"):
-        theory.shrinkage(LAM, 0.0, -1.0)
-    with pytest.raises(ValueError, match="p = nan"):
-        theory.shrinkage(LAM, np.nan, 1.0)
+        shrinkage(LAM, 0.0, -1.0)
+    with pytest.raises(ValueError, match="p has 1 entries that are NaN"):
+        shrinkage(LAM, np.nan, 1.0)
     with pytest.raises(ValueError, match="delta"):
         theory.deviance(0.0, -1.0, *good)
 
@@ -141,24 +142,24 @@ def test_penalties_reach_from_all_to_nothing():
 
 
 def test_tables_are_those_of_the_library():
-    X, y = simulate.table("wine, alcohol")
+    X, y = real.table("wine, alcohol")
     assert X.shape == (178, 12) and 11 < y.min() < 15
-    X, y = simulate.table("digits, 3")
+    X, y = real.table("digits, 3")
     assert X.shape == (1797, 64) and set(y) == {0, 1} and y.sum() == 183
-    X, y = simulate.table("linnerud, weight")
+    X, y = real.table("linnerud, weight")
     assert X.shape == (20, 3) and y.shape == (20,)
     with pytest.raises(ValueError, match="name"):
-        simulate.table("boston")
+        real.table("boston")
 
 
 def test_the_risk_on_the_other_half_is_that_of_a_library():
     from sklearn.linear_model import Ridge
 
-    run = simulate.half(3, "diabetes")
+    _, run = real.half(3, "diabetes")
     k = int(abs(run.p).argmin("p"))
     penalty = run.grid.values[k, 15]
-    X, y = simulate.table("diabetes")
-    rows = np.random.default_rng([3, simulate.SPLIT]).permutation(len(y))
+    X, y = real.table("diabetes")
+    rows = np.random.default_rng([3, real.SPLIT]).permutation(len(y))
     train, test = rows[:221], rows[221:]
     X = X / X[train].std(0)
     model = Ridge(alpha=221 * penalty).fit(X[train], y[train])
@@ -189,8 +190,8 @@ def test_designs_refuse_by_name():
 
 
 def test_the_choosers_choose_what_they_say():
-    one = draws.risks(0, Design(n=60, d=8))
-    found = study.choosers(one)
+    spectrum, one = draws.risks(0, Design(n=60, d=8))
+    found = study.choosers(spectrum, one)
     risk = found["risk"]
     assert risk.sel(chooser="oracle") == one["risk"].min()
     best = one["cv"].argmin(...)
@@ -203,20 +204,21 @@ def test_the_choosers_choose_what_they_say():
 
 def test_moments_of_a_table_ask_the_same_as_its_statistics():
     X, y, _ = draws.sample(1, Design(n=50, d=6))
-    whole = simulate.statistics(Moments(6).add(X, y))
-    folds = simulate.merged(simulate.gathered(X, y))
-    xr.testing.assert_allclose(whole, simulate.statistics(folds))
+    whole = spectral(Moments(6).add(X, y)).statistics
+    folds = spectral(merged(simulate.gathered(X, y))).statistics
+    for one, other in zip(whole, folds, strict=True):
+        np.testing.assert_allclose(one, other)
 
 
 def test_networks_learn_and_a_run_that_diverges_is_not_the_best():
-    run = networks.trained(0, "0 1", 0.0, steps=60, etas=(0.1, 1e6))
+    _, run = networks.trained(0, "0 1", 0.0, steps=60, etas=(0.1, 1e6))
     assert (run["eta"] == 0.1).all() and (run["error"] < 0.5).all()
 
 
 def test_the_stored_runs_begin_like_fresh_ones():
     kept = stored.read("choosing_p")
-    assert kept.sizes["name"] == len(simulate.TABLES) and kept.sizes["seed"] == 24
-    fresh = study.choosers(simulate.half(0, "iris, petal width", "raw"))
+    assert kept.sizes["name"] == len(real.TABLES) and kept.sizes["seed"] == 24
+    fresh = study.choosers(*real.half(0, "iris, petal width", "raw"))
     old = kept.sel(name="iris, petal width", units="raw", seed=0)
     assert np.allclose(fresh["risk"], old["risk"], rtol=1e-4)
     kept = stored.read("choosing_p_networks")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl.moments import Moments, spectral
-from fl.moments_folds import HeldOut, tuned
+from fl.moments_folds import HeldOut, shrinkage, tuned
 
 # columns of very different sizes, and a mean that ruins raw sums of squares
 SIZES = np.geomspace(1, 1e-2, 6)
@@ -181,6 +181,20 @@ def test_without_penalty_every_exponent_is_least_squares():
     np.testing.assert_allclose(errors, errors[0], rtol=1e-12)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    lam=st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=5),
+    p=st.floats(-6, 6),
+    penalty=st.just(0.0) | st.floats(1e-12, 1e6),
+)
+def test_what_is_kept_of_a_direction_is_a_share(lam, p, penalty):
+    s = shrinkage(lam, p, penalty)
+    assert s.shape == (len(lam),) and (s >= 0).all() and (s <= 1).all()
+    table = shrinkage(lam, np.array([[p], [0.0]]), np.array([[penalty, 1.0]] * 2))
+    assert table.shape == (2, 2, len(lam))
+    np.testing.assert_allclose(table[0, 0], s, rtol=1e-12)
+
+
 def test_the_penalty_found_is_the_best_of_a_fine_grid():
     X, y = table()
     parts = [moments(X[k::5], y[k::5]) for k in range(5)]
@@ -201,9 +215,9 @@ def test_bad_folds_and_penalties_are_refused():
     m = moments(*table())
     held = HeldOut(m, moments(*(a[:9] for a in table())))
     for p, penalties, word in [
-        (np.inf, [1.0], "p = inf"),
-        (0, [-1.0], "penalties has -1"),
-        (0, [], "penalties has shape"),
+        (np.inf, [1.0], "p has 1 entries that are NaN or infinite"),
+        (0, [-1.0], r"penalty = \[-1.\]: must be"),
+        (0, [], r"penalty = \[\]: must be one or more"),
     ]:
         with pytest.raises(ValueError, match=word):
             held.error(p, penalties)

@@ -1340,12 +1340,6 @@ row(
     anything,
 )
 row(
-    "choosing_p.shrinkage",
-    lambda d: dict(lam=values(d), p=POWER, penalty=st.just(0.0) | PENALTY),
-    unit,
-    40,
-)
-row(
     "choosing_p.standard_error",
     lambda d: dict(
         lam=eigenvalues(d + 1),

@@ -5,15 +5,14 @@ rows of real tables. All from moments, of one pass over the rows.
 Rows are samples here: ``X`` is (n, d).
 """
 
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import xarray as xr
 
 from fl import validate
-from fl.moments import Moments, spectral
-from fl.moments_folds import HeldOut
+from fl.moments import Moments, Spectrum, merged, spectral
+from fl.moments_folds import HeldOut, shrinkage
 
 EXPONENTS = np.linspace(-2, 2, 17)
 PENALTIES, FOLDS = 33, 5
@@ -26,93 +25,65 @@ def penalties(lam) -> np.ndarray:
     Raises:
         ValueError: for eigenvalues that are not > 0.
     """
-    lam = validate.positive("lam", lam)
-    t = lam ** (EXPONENTS[:, None] + 1)
+    t = validate.positive("lam", lam) ** (EXPONENTS[:, None] + 1)
     low = t.min(1) * np.exp(-8.0)
     high = t.max(1) * np.exp(8.0)
     return np.geomspace(low, high, PENALTIES, axis=1)
 
 
-def kept(lam, exponents, grid) -> np.ndarray:
-    """Return the share (P, L, r) of each direction, of eigenvalue ``lam`` (r,), that ridge
-    regression keeps at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
-    """
-    t = lam ** np.add(exponents, 1)[:, None, None]
-    return t / (t + grid[..., None])
-
-
-def held_out(whole: Moments, fold: Moments, exponents, grid) -> np.ndarray:
-    """Return the mean squared error (P, L) on the rows of ``fold`` of ridge regression
-    on the others of the ``whole``, at ``exponents`` (P,) and the penalties of ``grid``
-    (P, L).
-    """
-    judge = HeldOut(whole, fold)
-    return np.array([*map(judge.error, exponents, grid)])
-
-
-def cross_validated(folds: Sequence[Moments], exponents, grid) -> np.ndarray:
-    """Return the mean over the rows of all ``folds`` of the error in their absence, (P, L),
-    at ``exponents`` (P,) and the penalties of ``grid`` (P, L).
+def cross_validated(folds: Sequence[Moments], p, penalty) -> np.ndarray:
+    """Return the mean over the rows of all ``folds`` of the error in their absence, for
+    exponents ``p`` and a ``penalty`` of any shape that fits them.
     """
     whole = merged(folds)
-    errors = [fold.n * held_out(whole, fold, exponents, grid) for fold in folds]
+    errors = (fold.n * HeldOut(whole, fold).error(p, penalty) for fold in folds)
     return sum(errors) / whole.n
 
 
-def generalised(moments: Moments, exponents, grid) -> np.ndarray:
+def generalised(seen: Spectrum, p, penalty) -> np.ndarray:
     r"""Return the criterion of generalised cross-validation,
-    :math:`\frac1n[\mathrm{RSS}+\sum(1-s)^2q]\,/\,(1-(1+\sum s)/n)^2`, of the rows of
-    ``moments`` at ``exponents`` (P,) and the penalties of ``grid`` (P, L): (P, L); infinite
+    :math:`\frac1n[\mathrm{RSS}+\sum(1-s)^2q]\,/\,(1-(1+\sum s)/n)^2`, of the rows that are
+    ``seen``, for exponents ``p`` and a ``penalty`` of any shape that fits them; infinite
     where nothing is left to judge by.
     """
-    s, n = spectral(moments), moments.n
-    u = kept(s.lam, exponents, grid)
-    left = s.dof - u.sum(-1)
-    missed = (1 - u) ** 2 @ s.scores + s.residual
-    errors = np.full(left.shape, np.inf)
-    return np.divide(n * missed, left**2, errors, where=left > 1e-9 * n)
-
-
-def merged(parts: Sequence[Moments]) -> Moments:
-    """Return the moments of the rows of all ``parts``."""
-    return reduce(Moments.merge, parts)
+    n = seen.dof + 1
+    u = shrinkage(seen.lam, p, penalty)
+    left = seen.dof - u.sum(-1)
+    missed = (1 - u) ** 2 @ seen.scores + seen.residual
+    return np.divide(
+        n * missed,
+        left**2,
+        np.full(left.shape, np.inf),
+        where=left > 1e-9 * n,
+    )
 
 
 def gathered(X, y, number: int = FOLDS) -> list[Moments]:
     """Return the moments of ``number`` folds of the rows ``X`` (n, d), ``y`` (n,)."""
-    parts = zip(np.array_split(X, number), np.array_split(y, number), strict=True)
+    parts = zip(
+        np.array_split(X, number),
+        np.array_split(y, number),
+        strict=True,
+    )
     return [Moments(X.shape[1]).add(*rows) for rows in parts]
 
 
-def assessed(folds: list[Moments]) -> xr.Dataset:
-    """Return what can be known from the moments of ``folds``.
+def assessed(folds: list[Moments], risk: Callable) -> tuple:
+    """Return what can be known from the moments of ``folds``, and the ``risk``, a function
+    of their spectrum, exponents and penalties.
 
     Returns:
-        ``cv`` and ``gcv`` (p, penalty), the ``grid`` of penalties, and `statistics` of all
-        folds.
+        the `Spectrum` of all folds; ``cv``, ``gcv`` and ``risk`` (p, penalty), and the
+        ``grid`` of penalties.
     """
-    train = merged(folds)
-    run = statistics(train)
-    grid = penalties(run.lam)
+    seen = spectral(merged(folds))
+    grid = penalties(seen.lam)
+    column = EXPONENTS[:, None]
     where = "p", "penalty"
-    return run.assign(
-        cv=(where, cross_validated(folds, EXPONENTS, grid)),
-        gcv=(where, generalised(train, EXPONENTS, grid)),
-        grid=(where, grid),
-        p=EXPONENTS,
-    )
-
-
-def statistics(moments: Moments) -> xr.Dataset:
-    """Return ``lam`` and ``scores`` (direction), ``residual`` and ``dof``: what the
-    likelihood needs of ``moments``.
-    """
-    s = spectral(moments)
-    return xr.Dataset(
-        {
-            "lam": ("direction", s.lam),
-            "scores": ("direction", s.scores),
-            "residual": s.residual,
-            "dof": s.dof,
-        }
-    )
+    run = {
+        "cv": (where, cross_validated(folds, column, grid)),
+        "gcv": (where, generalised(seen, column, grid)),
+        "risk": (where, risk(seen, column, grid)),
+        "grid": (where, grid),
+    }
+    return seen, xr.Dataset(run, {"p": EXPONENTS})

@@ -5,20 +5,27 @@ break it.
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from scipy import linalg
 
 from fl import validate
-from fl.moments import spectral
+from fl.moments import merged, spectral
+from fl.moments_folds import shrinkage
 from fl.numerics import psd_power
 from fl.simulate import choosing_p as tables
 from fl.simulate.noise import task as published_task
 from fl.tasks import Task, Teacher, power_law
 
 DATA, LABELS = 1, 2  # streams of random numbers
-TEACHERS = ("model", "power", "direction", "relu", "even", "two")
+# the link of each
+TEACHERS = {
+    "model": "linear",
+    "power": "linear",
+    "direction": "linear",
+    "relu": "relu",
+    "even": "abs",
+    "two": "tanh",
+}
 NOISES = ("normal", "heavy", "groups", "uneven")
-LINKS = {"relu": "relu", "even": "abs", "two": "tanh"}
 ONE = 8  # where the teacher of one direction stands
 ROWS = 200  # of a table of [YN25]
 PENALTY = 0.1  # of the fits that are compared with refitted rows
@@ -76,14 +83,17 @@ def sample(seed: int, design: Design) -> tuple:
         teacher = _teacher(spectrum.eigenvalues, design, rng)
         task = Task(spectrum, teacher)
         X, _, clean = task.sample(design.n, rng)
-        scale = task.signal_variance**-0.5
         slopes = [teacher.link.moments(tau)[2] for tau in task.tau]
-        best = np.dot(slopes, teacher.directions)
-        best *= scale
+        scale = task.signal_variance**-0.5
+        best = scale * (slopes @ teacher.directions)
         clean *= scale
     if design.noise == "uneven":
         noise *= X[0]
-    return X.T, design.snr * clean + noise, design.snr * best
+    return (
+        X.T,
+        design.snr * clean + noise,
+        design.snr * best,
+    )
 
 
 def _weights(X, p: float, rng) -> np.ndarray:
@@ -93,22 +103,18 @@ def _weights(X, p: float, rng) -> np.ndarray:
     _, s, Vt = np.linalg.svd(X - X.mean(0), full_matrices=False)
     lam = s**2 / len(X)
     prior = lam**p
-    prior /= prior @ lam
-    z = rng.standard_normal(len(s))
-    z *= np.sqrt(prior)
-    return z @ Vt
+    sizes = np.sqrt(prior / (prior @ lam))
+    return sizes * rng.standard_normal(len(s)) @ Vt
 
 
 def _teacher(lam, design: Design, rng) -> Teacher:
     if design.teacher == "direction":
         return Teacher(np.eye(len(lam))[ONE])
     rows = 2 if design.teacher == "two" else 1
-    B = rng.standard_normal((rows, len(lam)))
-    B *= lam ** (design.p / 2)
+    B = lam ** (design.p / 2) * rng.standard_normal((rows, len(lam)))
     # of variance 1 each, and uncorrelated
     root = linalg.cholesky(B * lam @ B.T, lower=True)
-    link = LINKS.get(design.teacher, "linear")
-    return Teacher(linalg.solve(root, B), link)
+    return Teacher(linalg.solve(root, B), TEACHERS[design.teacher])
 
 
 def _noise(design: Design, rng) -> np.ndarray:
@@ -123,36 +129,35 @@ def _noise(design: Design, rng) -> np.ndarray:
 
 def statistics(
     seed: int, design: Design, units: float = 1.0, columns: int | None = None
-) -> xr.Dataset:
-    """Return what the likelihood needs of a table of a ``seed`` and a ``design``; the label
-    and the first so many ``columns``, all if None, are multiplied by ``units``.
+) -> tuple:
+    """Return the `Spectrum` of a table of a ``seed`` and a ``design``, and nothing else; the
+    label and the first so many ``columns``, all if None, are multiplied by ``units``.
     """
     X, y, _ = sample(seed, design)
     X[:, :columns] *= units
-    y *= units
-    return tables.statistics(*tables.gathered(X, y, 1))
+    return spectral(*tables.gathered(X, units * y, 1)), {}
 
 
-def risks(seed: int, design: Design) -> xr.Dataset:
-    """Return what can be known from a table of a ``seed`` and a ``design``, and ``risk``
-    (p, penalty), the excess over the best linear fit; the error of the mean is left out.
+def risks(seed: int, design: Design) -> tuple:
+    """Return what can be known from a table of a ``seed`` and a ``design``, with the excess
+    over the best linear fit as the risk; the error of the mean is left out.
     """
     X, y, best = sample(seed, design)
-    folds = tables.gathered(X, y)
-    run = tables.assessed(folds)
-    s = spectral(tables.merged(folds))
-    u = tables.kept(s.lam, tables.EXPONENTS, run.grid.values)
-    unshrunk = s.along / np.sqrt(s.lam)
-    w = u * unshrunk @ s.basis.T
     lam = power_law(design.d, design.a).eigenvalues
-    risk = (w - best) ** 2 @ lam
-    return run.assign(risk=(("p", "penalty"), risk))
+
+    def excess(seen, p, penalty):
+        u = shrinkage(seen.lam, p, penalty)
+        w = u * seen.least_squares @ seen.basis.T
+        return (w - best) ** 2 @ lam
+
+    return tables.assessed(
+        tables.gathered(X, y),
+        excess,
+    )
 
 
-def dense(seed: int, design: Design, delta: float) -> xr.Dataset:
-    r"""Return `statistics` of a table from moments of two unequal chunks, the ``p`` and the
-    ``delta`` of its model, and its ``deviance`` by the density of the contrasts of the
-    labels, with a matrix of all rows.
+def dense(seed: int, design: Design, delta: float) -> tuple:
+    r"""Return a table and what its labels say with a matrix of all rows.
 
     Args:
         seed: of the draw.
@@ -160,6 +165,10 @@ def dense(seed: int, design: Design, delta: float) -> xr.Dataset:
             :math:`\delta\hat\Sigma^p/n`, relative to the geometric mean of the
             eigenvalues, under noise of variance 1.
         delta: :math:`\delta`.
+
+    Returns:
+        the exponent and ``delta``; the `Spectrum.statistics` from moments of two unequal
+        chunks; the deviance by the density of the contrasts of the labels.
     """
     rng = np.random.default_rng([seed, LABELS])
     X = sample(seed, design)[0]
@@ -171,20 +180,17 @@ def dense(seed: int, design: Design, delta: float) -> xr.Dataset:
     mean = np.exp(np.log(lam).mean())
     size = delta / (n * mean ** (p + 1))
     prior = size * psd_power(Z.T @ Z / n, p)
-    V = Z @ prior @ Z.T
-    V += np.eye(m)
-    root = linalg.cholesky(V, lower=True)
-    z = root @ rng.standard_normal(m)
+    V = Z @ prior @ Z.T + np.eye(m)
+    z = linalg.cholesky(V, lower=True) @ rng.standard_normal(m)
     # the last third is merged into the other two
-    moments = tables.merged(tables.gathered(X, z @ contrasts, 3))
+    moments = merged(tables.gathered(X, z @ contrasts, 3))
     noise = z @ linalg.solve(V, z) / m
-    deviance = m * np.log(noise)
-    deviance += np.linalg.slogdet(V)[1]
-    return tables.statistics(moments).assign(p=p, delta=delta, deviance=deviance)
+    deviance = m * np.log(noise) + np.linalg.slogdet(V)[1]
+    return p, delta, spectral(moments).statistics, deviance
 
 
-def published(seed: int, case: str, permuted: bool = False) -> xr.Dataset:
-    """Return `statistics` of a table of the experiment of [YN25], SNR 1.
+def published(seed: int, case: str, permuted: bool = False) -> tuple:
+    """Return the `Spectrum` of a table of the experiment of [YN25], SNR 1, and nothing else.
 
     Args:
         seed: of the draw.
@@ -199,10 +205,10 @@ def published(seed: int, case: str, permuted: bool = False) -> xr.Dataset:
     X, y, _ = task.sample(ROWS, rng)
     if permuted:
         y = rng.permutation(y)
-    return tables.statistics(*tables.gathered(X.T, y, 1))
+    return spectral(*tables.gathered(X.T, y, 1)), {}
 
 
-def folded(seed: int, design: Design, moved: bool = True) -> xr.Dataset:
+def folded(seed: int, design: Design, moved: bool = True) -> dict:
     """Return the error of cross-validation and the criterion of its generalised form from
     ``moments`` and from ``rows``, refitted by a library, both (criterion,).
 
@@ -216,9 +222,9 @@ def folded(seed: int, design: Design, moved: bool = True) -> xr.Dataset:
     X, y, _ = sample(seed, design)
     n, p = design.n, design.p
     folds = tables.gathered(X, y)
-    fit = [p], np.array([[PENALTY]])
-    cv = tables.cross_validated(folds, *fit)
-    gcv = tables.generalised(tables.merged(folds), *fit)
+    whole = spectral(merged(folds))
+    cv = tables.cross_validated(folds, p, PENALTY)
+    gcv = tables.generalised(whole, p, PENALTY)
     missed = y.copy()
     for rest, out in KFold(len(folds)).split(X):
         missed[out] -= _predicted(X[rest], y[rest], X[out], p)
@@ -226,12 +232,10 @@ def folded(seed: int, design: Design, moved: bool = True) -> xr.Dataset:
             missed[out] -= missed[out].mean()
     hat = _predicted(X, np.eye(n), X, p)
     left = (y - hat @ y) / (1 - np.trace(hat) / n)
-    return xr.Dataset(
-        {
-            "moments": ("criterion", np.ravel([cv, gcv])),
-            "rows": ("criterion", np.square([missed, left]).mean(1)),
-        }
-    )
+    return {
+        "moments": ("criterion", [cv, gcv]),
+        "rows": ("criterion", np.square([missed, left]).mean(1)),
+    }
 
 
 def _predicted(X, y, X_new, p: float) -> np.ndarray:

