@@ -105,12 +105,15 @@ class Moments:
     def take(self, kept, by=1.0) -> "Moments":
         """Return the moments of the columns ``kept`` (k,), indices or a mask (d,), divided
         by ``by``, one number > 0 or (k,).
+
+        Raises:
+            ValueError: if ``by`` is not > 0.
         """
         d = len(self.mean)
         inputs = np.arange(d)[kept]
         chosen = np.append(inputs, d)
         scale = np.ones(len(chosen))
-        scale[:-1] = by
+        scale[:-1] = validate.positive("by", by, np.shape(by))
         new = copy(self)
         new._means = self._means[chosen] / scale
         sums = self._sums[chosen][:, chosen]
@@ -128,6 +131,7 @@ class Moments:
 
     def _combine(self, n: int, means, sums, sign: int) -> "Moments":
         """Add other moments to these (``sign`` 1), or take them out (-1)."""
+        validate.array("the means of the others", means, self._means.shape)
         before = self.n
         self.n += sign * n
         share = sign * n / max(self.n, 1)

@@ -13,6 +13,7 @@ rows held out is then a quadratic form in their moments about these means.
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
 
 from fl import validate
 from fl.moments import Moments, spectral
@@ -42,8 +43,9 @@ def shrinkage(lam, p, penalty) -> np.ndarray:
     if not (penalty.size and penalty.min() >= 0):
         raise ValueError(f"penalty = {penalty}: must be one or more, all >= 0")
     above = p[..., None] + 1
-    t = lam**above
-    return t / (t + penalty[..., None])
+    with np.errstate(divide="ignore"):  # no penalty keeps everything
+        level = np.log(penalty)
+    return expit(above * np.log(lam) - level[..., None])
 
 
 class HeldOut:
@@ -54,12 +56,12 @@ class HeldOut:
         fold: moments of those held out.
 
     Raises:
-        ValueError: for a fold that leaves fewer than two rows.
+        ValueError: for a fold without rows, or one that leaves fewer than two.
     """
 
     def __init__(self, whole: Moments, fold: Moments):
+        self.n = validate.count("fold.n", fold.n)
         train = whole.without(fold)
-        self.n = fold.n
         seen = spectral(train)
         U = seen.basis
         self.lam = seen.lam
@@ -81,7 +83,8 @@ class HeldOut:
         linear = w @ self.b
         moved = w @ self.C
         square = (moved * w).sum(-1)
-        return (self.v - 2 * linear + square) / self.n
+        missed = self.v - 2 * linear + square
+        return np.maximum(missed, 0) / self.n  # rounding may leave less than nothing
 
 
 def tuned(
@@ -92,10 +95,15 @@ def tuned(
 
     The search is over the logarithm, on a grid from where all directions are fitted to
     where none is, refined twice around its best point; among equals the largest is taken.
+    Its lower end stands for no penalty at all.
 
     Raises:
-        ValueError: as `HeldOut`.
+        ValueError: as `HeldOut`; for folds of more or fewer rows than the whole.
     """
+    rows = sum(fold.n for fold in folds)
+    if rows != whole.n:
+        raise ValueError(f"folds have {rows} rows: must have those of whole, {whole.n}")
+    exponents = validate.array("exponents", exponents, ("P",))
     held = [HeldOut(whole, fold) for fold in folds]
     logs = np.log(spectral(whole).lam)
     found = [_tuned(held, p, (p + 1) * logs) for p in exponents]
@@ -106,11 +114,11 @@ def tuned(
 def _tuned(held: list[HeldOut], p: float, logs) -> tuple[float, np.ndarray]:
     """Return penalty and errors (K,) for one exponent, with the logarithms of its t."""
     sizes = np.array([h.n for h in held])
-    low = logs.min() - 9
+    low = none = logs.min() - 9
     high = logs.max() + 9
     for points in (49, 13, 13):
         grid = np.linspace(low, high, points)
-        penalties = np.exp(grid)
+        penalties = np.where(grid > none, np.exp(grid), 0)
         errors = np.array([h.error(p, penalties) for h in held])
         total = sizes @ errors
         least = total.min() * (1 + TIE)

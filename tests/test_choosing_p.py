@@ -127,6 +127,8 @@ def test_bad_input_is_refused_by_name():
         theory.fit(*good, exponents=[0.0, -1.0, 1.0])
     with pytest.raises(ValueError, match="variance"):
         theory.fit(LAM, np.zeros(30), 0.0, 100)
+    with pytest.raises(ValueError, match="residual = 0 with dof 100 > 30"):
+        theory.fit(LAM, np.ones(30), 0.0, 100)
     with pytest.raises(ValueError, match="penalty"):
         shrinkage(LAM, 0.0, -1.0)
     with pytest.raises(ValueError, match="p has 1 entries that are NaN"):
@@ -150,6 +152,54 @@ def test_tables_are_those_of_the_library():
     assert X.shape == (20, 3) and y.shape == (20,)
     with pytest.raises(ValueError, match="name"):
         real.table("boston")
+
+
+def test_a_table_of_another_package_says_which_one_is_missing(monkeypatch):
+    def absent(name):
+        raise ImportError(name)
+
+    monkeypatch.setitem(real.READERS, "ISLP", absent)
+    with pytest.raises(ModuleNotFoundError, match=r"'Credit, balance' needs .* ISLP"):
+        real.table("Credit, balance")
+
+
+def test_gaps_categories_and_logarithms_of_a_table(monkeypatch):
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "kind": pd.Categorical(["a", "b", "c", "a"]),
+            "x": [1.0, 2.0, 3.0, np.nan],
+            "y": [1.0, np.e, np.e**2, 5.0],
+            "again": [2.0, 4.0, 6.0, 8.0],
+        }
+    )
+    monkeypatch.setitem(real.READERS, "ISLP", lambda name: frame)
+    known = real.Known("ISLP", "drawn", "y", without=("again",), log=True)
+    monkeypatch.setitem(real.TABLES, "drawn", known)
+    X, y = real.table("drawn")
+    np.testing.assert_array_equal(X, [[1, 0, 0], [2, 1, 0], [3, 0, 1]])
+    np.testing.assert_allclose(y, [0, 1, 2], atol=1e-15)
+
+
+def test_columns_beyond_the_rows_are_rotated_and_rows_are_capped(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 90)), rng.standard_normal(40)
+    monkeypatch.setattr(real, "table", lambda name: (X, y))
+    seen, run = real.half(0, "wine, class 0", "raw")
+    rows = np.random.default_rng([0, real.SPLIT]).permutation(40)
+    train, test = rows[:20], rows[20:]
+    Z = X[train] - X[train].mean(0)
+    lam, U = np.linalg.eigh(Z.T @ Z / 20)
+    np.testing.assert_allclose(seen.lam, lam[:-20:-1], rtol=1e-9)
+    p, penalty = 0.5, float(run.grid.sel(p=0.5)[16])
+    kept = lam[-19:] ** (p + 1) / (lam[-19:] ** (p + 1) + penalty)
+    w = U[:, -19:] @ (kept / lam[-19:] * (U[:, -19:].T @ Z.T @ y[train] / 20))
+    missed = y[test] - y[train].mean() - (X[test] - X[train].mean(0)) @ w
+    risk = np.mean(missed**2) / y[test].var()
+    assert float(run.risk.sel(p=0.5)[16]) == pytest.approx(risk, rel=1e-9)
+    monkeypatch.setattr(real, "MOST", 15)
+    assert real.half(0, "wine, class 0", "raw")[0].dof == 14
 
 
 def test_the_risk_on_the_other_half_is_that_of_a_library():

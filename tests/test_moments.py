@@ -106,6 +106,12 @@ def test_operations_leave_their_arguments_alone():
         (lambda m: m.add([[1e200] * 6, [-1e200] * 6], [1, 2]), "too large"),
         (lambda m: m.without(m), "must be fewer than 90"),
         (lambda m: spectral(Moments(3)), "moments.n = 0"),
+        (lambda m: m.merge(Moments(3)), "means of the others"),
+        (lambda m: m.take([0, 1], by=0.0), "by has smallest entry 0"),
+        (lambda m: m.take([0, 1], by=[1.0, np.nan]), "by has 1 entries"),
+        (lambda m: HeldOut(m, Moments(6)), "fold.n = 0"),
+        (lambda m: tuned(m, [m.take(slice(None))], [0.0]), "must be fewer than 90"),
+        (lambda m: tuned(m, [], [0.0]), "folds have 0 rows: must have those of whole"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(act, word):
@@ -209,6 +215,35 @@ def test_the_penalty_found_is_the_best_of_a_fine_grid():
         assert error.mean() <= every.min() * (1 + 1e-4)
         again = [h.error(p, [penalty])[0] for h in held]
         np.testing.assert_allclose(again, error)
+
+
+@pytest.mark.parametrize("noise", [1e-6, 1e-3])
+def test_labels_that_are_nearly_linear_leave_every_exponent_its_least_squares(noise):
+    # the grid's lower end is no penalty: at e^-9 of the least eigenvalue, p = -1 missed
+    # thousands of times more than the noise
+    X, y = table(n=90)
+    y = X @ np.arange(1.0, 7) + noise * y
+    parts = [moments(X[k::5], y[k::5]) for k in range(5)]
+    exponents = [-1.0, -0.5, 0.0, 1.0]
+    _, errors = tuned(moments(X, y), parts, exponents)
+    free = [HeldOut(moments(X, y), part).error(0.0, [0.0])[0] for part in parts]
+    assert (errors.mean(1) <= 1.001 * np.mean(free)).all()
+
+
+def test_labels_that_are_linear_leave_no_error_below_zero():
+    rng = np.random.default_rng(13)
+    X = rng.standard_normal((200, 20))
+    X[:, 1:] += X[:, :-1]
+    y = X.sum(1)
+    parts = [moments(X[k::5], y[k::5]) for k in range(5)]
+    _, errors = tuned(moments(X, y), parts, [-1.0, 0.0, 1.0])
+    assert (errors >= 0).all() and errors.max() < 1e-12
+
+
+def test_no_power_is_too_large_for_what_is_kept():
+    u = shrinkage([1e-3, 1.0, 10.0], [1e5, -1e5], 1.0)
+    np.testing.assert_array_equal(u, [[0, 0.5, 1], [1, 0.5, 0]])
+    assert not shrinkage([1e-3, 10.0], -1.0, np.inf).any()
 
 
 def test_bad_folds_and_penalties_are_refused():

@@ -75,8 +75,8 @@ def fit(lam, scores, residual: float, dof: int, exponents=EXPONENTS) -> Choice:
 
     Raises:
         ValueError: for eigenvalues that are not > 0, negative scores or residual, fewer
-            degrees of freedom than directions, a label without variance, or exponents
-            that do not rise.
+            degrees of freedom than directions, a residual of 0 where there are more, a
+            label without variance, or exponents that do not rise.
 
     >>> import numpy as np
     >>> lam = np.geomspace(1, 0.01, 40)
@@ -272,4 +272,9 @@ def _checked(lam, scores, residual, dof):
         )
     if scores.sum() + residual == 0:
         raise ValueError("scores and residual are 0: the label must have some variance")
+    if residual == 0 and dof > len(lam):
+        raise ValueError(
+            f"residual = 0 with dof {dof} > {len(lam)} directions: must be > 0, without "
+            "noise the likelihood has no bound"
+        )
     return lam, scores, residual, dof
