@@ -156,6 +156,11 @@ def profile(exponents, lam, scores, residual: float, dof: int) -> tuple:
     """
     data = lam, scores, residual, dof
     nothing = deviance(0.0, 0.0, *data)
+    if residual == 0 and dof > len(lam):
+        raise ValueError(
+            f"residual = 0 with dof {dof} > {len(lam)} directions: must be > 0, without "
+            "noise the likelihood has no bound"
+        )
     p = validate.array("exponents", exponents, ("K",))
     powers = _raised(lam, p)
     # beyond these ends every direction is fitted, or none is; with many rows even the
@@ -272,9 +277,4 @@ def _checked(lam, scores, residual, dof):
         )
     if scores.sum() + residual == 0:
         raise ValueError("scores and residual are 0: the label must have some variance")
-    if residual == 0 and dof > len(lam):
-        raise ValueError(
-            f"residual = 0 with dof {dof} > {len(lam)} directions: must be > 0, without "
-            "noise the likelihood has no bound"
-        )
     return lam, scores, residual, dof
