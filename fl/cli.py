@@ -206,7 +206,7 @@ def sweep(
 
     Example: `fl sweep noise --scale smoke --folder runs --jobs 4`
     """
-    from fl.sweep_run import Job, carry_out  # what only a sweep needs
+    from fl.sweep_run import carry_out, prepared  # what only a sweep needs
 
     with _refused():
         if not name.endswith(".toml"):
@@ -214,8 +214,8 @@ def sweep(
             if folder is None and scale == "paper":
                 folder = stored.FOLDER
             folder = folder or Path(tempfile.mkdtemp(prefix="fl-"))
-        job = Job(name, scale, folder, out)
-    if not carry_out(job, jobs, scheduler, print):
+        make = prepared(name, scale, folder, out)
+    if not carry_out(name, make, jobs, scheduler, print):
         raise typer.Exit(1)
 
 

@@ -43,7 +43,7 @@ def refuse_stale(name: str, path: Path) -> None:
     age, text = _RAN[file]
     now = age_of(path)
     if age != now:
-        if text is None or parse(text, path).digest != read(path, name).digest:
+        if text is None or parse(text, path, name).digest != read(path, name).digest:
             raise ValueError(
                 f"the module {name} is not what {path} says, which has changed since it "
                 "was loaded: reload it with importlib.reload, or start again"
