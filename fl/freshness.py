@@ -59,7 +59,7 @@ def refuse_stale(name: str, path: Path) -> None:
 
 def brought(module: str) -> set[str]:
     """Return the files that ran because ``module`` imported them, by whatever means."""
-    return _BROUGHT.get(module, set())
+    return _BROUGHT[module]
 
 
 def _differs(found, what: tuple, file: str) -> bool:
@@ -131,16 +131,15 @@ def written(cls: type) -> list[str]:
 
 
 def _hear(event: str, arguments: tuple) -> None:
-    if event == "exec" and isinstance(arguments[0], types.CodeType):
-        code = arguments[0]
-        if code.co_name == "<module>" and _is_ours(code.co_filename):
-            _note(code.co_filename)
-            importer = sys._getframe(1)
-            while importer and not _is_ours(importer.f_code.co_filename):
-                importer = importer.f_back
-            if importer:
-                name = importer.f_globals.get("__name__")
-                _BROUGHT[name].add(code.co_filename)
+    match event, arguments:
+        case "exec", (types.CodeType(co_name="<module>", co_filename=file),):
+            if _is_ours(file):
+                _note(file)
+                importer = sys._getframe(1)
+                while importer and not _is_ours(importer.f_code.co_filename):
+                    importer = importer.f_back
+                if importer:
+                    _BROUGHT[importer.f_globals.get("__name__")].add(file)
 
 
 def _is_ours(file: str | None) -> bool:

@@ -113,8 +113,8 @@ def evaluate(
         UnitsFailed: inside a `tally`, in the end, if a unit failed.
     """
     jobs = validate.count("jobs", _default_jobs() if jobs is None else jobs)
-    of_function = function_key(function)
-    folder = cache_folder() / function_name(function)
+    of_function, name = function_key(function), function_name(function)
+    folder = cache_folder() / name
     results, todo = [None] * len(units), []
     for i, arguments in enumerate(units):
         key = of_function.with_arguments(arguments)
@@ -136,12 +136,12 @@ def evaluate(
         random.Random(os.getpid()).shuffle(todo)
     # disable=None: a bar in a terminal, silence in a notebook or a pipe
     bar = {"total": len(todo), "leave": False, "disable": len(todo) <= 1 or None}
-    for place, result in tqdm(_computed(todo, jobs), function_name(function), **bar):
+    for place, result in tqdm(_computed(todo, jobs), name, **bar):
         results[place] = result
         if tell is not None and not isinstance(result, Failed):
             tell(result)
     if _TALLIES:
-        _count(_TALLIES[-1], function_name(function), results, len(todo))
+        _count(_TALLIES[-1], name, results, len(todo))
     return results
 
 
