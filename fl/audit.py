@@ -8,7 +8,6 @@ the audit of the book; the scoreboard shows it, and says which claims have chang
 """
 
 import hashlib
-import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,9 +82,7 @@ def _asked(claims: list[Claim], scale: str, blocks: range, jobs, tell) -> "xr.Da
     """Return what is described in `_DESCRIPTIONS` for ``claims`` on ``blocks``."""
     import xarray as xr
 
-    pairs = itertools.product(claims, blocks)
-    units = [{"claim": c, "scale": scale, "block": b} for c, b in pairs]
-    found = verdicts(units, jobs, tell)
+    found = verdicts(claims, scale, blocks, jobs, tell)
     ids = [c.id for c in claims]
     data = xr.Dataset(coords={"claim": ids, "block": list(blocks)})
     for name, words in _DESCRIPTIONS.items():
