@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -79,11 +80,10 @@ def _complaint(v: Verdict) -> str:
     )
 
 
-class _Lines:
+class _Lines(NamedTuple):
     """The check lines of some verdicts, in a terminal and on a page."""
 
-    def __init__(self, found: list[Verdict]):
-        self.found = found
+    found: list[Verdict]
 
     def __repr__(self) -> str:
         return "\n".join(f"{v.id}: {line(v)}" for v in self.found)

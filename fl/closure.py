@@ -93,9 +93,7 @@ def locate(name: str) -> Path | None:
     top, *rest = name.split(".")
     for place in _places(top):
         stem = place.joinpath(*rest)
-        if place.is_file() and not rest:
-            return place
-        for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
+        for path in (stem, stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
             if path.is_file():
                 return path
     return None
@@ -133,13 +131,16 @@ def parse(text: bytes, path: Path, module: str = "") -> Source:
 
 def _binds(node: ast.AST) -> list[str]:
     match node:
-        case ast.Name(name, ast.Store() | ast.Del()):
-            return [name]
         case ast.alias(name, other):
             return [other or name.partition(".")[0]]
         case ast.Global(names):
             return names * 2
-        case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+        case (
+            ast.FunctionDef(name)
+            | ast.AsyncFunctionDef(name)
+            | ast.ClassDef(name)
+            | ast.Name(name, ast.Store() | ast.Del())
+        ):
             return [name]
     return []
 

@@ -134,10 +134,9 @@ def _feeds_whole(key: "Key", thing) -> bool:
     """
     if not key.meets(thing):
         return True
-    module = _module(thing)
+    module = _module(thing) or "__main__"
     key.feed(module, thing.__qualname__)
-    if locate(module or "__main__") is not None:
-        key.feed_modules([module])
+    key.feed_modules([module])
     return _feeds_by_module(thing)
 
 
