@@ -181,8 +181,9 @@ def table(head: list[str], rows: list[list]) -> None:
 
     # a bar of the mathematics is not a column's end
     cells = [[rounded(c).replace("|", r"\|") for c in row] for row in [head, *rows]]
-    lines = [" | ".join(line) for line in [cells[0], ["---"] * len(head), *cells[1:]]]
-    display(Markdown("\n".join(f"| {line} |" for line in lines)))
+    cells.insert(1, ["---"] * len(head))
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    display(Markdown("\n".join(lines)))
 
 
 def verdicts(names: Iterable[str] = ()) -> list[Verdict]:

@@ -172,8 +172,8 @@ def audit(
     table = Table(Column("claim", no_wrap=True), *columns)
     found = audits.summaries(data)
     for id, row in found.items():
-        numbers = [f"{row[k]:.3g}" for k in row if k not in ("sound", "source")]
-        table.add_row(id, *numbers, _mark(row["sound"]))
+        *numbers, sound, _ = row.values()
+        table.add_row(id, *(f"{x:.3g}" for x in numbers), _mark(sound))
     _console().print(table)
     if keep:
         print(stored.write(data, "audit", "fl audit --keep"))

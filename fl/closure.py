@@ -79,7 +79,7 @@ def _closure(modules: Iterable[str], own: Iterable[str]) -> Closure:
     return Closure(dict(sorted(found.items())), frozenset(packages))
 
 
-def is_first_party(name: str, own: Iterable[str] = ("fl",)) -> bool:
+def is_first_party(name: str, own: Iterable[str]) -> bool:
     """Return whether the module ``name`` belongs to ``own`` packages or the reader."""
     top = name.partition(".")[0]
     return top in own or not all(map(is_installed, _places(top)))

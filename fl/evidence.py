@@ -168,8 +168,7 @@ class Verdict:
 
         The small sizes of the scale ``smoke`` are not asked for it.
         """
-        free = bool(self.blunt) or self.scale == "smoke"
-        return free or self.sharpness >= SHARP
+        return bool(self.blunt) or self.scale == "smoke" or self.sharpness >= SHARP
 
     def record(self) -> dict:
         """Return the verdict as plain numbers, strings and dictionaries, ready for

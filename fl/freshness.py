@@ -64,15 +64,16 @@ def brought(module: str) -> set[str]:
 
 def _differs(found, what: tuple, file: str) -> bool:
     """Tell whether ``found`` in a module of ``file`` is not ``what`` the file says."""
-    kind, wanted = what
-    if kind == "def":
-        return getattr(getattr(found, "__code__", None), "co_filename", None) != file
-    if kind == "is":
-        return type(found) is not type(wanted) or found != wanted
-    origin = sys.modules.get(wanted[0])
-    if getattr(origin, "__file__", None) not in _RAN:
-        return False
-    return not _same(found, vars(origin).get(wanted[1], found))
+    match what:
+        case "def", _:
+            code = getattr(found, "__code__", None)
+            return getattr(code, "co_filename", None) != file
+        case "is", wanted:
+            return type(found) is not type(wanted) or found != wanted
+        case _, (module, name):
+            origin = sys.modules.get(module)
+            known = getattr(origin, "__file__", None) in _RAN
+            return known and not _same(found, vars(origin).get(name, found))
 
 
 def _same(first, second) -> bool:

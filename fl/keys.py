@@ -110,7 +110,7 @@ class Key:
         """
         folder = path.is_dir()
         for file in sorted(path.rglob("*")) if folder else [path]:
-            name = file.relative_to(path) if folder else Path(file.name)
+            name = file.relative_to(path if folder else path.parent)
             if folder and any(p[0] == "." or p == "__pycache__" for p in name.parts):
                 continue
             self.files.add(file.resolve())
@@ -170,8 +170,7 @@ def function_key(function: Callable) -> Key:
     made = Key({"fl", top} - _LIBRARIES)
     mode = validate.choice("FL_KEYS", os.environ.get("FL_KEYS") or "closure", MODES)
     if mode == "whole":
-        for path in sorted(PACKAGE.rglob("*.py")):
-            made.feed(path.relative_to(PACKAGE).as_posix(), path.read_bytes())
+        made.feed_file(PACKAGE)
     feed_callable(made, function, "the function")
     return made
 

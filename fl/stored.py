@@ -141,9 +141,9 @@ def _fits(values: np.ndarray) -> bool:
     """Return whether single precision holds real ``values`` without overflow or loss."""
     if values.dtype.kind != "f":
         return False
-    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-    limits = np.finfo(np.float32)
-    return bool(np.all((sizes > limits.tiny) & (sizes < limits.max)))
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    return np.allclose(narrow, values, rtol=1e-6, atol=0.0, equal_nan=True)
 
 
 def read(name: str, folder: Path = FOLDER) -> "xr.Dataset":
