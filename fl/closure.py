@@ -133,8 +133,6 @@ def _binds(node: ast.AST) -> list[str]:
     match node:
         case ast.alias(name, other):
             return [other or name.partition(".")[0]]
-        case ast.Global(names):
-            return names * 2
         case (
             ast.FunctionDef(name)
             | ast.AsyncFunctionDef(name)

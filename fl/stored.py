@@ -153,7 +153,7 @@ def read(name: str, folder: Path = FOLDER) -> "xr.Dataset":
         FileNotFoundError: if it has not been made.
         ValueError: if the file is not the one that was stored.
     """
-    path = Path(folder) / f"{name}.nc"
+    path = folder / f"{name}.nc"
     cure = f"make it with: fl sweep {name} --scale paper"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; {cure}")
