@@ -121,7 +121,7 @@ def verify(
 
     Example: `fl verify gram ood.reversal --scale smoke --json verdicts.json`
     """
-    verdicts = verify_all(_select(names), scale, jobs, block)
+    verdicts = verify_all(_select(names), scale, jobs, [block])
     columns = (
         "predicted measured tolerance s.e. holds control fails sharpness s".split()
     )

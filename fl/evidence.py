@@ -227,7 +227,7 @@ def verify_all(
     claims: Iterable[Claim],
     scale: Scale = "book",
     jobs: int | None = None,
-    block: int = 0,
+    blocks: Iterable[int] = (0,),
     tell: Callable | None = None,
 ) -> list[Verdict]:
     """Evaluate claims and their controls, in parallel, each stored as it finishes.
@@ -236,34 +236,18 @@ def verify_all(
         claims: in the order in which they are started and returned.
         scale: ``smoke``, ``book`` or ``paper``.
         jobs: worker processes; ``FL_JOBS`` or the number of cores if None.
-        block: of seeds; 0 for those of the book.
+        blocks: of seeds, each at least 0; 0 for those of the book.
         tell: called as ``tell(verdict)`` whenever one has been evaluated.
 
     Returns:
-        A verdict a claim, read from the store where nothing has changed.
+        A verdict a claim and block, read from the store where nothing has changed.
 
     Raises:
         ValueError: for an unknown scale or a block < 0.
     """
-    validate.count("block", block, minimum=0)
-    return verdicts(claims, scale, [block], jobs, tell)
-
-
-def verdicts(
-    claims: Iterable[Claim],
-    scale: Scale,
-    blocks: Iterable[int],
-    jobs: int | None = None,
-    tell: Callable | None = None,
-) -> list[Verdict]:
-    """Return the verdicts on ``claims`` at a ``scale``, of each on all ``blocks``; ``jobs``
-    and ``tell`` as in `verify_all`.
-
-    Raises:
-        ValueError: for an unknown scale.
-    """
     validate.choice("scale", scale, SCALES)
-    pairs = itertools.product(claims, blocks)
+    numbers = [validate.count("block", block, minimum=0) for block in blocks]
+    pairs = itertools.product(claims, numbers)
     units = [{"claim": c, "scale": scale, "block": block} for c, block in pairs]
     told = None if tell is None else lambda found: tell(Verdict(**found))
     found = evaluate(record, units, jobs, in_order=True, tell=told)

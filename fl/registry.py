@@ -106,7 +106,7 @@ def verify(id: str, scale: Scale = "book", block: int = 0) -> Verdict:
     Raises:
         ValueError: for an unknown id or scale, or a block < 0.
     """
-    (found,) = verify_all(chosen([id]), scale, block=block)
+    (found,) = verify_all(chosen([id]), scale, blocks=[block])
     return found
 
 
