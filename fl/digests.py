@@ -144,7 +144,7 @@ def _feeds_by_module(thing) -> bool:
     """Tell whether the source of its module says all about a function or class."""
     module = _module(thing) or "__main__"
     found = sys.modules.get(module)
-    if module == "__main__" or locate(module) is None or found is None:
+    if module == "__main__" or not (found and locate(module)):
         return False
     known = list(vars(found).values())
     for name in thing.__qualname__.split("."):

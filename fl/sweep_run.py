@@ -9,7 +9,7 @@ from fl.store import Tally, UnitsFailed, cache_folder, tally
 
 
 def prepared(
-    name: str, scale: str, folder: Path | None = None, out: Path | None = None
+    name: str, scale: str, folder: Path | None, out: Path | None
 ) -> Callable[[], Path]:
     """Return what runs a sweep and returns the file with the results; checked before any
     work.
@@ -24,7 +24,7 @@ def prepared(
         ValueError: for a grid that cannot be read, or a file that cannot be written.
     """
     path, grid = Path(name), None
-    if path.suffix == ".toml":
+    if name.endswith(".toml"):
         grid = sweep_file.read(path)
         out = out or path.with_suffix(".nc")
     if out is not None:
