@@ -8,17 +8,15 @@ the audit of the book; the scoreboard shows it, and says which claims have chang
 """
 
 import hashlib
-import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fl import stored, validate
+from fl import scales, stored, validate
 from fl.closure import closure, read
-from fl.evidence import Claim, verdicts
-from fl.scales import SCALES, Scale
+from fl.evidence import Claim, verify_all
 from fl.stored import FOLDER
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 SHARE = 0.95  # of the blocks
 AGAIN = 4  # times as many for a claim that is not sound
-BLOCKS = {"smoke": 20, "book": 10, "paper": 3}
 # how a result is kept is not what it is
 _KEEPING = (
     "closure digests entries freshness keys reads store stored sweep registry".split()
@@ -42,7 +39,7 @@ _DESCRIPTIONS = {
 
 def audit(
     claims: Iterable[Claim],
-    scale: Scale = "book",
+    scale: scales.Scale = "book",
     blocks: int | None = None,
     jobs: int | None = None,
     tell: Callable | None = None,
@@ -65,8 +62,8 @@ def audit(
     Raises:
         ValueError: for an unknown scale or less than one block.
     """
-    validate.choice("scale", scale, SCALES)
-    number = validate.count("blocks", BLOCKS[scale] if blocks is None else blocks)
+    usual = scales.at(scale, smoke=20, book=10, paper=3)
+    number = validate.count("blocks", usual if blocks is None else blocks)
     claims = list(claims)
     data = _asked(claims, scale, range(1, number + 1), jobs, tell)
     missed = [c for c, fine in zip(claims, sound(data).values, strict=True) if not fine]
@@ -83,9 +80,7 @@ def _asked(claims: list[Claim], scale: str, blocks: range, jobs, tell) -> "xr.Da
     """Return what is described in `_DESCRIPTIONS` for ``claims`` on ``blocks``."""
     import xarray as xr
 
-    pairs = itertools.product(claims, blocks)
-    units = [{"claim": c, "scale": scale, "block": b} for c, b in pairs]
-    found = verdicts(units, jobs, tell)
+    found = verify_all(claims, scale, jobs, blocks, tell)
     ids = [c.id for c in claims]
     data = xr.Dataset(coords={"claim": ids, "block": list(blocks)})
     for name, words in _DESCRIPTIONS.items():

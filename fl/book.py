@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -79,11 +80,10 @@ def _complaint(v: Verdict) -> str:
     )
 
 
-class _Lines:
+class _Lines(NamedTuple):
     """The check lines of some verdicts, in a terminal and on a page."""
 
-    def __init__(self, found: list[Verdict]):
-        self.found = found
+    found: list[Verdict]
 
     def __repr__(self) -> str:
         return "\n".join(f"{v.id}: {line(v)}" for v in self.found)
@@ -98,7 +98,9 @@ class _Lines:
 
 
 def line(v: Verdict) -> str:
-    """Return what the verdict ``v`` measured, what was predicted, what the control gave."""
+    """Return what the verdict ``v`` measured, what was predicted, what the control gave,
+    and in how many blocks of the stored audit the claim stood.
+    """
     predicted = f"{_RELATIONS[v.relation]}{v.predicted:.3g}"
     fails = "fails" if v.control_fails else "PASSES"
     control = f"control {_two(v.control_measured)} {fails}"
@@ -106,16 +108,11 @@ def line(v: Verdict) -> str:
         f"measured {_measured(v)}, predicted {predicted}, tolerance {v.tolerance:.3g}"
     )
     verdict = "PASS" if v.stands else "FAIL"
+    row = _audit().get(v.id)
+    audited = "" if row is None else f", audit {row['stood']}/{row['blocks']}"
     return (
-        f"{verdict}, {v.source} ({numbers}; {control}, "
-        f"sharpness {_sharp(v)}{_audited(v.id)})"
+        f"{verdict}, {v.source} ({numbers}; {control}, sharpness {_sharp(v)}{audited})"
     )
-
-
-def _audited(id: str) -> str:
-    """Return in how many blocks of the stored audit the claim ``id`` stood."""
-    row = _audit().get(id)
-    return "" if row is None else f", audit {row['stood']}/{row['blocks']}"
 
 
 def _measured(v: Verdict) -> str:
@@ -181,8 +178,9 @@ def table(head: list[str], rows: list[list]) -> None:
 
     # a bar of the mathematics is not a column's end
     cells = [[rounded(c).replace("|", r"\|") for c in row] for row in [head, *rows]]
-    lines = [" | ".join(line) for line in [cells[0], ["---"] * len(head), *cells[1:]]]
-    display(Markdown("\n".join(f"| {line} |" for line in lines)))
+    cells.insert(1, ["---"] * len(head))
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    display(Markdown("\n".join(lines)))
 
 
 def verdicts(names: Iterable[str] = ()) -> list[Verdict]:
@@ -194,7 +192,7 @@ def scoreboard(*names: str) -> None:
     """Display the claims or topics ``names``, or all claims, with their verdicts and the
     stored audit.
     """
-    audited, pages = audit.known(), _pages()
+    audited, pages = _audit(), _pages()
     rows = [_row(v, audited.get(v.id), pages) for v in verdicts(names)]
     table(["claim", "measurement", "control that must fail", "verdict"], rows)
 

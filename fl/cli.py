@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -23,8 +22,9 @@ from rich.table import Column, Table
 from fl import audit as audits
 from fl import stored, validate
 from fl.evidence import Claim, verify_all
-from fl.registry import TOPICS, listed, runs, select
-from fl.scales import SCALES
+from fl.registry import TOPICS, listed, named, runs, select
+from fl.scales import Scale
+from fl.store import aside
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,12 +32,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Scale = StrEnum("Scale", {s: s for s in SCALES})
 
 
 def _complete(begun: str) -> list[str]:
-    names = [*TOPICS, *(id for id, _, _ in listed())]
-    return [name for name in names if name.startswith(begun)]
+    ids = (id for id, _, _ in listed())
+    return [name for name in (*TOPICS, *ids) if name.startswith(begun)]
+
+
+def _writable(param: typer.CallbackParam, path: Path | None) -> Path | None:
+    if path is not None and not path.resolve().parent.is_dir():
+        raise typer.BadParameter(f"{param.opts[0]} {path}: its folder must exist")
+    return path
 
 
 _SHAPE = {"metavar": "[IDS or TOPICS]...", "autocompletion": _complete}
@@ -46,7 +51,8 @@ Sizes = Annotated[
     Scale, typer.Option(help="Sizes: seconds, the book's, or the papers'.")
 ]
 Json = Annotated[
-    Path | None, typer.Option("--json", help="Write the numbers to this file.")
+    Path | None,
+    typer.Option("--json", callback=_writable, help="Write the numbers to this file."),
 ]
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Worker processes; all cores if not given.")
@@ -82,16 +88,12 @@ def settings(
 @app.command("list")
 def list_claims(names: Names = None) -> None:
     """List the claims: id, source, statement. Example: `fl list gram`"""
-    known, asked = listed(), set(names or [])
-    for name in asked:
-        topic = name.partition(".")[0]
-        near = [id for id, _, _ in known if id.partition(".")[0] == topic]
-        with _refused():
-            validate.choice("claim or topic", name, [*near, *TOPICS])
+    known = {id: words for id, *words in listed()}
+    with _refused():
+        asked = named(names or [], known)
     table = Table(Column("claim", no_wrap=True), "source", "statement")
-    for id, source, statement in known:
-        if not asked or {id, id.partition(".")[0]} & asked:
-            table.add_row(id, source, escape(statement))
+    for id in asked:
+        table.add_row(id, *map(escape, known[id]))
     _console().print(table)
 
 
@@ -110,7 +112,7 @@ def show_why(names: Annotated[list[str], typer.Argument(**_SHAPE)]) -> None:
 @app.command()
 def verify(
     names: Names = None,
-    scale: Sizes = Scale.book,
+    scale: Sizes = "book",
     json_path: Json = None,
     jobs: Jobs = None,
     block: Annotated[int, typer.Option(min=0, help="Of seeds; 0 is the book's.")] = 0,
@@ -119,11 +121,11 @@ def verify(
 
     Example: `fl verify gram ood.reversal --scale smoke --json verdicts.json`
     """
-    chosen = _select(names)
-    _check_folder(json_path)
-    verdicts = verify_all(chosen, scale.value, jobs, block)
-    names = "predicted measured tolerance s.e. holds control fails sharpness s".split()
-    table = Table(Column("claim", no_wrap=True), *names)
+    verdicts = verify_all(_select(names), scale, jobs, [block])
+    columns = (
+        "predicted measured tolerance s.e. holds control fails sharpness s".split()
+    )
+    table = Table(Column("claim", no_wrap=True), *columns)
     for v in verdicts:
         table.add_row(
             v.id,
@@ -139,18 +141,14 @@ def verify(
         )
     _console().print(table)
     _write_json(json_path, [v.record() for v in verdicts])
-    failed = [v.id for v in verdicts if not v.stands]
-    stand = f"{len(verdicts) - len(failed)} of {len(verdicts)} claims stand"
-    print(f"{stand} at scale {scale.value}")
-    if failed:
-        print("not standing: " + ", ".join(failed))
-        raise typer.Exit(1)
+    good = {v.id: v.stands for v in verdicts}
+    _conclude(good, f"stand at scale {scale}", "standing")
 
 
 @app.command()
 def audit(
     names: Names = None,
-    scale: Sizes = Scale.book,
+    scale: Sizes = "book",
     blocks: Annotated[
         int | None,
         typer.Option(min=1, help="Of fresh seeds; 20, 10 and 3 at the three scales."),
@@ -167,23 +165,20 @@ def audit(
     Example: `fl audit gram --scale smoke --blocks 40`
     """
     chosen = _select(names)
-    if keep and (names or scale is not Scale.book):
+    if keep and (names or scale != "book"):
         raise typer.BadParameter("--keep stores all claims at the scale book alone")
-    data = audits.audit(chosen, scale.value, blocks, jobs)
+    data = audits.audit(chosen, scale, blocks, jobs)
     columns = "blocks,held,control failed,margin,worst,sharpness,stood,sound".split(",")
     table = Table(Column("claim", no_wrap=True), *columns)
     found = audits.summaries(data)
     for id, row in found.items():
-        numbers = [f"{row[k]:.3g}" for k in row if k not in ("sound", "source")]
-        table.add_row(id, *numbers, _mark(row["sound"]))
+        *numbers, sound, _ = row.values()
+        table.add_row(id, *(f"{x:.3g}" for x in numbers), _mark(sound))
     _console().print(table)
     if keep:
         print(stored.write(data, "audit", "fl audit --keep"))
-    unsound = [id for id, row in found.items() if not row["sound"]]
-    print(f"{len(found) - len(unsound)} of {len(found)} claims are sound")
-    if unsound:
-        print("not sound: " + ", ".join(unsound))
-        raise typer.Exit(1)
+    good = {id: row["sound"] for id, row in found.items()}
+    _conclude(good, "are sound", "sound")
 
 
 @app.command()
@@ -191,7 +186,7 @@ def sweep(
     name: Annotated[
         str, typer.Argument(help="Name of a stored run, or a file GRID.toml.")
     ],
-    scale: Sizes = Scale.paper,
+    scale: Sizes = "paper",
     folder: Annotated[
         Path | None, typer.Option(help="A new one, unless the scale is paper's.")
     ] = None,
@@ -211,16 +206,16 @@ def sweep(
 
     Example: `fl sweep noise --scale smoke --folder runs --jobs 4`
     """
-    from fl.sweep_run import Job, carry_out  # what only a sweep needs
+    from fl.sweep_run import carry_out, prepared  # what only a sweep needs
 
     with _refused():
         if not name.endswith(".toml"):
             validate.choice("name", name, sorted(runs()))
-            if folder is None and scale is Scale.paper:
+            if folder is None and scale == "paper":
                 folder = stored.FOLDER
             folder = folder or Path(tempfile.mkdtemp(prefix="fl-"))
-        job = Job(name, scale.value, folder, out)
-    if not carry_out(job, jobs, scheduler, print):
+        make = prepared(name, scale, folder, out)
+    if not carry_out(name, make, jobs, scheduler, print):
         raise typer.Exit(1)
 
 
@@ -236,7 +231,6 @@ def meter(
     """
     from fl.meter_script import benches, records  # torch is for those who need it
 
-    _check_folder(json_path)
     with _refused():
         found = records(target, benches(target, seed))
     table = Table("basis", *"left s.e. right s.e. kappa".split())
@@ -253,7 +247,8 @@ def diagnose(
     raw: Annotated[bool, typer.Option("--raw", help="Keep the units.")] = False,
     json_path: Json = None,
     html_path: Annotated[
-        Path | None, typer.Option("--html", help="Write a page to this file.")
+        Path | None,
+        typer.Option("--html", callback=_writable, help="Write a page to this file."),
     ] = None,
 ) -> None:
     """Ask a table which power of the input covariance ridge regression should use, and
@@ -264,8 +259,6 @@ def diagnose(
     from fl.diagnose_page import page, write
     from fl.diagnose_run import diagnose_file
 
-    _check_folder(json_path)
-    _check_folder(html_path, "--html")
     with _refused():
         report = diagnose_file(file, target, standardise=not raw)
     write(report, _console())
@@ -287,15 +280,19 @@ def _select(names: list[str] | None) -> list[Claim]:
         return select(names or [])
 
 
-def _check_folder(path: Path | None, option: str = "--json") -> None:
-    if path is not None and not path.resolve().parent.is_dir():
-        raise typer.BadParameter(f"{option} {path}: its folder must exist")
-
-
 def _console() -> Console:
     console = Console()
     # a pipe or a log has no width; the 80 columns assumed there would cut the numbers
     return console if console.is_terminal else Console(width=140)
+
+
+def _conclude(good: dict[str, bool], said: str, word: str) -> None:
+    """Say how many claims are ``good``, and which are not ``word``: the exit code is 1."""
+    bad = [id for id, fine in good.items() if not fine]
+    print(f"{len(good) - len(bad)} of {len(good)} claims {said}")
+    if bad:
+        print(f"not {word}: {', '.join(bad)}")
+        raise typer.Exit(1)
 
 
 def _mark(good: bool) -> str:
@@ -308,6 +305,5 @@ def _write_json(path: Path | None, records: list | dict) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(path.suffix + ".part")
-    part.write_text(text, "utf-8")
-    part.replace(path)
+    with aside(path) as part:
+        part.write_text(text, "utf-8")

@@ -28,7 +28,6 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 _KNOWN: dict[tuple, tuple] = {}  # closures, each with the ages of its files
-_FOUND: dict[tuple, list[Path]] = {}  # where modules lie
 
 
 class Source(NamedTuple):
@@ -80,7 +79,7 @@ def _closure(modules: Iterable[str], own: Iterable[str]) -> Closure:
     return Closure(dict(sorted(found.items())), frozenset(packages))
 
 
-def is_first_party(name: str, own: Iterable[str] = ("fl",)) -> bool:
+def is_first_party(name: str, own: Iterable[str]) -> bool:
     """Return whether the module ``name`` belongs to ``own`` packages or the reader."""
     top = name.partition(".")[0]
     return top in own or not all(map(is_installed, _places(top)))
@@ -94,9 +93,7 @@ def locate(name: str) -> Path | None:
     top, *rest = name.split(".")
     for place in _places(top):
         stem = place.joinpath(*rest)
-        if place.is_file() and not rest:
-            return place
-        for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
+        for path in (stem, stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
             if path.is_file():
                 return path
     return None
@@ -115,18 +112,18 @@ def age_of(path: Path) -> tuple[int, ...]:
 
 @cache
 def _parse(path: Path, module: str, age: tuple) -> Source:
-    package = module if path.stem == "__init__" else module.rpartition(".")[0]
-    return parse(path.read_bytes(), path, package)
+    return parse(path.read_bytes(), path, module)
 
 
-def parse(text: bytes, path: Path, package: str = "") -> Source:
-    """Return the `Source` of a file ``path`` of ``package`` that reads ``text``."""
+def parse(text: bytes, path: Path, module: str = "") -> Source:
+    """Return the `Source` of a file ``path`` of ``module`` that reads ``text``."""
     if path.suffix != ".py":  # compiled
         return Source(hashlib.sha256(text).hexdigest(), (), {})
     tree = without_docstrings(ast.parse(text, str(path)))
     if path.parent == PACKAGE / "claims":
         _drop_uses(tree)
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    package = module if path.stem == "__init__" else module.rpartition(".")[0]
     often = Counter(name for node in ast.walk(tree) for name in _binds(node))
     bound = {n: what for n, what in _bound(tree, package) if often[n] == 1}
     return Source(digest, tuple(_imports(tree, package)), bound)
@@ -134,15 +131,14 @@ def parse(text: bytes, path: Path, package: str = "") -> Source:
 
 def _binds(node: ast.AST) -> list[str]:
     match node:
-        case ast.Name(name, ast.Store() | ast.Del()):
-            return [name]
-        case ast.alias(name, None):
-            return [name.partition(".")[0]]
-        case ast.alias(_, name):
-            return [name]
-        case ast.Global(names):
-            return names * 2
-        case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+        case ast.alias(name, other):
+            return [other or name.partition(".")[0]]
+        case (
+            ast.FunctionDef(name)
+            | ast.AsyncFunctionDef(name)
+            | ast.ClassDef(name)
+            | ast.Name(name, ast.Store() | ast.Del())
+        ):
             return [name]
     return []
 
@@ -191,10 +187,8 @@ def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, tuple[str, .
 
 
 def _source(node: ast.ImportFrom, package: str) -> str:
-    # one dot is the package itself, each further dot the one above
-    above = package.split(".")[: len(package.split(".")) + 1 - node.level]
-    base = [".".join(above)] if node.level else []
-    return ".".join(base + ([node.module] if node.module else []))
+    name = "." * node.level + (node.module or "")
+    return importlib.util.resolve_name(name, package)
 
 
 def _reached(name: str, attributes: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
@@ -205,7 +199,7 @@ def _reached(name: str, attributes: tuple[str, ...]) -> Iterator[tuple[str, Path
     for module in accumulate(name.split("."), "{}.{}".format):
         asked = module == name and not (names and submodules.keys() >= set(names))
         path = locate(module)
-        face = path and path.stem == "__init__" and name.split(".")[0] == "fl"
+        face = path and path.stem == "__init__" and path.is_relative_to(PACKAGE)
         if path and (asked or not face):
             yield module, path
 
@@ -214,32 +208,20 @@ def _places(top: str) -> list[Path]:
     """Return where the top-level module ``top`` lies: its file, or folders to look in."""
     if top == "fl":
         return [PACKAGE]
-    module = sys.modules.get(top)
-    if (top, module) not in _FOUND:
-        places = _search(top, module)
-        if module is None and not (places and all(map(is_installed, places))):
-            return places  # it may still be written or moved
-        _FOUND[top, module] = places
-    return _FOUND[top, module]
-
-
-def _search(top: str, module) -> list[Path]:
     try:
-        spec = getattr(module, "__spec__", None) or importlib.util.find_spec(top)
+        spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):  # no such module, or one that runs as a script
-        spec = None
-    if spec is None:
         return []
-    if spec.submodule_search_locations is not None:
-        return [Path(folder).resolve() for folder in spec.submodule_search_locations]
-    return [Path(spec.origin).resolve()] if spec.has_location else []
+    places = spec and spec.submodule_search_locations
+    if places is None and spec and spec.has_location:
+        places = [spec.origin]
+    return [Path(place).resolve() for place in places or ()]
 
 
 def is_installed(path: str | Path) -> bool:
     """Return whether ``path`` belongs to the interpreter or to a package of pip."""
-    text = str(path)
-    site = any(f"{os.sep}{name}-packages{os.sep}" in text for name in ("site", "dist"))
-    return site or text.startswith(INSTALLED)
+    site = {"site-packages", "dist-packages"}.intersection(Path(path).parts)
+    return bool(site) or str(path).startswith(INSTALLED)
 
 
 _PATHS = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))

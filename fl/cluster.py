@@ -42,16 +42,13 @@ def workers(jobs: int | None = None, scheduler: str | None = None) -> Iterator[N
 
 @contextmanager
 def _jobs(jobs: int | None) -> Iterator[None]:
-    before = os.environ.get("FL_JOBS")
+    before = os.environ.get("FL_JOBS", "")  # empty is as good as none
     if jobs is not None:
         os.environ["FL_JOBS"] = str(validate.count("jobs", jobs))
     try:
         yield
     finally:
-        if before is not None:
-            os.environ["FL_JOBS"] = before
-        elif jobs is not None:
-            del os.environ["FL_JOBS"]
+        os.environ["FL_JOBS"] = before
 
 
 def _prepare(client) -> None:

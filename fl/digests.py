@@ -48,21 +48,19 @@ def feed_callable(key: "Key", function, where: str) -> None:
         feed_callable(key, function.func, where)
         feed_value(key, [function.args, function.keywords], where)
     elif isinstance(owner := getattr(function, "__self__", None), type):
-        builtin = not inspect.ismethod(function)
-        key.feed(function.__qualname__ if builtin else function.__name__)
+        key.feed(function.__name__)
         _feed_class(key, owner, where)
     elif inspect.ismethod(function):
         raise ValueError(
             f"{where} is {function.__qualname__}, bound to an object whose state no key "
             "can hold: write a function that takes what it needs as arguments"
         )
-    elif place := _library(key, function):
-        key.feed(place, function.__name__)
-        key.feed_package(place)
-    elif isinstance(function, types.FunctionType):
-        _feed_function(key, function, where)
     elif isinstance(function, type):
         _feed_class(key, function, where)
+    elif _feeds_library(key, function):
+        return
+    elif isinstance(function, types.FunctionType):
+        _feed_function(key, function, where)
     elif (plain := _unwrapped(function)) is not function:
         if key.meets(function):
             _refuse_frozen(key, function, plain, where)
@@ -75,11 +73,11 @@ def feed_callable(key: "Key", function, where: str) -> None:
         )
 
 
-def _library(key: "Key", thing, name: str | None = None) -> str | None:
-    """Return the module of a library or the interpreter that holds ``thing``, if any."""
+def _feeds_library(key: "Key", thing, name: str | None = None) -> bool:
+    """Feed the module of a library or the interpreter that holds ``thing``, if any does."""
     name, module = name or getattr(thing, "__name__", None), _module(thing)
     if name is None or (module and is_first_party(module, key.own)):
-        return None
+        return False
     plain = isinstance(thing, types.FunctionType | type)
     for place in [module or "builtins", *([] if plain else sorted(sys.modules))]:
         known = getattr(sys.modules.get(place), "__dict__", {})
@@ -87,8 +85,10 @@ def _library(key: "Key", thing, name: str | None = None) -> str | None:
         if place != "__main__" and (held or known.get(name) is thing):
             file = known.get("__file__")
             if is_installed(file) if file else place in sys.stdlib_module_names:
-                return place
-    return None
+                key.feed(place, getattr(thing, "__qualname__", name))
+                key.feed_package(place)
+                return True
+    return False
 
 
 def _module(thing) -> str | None:
@@ -98,10 +98,8 @@ def _module(thing) -> str | None:
 
 def _unwrapped(function):
     """Return the function below a cache or a compiler's dispatcher, or itself."""
-    for name in ("py_func", "__wrapped__"):
-        if not isinstance(function, types.FunctionType):
-            function = getattr(function, name, function)
-    return function
+    plain = types.FunctionType
+    return inspect.unwrap(function, stop=lambda inner: isinstance(inner, plain))
 
 
 def _refuse_frozen(key: "Key", wrapper, plain: types.FunctionType, where: str) -> None:
@@ -136,10 +134,9 @@ def _feeds_whole(key: "Key", thing) -> bool:
     """
     if not key.meets(thing):
         return True
-    module = _module(thing)
+    module = _module(thing) or "__main__"
     key.feed(module, thing.__qualname__)
-    if locate(module or "__main__") is not None:
-        key.feed_modules([module])
+    key.feed_modules([module])
     return _feeds_by_module(thing)
 
 
@@ -147,13 +144,13 @@ def _feeds_by_module(thing) -> bool:
     """Tell whether the source of its module says all about a function or class."""
     module = _module(thing) or "__main__"
     found = sys.modules.get(module)
-    if module == "__main__" or locate(module) is None or found is None:
+    if module == "__main__" or not (found and locate(module)):
         return False
     known = list(vars(found).values())
     for name in thing.__qualname__.split("."):
         found = getattr(found, name, None)
-    wrapped = getattr(found, "__wrapped__", None), getattr(found, "py_func", None)
-    return any(thing is other for other in (found, *wrapped, *known))
+    wrapped = getattr(found, "__wrapped__", None)
+    return any(thing is other for other in (found, wrapped, *known))
 
 
 def _feed_cells(key: "Key", function: types.FunctionType, where: str) -> None:
@@ -190,16 +187,14 @@ def _feed_code(key: "Key", code: types.CodeType, known: dict, where: str) -> Non
     for name in sorted(used & known.keys()):
         value = known[name]
         key.feed(name)
-        if type(value) not in _PLAIN and (place := _library(key, value, name)):
-            key.feed(place)
-            key.feed_package(place)
-            continue
-        feed_value(key, value, f"{name}, which {where} uses,")
+        if type(value) in _PLAIN or not _feeds_library(key, value, name):
+            feed_value(key, value, f"{name}, which {where} uses,")
         if isinstance(value, types.ModuleType):
             _feed_submodules(key, value, {n for part in parts for n in part.co_names})
 
 
 def _feed_import(key: "Key", name: str) -> None:
+    key.feed(name)
     if is_first_party(name, key.own):
         key.feed_modules([name])
     else:
@@ -216,10 +211,7 @@ def _feed_submodules(key: "Key", module: types.ModuleType, names: set[str]) -> N
 
 
 def _feed_class(key: "Key", cls: type, where: str) -> None:
-    if place := _library(key, cls):
-        key.feed(place, cls.__qualname__)
-        key.feed_package(place)
-    elif not _feeds_whole(key, cls):
+    if not (_feeds_library(key, cls) or _feeds_whole(key, cls)):
         for base in (*cls.__bases__, type(cls)):
             _feed_class(key, base, where)
         for name in written(cls):
@@ -275,10 +267,10 @@ def _feed_object(key: "Key", value, where: str) -> None:
     kind = type(value)
     if kind in (list, tuple):
         items = value
-    elif kind is dict:
+    elif kind in (dict, types.MappingProxyType):
         items = [*value, *value.values()]
     elif kind in (set, frozenset):
-        items = sorted(value, key=lambda item: key.alone(item, where))
+        items = sorted(value, key=lambda item: key.alone(item, where).digest)
     elif hasattr(value, "detach") and hasattr(value, "device"):
         flat = value.detach().cpu().contiguous().reshape(-1)
         size = f"{value.dtype} {value.shape} {value.device} {value.requires_grad}"
@@ -292,8 +284,6 @@ def _feed_object(key: "Key", value, where: str) -> None:
 
 def _parts(value, where: str) -> list:
     """Return what an object is made of, by the rule of copies and pickles."""
-    if isinstance(value, types.MappingProxyType):
-        return [type(value), dict(value)]
     known = copyreg.dispatch_table.get(type(value))
     try:
         made = known(value) if known else value.__reduce_ex__(4)

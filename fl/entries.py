@@ -46,7 +46,7 @@ def unpacked(raw: bytes):
 
 def _taken(value, arrays: dict):
     """Return ``value`` as JSON, its arrays put into ``arrays`` and named."""
-    if isinstance(value, _PLAIN) and type(value) in _PLAIN:
+    if type(value) in _PLAIN:
         return value
     kind = type(value).__name__
     if kind in ("Dataset", "DataArray"):  # of xarray, without importing it to ask
@@ -54,8 +54,9 @@ def _taken(value, arrays: dict):
     if type(value) in (list, tuple):
         return {kind: [_taken(item, arrays) for item in value]}
     if isinstance(value, Mapping):
-        pairs = [[_key(k), _taken(v, arrays)] for k, v in value.items()]
-        return {"dict": pairs}
+        if other := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"a mapping with the key {other[0]!r}")
+        return {"dict": [[key, _taken(item, arrays)] for key, item in value.items()]}
     if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
         name = f"a{len(arrays)}"
         arrays[name] = np.asarray(value)
@@ -63,18 +64,11 @@ def _taken(value, arrays: dict):
     raise TypeError(f"a {kind}")
 
 
-def _key(key) -> str:
-    if isinstance(key, str):
-        return key
-    raise TypeError(f"a mapping with the key {key!r}")
-
-
 def _parts(data) -> dict:
     """Return a labelled array or a data set as plain parts."""
-    variables = {"": data.variable} if hasattr(data, "variable") else data.data_vars
-    coordinates = {k: v.variable for k, v in data.coords.items()}
+    variables = getattr(data, "data_vars", {"": data})
     made = {"attrs": dict(data.attrs), "name": getattr(data, "name", None)}
-    for part, found in [("variables", variables), ("coords", coordinates)]:
+    for part, found in [("variables", variables), ("coords", data.coords)]:
         made[part] = {k: (v.dims, v.values, dict(v.attrs)) for k, v in found.items()}
     return made
 
@@ -94,8 +88,5 @@ def _given(tree, arrays):
     import xarray as xr  # half a second, and only few entries need it
 
     parts = _given(inside, arrays)
-    variables, coords = parts["variables"], parts["coords"]
-    if kind == "DataArray":
-        dims, values, attrs = variables[""]
-        return xr.DataArray(values, coords, dims, parts["name"], attrs)
-    return xr.Dataset(variables, coords, parts["attrs"])
+    data = xr.Dataset(parts["variables"], parts["coords"], parts["attrs"])
+    return data if kind == "Dataset" else data[""].rename(parts["name"])

@@ -5,9 +5,11 @@ A claim is a function of ``(scale, broken, block)`` that returns `Evidence`. Wit
 if the check holds and the broken check does not.
 """
 
+import itertools
+import json
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Literal
 
@@ -24,6 +26,9 @@ SHARP = 3.0  # tolerances between the prediction and what the control gives, at 
 # stands there whose steps are not all proofs; two theoretical routes agree, nothing is
 # measured; seen at the sizes named
 SOURCES = ("paper KEY", "proved", "derived", "consistency", "observed")
+
+_LOWEST = {"predicted": -np.inf, "tolerance": 0, "within": 0}
+_LOWEST |= {"standard_error": 0, "expected": -np.inf}
 
 
 @dataclass(frozen=True)
@@ -54,18 +59,13 @@ class Evidence:
     def __post_init__(self):
         validate.choice("relation", self.relation, ["equal", "at most", "at least"])
         # plain values: the record has to survive JSON, whatever types it was made from
-        plain = {
-            "predicted": validate.number("predicted", self.predicted),
-            "measured": float(self.measured),
-            "tolerance": validate.number("tolerance", self.tolerance, 0),
-            "within": validate.number("within", self.within, 0),
-            "sizes": _plain(self.sizes),
-        }
-        if self.standard_error is not None:
-            error = validate.number("standard_error", self.standard_error, 0)
-            plain["standard_error"] = error
-        if self.expected is not None:
-            plain["expected"] = validate.number("expected", self.expected)
+        text = json.dumps(self.sizes, default=_plain)
+        sizes = json.loads(text, parse_constant=lambda word: str(float(word)))
+        plain = {"measured": float(self.measured), "sizes": sizes}
+        for name, low in _LOWEST.items():
+            given = getattr(self, name)
+            if given is not None or name not in ("standard_error", "expected"):
+                plain[name] = validate.number(name, given, low)
         for name, value in plain.items():
             object.__setattr__(self, name, value)
 
@@ -168,8 +168,7 @@ class Verdict:
 
         The small sizes of the scale ``smoke`` are not asked for it.
         """
-        free = bool(self.blunt) or self.scale == "smoke"
-        return free or self.sharpness >= SHARP
+        return bool(self.blunt) or self.scale == "smoke" or self.sharpness >= SHARP
 
     def record(self) -> dict:
         """Return the verdict as plain numbers, strings and dictionaries, ready for
@@ -228,7 +227,7 @@ def verify_all(
     claims: Iterable[Claim],
     scale: Scale = "book",
     jobs: int | None = None,
-    block: int = 0,
+    blocks: Iterable[int] = (0,),
     tell: Callable | None = None,
 ) -> list[Verdict]:
     """Evaluate claims and their controls, in parallel, each stored as it finishes.
@@ -237,37 +236,27 @@ def verify_all(
         claims: in the order in which they are started and returned.
         scale: ``smoke``, ``book`` or ``paper``.
         jobs: worker processes; ``FL_JOBS`` or the number of cores if None.
-        block: of seeds; 0 for those of the book.
+        blocks: of seeds, each at least 0; 0 for those of the book.
         tell: called as ``tell(verdict)`` whenever one has been evaluated.
 
     Returns:
-        A verdict a claim, read from the store where nothing has changed.
+        A verdict a claim and block, read from the store where nothing has changed.
 
     Raises:
         ValueError: for an unknown scale or a block < 0.
     """
     validate.choice("scale", scale, SCALES)
-    validate.count("block", block, minimum=0)
-    units = [{"claim": c, "scale": scale, "block": block} for c in claims]
-    return verdicts(units, jobs, tell)
-
-
-def verdicts(
-    units: Sequence[dict], jobs: int | None = None, tell: Callable | None = None
-) -> list[Verdict]:
-    """Return a `verdict` for each of ``units``; ``jobs``, ``tell`` as in `verify_all`."""
+    numbers = [validate.count("block", block, minimum=0) for block in blocks]
+    pairs = itertools.product(claims, numbers)
+    units = [{"claim": c, "scale": scale, "block": block} for c, block in pairs]
     told = None if tell is None else lambda found: tell(Verdict(**found))
     found = evaluate(record, units, jobs, in_order=True, tell=told)
     return [Verdict(**fields) for fields in found]
 
 
 def record(claim: Claim, scale: Scale, block: int) -> dict:
-    """Return the fields of the `verdict` on ``claim`` at a ``scale``, a ``block``."""
-    return asdict(verdict(claim, scale, block))
-
-
-def verdict(claim: Claim, scale: Scale, block: int) -> Verdict:
-    """Return the verdict on ``claim`` at a ``scale``, on a ``block`` of seeds.
+    """Return the fields of the `Verdict` on ``claim`` at a ``scale``, on a ``block`` of
+    seeds.
 
     Raises:
         ValueError: if the control is not the same check.
@@ -280,41 +269,31 @@ def verdict(claim: Claim, scale: Scale, block: int) -> Verdict:
             f"{claim.id}: the control must be the same check: same relation, same reason "
             "for the tolerance"
         )
-    words = {f.name: getattr(claim, f.name) for f in fields(claim)}
-    words.pop("function")
-    found = {f.name: getattr(evidence, f.name) for f in fields(evidence)}
-    del found["expected"], found["within"]
-    return Verdict(
-        **words,
-        **found,
-        topic=claim.topic,
-        holds=evidence.holds,
-        control_measured=broken.measured,
-        control_expected=broken.expected,
-        control_within=broken.within,
-        control_fails=broken.as_expected and not broken.holds,
-        sharpness=evidence.distance(broken),
-        margin=evidence.distance(evidence),
-        scale=scale,
-        block=block,
-        seconds=round(time.perf_counter() - start, 3),
-    )
+    known = vars(claim) | vars(evidence)
+    known |= {
+        "topic": claim.topic,
+        "holds": evidence.holds,
+        "control_measured": broken.measured,
+        "control_expected": broken.expected,
+        "control_within": broken.within,
+        "control_fails": broken.as_expected and not broken.holds,
+        "sharpness": evidence.distance(broken),
+        "margin": evidence.distance(evidence),
+        "scale": scale,
+        "block": block,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+    return {f.name: known[f.name] for f in fields(Verdict)}
 
 
 def _plain(value):
-    """Return ``value`` with numpy's numbers and arrays as Python's own; the sizes of a
-    claim hold nothing else.
+    """Return a range, a number or an array of numpy as Python's own; the sizes of a claim
+    hold nothing else that JSON does not know.
     """
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, range)):
-        return [_plain(v) for v in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return _plain(value.tolist())
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if np.isfinite(value) else str(value)
+    if isinstance(value, range):
+        return list(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
     raise ValueError(
         f"sizes holds {value!r}: must be numbers, strings, lists and dictionaries of them"
     )

@@ -43,7 +43,7 @@ def refuse_stale(name: str, path: Path) -> None:
     age, text = _RAN[file]
     now = age_of(path)
     if age != now:
-        if text is None or parse(text, path).digest != read(path, name).digest:
+        if text is None or parse(text, path, name).digest != read(path, name).digest:
             raise ValueError(
                 f"the module {name} is not what {path} says, which has changed since it "
                 "was loaded: reload it with importlib.reload, or start again"
@@ -59,20 +59,21 @@ def refuse_stale(name: str, path: Path) -> None:
 
 def brought(module: str) -> set[str]:
     """Return the files that ran because ``module`` imported them, by whatever means."""
-    return _BROUGHT.get(module, set())
+    return _BROUGHT[module]
 
 
 def _differs(found, what: tuple, file: str) -> bool:
     """Tell whether ``found`` in a module of ``file`` is not ``what`` the file says."""
-    kind, wanted = what
-    if kind == "def":
-        return getattr(getattr(found, "__code__", None), "co_filename", None) != file
-    if kind == "is":
-        return type(found) is not type(wanted) or found != wanted
-    origin = sys.modules.get(wanted[0])
-    if getattr(origin, "__file__", None) not in _RAN:
-        return False
-    return not _same(found, vars(origin).get(wanted[1], found))
+    match what:
+        case "def", _:
+            code = getattr(found, "__code__", None)
+            return getattr(code, "co_filename", None) != file
+        case "is", wanted:
+            return type(found) is not type(wanted) or found != wanted
+        case _, (module, name):
+            origin = sys.modules.get(module)
+            known = getattr(origin, "__file__", None) in _RAN
+            return known and not _same(found, vars(origin).get(name, found))
 
 
 def _same(first, second) -> bool:
@@ -131,16 +132,15 @@ def written(cls: type) -> list[str]:
 
 
 def _hear(event: str, arguments: tuple) -> None:
-    if event == "exec" and isinstance(arguments[0], types.CodeType):
-        code = arguments[0]
-        if code.co_name == "<module>" and _is_ours(code.co_filename):
-            _note(code.co_filename)
-            importer = sys._getframe(1)
-            while importer and not _is_ours(importer.f_code.co_filename):
-                importer = importer.f_back
-            if importer:
-                name = importer.f_globals.get("__name__")
-                _BROUGHT[name].add(code.co_filename)
+    match event, arguments:
+        case "exec", (types.CodeType(co_name="<module>", co_filename=file),):
+            if _is_ours(file):
+                _note(file)
+                importer = sys._getframe(1)
+                while importer and not _is_ours(importer.f_code.co_filename):
+                    importer = importer.f_back
+                if importer:
+                    _BROUGHT[importer.f_globals.get("__name__")].add(file)
 
 
 def _is_ours(file: str | None) -> bool:

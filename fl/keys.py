@@ -28,9 +28,7 @@ from fl.freshness import refuse_stale
 
 MODES = ("closure", "whole")
 NUMERICAL = "numpy scipy torch numba scikit-learn xarray pytorch-optimizer".split()
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "pytorch_optimizer": "pytorch-optimizer"}
 # their functions count as libraries, even where one of them is the function itself
-_HELD = ("modules", "files", "_sources", "_packages")
 _LIBRARIES = {name.replace("-", "_") for name in NUMERICAL} | {"sklearn", "builtins"}
 
 
@@ -47,8 +45,6 @@ class Key:
         self.files: set[Path] = set()
         self.inside: list = []  # the containers around the value that is being fed
         self.inner = False  # a key that was made while another one is
-        self._sources: dict[str, str] = {}
-        self._packages: set[str] = set()
         self._met: dict[int, tuple] = {}
         self._known: dict[int, tuple] = {}  # arguments, which many units share
         self._hash = hashlib.sha256()
@@ -57,37 +53,28 @@ class Key:
     @property
     def digest(self) -> str:
         """The digest of all that was fed, 32 hexadecimal digits."""
-        whole = self._copy()
-        for name, digest in sorted(self._sources.items()):
-            whole.feed(name, digest)
-        for name in sorted(self._packages):
-            whole.feed(name, version(name))
-        return whole._hash.hexdigest()[:32]
+        return self._hash.hexdigest()[:32]
 
     def feed(self, *parts) -> None:
-        """Take in ``parts``, texts or arrays of bytes; where one ends counts."""
+        """Take in ``parts``, texts or bytes; where one ends counts."""
         for part in parts:
-            raw = part if isinstance(part, bytes | memoryview) else str(part).encode()
+            raw = part if isinstance(part, bytes) else str(part).encode()
             self._hash.update(b"%d:" % len(raw))
             self._hash.update(raw)
 
     def meets(self, thing) -> bool:
-        """Return whether ``thing`` is new; take in which one it is if not."""
-        if id(thing) in self._met:
-            self.feed(self._met[id(thing)][0])
-            return False
-        self._met[id(thing)] = len(self._met), thing
-        return True
+        """Take in which one ``thing`` is; return whether it is new."""
+        before = len(self._met)
+        number, _ = self._met.setdefault(id(thing), (before, thing))
+        self.feed(number)
+        return number == before
 
-    def alone(self, value, where: str) -> str:
-        """Return the digest of ``value`` apart from what else the key holds.
+    def alone(self, value, where: str) -> "Key":
+        """Return a key of ``value`` apart from what else this one holds.
 
         Raises:
             ValueError: if it has none; ``where`` names it.
         """
-        return self._part(value, where)._hash.hexdigest()
-
-    def _part(self, value, where: str) -> "Key":
         part = self._copy()
         part._hash = hashlib.sha256()
         feed_value(part, value, where)
@@ -99,15 +86,13 @@ class Key:
         Raises:
             ValueError: for a module that was edited after it was loaded.
         """
-        names = [name for name in names if name not in self.modules]
-        if not names:
-            return
-        found = closure(names, self.own)
-        self._packages |= found.packages
+        found = closure(set(names) - self.modules.keys(), self.own)
+        for package in sorted(found.packages):
+            self.feed_package(package)
         for name in sorted(found.modules.keys() - self.modules.keys()):
             path = self.modules[name] = found.modules[name]
             source = read(path, name)
-            self._sources[name] = source.digest
+            self.feed(name, source.digest)
             refuse_stale(name, path)
             if "files_read" in source.bound:
                 for file in importlib.import_module(name).files_read():
@@ -115,7 +100,8 @@ class Key:
 
     def feed_package(self, module: str) -> None:
         """Take in the version of the installed package that holds ``module``."""
-        self._packages.add(module.partition(".")[0])
+        package = module.partition(".")[0]
+        self.feed(package, version(package))
 
     def feed_file(self, path: Path) -> None:
         """Take in the content of the file ``path``, or of the files of a folder.
@@ -124,11 +110,11 @@ class Key:
         """
         folder = path.is_dir()
         for file in sorted(path.rglob("*")) if folder else [path]:
-            name = file.relative_to(path) if folder else Path(file.name)
+            name = file.relative_to(path if folder else path.parent)
             if folder and any(p[0] == "." or p == "__pycache__" for p in name.parts):
                 continue
             self.files.add(file.resolve())
-            self.feed(name.as_posix(), _content(file))
+            self.feed(name.as_posix(), _content(file, age_of(file)))
 
     def with_arguments(self, arguments: Mapping) -> "Key":
         """Return a key that holds keyword ``arguments`` besides all of this one.
@@ -139,17 +125,17 @@ class Key:
         made = self._copy()
         for name, value in sorted(arguments.items()):
             if id(value) not in self._known:  # many units share it
-                part = self._part(value, f"the argument {name}")
+                part = self.alone(value, f"the argument {name}")
                 self._known[id(value)] = value, part
             part = self._known[id(value)][1]
-            made.feed(name, part._hash.hexdigest())
-            for held in _HELD:
-                getattr(made, held).update(getattr(part, held))
+            made.feed(name, part.digest)
+            made.modules |= part.modules
+            made.files |= part.files
         return made
 
     def _copy(self) -> "Key":
         made = copy(self)
-        for name in (*_HELD, "inside", "_met", "_hash"):
+        for name in ("modules", "files", "inside", "_met", "_hash"):
             setattr(made, name, getattr(self, name).copy())
         return made
 
@@ -158,13 +144,10 @@ class Key:
         return Held(self.modules, frozenset(self.files), self.own)
 
 
-def _content(file: Path) -> str:
-    age = age_of(file)
-    return _digest(file, age) if age else "no file"
-
-
 @cache
-def _digest(file: Path, age: tuple) -> str:
+def _content(file: Path, age: tuple) -> str:
+    if not age:
+        return "no file"
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -187,8 +170,7 @@ def function_key(function: Callable) -> Key:
     made = Key({"fl", top} - _LIBRARIES)
     mode = validate.choice("FL_KEYS", os.environ.get("FL_KEYS") or "closure", MODES)
     if mode == "whole":
-        for path in sorted(PACKAGE.rglob("*.py")):
-            made.feed(path.relative_to(PACKAGE).as_posix(), path.read_bytes())
+        made.feed_file(PACKAGE)
     feed_callable(made, function, "the function")
     return made
 
@@ -206,7 +188,7 @@ def version(package: str) -> str:
     if package in sys.stdlib_module_names:
         return "of the interpreter"
     try:
-        return importlib.metadata.version(_DISTRIBUTIONS.get(package, package))
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         names = _distributions().get(package, [])
         return " ".join(map(importlib.metadata.version, sorted(set(names)))) or "absent"

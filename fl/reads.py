@@ -44,9 +44,10 @@ class _Watch:
         elif reads and path not in self.made:
             self.read.add(path)
 
-    def data(self, ignored: Iterable[Path]) -> list[str]:
+    def data(self, ignored: Iterable[Path]) -> set[str]:
+        roots = [*_SYSTEM, *map(Path.resolve, ignored)]
         opened = {Path(name).resolve() for name in self.read}
-        return sorted(str(path) for path in opened if _is_data(path, ignored))
+        return {str(path) for path in opened if _is_data(path, roots)}
 
 
 @contextmanager
@@ -74,8 +75,7 @@ def watched(function: str, held: "Held", ignored: Path) -> Iterator[None]:
             f"{function} imported {', '.join(missing)} by a computed name: no key can hold "
             "that; write the import statement out"
         )
-    beside = sorted(set(watch.data([ignored])) - set(map(str, held.files)))
-    if beside:
+    if beside := sorted(watch.data([ignored]) - set(map(str, held.files))):
         raise ValueError(
             f"{function} read {', '.join(beside)}, which its key does not hold: pass "
             "each file as an argument of type pathlib.Path, then its content counts"
@@ -103,8 +103,7 @@ def _is_missing(module: str, held: "Held", made: set[str]) -> bool:
 
 def _is_data(path: Path, ignored: Iterable[Path]) -> bool:
     temporary = any(part.startswith("joblib_memmapping") for part in path.parts)
-    roots = [*_SYSTEM, *map(Path.resolve, ignored)]
-    known = is_installed(path) or any(map(path.is_relative_to, roots))
+    known = is_installed(path) or any(map(path.is_relative_to, ignored))
     return path.is_file() and not (known or temporary or path.suffix in _COMPILED)
 
 
@@ -114,15 +113,10 @@ def _install() -> None:  # once: a hook cannot be taken out again
 
 
 def _hear(event: str, arguments: tuple) -> None:
-    if (
-        event != "open"
-        or not _WATCHES
-        or not isinstance(arguments[0], str | os.PathLike)
-    ):
-        return
-    path, mode, flags = arguments
-    for watch in _WATCHES:
-        watch.note(os.path.abspath(os.fsdecode(path)), mode, flags)
+    if event == "open" and isinstance(arguments[0], str | os.PathLike):
+        path, mode, flags = arguments
+        for watch in _WATCHES:
+            watch.note(os.path.abspath(os.fsdecode(path)), mode, flags)
 
 
 def begin() -> None:
@@ -136,6 +130,5 @@ def end(ignored: Iterable[Path] = ()) -> dict[str, list[str]]:
 
     ``ignored`` are folders whose files do not count.
     """
-    files = _WATCHES.pop().data(ignored)
     modules = sorted(m for m in sys.modules if m.startswith("fl."))
-    return {"modules": modules, "files": files}
+    return {"modules": modules, "files": sorted(_WATCHES.pop().data(ignored))}

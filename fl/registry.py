@@ -5,7 +5,6 @@ modules ``<topic>_*.py`` beside it.
 """
 
 import ast
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from operator import itemgetter
@@ -45,17 +44,32 @@ def select(names: Iterable[str] = ()) -> list[Claim]:
         ValueError: for a name that is neither an id nor a topic.
     """
     names = set(names)
-    asked = {name.partition(".")[0] for name in names}
-    for topic in TOPICS:
-        if topic in asked or not asked:
-            _load(topic)
-    claims = list(CLAIMS.values())
-    topics = list(dict.fromkeys([*TOPICS, *(c.topic for c in claims)]))
-    near = [c.id for c in claims if c.topic in asked]
+    asked = set(map(_topic, names)) or set(TOPICS)
+    wanted = [topic for topic in TOPICS if topic in asked]
+    for path in _files(wanted):
+        import_module(f"fl.claims.{path.stem}")
+    return [CLAIMS[id] for id in named(names, CLAIMS)]
+
+
+def named(names: Iterable[str], ids: Iterable[str]) -> list[str]:
+    """Return which of the ``ids`` of claims the ``names``, ids or topics, mean, in reading
+    order; all for no ``names``.
+
+    Raises:
+        ValueError: for a name that is neither one of the ids nor a topic.
+    """
+    names = set(names)
+    asked = set(map(_topic, names))
+    topics = list(dict.fromkeys([*TOPICS, *map(_topic, ids)]))
+    near = [id for id in ids if _topic(id) in asked]
     for name in names:
         validate.choice("claim or topic", name, near + topics)
-    chosen = [c for c in claims if not names or {c.id, c.topic} & names]
-    return sorted(chosen, key=lambda c: topics.index(c.topic))
+    chosen = [id for id in ids if not names or {id, _topic(id)} & names]
+    return sorted(chosen, key=lambda id: topics.index(_topic(id)))
+
+
+def _topic(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def listed() -> list[tuple[str, str, str]]:
@@ -76,7 +90,7 @@ def uses() -> dict[str, tuple[str, ...]]:
 def _words() -> Iterator[dict]:
     """Yield the words of each claim, as its file has them."""
     kept = {"source", "statement", "uses"}
-    for path in itertools.chain.from_iterable(map(_files, TOPICS)):
+    for path in _files(TOPICS):
         tree = ast.parse(path.read_text("utf-8"))
         for node in ast.walk(tree):
             match node:
@@ -92,7 +106,7 @@ def verify(id: str, scale: Scale = "book", block: int = 0) -> Verdict:
     Raises:
         ValueError: for an unknown id or scale, or a block < 0.
     """
-    (found,) = verify_all(chosen([id]), scale, block=block)
+    (found,) = verify_all(chosen([id]), scale, blocks=[block])
     return found
 
 
@@ -102,24 +116,18 @@ def chosen(ids: Iterable[str]) -> list[Claim]:
     Raises:
         ValueError: for an unknown id.
     """
-    topics = {id.partition(".")[0] for id in ids}
-    known = [c.id for c in select(topics)]
+    known = [c.id for c in select(map(_topic, ids))]
     return [CLAIMS[validate.choice("claim", id, known)] for id in ids]
 
 
 def runs() -> dict[str, Callable]:
     """Return the stored runs of all studies, by name."""
-    paths = _FOLDER.glob("studies/[a-z]*.py")
-    for path in sorted(paths):
+    for path in sorted(_FOLDER.glob("studies/[a-z]*.py")):
         import_module(f"fl.studies.{path.stem}")
     return RUNS
 
 
-def _load(topic: str) -> None:
-    for path in _files(topic):
-        import_module(f"fl.claims.{path.stem}")
-
-
-def _files(topic: str) -> list[Path]:
-    others = _FOLDER.glob(f"claims/{topic}_*.py")
-    return [_FOLDER / "claims" / f"{topic}.py", *sorted(others)]
+def _files(topics: Iterable[str]) -> Iterator[Path]:
+    for topic in topics:
+        yield _FOLDER / "claims" / f"{topic}.py"
+        yield from sorted(_FOLDER.glob(f"claims/{topic}_*.py"))

@@ -19,10 +19,11 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from tqdm import tqdm
 
@@ -36,6 +37,8 @@ from fl.reads import watched
 SPACE = 16 * 2**20  # bytes that must be free before work starts
 _TALLIES: list = []  # the one in use is the last
 _AGES: dict = {}  # files of the modules that the workers have loaded, and their path
+# what `_load` raises where there is no entry, or a damaged one
+_UNREADABLE = (FileNotFoundError, NotADirectoryError, ValueError)
 
 
 class Unit(NamedTuple):
@@ -47,7 +50,6 @@ class Unit(NamedTuple):
     path: Path
     held: Held
     accept: Callable | None
-    go_on: bool = False
 
 
 class Failed(NamedTuple):
@@ -111,21 +113,19 @@ def evaluate(
         UnitsFailed: inside a `tally`, in the end, if a unit failed.
     """
     jobs = validate.count("jobs", _default_jobs() if jobs is None else jobs)
-    of_function = function_key(function)
-    folder = cache_folder() / function_name(function)
-    results, todo = [], []
+    of_function, name = function_key(function), function_name(function)
+    folder = cache_folder() / name
+    results, todo = [None] * len(units), []
     for i, arguments in enumerate(units):
         key = of_function.with_arguments(arguments)
         path = folder / key.digest
-        found = _load(path)
-        results.append(found[0] if found else None)
-        if found == ():
-            tqdm.write(
-                f"results cache: {folder.name}/{path.name} is damaged and is computed again"
-            )
-        if not found:
-            go_on = bool(_TALLIES)
-            todo.append(Unit(i, function, arguments, path, key.held(), accept, go_on))
+        try:
+            results[i] = _load(path)
+        except _UNREADABLE as error:
+            if isinstance(error, ValueError):
+                entry = f"{folder.name}/{path.name}"
+                tqdm.write(f"results cache: {entry} is damaged and is computed again")
+            todo.append(Unit(i, function, arguments, path, key.held(), accept))
     if todo:  # nothing is computed that could not be kept
         with _named(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -136,12 +136,12 @@ def evaluate(
         random.Random(os.getpid()).shuffle(todo)
     # disable=None: a bar in a terminal, silence in a notebook or a pipe
     bar = {"total": len(todo), "leave": False, "disable": len(todo) <= 1 or None}
-    for place, result in tqdm(_computed(todo, jobs), function_name(function), **bar):
+    for place, result in tqdm(_computed(todo, jobs), name, **bar):
         results[place] = result
         if tell is not None and not isinstance(result, Failed):
             tell(result)
     if _TALLIES:
-        _count(_TALLIES[-1], function_name(function), results, len(todo))
+        _count(_TALLIES[-1], name, results, len(todo))
     return results
 
 
@@ -162,8 +162,8 @@ def _count(found: Tally, name: str, results: list, begun: int) -> None:
 def peek(function: Callable, **arguments):
     """Return what is stored of ``function`` called with ``arguments``; None if nothing."""
     key = function_key(function).with_arguments(arguments)
-    found = _load(cache_folder() / function_name(function) / key.digest)
-    return found[0] if found else None
+    with suppress(*_UNREADABLE):
+        return _load(cache_folder() / function_name(function) / key.digest)
 
 
 def cached(function: Callable, **arguments):
@@ -195,15 +195,16 @@ def _default_jobs() -> int:
 
 def _computed(todo: list[Unit], jobs: int) -> Iterator[tuple]:
     """Yield the place and the result of each unit as it is done."""
+    compute = _tried if _TALLIES else _compute
     if jobs == 1 or len(todo) <= 1:
-        return map(_compute, todo)
+        return map(compute, todo)
     import joblib  # a third of a second that one process alone does not spend
 
     _dismiss_workers_of_old_sources(todo[0].held)
     pool = joblib.Parallel(
         min(jobs, len(todo)), return_as="generator_unordered", batch_size=1
     )
-    return pool(map(joblib.delayed(_compute), todo))
+    return pool(map(joblib.delayed(compute), todo))
 
 
 def _dismiss_workers_of_old_sources(held: Held) -> None:
@@ -227,20 +228,20 @@ def _stay() -> None:
         executor._USE_PSUTIL = False
 
 
-def _compute(unit: Unit) -> tuple:
+def _tried(unit: Unit) -> tuple:
     try:
-        return _result(unit)
+        return _compute(unit)
+    except OSError:
+        raise
     except Exception as error:
-        if not unit.go_on or isinstance(error, OSError):
-            raise
         said = f"{type(error).__name__}: {error}"
         return unit.place, Failed(unit.arguments, said, traceback.format_exc())
 
 
-def _result(unit: Unit) -> tuple:
+def _compute(unit: Unit) -> tuple:
     _stay()
-    if found := _load(unit.path):  # another process may have stored it meanwhile
-        return unit.place, found[0]
+    with suppress(*_UNREADABLE):  # another process may have stored it meanwhile
+        return unit.place, _load(unit.path)
     for name, path in unit.held.modules.items():  # this may be a worker of long ago
         refuse_stale(name, path)
     # a worker elsewhere has its own environment, the unit knows the store
@@ -263,17 +264,23 @@ def _packed(name: str, result) -> bytes:
 
 
 def _save(path: Path, payload: bytes) -> None:
-    # written aside and renamed: a reader sees the whole entry or none, whoever is killed
     with _named(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-        try:
-            with open(handle, "wb") as file:
-                file.write(hashlib.sha256(payload).digest() + payload)
-            os.replace(part, path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        with aside(path) as part:
+            part.write_bytes(hashlib.sha256(payload).digest() + payload)
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """Yield a file to write that becomes ``path`` when it is whole: a reader sees all of
+    it or what was there before, whoever is killed.
+    """
+    part = path.with_name(f".part-{uuid4()}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -288,17 +295,9 @@ def _named(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _load(path: Path) -> tuple | None:
-    """Return the result of an entry alone in a tuple, which is empty if the entry is
-    damaged; None if there is no entry.
-    """
-    try:
-        raw = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+def _load(path: Path):
+    """Return the result in the entry ``path``; see `_UNREADABLE`."""
+    raw = path.read_bytes()
     if hashlib.sha256(raw[32:]).digest() != raw[:32]:
-        return ()
-    try:
-        return (unpacked(raw[32:]),)
-    except ValueError:  # made by something else
-        return ()
+        raise ValueError(f"{path} is damaged")
+    return unpacked(raw[32:])

@@ -18,6 +18,7 @@ import numpy as np
 
 from fl import validate
 from fl.keys import version
+from fl.store import aside
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -75,9 +76,8 @@ def write(data: "xr.Dataset", name: str, command: str, folder: Path = FOLDER) ->
     # float32 holds three digits with room to spare and halves what every clone carries
     narrow = (k for k, v in data.data_vars.items() if _fits(v.values))
     encoding = dict.fromkeys(narrow, {"dtype": "float32"})
-    part = path.with_suffix(".part")
-    data.to_netcdf(part, engine="scipy", encoding=encoding)
-    part.replace(path)
+    with aside(path) as part:
+        data.to_netcdf(part, engine="scipy", encoding=encoding)
     sums = _sums(folder) | {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
     (folder / "SHA256SUMS").write_text(
         "".join(f"{v}  {k}\n" for k, v in sorted(sums.items()))
@@ -115,15 +115,11 @@ def export(data: "xr.Dataset", path: Path) -> Path:
     for name, variable in data.variables.items():
         said = {"description": variable.attrs.get("long_name", name)}
         data[name].attrs = said | {"units": "unspecified"} | variable.attrs
-    part = path.with_suffix(path.suffix + ".part")
-    try:
+    with aside(path) as part:
         if path.suffix == ".nc":
             data.to_netcdf(part, engine="scipy")
         else:
             _write_parquet(data, part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -145,9 +141,9 @@ def _fits(values: np.ndarray) -> bool:
     """Return whether single precision holds real ``values`` without overflow or loss."""
     if values.dtype.kind != "f":
         return False
-    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-    limits = np.finfo(np.float32)
-    return bool(np.all((sizes > limits.tiny) & (sizes < limits.max)))
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    return np.allclose(narrow, values, rtol=1e-6, atol=0.0, equal_nan=True)
 
 
 def read(name: str, folder: Path = FOLDER) -> "xr.Dataset":
@@ -157,7 +153,7 @@ def read(name: str, folder: Path = FOLDER) -> "xr.Dataset":
         FileNotFoundError: if it has not been made.
         ValueError: if the file is not the one that was stored.
     """
-    path = Path(folder) / f"{name}.nc"
+    path = folder / f"{name}.nc"
     cure = f"make it with: fl sweep {name} --scale paper"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; {cure}")

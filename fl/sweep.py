@@ -51,19 +51,20 @@ def sweep(
             hold, a unit that returns something else, or units that do not fit together.
     """
     axes = _axes(grid or {}, seeds, fixed)
+    labels = {axis: list(values) for axis, values in axes.items()}
     points = [
-        dict(zip(axes, p, strict=True)) for p in itertools.product(*axes.values())
+        dict(zip(axes, point, strict=True))
+        for point in itertools.product(*labels.values())
     ]
     units = [
-        {a: axes[a][label] for a, label in point.items()} | fixed for point in points
+        {axis: axes[axis][label] for axis, label in point.items()} | fixed
+        for point in points
     ]
     results = list(map(_dataset, evaluate(function, units, jobs, accept=_accept)))
     name = function_name(function)
     for point, result in zip(points, results, strict=True):
         _check_fit(name, point, result, points[0], results[0])
-    return _stacked(
-        name, {axis: list(labels) for axis, labels in axes.items()}, results
-    )
+    return _stacked(name, labels, results)
 
 
 def sized(
@@ -89,14 +90,12 @@ def sized(
     found = sweep(function, grid, scales.seeds(number, block), **fixed)
     plain = str, numbers.Number, list, tuple, dict, type(None)
     sizes = {name: value for name, value in fixed.items() if isinstance(value, plain)}
-    sizes["seeds"] = number
-    return found.assign_attrs(sizes)
+    return found.assign_attrs(sizes, seeds=number)
 
 
 def _axes(grid: Mapping, seeds: Iterable[int], fixed: Mapping) -> dict[str, dict]:
     """Return the values of each axis by their labels."""
-    twice = ({"seed"} & (grid.keys() | fixed)) | (grid.keys() & fixed)
-    if twice:
+    if twice := ({"seed"} | grid.keys()) & fixed.keys() | {"seed"} & grid.keys():
         raise ValueError(
             f"{min(twice)} is given twice: an axis of the grid, `seeds` and fixed "
             "arguments must differ in name"
@@ -164,14 +163,12 @@ def _check_fit(name: str, point: dict, result, first_point: dict, first) -> None
 
 def _form(result: "xr.Dataset") -> dict:
     """Return the dimensions of each variable, with their sizes, and of coordinates."""
-    names = sorted(result.variables, key=str)
-    return {name: list(result[name].sizes.items()) for name in names}
+    return {name: list(result[name].sizes.items()) for name in result.variables}
 
 
 def _stacked(name: str, axes: dict[str, list], results: list) -> "xr.Dataset":
     first = results[0]
-    clash = axes.keys() & first.sizes.keys()
-    if clash:
+    if clash := axes.keys() & first.sizes.keys():
         raise ValueError(
             f"{name} returned a dimension {min(clash)}: must differ from the axes of the "
             "sweep"

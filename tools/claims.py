@@ -32,7 +32,7 @@ def evaluate(size: str, block: int = 0) -> bool:
         if len(computed) % 10 == 0:
             say(f"claims at scale {size}: {len(computed)} evaluated", start)
 
-    verdicts = verify_all(claims, size, block=block, tell=tell)
+    verdicts = verify_all(claims, size, blocks=[block], tell=tell)
     failed = [v.id for v in verdicts if not v.stands]
     stand = len(verdicts) - len(failed)
     say(f"claims at scale {size}: {stand} of {len(verdicts)} stand", start)
