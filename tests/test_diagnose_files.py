@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fl.diagnose_pass import gather
-from fl.diagnose_read import CELLS, frames, numbers, open_table
+from fl.diagnose_read import CELLS, framed, numbers, open_table
 from fl.diagnose_run import diagnose_file
 
 parquet = pytest.mark.skipif(
@@ -19,7 +19,7 @@ Y = np.array([0.5, 1.0, 0.25, 2.0, 4.0, 1.5])
 
 def table(path, target):
     source = open_table(path)
-    return gather(source, source.names.index(target))
+    return gather(source, source.names.index(target), False)
 
 
 def text(rows, end="\n"):
@@ -183,7 +183,7 @@ def test_rows_without_a_label_are_left_out(tmp_path):
 
 
 def test_a_file_of_no_kind_or_nowhere_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="there is no such file"):
+    with pytest.raises(ValueError, match="none.csv: .*[Nn]o such file"):
         diagnose_file(tmp_path / "none.csv", "y")
     with pytest.raises(ValueError, match=r"must be one of .csv, .tsv, .parquet"):
         diagnose_file(written(tmp_path, b"", "table.xlsx"), "y")
@@ -209,9 +209,12 @@ def test_arrays_on_disk_are_tables_too(order, tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "word"),
     [
-        ({"X": np.ones((3, 2)), "y": np.ones(4)}, "must be as many in all"),
-        ({"X": np.ones((3, 2, 2)), "y": np.ones(3)}, "array X is float64 "),
-        ({"X": np.array([["a"], ["b"]]), "y": np.ones(2)}, "must be numbers"),
+        ({"X": np.ones((3, 2)), "y": np.ones(4)}, "must be of the same length"),
+        ({"X": np.ones((3, 2, 2)), "y": np.ones(3)}, "must each be 1-dimensional"),
+        (
+            {"X": np.array([["a"], ["b"], ["c"]]), "y": range(3)},
+            "X.0. has 'a' in row 1",
+        ),
         ({"X": np.array([{}, 1]), "y": np.ones(2)}, "allow_pickle"),
     ],
 )
@@ -265,10 +268,18 @@ def test_numbers_of_every_type_and_nothing_else():
     np.testing.assert_array_equal(found, expected)
 
 
-def test_arrays_and_frames_side_by_side(monkeypatch):
+def test_a_frame_is_handed_out_row_by_row_whatever_its_index(monkeypatch):
+    pd = pytest.importorskip("pandas")
     monkeypatch.setattr("fl.diagnose_read.CELLS", 3)
-    X, y = np.arange(1200.0).reshape(600, 2), np.arange(600)
-    source = frames("abc", X, y)
+    Z = np.arange(1800.0).reshape(600, 3)
+    source = framed(pd.DataFrame(Z, index=np.linspace(9, 0, 600), columns=list("aab")))
     parts = [numbers(frame) for frame in source.batches]
     assert [p.shape[1] for p in parts] == [256, 256, 88] and source.rows == 600
-    np.testing.assert_array_equal(np.hstack(parts).T, np.column_stack([X, y]))
+    assert source.names == ["a", "a", "b"]
+    np.testing.assert_array_equal(np.hstack(parts).T, Z)
+
+
+def test_a_row_without_a_label_may_have_gaps(tmp_path):
+    a, y = ["NA", *A[1:]], ["", *Y[1:]]
+    found = table(written(tmp_path, lines("a,b,y", a, B, y)), "y")
+    assert found.names == ["a", "b"] and found.unlabelled == 1
