@@ -5,15 +5,13 @@ page that needs nothing else.
 import re
 from functools import partial
 
-import numpy as np
 from jinja2 import Environment, PackageLoader
 from markdown_it import MarkdownIt
 
-from fl.diagnose_report import Report
+from fl.diagnose_report import FLAT, Report
 from fl.theory.choosing_p import DROP
 
 CAP = 12.0  # of the deviance that is drawn, above its least
-LEAST = 0.01  # of the risks drawn: what matters to nobody shall not fill the picture
 INCHES = 10.8, 2.6
 TEMPLATES = Environment(loader=PackageLoader("fl"))
 
@@ -53,13 +51,11 @@ def _draw(report: Report, figure) -> None:
     evidence.set(xlabel="exponent p", ylabel="deviance above its least")
     evidence.set_ylim(0, CAP)
     bars = 2 * x.difference_se
-    risks.axhline(0, color="#777777", lw=1)
+    flat = FLAT * x.risk.max()
+    risks.axhspan(-flat, flat, color="C1", alpha=0.18, lw=0)
     risks.errorbar(x.p, x.difference, yerr=bars, fmt="o", capsize=2.5)
-    ends = x.difference.abs() + bars
-    far = max(1.1 * ends.max(), LEAST)
     risks.set(xlabel="exponent p", ylabel="risk minus that at 0")
-    risks.set_ylim(-far, far)
     lam = report.lam
-    order = np.arange(1, len(lam) + 1)
+    order = range(1, len(lam) + 1)
     spectrum.semilogy(order, lam, "o-", markersize=3)
     spectrum.set(xlabel="direction", ylabel="eigenvalue")

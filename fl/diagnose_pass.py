@@ -35,39 +35,33 @@ class Table(NamedTuple):
     """What is known after the pass.
 
     Args:
-        whole: moments of all rows.
-        folds: of at most `FOLDS` disjoint sets of rows, which make up the whole.
-        ratio: the largest standard deviation of a column over the smallest, as read.
-        names: of the d columns that are kept.
-        left_out: column to reason.
-        unlabelled: number of rows without a label.
-        binary: whether there are two different labels.
+        names: of the d columns, the label not among them.
+        folds: moments of `FOLDS` disjoint sets of rows, all that have a label.
+        reasons: why columns cannot be used, by name.
+        rows: number of rows, those without a label too.
+        levels: number of different labels, 3 for more.
     """
 
-    whole: Moments
+    names: pd.Index
     folds: list[Moments]
-    ratio: float
-    names: list[str]
-    left_out: dict[str, str]
-    unlabelled: int
-    binary: bool
+    reasons: dict[str, str]
+    rows: int
+    levels: int
 
 
-def gather(source: Source, where: int, standardise: bool) -> Table:
-    """Return what a ``source`` holds whose labels are in the column of index ``where``, the
-    others divided by their standard deviations if ``standardise``; a progress bar is shown
-    in a terminal.
+def gather(source: Source, where: int) -> Table:
+    """Return what a ``source`` holds whose labels are in the column of index ``where``; a
+    progress bar is shown in a terminal.
 
     Raises:
-        ValueError: for more columns than the memory holds, labels that are no numbers or
-            constant, fewer than three rows, no column that can be used.
+        ValueError: for more columns than the memory holds, or labels that are no numbers.
     """
     d = len(source.names) - 1
     _refuse_size(d)
     columns = pd.Index(unique(source.names), dtype=object)
     names, target = columns.delete(where), columns[where]
-    reasons = dict.fromkeys(names[names.str.fullmatch(NAMELESS)], NO_HEADING)
     folds = [Moments(d) for _ in range(FOLDS)]
+    reasons = dict.fromkeys(names[names.str.fullmatch(NAMELESS)], NO_HEADING)
     rows, levels, counting = 0, set(), np.arange(d)
     with tqdm(total=source.rows, unit=" rows", unit_scale=True, disable=None) as bar:
         for frame in source.batches:
@@ -88,7 +82,7 @@ def gather(source: Source, where: int, standardise: bool) -> Table:
             levels.update(pd.unique(Z[-1])[:3])
             _deal(Z, folds)
     reasons = dict.fromkeys(names[counting], "counts the rows") | reasons
-    return _kept(names, folds, reasons, rows, len(levels), standardise)
+    return Table(names, folds, reasons, rows, len(levels))
 
 
 def _deal(Z: np.ndarray, folds: list[Moments]) -> None:
@@ -101,39 +95,30 @@ def _deal(Z: np.ndarray, folds: list[Moments]) -> None:
             fold.add(part[:-1].T, part[-1])
 
 
-def _kept(
-    names: pd.Index,
-    folds: list[Moments],
-    reasons: dict[str, str],
-    rows: int,
-    levels: int,
-    standardise: bool,
-) -> Table:
-    """Return the table without the columns that are constant, or left out for one of the
-    ``reasons``, of so many ``rows`` and different labels.
+def usable(table: Table) -> tuple[Moments, np.ndarray, dict[str, str]]:
+    """Return the moments of all rows of a ``table``, the standard deviations of its columns
+    (d,), and the reasons to leave some of them out, constant ones too, in their order.
+
+    Raises:
+        ValueError: for labels that are constant, fewer than three rows, or no column that
+            can be used.
     """
-    whole = reduce(Moments.merge, folds)
-    n = whole.n
-    if n < LEAST or levels < 2:
+    names = table.names
+    whole = reduce(Moments.merge, table.folds)
+    if whole.n < LEAST or table.levels < 2:
         raise ValueError(
-            f"{n} rows with a label, {levels} different: must be at least {LEAST}, with "
-            "different labels"
+            f"{whole.n} rows with a label, {table.levels} different: must be at least "
+            f"{LEAST}, with different labels"
         )
-    deviations = np.sqrt(whole.C.diagonal() / n)
+    deviations = np.sqrt(whole.C.diagonal() / whole.n)
     rounding = validate.rounding(whole.mean) * abs(whole.mean)
     still = deviations <= np.maximum(rounding, 1 / HUGE)
-    reasons = dict.fromkeys(names[still], CONSTANT) | reasons
+    reasons = dict.fromkeys(names[still], CONSTANT) | table.reasons
     left_out = {name: reasons[name] for name in names if name in reasons}
-    kept = ~names.isin(reasons)
-    if not kept.any():
+    if len(left_out) == len(names):
         said = "; ".join(map(" ".join, left_out.items()))
         raise ValueError(f"no column is left: {shorten(said, 400)}")
-    deviations = deviations[kept]
-    by = deviations if standardise else 1.0
-    whole, *folds = (m.take(kept, by) for m in (whole, *folds) if m.n)
-    ratio = float(deviations.max() / deviations.min())
-    used = names[kept].tolist()
-    return Table(whole, folds, ratio, used, left_out, rows - n, levels == 2)
+    return whole, deviations, left_out
 
 
 def unique(names: list[str]) -> list[str]:

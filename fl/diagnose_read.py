@@ -20,7 +20,7 @@ import pandas as pd
 from fl import validate
 
 CELLS = 4_000_000  # of a batch: 32 MB
-SAMPLE = 1 << 20  # letters of a text that are looked at before it is read
+SAMPLE = 1_000_000  # letters of a text that are looked at before it is read
 LOOKS = 200  # lines of it
 
 
@@ -134,14 +134,14 @@ def _encoding(path: Path) -> str:
 
 def _decimal(rows: list[list[str]], separator: str) -> str:
     """Return the decimal sign; a comma before three digits proves nothing."""
-    cells = [cell.strip() for row in rows for cell in row]
-    commas = [cell for cell in cells if re.fullmatch(r"[-+]?\d+,\d+", cell)]
-    if separator == "," or not commas:
+    cells = pd.Series([cell for row in rows for cell in row]).str.strip()
+    commas = cells[cells.str.fullmatch(r"[-+]?\d+,\d+")]
+    if separator == "," or commas.empty:
         return "."
-    if not all(re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", cell) for cell in commas):
+    if not commas.str.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}").all():
         return ","
     raise ValueError(
-        f"is {commas[0]} a thousand or a fraction? Save it with points, as 1234 or 1.234"
+        f"is {commas.iloc[0]} a thousand or a fraction? Save it with points, as 1234 or 1.234"
     )
 
 

@@ -28,7 +28,7 @@ LOUD = (
 )
 BINARY = "Two labels: this is squared loss, not classification."
 RULE = "Differences below two of their s.e., or a thousandth of the risk, are not real."
-ENDS = EXPONENTS[[0, -1]].tolist()
+LOWEST, *_, HIGHEST = EXPONENTS.tolist()
 FLAT = 1e-3  # of the risk: a difference that matters to nobody
 ENOUGH = 14  # directions for an interval of 1.5 if the sd of their log eigenvalues is 1
 
@@ -69,14 +69,14 @@ class Report:
     """The findings of `fl.diagnose`; ``print`` it, or end a cell of a notebook with it.
 
     Attributes:
+        rows: with a label.
         target: name of the label; that of a pandas series, or y.
-        standardised: whether each column was divided by its standard deviation.
-        ratio: the largest standard deviation of a column over the smallest, as read.
         columns: names of those used (d,).
         left_out: name to reason, of those that were not.
         unlabelled: rows left out because they have no label.
         binary: whether there are two different labels.
-        rows: with a label.
+        standardised: whether each column was divided by its standard deviation.
+        ratio: the largest standard deviation of a column over the smallest, as read.
         lam: eigenvalues (r,) of the covariance, falling.
         noise: share of the variance of the label that is not explained.
         choice: exponent, interval and deviance, `fl.theory.choosing_p.Choice`.
@@ -84,14 +84,14 @@ class Report:
         risks: of five exponents, and of the estimated one if it is told, as `compared`.
     """
 
+    rows: int
     target: str
-    standardised: bool
-    ratio: float
     columns: list[str]
     left_out: dict[str, str]
     unlabelled: int
     binary: bool
-    rows: int
+    standardised: bool
+    ratio: float
     lam: np.ndarray
     noise: float
     choice: Choice
@@ -106,7 +106,7 @@ class Report:
     @property
     def cut(self) -> tuple[bool, bool]:
         """Whether the interval is cut by the lower and the upper end of the range."""
-        return self.choice.low == ENDS[0], self.choice.high == ENDS[1]
+        return self.choice.low == LOWEST, self.choice.high == HIGHEST
 
     def verdict(self) -> str:
         """Return what the likelihood says, in a sentence."""
@@ -121,9 +121,9 @@ class Report:
                 why = "next to no linear signal"
             return f"p: cannot tell, keep 0: {why}, {interval}"
         p = f"{c.p:.2f} +- {c.se:.2f}"
-        if c.p == ENDS[0]:  # the range ends first
+        if c.p == LOWEST:  # the range ends first
             p = f"at most {c.high:.2f}"
-        if c.p == ENDS[1]:
+        if c.p == HIGHEST:
             p = f"at least {c.low:.2f}"
         inside = c.low <= 0 <= c.high
         zero = "contains 0: keep 0" if inside else "excludes 0: look at the risks"
@@ -131,12 +131,11 @@ class Report:
 
     def warnings(self) -> list[str]:
         """Return what limits the findings."""
-        n, d = self.rows, len(self.columns)
         cases = {
             "Raw units: p measures them too (the standard deviations of the columns differ "
             f"{self.ratio:.3g} times); standardise.": not self.standardised,
-            BARE: len(self.lam) == n - 1,
-            SHORT: n < 2 * d,
+            BARE: len(self.lam) == self.rows - 1,
+            SHORT: self.rows < 2 * len(self.columns),
             CUT: any(self.cut),
             LOUD: self.risks.largest.max() > 0.5,
             BINARY: self.binary,

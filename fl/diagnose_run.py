@@ -7,12 +7,12 @@ regression on the columns of the table, not about a network: chapters "choosing_
 """
 
 from functools import partial
-from textwrap import shorten
 
 import numpy as np
 import pandas as pd
 
-from fl.diagnose_pass import Table, gather
+from fl import validate
+from fl.diagnose_pass import Table, gather, unique, usable
 from fl.diagnose_read import framed, open_table
 from fl.diagnose_report import Report, compared
 from fl.moments import spectral
@@ -40,10 +40,8 @@ def diagnose(X, y, standardise: bool = True) -> Report:
             that are constant or no numbers, or no column that can be used.
     """
     shape, rows = np.shape(X), np.shape(y)
-    if len(shape) != 2 or 0 in shape or rows != shape[:1]:
-        raise ValueError(
-            f"X, y have shapes {shape}, {rows}: must be (n, d) and (n,), n and d >= 1"
-        )
+    if len(shape) != 2 or rows != shape[:1]:
+        raise ValueError(f"X, y have shapes {shape}, {rows}: must be (n, d) and (n,)")
     d = shape[1]
     names = getattr(X, "columns", [f"column {j + 1}" for j in range(d)])
     frame = pd.DataFrame(X, columns=names, copy=False)
@@ -53,48 +51,50 @@ def diagnose(X, y, standardise: bool = True) -> Report:
             raise ValueError("y has another index than X: both must hold the same rows")
     name = "y" if labels.name is None else labels.name
     frame.insert(d, name, labels.array, allow_duplicates=True)
-    return _report(gather(framed(frame), d, standardise), str(name), standardise)
+    return _report(gather(framed(frame), d), str(name), standardise)
 
 
 def diagnose_file(path, target: str, standardise: bool = True) -> Report:
-    """Return what the table in the file ``path`` says about its column ``target``;
-    ``standardise`` as in `diagnose`.
+    """Return what the table in the file ``path`` says about its column ``target``, one of
+    several of a name by its number, as "a (column 2)"; ``standardise`` as in `diagnose`.
 
     Raises:
         ValueError: as `diagnose`; for a file that cannot be read, or a target that is not
-            the name of one column.
+            the name of a column.
     """
     try:
         source = open_table(path)
-        names = source.names
-        often = names.count(target)
-        if often != 1 or len(names) < 2:
-            shown = shorten(", ".join(name or "(no name)" for name in names), 400)
-            raise ValueError(
-                f"target {target!r} stands {often} times: must be the name of one column "
-                f"of {shown}"
-            )
-        table = gather(source, names.index(target), standardise)
+        names = unique(source.names)
+        validate.choice("target", target, names)
+        table = gather(source, names.index(target))
     except Exception as error:  # what a parser raises on foreign bytes, nobody knows
         raise ValueError(f"{path}: {error}") from error
     return _report(table, target, standardise)
 
 
 def _report(table: Table, target: str, standardise: bool) -> Report:
-    whole, folds, *found = table
+    whole, deviations, left_out = usable(table)
+    kept = ~table.names.isin(left_out)
+    deviations = deviations[kept]
+    by = deviations if standardise else 1.0
+    whole, *folds = (m.take(kept, by) for m in (whole, *table.folds) if m.n)
     seen = spectral(whole)
     choice = theory.fit(seen.lam, seen.scores, seen.residual, seen.dof)
     exponents = [*EXPONENTS, *[choice.p] * choice.told]
     penalties, errors = tuned(whole, folds, exponents)
-    kept = map(partial(theory.shrinkage, seen.lam), exponents, penalties)
-    dimensions = [u.sum() for u in kept]
+    shares = map(partial(theory.shrinkage, seen.lam), exponents, penalties)
+    dimensions = [u.sum() for u in shares]
     sizes = np.array([fold.n for fold in folds])
     relative = errors * whole.n / whole.v
     return Report(
-        target,
-        standardise,
-        *found,
         rows=whole.n,
+        target=target,
+        columns=table.names[kept].tolist(),
+        left_out=left_out,
+        unlabelled=table.rows - whole.n,
+        binary=table.levels == 2,
+        standardised=standardise,
+        ratio=float(deviations.max() / deviations.min()),
         lam=seen.lam,
         noise=choice.noise * seen.dof / whole.v,
         choice=choice,

@@ -278,7 +278,7 @@ def test_a_frame_keeps_its_names_even_that_of_the_label():
     [
         (np.ones(4), np.ones(4), r"shapes \(4,\), \(4,\)"),
         (np.ones((4, 2)), np.ones(3), r"must be \(n, d\) and \(n,\)"),
-        (np.ones((0, 2)), np.ones(0), "n and d >= 1"),
+        (np.ones((0, 2)), np.ones(0), "0 rows with a label, 0 different"),
         (np.eye(4), np.ones(4), "1 different"),
         (np.eye(2), [1, 2], "2 rows with a label"),
         (np.eye(4), [1, 2, np.inf, 4], "'y' has 'inf' in row 3"),
@@ -304,7 +304,7 @@ def test_more_columns_than_memory_are_refused_before_a_row_is_read():
 
     source = Source([str(j) for j in range(200_000)], None, iter(()))
     with pytest.raises(ValueError, match="199999 columns need 4800 GB, this machine"):
-        diagnose_pass.gather(source, 0, True)
+        diagnose_pass.gather(source, 0)
 
 
 # --- what is shown --------------------------------------------------------------------
@@ -385,7 +385,7 @@ def test_the_command_writes_a_table_a_record_and_a_page(tmp_path):
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        (["--target", "prize"], "one column of a, price"),
+        (["--target", "prize"], "must be one of a, price"),
         (["--target", "price", "--json", "no/where.json"], "its folder must exist"),
         (["--target", "price", "--html", "no/where.html"], "--html no/where.html"),
     ],

@@ -1,11 +1,12 @@
 """Tables of other programs, byte by byte: each is read right, or refused by name."""
 
 import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from fl.diagnose_pass import gather
+from fl.diagnose_pass import gather, usable
 from fl.diagnose_read import CELLS, framed, numbers, open_table
 from fl.diagnose_run import diagnose_file
 
@@ -19,7 +20,15 @@ Y = np.array([0.5, 1.0, 0.25, 2.0, 4.0, 1.5])
 
 def table(path, target):
     source = open_table(path)
-    return gather(source, source.names.index(target), False)
+    seen = gather(source, source.names.index(target))
+    whole, _, left_out = usable(seen)
+    kept = ~seen.names.isin(left_out)
+    return SimpleNamespace(
+        names=seen.names[kept].tolist(),
+        whole=whole.take(kept),
+        left_out=left_out,
+        unlabelled=seen.rows - whole.n,
+    )
 
 
 def text(rows, end="\n"):
@@ -134,11 +143,16 @@ def test_names_with_commas_quotes_and_letters_of_another_century(tmp_path):
         assert table(path, "y").names == ["Länge, außen", 'say "y"']
 
 
-def test_columns_of_one_name_are_told_apart_and_a_double_target_is_refused(tmp_path):
+def test_columns_of_one_name_are_told_apart_and_a_double_target_is_chosen_by_number(
+    tmp_path,
+):
     path = written(tmp_path, lines("a,a,y", A, B, Y))
     assert table(path, "y").names == ["a (column 1)", "a (column 2)"]
-    with pytest.raises(ValueError, match="target 'a' stands 2 times"):
+    with pytest.raises(
+        ValueError, match=r"must be one of a .column 1., a .column 2., y"
+    ):
         diagnose_file(path, "a")
+    assert diagnose_file(path, "a (column 2)").columns == ["a (column 1)", "y"]
 
 
 def test_integers_without_proof_of_a_decimal_comma_are_refused(tmp_path):
@@ -164,8 +178,8 @@ def test_integers_without_proof_of_a_decimal_comma_are_refused(tmp_path):
         (b"a,y\n1,yes\n2,no\n4,no\n", "target 'y' has 'yes' in row 1: labels must be"),
         (b"a,y\n1,2\n2,inf\n4,3\n", "target 'y' has 'inf' in row 2"),
         (b"a,y\n1,2\n1,3\n1,4\n", "no column is left: a is constant"),
-        (b"a,b\n1,2\n1,3\n1,4\n", "target 'y' stands 0 times.*one column of a, b"),
-        (b"y\n1\n2\n3\n", "must be the name of one column of y"),
+        (b"a,b\n1,2\n1,3\n1,4\n", "target = 'y': must be one of a, b"),
+        (b"y\n1\n2\n3\n", "d = 0: must be an integer >= 1"),
         (b'a,y\n1,"2\n3,4\n', "EOF inside string"),
         (bytes(range(256)) * 4, "table.csv: "),
     ],
