@@ -151,7 +151,7 @@ def _checked(frame: pd.DataFrame) -> tuple[np.ndarray, dict[str, str]]:
 
 
 def _refuse_size(d: int) -> None:
-    needed = 24e-9 * FOLDS * (d + 1) ** 2  # GB, of three copies
+    needed = 32e-9 * FOLDS * (d + 1) ** 2  # GB, of four copies
     memory = psutil.virtual_memory().total / 1e9
     if needed > memory:
         raise ValueError(

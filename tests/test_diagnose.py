@@ -303,7 +303,7 @@ def test_more_columns_than_memory_are_refused_before_a_row_is_read():
     from fl.diagnose_read import Source
 
     source = Source([str(j) for j in range(200_000)], None, iter(()))
-    with pytest.raises(ValueError, match="199999 columns need 4800 GB, this machine"):
+    with pytest.raises(ValueError, match="199999 columns need 6400 GB, this machine"):
         diagnose_pass.gather(source, 0)
 
 
