@@ -52,7 +52,7 @@ def open_table(path) -> Source:
 
 
 def framed(frame: pd.DataFrame) -> Source:
-    """Return the table of a data ``frame`` (n, D)."""
+    """Return the table of a data ``frame`` (n, D), its names as texts."""
     names = list(map(str, frame.columns))
     n, height = len(frame), _height(names)
     batches = (frame.iloc[i : i + height] for i in range(0, n, height))

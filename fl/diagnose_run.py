@@ -39,19 +39,23 @@ def diagnose(X, y, standardise: bool = True) -> Report:
         ValueError: for shapes or indexes that do not fit, fewer than three rows, labels
             that are constant or no numbers, or no column that can be used.
     """
-    shape, rows = np.shape(X), np.shape(y)
+    if not isinstance(X, pd.DataFrame):
+        X = np.asanyarray(X)
+    shape, rows = X.shape, np.shape(y)
     if len(shape) != 2 or rows != shape[:1]:
         raise ValueError(f"X, y have shapes {shape}, {rows}: must be (n, d) and (n,)")
     d = shape[1]
     names = getattr(X, "columns", [f"column {j + 1}" for j in range(d)])
-    frame = pd.DataFrame(X, columns=names, copy=False)
+    frame = pd.DataFrame(X, copy=False)
+    frame.columns = list(map(str, names))
     labels = pd.Series(y)
     if isinstance(X, pd.DataFrame) and isinstance(y, pd.Series):
         if not frame.index.equals(labels.index):
             raise ValueError("y has another index than X: both must hold the same rows")
-    name = "y" if labels.name is None else labels.name
+    name = getattr(y, "name", None)
+    name = "y" if name is None else str(name)
     frame.insert(d, name, labels.array, allow_duplicates=True)
-    return _report(gather(framed(frame), d), str(name), standardise)
+    return _report(gather(framed(frame), d), name, standardise)
 
 
 def diagnose_file(path, target: str, standardise: bool = True) -> Report:

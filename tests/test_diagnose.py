@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -273,11 +274,28 @@ def test_a_frame_keeps_its_names_even_that_of_the_label():
     close(report, fl.diagnose(X, y))
 
 
+def test_frames_and_arrays_of_other_libraries_are_tables():
+    pd, xr = pytest.importorskip("pandas"), pytest.importorskip("xarray")
+    X, y = powers(n=60, d=3)
+    columns = pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)])
+    frame = pd.DataFrame(X, columns=columns)
+    report = fl.diagnose(frame, y)
+    assert report.columns == ["('a', 1)", "('a', 2)", "('b', 1)"]
+    assert frame.columns.equals(columns)
+    other = fl.diagnose(xr.DataArray(X), xr.DataArray(y, name="price"))
+    assert other.target == "price"
+    close(other, report)
+    masked = np.ma.masked_array(X, np.eye(60, 3) * [1, 0, 0])
+    report = fl.diagnose(masked, np.ma.masked_array(y, np.arange(60) == 5))
+    assert report.left_out == {"column 1": "has 'nan' in row 1"} and report.rows == 59
+
+
 @pytest.mark.parametrize(
     ("X", "y", "word"),
     [
         (np.ones(4), np.ones(4), r"shapes \(4,\), \(4,\)"),
         (np.ones((4, 2)), np.ones(3), r"must be \(n, d\) and \(n,\)"),
+        (scipy.sparse.csr_array(np.eye(4)), np.ones(4), r"shapes \(\), \(4,\)"),
         (np.ones((0, 2)), np.ones(0), "0 rows with a label, 0 different"),
         (np.eye(4), np.ones(4), "1 different"),
         (np.eye(2), [1, 2], "2 rows with a label"),
