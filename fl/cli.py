@@ -256,15 +256,15 @@ def diagnose(
 
     Example: `fl diagnose houses.csv --target price --html houses.html`
     """
-    from fl.diagnose_page import page, write
+    from fl.diagnose_page import written
     from fl.diagnose_run import diagnose_file
 
     with _refused():
         report = diagnose_file(file, target, standardise=not raw)
-    write(report, _console())
+    _console().print(report)
     _write_json(json_path, report.record())
     if html_path is not None:
-        _write(html_path, page(report))
+        _write(html_path, written(report, "page.html"))
 
 
 @contextmanager

@@ -6,13 +6,14 @@ other columns keep all their rows. A row without a label is left out. Labels tha
 infinite or too large are refused.
 """
 
-import os
-import re
 from collections import Counter
-from itertools import compress
+from textwrap import shorten
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+import psutil
+from tqdm import tqdm
 
 from fl import validate
 from fl.diagnose_read import Source, numbers
@@ -22,30 +23,29 @@ FOLDS = 5
 LEAST = 3  # rows
 HUGE = 1e150  # larger entries, and deviations below its inverse, have no squares
 CONSTANT = "is constant to rounding, or out of floating-point range"
+NO_HEADING = "has no heading: row names or a stray separator"
 # fold of the i-th row with a label, modulo the length: balanced, no pattern of the rows
 BLOCKS = np.tile(range(FOLDS), (1009, 1))
 PATTERN = np.random.default_rng(0).permuted(BLOCKS, axis=1).ravel()
-NAMELESS = re.compile(r"column \d+ without a name|Unnamed: \d+")
+NAMELESS = r"column \d+ without a name|Unnamed: \d+"
 
 
 class Table(NamedTuple):
     """What is known after the pass.
 
     Args:
-        names: of the d columns that are kept.
-        whole: moments of all rows.
-        folds: of at most `FOLDS` disjoint sets of rows, which make up the whole.
-        left_out: column to reason.
-        unlabelled: number of rows without a label.
-        binary: whether there are two different labels.
+        names: of the d columns, the label not among them.
+        folds: moments of `FOLDS` disjoint sets of rows, all that have a label.
+        reasons: why columns cannot be used, by name.
+        rows: number of rows, those without a label too.
+        levels: number of different labels, 3 for more.
     """
 
-    names: list[str]
-    whole: Moments
+    names: pd.Index
     folds: list[Moments]
-    left_out: dict[str, str]
-    unlabelled: int
-    binary: bool
+    reasons: dict[str, str]
+    rows: int
+    levels: int
 
 
 def gather(source: Source, where: int) -> Table:
@@ -53,85 +53,71 @@ def gather(source: Source, where: int) -> Table:
     progress bar is shown in a terminal.
 
     Raises:
-        ValueError: for more columns than the memory holds, labels that are no numbers or
-            constant, fewer than three rows, no column that can be used.
+        ValueError: for more columns than the memory holds, or labels that are no numbers.
     """
-    from tqdm import tqdm
-
     d = len(source.names) - 1
     _refuse_size(d)
-    # the label goes to the end
-    order = [*range(where), *range(where + 1, d + 1), where]
-    columns = unique(source.names)
-    *names, target = columns = [columns[j] for j in order]
+    columns = pd.Index(unique(source.names), dtype=object)
+    names, target = columns.delete(where), columns[where]
     folds = [Moments(d) for _ in range(FOLDS)]
-    rows, wrong, levels, counting = 0, {}, set(), set(range(d))
+    reasons = dict.fromkeys(names[names.str.fullmatch(NAMELESS)], NO_HEADING)
+    rows, levels, counting = 0, set(), np.arange(d)
     with tqdm(total=source.rows, unit=" rows", unit_scale=True, disable=None) as bar:
         for frame in source.batches:
-            Z, found = _checked(frame.iloc[:, order], columns, rows)
-            if target in found:
+            row = np.arange(rows, rows + len(frame))
+            frame = frame.set_axis(columns, axis=1).set_axis(row)
+            labelled = frame.dropna(subset=[target])[[*names, target]]
+            rows += len(row)
+            bar.update(len(row))
+            Z, wrong = _checked(labelled)
+            if target in wrong:
                 raise ValueError(
-                    f"target {target!r} {found[target]}: labels must be finite numbers, "
+                    f"target {target!r} {wrong[target]}: labels must be finite numbers, "
                     "two classes 0 and 1"
                 )
-            wrong = found | wrong
-            row = np.arange(rows, rows + len(frame))
-            counting = {j for j in counting if _counts(Z[j], row)}
-            rows += len(frame)
-            bar.update(len(frame))
-            Z = np.compress(np.isfinite(Z[-1]), Z, axis=1)
-            if len(levels) < 3:
-                levels.update(np.unique(Z[-1])[:3])
+            reasons = wrong | reasons
+            ahead = Z[counting] - labelled.index.to_numpy()
+            counting = counting[(ahead == 0).all(1) | (ahead == 1).all(1)]
+            levels.update(pd.unique(Z[-1])[:3])
             _deal(Z, folds)
-    reasons = dict.fromkeys([names[j] for j in counting], "counts the rows") | wrong
-    return _kept(names, folds, reasons, rows, len(levels))
+    reasons = dict.fromkeys(names[counting], "counts the rows") | reasons
+    return Table(names, folds, reasons, rows, len(levels))
 
 
-def _deal(Z, folds: list[Moments]) -> None:
-    """Add rows, the columns of Z, to the ``folds``."""
+def _deal(Z: np.ndarray, folds: list[Moments]) -> None:
+    """Add rows, the columns of ``Z``, to the ``folds``."""
     order = np.arange(len(Z.T)) + sum(fold.n for fold in folds)
-    which = PATTERN[order % PATTERN.size]
+    which = PATTERN.take(order, mode="wrap")
     for k, fold in enumerate(folds):
         part = np.compress(which == k, Z, axis=1)
         if part.size:
             fold.add(part[:-1].T, part[-1])
 
 
-def _kept(names, folds, reasons: dict[str, str], rows: int, levels: int) -> Table:
-    """Return the table without the columns that are constant, have no name, or are left
-    out for one of the ``reasons``, of so many ``rows`` and different labels.
+def usable(table: Table) -> tuple[Moments, np.ndarray, dict[str, str]]:
+    """Return the moments of all rows of a ``table``, the standard deviations of its columns
+    (d,), and the reasons to leave some of them out, constant ones too, in their order.
+
+    Raises:
+        ValueError: for labels that are constant, fewer than three rows, or no column that
+            can be used.
     """
-    folds = [fold for fold in folds if fold.n]
-    n = sum(fold.n for fold in folds)
-    if n < LEAST or levels < 2:
+    names = table.names
+    whole = merged(table.folds)
+    if whole.n < LEAST or table.levels < 2:
         raise ValueError(
-            f"{n} rows with a label, {levels} different: must be at least {LEAST}, with "
-            "different labels"
+            f"{whole.n} rows with a label, {table.levels} different: must be at least "
+            f"{LEAST}, with different labels"
         )
-    whole = merged(folds)
-    rounding = validate.rounding(whole.mean) * whole.mean
-    least = np.maximum(rounding**2, HUGE**-2)
-    still = whole.C.diagonal() <= whole.n * least
-    stray = filter(NAMELESS.fullmatch, names)
-    reasons = (  # the last that holds is said
-        dict.fromkeys(np.compress(still, names), CONSTANT)
-        | reasons
-        | dict.fromkeys(stray, "has no heading: row names or a stray separator")
-    )
+    deviations = np.sqrt(whole.C.diagonal() / whole.n)
+    rounding = validate.rounding(whole.mean) * abs(whole.mean)
+    still = deviations <= np.maximum(rounding, 1 / HUGE)
+    reasons = dict.fromkeys(names[still], CONSTANT) | table.reasons
     left_out = {name: reasons[name] for name in names if name in reasons}
-    kept = [name not in left_out for name in names]
-    if not any(kept):
-        said = "; ".join(map(" ".join, list(left_out.items())[:5]))
-        raise ValueError(f"no column is left: {said}")
-    whole, *folds = (m.take(kept) for m in (whole, *folds))
-    return Table(
-        list(compress(names, kept)),
-        whole,
-        folds,
-        left_out,
-        rows - n,
-        levels == 2,
-    )
+    if len(left_out) == len(names):
+        said = "; ".join(map(" ".join, left_out.items()))
+        raise ValueError(f"no column is left: {shorten(said, 400)}")
+    return whole, deviations, left_out
 
 
 def unique(names: list[str]) -> list[str]:
@@ -139,47 +125,35 @@ def unique(names: list[str]) -> list[str]:
     often = Counter(names)
     found = []
     for j, name in enumerate(names, 1):
-        if not name:
-            name = f"column {j} without a name"
-        elif often[name] > 1:
-            name = f"{name} (column {j})"
-        while name in found:  # another column may be called that
+        name = name or f"column {j} without a name"
+        while often[name] > 1 or name in found:  # another column may be called that
             name = f"{name} (column {j})"
         found.append(name)
     return found
 
 
-def _checked(frame, names: list[str], start: int) -> tuple[np.ndarray, dict[str, str]]:
-    """Return the numbers of a ``frame`` that begins with row ``start``, 0 for what is none,
-    NaN for a label, in the last column, that is missing; and what is wrong with the first
-    such entry of each column that has one, by its name.
+def _checked(frame: pd.DataFrame) -> tuple[np.ndarray, dict[str, str]]:
+    """Return the numbers of a ``frame``, 0 for what is none, and what is wrong with the
+    first such entry of each column that has one, by its name.
     """
     Z = numbers(frame)
     gaps = ~(abs(Z) <= HUGE)
-    gaps[-1] &= frame.iloc[:, -1].notna()
     wrong = {}
     for j in np.flatnonzero(gaps.any(1)):
         i = gaps[j].argmax()
         entry = str(frame.iat[i, j])[:30]
         large = ", too large to be squared" * bool(np.isfinite(Z[j, i]))
-        wrong[names[j]] = f"has {entry!r} in row {start + i + 1}{large}"
+        place = f"row {frame.index[i] + 1}"
+        wrong[frame.columns[j]] = f"has {entry!r} in {place}{large}"
     Z[gaps] = 0
     return Z, wrong
 
 
-def _counts(z: np.ndarray, row: np.ndarray) -> bool:
-    first = z[0] - row[0]
-    return first in (0, 1) and np.array_equal(z, row + first)
-
-
 def _refuse_size(d: int) -> None:
-    needed = 8 * (d + 1) ** 2 * 3 * FOLDS
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError):  # not every system says
-        memory = 8 << 30
+    needed = 32e-9 * FOLDS * (d + 1) ** 2  # GB, of four copies
+    memory = psutil.virtual_memory().total / 1e9
     if needed > memory:
         raise ValueError(
-            f"{d} columns need {needed / 1e9:.0f} GB, this machine has "
-            f"{memory / 1e9:.0f}: keep fewer columns"
+            f"{d} columns need {needed:.0f} GB, this machine has "
+            f"{memory:.0f}: keep fewer columns"
         )

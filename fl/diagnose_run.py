@@ -7,9 +7,11 @@ regression on the columns of the table, not about a network: chapters "choosing_
 """
 
 import numpy as np
+import pandas as pd
 
-from fl.diagnose_pass import gather
-from fl.diagnose_read import Source, frames, open_table
+from fl import validate
+from fl.diagnose_pass import Table, gather, unique, usable
+from fl.diagnose_read import framed, open_table
 from fl.diagnose_report import Report, compared
 from fl.moments import spectral
 from fl.moments_folds import shrinkage, tuned
@@ -22,9 +24,9 @@ def diagnose(X, y, standardise: bool = True) -> Report:
     """Return what inputs ``X`` (n, d), an array or a data frame, and labels ``y`` (n,)
     say; print it, or look at its attributes. Two pandas objects must have one index.
 
-    Columns that cannot be used are left out by name. With ``standardise`` each is divided
-    by its standard deviation, found in the same pass; without, the exponent measures the
-    units of the columns too.
+    Columns that cannot be used are left out by name, those with masked entries too. With
+    ``standardise`` each is divided by its standard deviation, found in the same pass;
+    without, the exponent measures the units of the columns too.
 
     >>> import numpy as np
     >>> X = np.random.default_rng(0).standard_normal((200, 3))
@@ -32,56 +34,52 @@ def diagnose(X, y, standardise: bool = True) -> Report:
     False
 
     Raises:
-        ValueError: for shapes or indexes that do not fit, masked entries, fewer than three
-            rows, labels that are constant or no numbers, or no column that can be used.
+        ValueError: for shapes or indexes that do not fit, fewer than three rows, labels
+            that are constant or no numbers, or no column that can be used.
     """
-    framed = hasattr(X, "iloc")
-    for name, part in (("X", X), ("y", y)):
-        if np.ma.is_masked(part):
-            raise ValueError(
-                f"{name} has masked entries: must have none (NaN if unknown)"
-            )
-    if framed and hasattr(y, "iloc") and not X.index.equals(y.index):
-        raise ValueError("y has another index than X: both must hold the same rows")
-    label = getattr(y, "name", None)
-    label = "y" if label is None else str(label)
-    if not framed:
-        X = np.asarray(X)
-    y = np.asarray(y)
-    if X.ndim != 2 or 0 in X.shape or y.shape != (len(X),):
-        raise ValueError(
-            f"X, y have shapes {X.shape}, {y.shape}: must be (n, d) and (n,), n and d >= 1"
-        )
-    d = X.shape[1]
-    columns = X.columns if framed else [f"column {j + 1}" for j in range(d)]
-    source = frames([*map(str, columns), label], X, y)
-    return _report(source, d, standardise)
+    if not isinstance(X, pd.DataFrame):
+        X = np.asanyarray(X)
+    shape, rows = X.shape, np.shape(y)
+    if len(shape) != 2 or rows != shape[:1]:
+        raise ValueError(f"X, y have shapes {shape}, {rows}: must be (n, d) and (n,)")
+    d = shape[1]
+    names = getattr(X, "columns", [f"column {j + 1}" for j in range(d)])
+    frame = pd.DataFrame(X, copy=False)
+    frame.columns = list(map(str, names))
+    labels = pd.Series(y)
+    if isinstance(X, pd.DataFrame) and isinstance(y, pd.Series):
+        if not frame.index.equals(labels.index):
+            raise ValueError("y has another index than X: both must hold the same rows")
+    name = getattr(y, "name", None)
+    name = "y" if name is None else str(name)
+    frame.insert(d, name, labels.array, allow_duplicates=True)
+    return _report(gather(framed(frame), d), name, standardise)
 
 
 def diagnose_file(path, target: str, standardise: bool = True) -> Report:
-    """Return what the table in the file ``path`` says about its column ``target``;
-    ``standardise`` as in `diagnose`.
+    """Return what the table in the file ``path`` says about its column ``target``, one of
+    several of a name by its number, as "a (column 2)"; ``standardise`` as in `diagnose`.
 
     Raises:
         ValueError: as `diagnose`; for a file that cannot be read, or a target that is not
-            the name of one column.
+            the name of a column.
     """
-    source = open_table(path)
-    names = source.names
-    often = names.count(target)
-    if often != 1 or len(names) < 2:
-        shown = ", ".join(name or "(no name)" for name in names[:20])
-        more = ", ..." if len(names) > 20 else ""
-        said = f"must be the name of one column of {shown}{more}"
-        raise ValueError(f"{path}: target {target!r} stands {often} times: {said}")
-    return _report(source, names.index(target), standardise)
+    try:
+        source = open_table(path)
+        names = unique(source.names)
+        validate.choice("target", target, names)
+        table = gather(source, names.index(target))
+    except Exception as error:  # what a parser raises on foreign bytes, nobody knows
+        raise ValueError(f"{path}: {error}") from error
+    return _report(table, target, standardise)
 
 
-def _report(source: Source, where: int, standardise: bool) -> Report:
-    columns, whole, folds, *left_out = gather(source, where)
-    deviations = np.sqrt(whole.C.diagonal() / whole.n)
+def _report(table: Table, target: str, standardise: bool) -> Report:
+    whole, deviations, left_out = usable(table)
+    kept = ~table.names.isin(left_out)
+    deviations = deviations[kept]
     by = deviations if standardise else 1.0
-    whole, *folds = (m.take(slice(None), by) for m in (whole, *folds))
+    whole, *folds = (m.take(kept, by) for m in (whole, *table.folds) if m.n)
     seen = spectral(whole)
     choice = theory.fit(*seen.statistics)
     exponents = [*EXPONENTS, *[choice.p] * choice.told]
@@ -90,10 +88,12 @@ def _report(source: Source, where: int, standardise: bool) -> Report:
     sizes = np.array([fold.n for fold in folds])
     relative = errors * whole.n / whole.v
     return Report(
-        whole.n,
-        source.names[where],
-        columns,
-        *left_out,
+        rows=whole.n,
+        target=target,
+        columns=table.names[kept].tolist(),
+        left_out=left_out,
+        unlabelled=table.rows - whole.n,
+        binary=table.levels == 2,
         standardised=standardise,
         ratio=float(deviations.max() / deviations.min()),
         lam=seen.lam,

@@ -150,15 +150,14 @@ def matrix(ax: Axes, values, title: str, **image) -> None:
     ax.grid(False)
 
 
-def svg(draw: Callable[[Axes], None], name: str, width: float, height: float) -> str:
-    """Return what ``draw`` puts on one pair of axes as the text of an SVG, ``width`` times
-    ``height`` inches. No state of matplotlib changes; ``name`` tells the picture's marks
-    from those of others on the page.
+def svg(draw: Callable[[Figure], None], width: float, height: float) -> str:
+    """Return what ``draw`` puts on a figure as the text of an SVG, ``width`` times
+    ``height`` inches. No state of matplotlib changes.
     """
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with plt.rc_context(STYLE | {"svg.hashsalt": name}):
+    with plt.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure.subplots())
+        draw(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata=nothing)
     picture = text.getvalue()

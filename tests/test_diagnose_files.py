@@ -1,12 +1,13 @@
 """Tables of other programs, byte by byte: each is read right, or refused by name."""
 
 import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from fl.diagnose_pass import gather
-from fl.diagnose_read import CELLS, frames, numbers, open_table
+from fl.diagnose_pass import gather, usable
+from fl.diagnose_read import CELLS, framed, numbers, open_table
 from fl.diagnose_run import diagnose_file
 
 parquet = pytest.mark.skipif(
@@ -19,7 +20,15 @@ Y = np.array([0.5, 1.0, 0.25, 2.0, 4.0, 1.5])
 
 def table(path, target):
     source = open_table(path)
-    return gather(source, source.names.index(target))
+    seen = gather(source, source.names.index(target))
+    whole, _, left_out = usable(seen)
+    kept = ~seen.names.isin(left_out)
+    return SimpleNamespace(
+        names=seen.names[kept].tolist(),
+        whole=whole.take(kept),
+        left_out=left_out,
+        unlabelled=seen.rows - whole.n,
+    )
 
 
 def text(rows, end="\n"):
@@ -134,11 +143,16 @@ def test_names_with_commas_quotes_and_letters_of_another_century(tmp_path):
         assert table(path, "y").names == ["Länge, außen", 'say "y"']
 
 
-def test_columns_of_one_name_are_told_apart_and_a_double_target_is_refused(tmp_path):
+def test_columns_of_one_name_are_told_apart_and_a_double_target_is_chosen_by_number(
+    tmp_path,
+):
     path = written(tmp_path, lines("a,a,y", A, B, Y))
     assert table(path, "y").names == ["a (column 1)", "a (column 2)"]
-    with pytest.raises(ValueError, match="target 'a' stands 2 times"):
+    with pytest.raises(
+        ValueError, match=r"must be one of a .column 1., a .column 2., y"
+    ):
         diagnose_file(path, "a")
+    assert diagnose_file(path, "a (column 2)").columns == ["a (column 1)", "y"]
 
 
 def test_integers_without_proof_of_a_decimal_comma_are_refused(tmp_path):
@@ -164,8 +178,8 @@ def test_integers_without_proof_of_a_decimal_comma_are_refused(tmp_path):
         (b"a,y\n1,yes\n2,no\n4,no\n", "target 'y' has 'yes' in row 1: labels must be"),
         (b"a,y\n1,2\n2,inf\n4,3\n", "target 'y' has 'inf' in row 2"),
         (b"a,y\n1,2\n1,3\n1,4\n", "no column is left: a is constant"),
-        (b"a,b\n1,2\n1,3\n1,4\n", "target 'y' stands 0 times.*one column of a, b"),
-        (b"y\n1\n2\n3\n", "must be the name of one column of y"),
+        (b"a,b\n1,2\n1,3\n1,4\n", "target = 'y': must be one of a, b"),
+        (b"y\n1\n2\n3\n", "d = 0: must be an integer >= 1"),
         (b'a,y\n1,"2\n3,4\n', "EOF inside string"),
         (bytes(range(256)) * 4, "table.csv: "),
     ],
@@ -183,7 +197,7 @@ def test_rows_without_a_label_are_left_out(tmp_path):
 
 
 def test_a_file_of_no_kind_or_nowhere_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="there is no such file"):
+    with pytest.raises(ValueError, match="none.csv: .*[Nn]o such file"):
         diagnose_file(tmp_path / "none.csv", "y")
     with pytest.raises(ValueError, match=r"must be one of .csv, .tsv, .parquet"):
         diagnose_file(written(tmp_path, b"", "table.xlsx"), "y")
@@ -209,9 +223,12 @@ def test_arrays_on_disk_are_tables_too(order, tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "word"),
     [
-        ({"X": np.ones((3, 2)), "y": np.ones(4)}, "must be as many in all"),
-        ({"X": np.ones((3, 2, 2)), "y": np.ones(3)}, "array X is float64 "),
-        ({"X": np.array([["a"], ["b"]]), "y": np.ones(2)}, "must be numbers"),
+        ({"X": np.ones((3, 2)), "y": np.ones(4)}, "must be of the same length"),
+        ({"X": np.ones((3, 2, 2)), "y": np.ones(3)}, "must each be 1-dimensional"),
+        (
+            {"X": np.array([["a"], ["b"], ["c"]]), "y": range(3)},
+            "X.0. has 'a' in row 1",
+        ),
         ({"X": np.array([{}, 1]), "y": np.ones(2)}, "allow_pickle"),
     ],
 )
@@ -265,10 +282,18 @@ def test_numbers_of_every_type_and_nothing_else():
     np.testing.assert_array_equal(found, expected)
 
 
-def test_arrays_and_frames_side_by_side(monkeypatch):
+def test_a_frame_is_handed_out_row_by_row_whatever_its_index(monkeypatch):
+    pd = pytest.importorskip("pandas")
     monkeypatch.setattr("fl.diagnose_read.CELLS", 3)
-    X, y = np.arange(1200.0).reshape(600, 2), np.arange(600)
-    source = frames("abc", X, y)
+    Z = np.arange(1800.0).reshape(600, 3)
+    source = framed(pd.DataFrame(Z, index=np.linspace(9, 0, 600), columns=list("aab")))
     parts = [numbers(frame) for frame in source.batches]
     assert [p.shape[1] for p in parts] == [256, 256, 88] and source.rows == 600
-    np.testing.assert_array_equal(np.hstack(parts).T, np.column_stack([X, y]))
+    assert source.names == ["a", "a", "b"]
+    np.testing.assert_array_equal(np.hstack(parts).T, Z)
+
+
+def test_a_row_without_a_label_may_have_gaps(tmp_path):
+    a, y = ["NA", *A[1:]], ["", *Y[1:]]
+    found = table(written(tmp_path, lines("a,b,y", a, B, y)), "y")
+    assert found.names == ["a", "b"] and found.unlabelled == 1

@@ -69,6 +69,7 @@ def test_what_the_package_imports_is_what_it_asks_for():
     distributions = {
         "sklearn": "scikit-learn",
         "matplotlib_inline": "matplotlib-inline",
+        "markdown_it": "markdown-it-py",
         "IPython": "ipython",
     }
     distributions |= {"pytorch_optimizer": "pytorch-optimizer"}
