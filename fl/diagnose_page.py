@@ -21,10 +21,13 @@ def literal(words: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(words.split()))
 
 
-TEMPLATES.filters |= {
-    "literal": literal,
-    "markdown": MarkdownIt("js-default").render,
-}
+def rendered(words: str) -> str:
+    """Return Markdown ``words`` as HTML, whose tables the keyboard can scroll."""
+    html = MarkdownIt("js-default").render(words)
+    return html.replace("<table>", '<table tabindex="0">')
+
+
+TEMPLATES.filters |= {"literal": literal, "markdown": rendered}
 
 
 def written(report: Report, template: str) -> str:

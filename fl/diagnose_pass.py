@@ -2,8 +2,8 @@
 
 A column is left out, by name and with the reason, if it has no heading, counts the rows, is
 constant, or has one entry that is no finite number, be it missing or text, or too large; the
-other columns keep all their rows. A row without a label is left out. Labels that are text,
-infinite or too large are refused.
+other columns keep all their rows. A row without a label is left out. Labels that are no
+numbers, infinite or too large are refused.
 """
 
 from collections import Counter
@@ -69,7 +69,7 @@ def gather(source: Source, where: int) -> Table:
             labelled = frame.dropna(subset=[target])[[*names, target]]
             rows += len(row)
             bar.update(len(row))
-            Z, wrong = _checked(labelled)
+            Z, wrong = _checked(labelled, source.decimal)
             if target in wrong:
                 raise ValueError(
                     f"target {target!r} {wrong[target]}: labels must be finite numbers, "
@@ -109,15 +109,22 @@ def usable(table: Table) -> tuple[Moments, np.ndarray, dict[str, str]]:
             f"{whole.n} rows with a label, {table.levels} different: must be at least "
             f"{LEAST}, with different labels"
         )
-    deviations = np.sqrt(whole.C.diagonal() / whole.n)
-    rounding = validate.rounding(whole.mean) * abs(whole.mean)
-    still = deviations <= np.maximum(rounding, 1 / HUGE)
+    deviations, still = _spread(whole.C.diagonal() / whole.n, whole.mean)
+    if _spread(whole.v / whole.n, whole.label_mean)[1]:
+        raise ValueError(f"the label {CONSTANT}")
     reasons = dict.fromkeys(names[still], CONSTANT) | table.reasons
     left_out = {name: reasons[name] for name in names if name in reasons}
     if len(left_out) == len(names):
         said = "; ".join(map(" ".join, left_out.items()))
         raise ValueError(f"no column is left: {shorten(said, 400)}")
     return whole, deviations, left_out
+
+
+def _spread(variances, means) -> tuple[np.ndarray, np.ndarray]:
+    """Return standard deviations, and whether each is nothing but rounding."""
+    deviations = np.sqrt(variances)
+    rounding = validate.rounding(means) * abs(means)
+    return deviations, deviations <= np.maximum(rounding, 1 / HUGE)
 
 
 def unique(names: list[str]) -> list[str]:
@@ -132,17 +139,17 @@ def unique(names: list[str]) -> list[str]:
     return found
 
 
-def _checked(frame: pd.DataFrame) -> tuple[np.ndarray, dict[str, str]]:
+def _checked(frame: pd.DataFrame, decimal: str) -> tuple[np.ndarray, dict[str, str]]:
     """Return the numbers of a ``frame``, 0 for what is none, and what is wrong with the
     first such entry of each column that has one, by its name.
     """
-    Z = numbers(frame)
+    Z = numbers(frame, decimal)
     gaps = ~(abs(Z) <= HUGE)
     wrong = {}
     for j in np.flatnonzero(gaps.any(1)):
         i = gaps[j].argmax()
         entry = str(frame.iat[i, j])[:30]
-        large = ", too large to be squared" * bool(np.isfinite(Z[j, i]))
+        large = f", too large: above {HUGE:g}" * bool(np.isfinite(Z[j, i]))
         place = f"row {frame.index[i] + 1}"
         wrong[frame.columns[j]] = f"has {entry!r} in {place}{large}"
     Z[gaps] = 0

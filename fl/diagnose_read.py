@@ -31,11 +31,13 @@ class Source(NamedTuple):
         names: of its columns, as the file has them.
         rows: how many, None if that is not known before they are read.
         batches: data frames of rows with these columns.
+        decimal: the decimal sign of entries that are texts.
     """
 
     names: list[str]
     rows: int | None
     batches: Iterator[pd.DataFrame]
+    decimal: str = "."
 
 
 def open_table(path) -> Source:
@@ -59,12 +61,15 @@ def framed(frame: pd.DataFrame) -> Source:
     return Source(names, n, batches)
 
 
-def numbers(frame: pd.DataFrame) -> np.ndarray:
-    """Return the data ``frame`` (n, D) as an array (D, n), NaN where there is no number."""
+def numbers(frame: pd.DataFrame, decimal: str = ".") -> np.ndarray:
+    """Return the data ``frame`` (n, D), whose texts have this ``decimal`` sign, as an array
+    (D, n), NaN where there is no number.
+    """
+    signs = str.maketrans(",.", ".,") if decimal == "," else {}
     columns = []
-    for _, column in frame.items():
-        if column.dtype.kind in "mMc":  # times become numbers, and are none
-            column = column.astype(str)
+    for _, column in frame.infer_objects().items():
+        if column.dtype.kind in "mMcO":  # times become numbers, and are none
+            column = column.astype(str).str.translate(signs)
         found = pd.to_numeric(column, errors="coerce")
         columns.append(found.to_numpy(float, na_value=np.nan))
     return np.array(columns)
@@ -78,13 +83,12 @@ def _height(names: list[str]) -> int:
 def _text(path: Path) -> Source:
     """Open a .csv; its heading is read here, so that no name changes and no row shifts."""
     encoding = _encoding(path)
+    cells = partial(csv.reader, skipinitialspace=True)
     with path.open(encoding=encoding, errors="replace", newline="") as file:
         first = [file.readline()]
-        separator = max(
-            ",;\t|", key=lambda s: len(next(csv.reader(first, delimiter=s), []))
-        )
+        separator = max(",;\t|", key=lambda s: len(next(cells(first, delimiter=s), [])))
         file.seek(0)
-        lines = filter(None, csv.reader(file, delimiter=separator))
+        lines = filter(None, cells(file, delimiter=separator))
         names, *rows = list(islice(lines, LOOKS)) or [[]]
     if not rows:
         raise ValueError("must have a heading and at least one row")
@@ -93,10 +97,11 @@ def _text(path: Path) -> Source:
     if len(rows[0]) == len(names) + 1:  # row names of R, or a separator at the end
         at_end = all(row[-1] == "" for row in rows)
         names = [*names, ""] if at_end else ["", *names]
+    decimal = _decimal(rows, separator)
     reader = partial(
         pd.read_csv,
         sep=separator,
-        decimal=_decimal(rows, separator),
+        decimal=decimal,
         encoding=encoding,
         encoding_errors="replace",
         header=0,
@@ -106,7 +111,8 @@ def _text(path: Path) -> Source:
         low_memory=False,
         chunksize=_height(names),
     )
-    return Source([name.strip() for name in names], None, _chunks(path, reader))
+    names = [name.strip() for name in names]
+    return Source(names, None, _chunks(path, reader), decimal)
 
 
 def _chunks(path: Path, reader: Callable) -> Iterator[pd.DataFrame]:

@@ -53,6 +53,11 @@ class Moments:
         return self._means[:-1]
 
     @property
+    def label_mean(self) -> float:
+        """Mean of the label."""
+        return float(self._means[-1])
+
+    @property
     def C(self) -> np.ndarray:
         """Centred sums of products of the columns (d, d)."""
         inputs = slice(-1)

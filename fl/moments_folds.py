@@ -45,7 +45,8 @@ def shrinkage(lam, p, penalty) -> np.ndarray:
     above = p[..., None] + 1
     with np.errstate(divide="ignore"):  # no penalty keeps everything
         level = np.log(penalty)
-    return expit(above * np.log(lam) - level[..., None])
+    logs = above * np.log(lam)
+    return expit(logs - level[..., None])
 
 
 class HeldOut:
@@ -118,7 +119,8 @@ def _tuned(held: list[HeldOut], p: float, logs) -> tuple[float, np.ndarray]:
     high = logs.max() + 9
     for points in (49, 13, 13):
         grid = np.linspace(low, high, points)
-        penalties = np.where(grid > none, np.exp(grid), 0)
+        penalties = np.exp(grid)
+        penalties[grid <= none] = 0
         errors = np.array([h.error(p, penalties) for h in held])
         total = sizes @ errors
         least = total.min() * (1 + TIE)

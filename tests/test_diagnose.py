@@ -274,6 +274,32 @@ def test_a_frame_keeps_its_names_even_that_of_the_label():
     close(report, fl.diagnose(X, y))
 
 
+def test_what_only_looks_like_a_number_is_none():
+    pd = pytest.importorskip("pandas")
+    X, y = powers(n=60, d=2)
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    frame["month"] = pd.period_range("2020-01", periods=60, freq="M")
+    frame["turned"] = pd.Series([*(y + 2j)], dtype=object)
+    frame["flag"] = pd.Series([*(y > 0)], dtype=object)
+    frame["text"] = [f"{x:.17g}" for x in y**2]
+    report = fl.diagnose(frame, y)
+    assert report.columns == ["a", "b", "flag", "text"]
+    assert report.left_out["month"] == "has '2020-01' in row 1"
+    assert "turned" in report.left_out
+    numbers = np.column_stack([X, y > 0, y**2])
+    close(report, fl.diagnose(numbers, y))
+    with pytest.raises(ValueError, match="'month' has '2020-01'"):
+        fl.diagnose(X, frame["month"])
+
+
+def test_labels_that_are_linear_are_no_error():
+    rng = np.random.default_rng(13)
+    X = rng.standard_normal((200, 20))
+    X[:, 1:] += X[:, :-1]
+    report = fl.diagnose(X, X.sum(1))
+    assert (report.risks.risk < 1e-12).all() and not report.real().count("+0.5")
+
+
 def test_frames_and_arrays_of_other_libraries_are_tables():
     pd, xr = pytest.importorskip("pandas"), pytest.importorskip("xarray")
     X, y = powers(n=60, d=3)
@@ -310,6 +336,8 @@ def test_frames_and_arrays_of_other_libraries_are_tables():
         ),
         (np.eye(4), [1, 2, 1e200, 4], "'y' has '1e.200' in row 3, too large"),
         (np.ma.masked_equal(np.eye(4), 1), range(4), "column 1 has 'nan' in row 1"),
+        (np.eye(300), 2**60 + np.arange(300), "the label is constant to rounding"),
+        (np.eye(4), np.array([1, 2, 4, 3]) * 1e-160, "the label is constant to"),
     ],
 )
 def test_bad_tables_are_refused_by_name(X, y, word):

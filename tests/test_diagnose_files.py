@@ -297,3 +297,20 @@ def test_a_row_without_a_label_may_have_gaps(tmp_path):
     a, y = ["NA", *A[1:]], ["", *Y[1:]]
     found = table(written(tmp_path, lines("a,b,y", a, B, y)), "y")
     assert found.names == ["a", "b"] and found.unlabelled == 1
+
+
+def test_a_point_is_no_decimal_sign_where_the_comma_is(tmp_path):
+    rows = ["rent;income;day;y", "5,5;950;24.12;1,25", "6,1;1.234;25.12;2,50"]
+    rows += ["7,5;2.345.678;26.12;1,75", "8,25;999;27.12;3,5", "9;12,5;28.12;0,5"]
+    report = diagnose_file(written(tmp_path, "\n".join(rows).encode()), "y")
+    assert report.columns == ["rent"]
+    assert report.left_out == {
+        "income": "has '1.234' in row 2",
+        "day": "has '24.12' in row 1",
+    }
+
+
+def test_quotes_after_a_space_hold_the_separator(tmp_path):
+    rows = ['x, "who, where", y', '1, "a, b", 3', '2, "c, d", 5', '4, "e, f", 6']
+    report = diagnose_file(written(tmp_path, "\n".join(rows).encode()), "y")
+    assert report.columns == ["x"] and "who, where" in report.left_out
