@@ -1,5 +1,7 @@
 """Preconditioned first steps: special cases, invariances, limits, two routes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,7 +24,21 @@ def aligned(problem, phi) -> float:
     return population_filter(*problem.sizes, problem.moments.nu, phi).cos2
 
 
+def with_pair(**numbers):
+    return replace(UNEVEN, pair=UNEVEN.pair._replace(**numbers))
+
+
 # --- the dictionary ---
+
+
+def test_a_problem_keeps_arrays_of_its_own():
+    pair, s, b = spikes.pair(), [1.8, 0.2], np.array([0.4, 0.6])
+    problem = unified.Problem(tuple(pair), s, b, 2, 1)
+    same = unified.Problem(pair, np.array(s, np.float32), b.tolist(), 2.0, 1.0)
+    b[:] = 1
+    assert problem.pair == pair and np.array_equal(problem.b, [0.4, 0.6])
+    for call in (unified.best_own, lambda x: x.own(0.1), lambda x: x.energy.tolist()):
+        assert np.allclose(call(problem), call(same), rtol=1e-6)
 
 
 @pytest.mark.parametrize("p", [-1.0, -0.5, 0.0, 1.0])
@@ -234,6 +250,15 @@ def test_other_blocks_have_other_seeds(cache):
         (lambda: study.Cell(psi2=0.0).at(9), "psi2 = "),
         (lambda: unified.Problem(spikes.pair(), [2.0], [1.0], 1.0, 1.0), "s has mean"),
         (lambda: unified.Problem(spikes.pair(), [1.0], [0.5], 1.0, 1.0), "b has"),
+        (lambda: replace(UNEVEN, pair=None), "pair = None"),
+        (lambda: replace(ISOTROPIC, s=[1.8, 0.20001]), "s has mean 1.000005:"),
+        (lambda: with_pair(mu1=0.0, mu1s=0.0), r"\|mu1\| = 0"),
+        (lambda: with_pair(mu1s=0.0), r"\|mu1s\| = 0"),
+        (lambda: with_pair(rest=-0.1), "rest = -0.1"),
+        (lambda: with_pair(floor=-0.1), "floor = -0.1"),
+        (lambda: with_pair(noise=-3.0), "noise = -3"),
+        (lambda: with_pair(noise=np.nan), "pair has 1"),
+        (lambda: replace(UNEVEN, psi2=1e24), "psi2 = 1e"),
         (lambda: spiked(UNEVEN, UNEVEN.s, "head"), "layer = "),
         (lambda: spiked(UNEVEN, 0 * UNEVEN.s), "phi"),
         (lambda: spike(spiked(UNEVEN, UNEVEN.s), -1.0), "eta = "),
