@@ -1,5 +1,7 @@
 """Preconditioned first steps: special cases, invariances, limits, two routes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from fl.theory.unified_spike import LAYERS, spike, spiked, threshold
 
 ISOTROPIC = unified.Problem(spikes.pair(), np.ones(2), np.ones(2) / 2, 2.0, 0.7)
 ONE_SIDED = unified.Problem(spikes.pair(), np.ones(2), np.eye(2)[0], 2.0, 0.7)
+LINEAR = spikes.Pair(1.0, 0.0, 0.0, 1.0, 0.0, 0.1)
 UNEVEN = study.Cell(12.0, -1.0, 2.5, 1.3, 0.2).at(60)
 
 
@@ -22,7 +25,21 @@ def aligned(problem, phi) -> float:
     return population_filter(*problem.sizes, problem.moments.nu, phi).cos2
 
 
+def with_pair(**numbers):
+    return replace(UNEVEN, pair=UNEVEN.pair._replace(**numbers))
+
+
 # --- the dictionary ---
+
+
+def test_a_problem_keeps_arrays_of_its_own():
+    pair, s, b = spikes.pair(), [1.8, 0.2], np.array([0.4, 0.6])
+    problem = unified.Problem(tuple(pair), s, b, 2, 1)
+    same = unified.Problem(pair, np.array(s, np.float32), b.tolist(), 2.0, 1.0)
+    b[:] = 1
+    assert problem.pair == pair and np.array_equal(problem.b, [0.4, 0.6])
+    for call in (unified.best_own, lambda x: x.own(0.1), lambda x: x.energy.tolist()):
+        assert np.allclose(call(problem), call(same), rtol=1e-6)
 
 
 @pytest.mark.parametrize("p", [-1.0, -0.5, 0.0, 1.0])
@@ -83,6 +100,19 @@ def test_half_forgets_covariance_and_teacher():
     ]
     assert np.ptp([s1 for s1, _ in places]) < 1e-10
     assert np.ptp([overlap for _, overlap in places]) > 0.02
+
+
+@pytest.mark.parametrize("psi2", [unified.LEAST, 1.0, unified.MOST])
+def test_the_ends_of_the_range_have_a_spike(psi2):
+    problem = replace(UNEVEN, psi1=unified.LEAST, psi2=psi2)
+    for layer in LAYERS:
+        model = spiked(problem, UNEVEN.s, layer)
+        limit = model.along / model.square**0.5
+        assert 0 < threshold(model) < 1e6
+        s1, overlap = spike(model, 1e12)
+        assert np.isclose(s1, 1e12 * model.square.sum() ** 0.5)
+        assert 0 < overlap <= limit @ limit
+        assert np.isclose(overlap, model.along.sum() ** 2 / model.square.sum())
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -186,6 +216,35 @@ def test_the_scale_of_the_resolvent_has_this_slope():
     assert np.isclose((right - left) / 0.002, slope, rtol=1e-5)
 
 
+def test_the_scale_of_the_resolvent_at_the_ends():
+    for s in (1e-20, 1e30):  # one level, psi2 = 1: s = kappa^2/(1 + kappa)
+        kappa, _ = unified_risk.resolvent(replace(ISOTROPIC, psi2=1.0), s)
+        assert np.isclose(kappa, s / 2 + np.sqrt(s**2 / 4 + s), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pair", "psi1", "psi2", "wanted", "rtol"),
+    [  # the same formulas in 45 digits
+        (spikes.pair(), 1.0, 1.0, 50580.90152492729, 1e-10),
+        (LINEAR, 1.0, 1e3, 948208.8198068115, 1e-5),
+        (LINEAR, 1e-3, 1e3, 0.998657818071273, 1e-8),
+    ],
+)
+def test_the_risk_almost_without_penalty(pair, psi1, psi2, wanted, rtol):
+    problem = unified.Problem(pair, [1.8, 0.2], [0.4, 0.6], psi1, psi2)
+    risk = unified_risk.risk(problem, np.ones(2), 1e-12, 1.0)
+    assert np.isclose(risk, wanted, rtol=rtol)
+
+
+def test_the_risk_at_the_ends_of_the_range():
+    label = UNEVEN.pair.mu1s**2 + UNEVEN.pair.floor
+    none, far, farther = (
+        unified_risk.risk(UNEVEN, UNEVEN.s, x, y)
+        for x, y in ((1e12, 0.0), (0.1, 1e6), (0.1, -1e12))
+    )
+    assert np.isclose(none, label) and np.isclose(far, farther, rtol=1e-6)
+
+
 def test_the_risk_falls_with_the_step_to_no_less_than_the_floor():
     for p in (-1.0, 0.0, 1.0):
         risks = unified_risk.risk(UNEVEN, UNEVEN.s**p, 0.05, np.arange(6.0))
@@ -234,6 +293,21 @@ def test_other_blocks_have_other_seeds(cache):
         (lambda: study.Cell(psi2=0.0).at(9), "psi2 = "),
         (lambda: unified.Problem(spikes.pair(), [2.0], [1.0], 1.0, 1.0), "s has mean"),
         (lambda: unified.Problem(spikes.pair(), [1.0], [0.5], 1.0, 1.0), "b has"),
+        (lambda: replace(UNEVEN, pair=None), "pair = None"),
+        (lambda: replace(ISOTROPIC, s=[1.8, 0.20001]), "s has mean 1.000005:"),
+        (lambda: with_pair(mu1=0.0, mu1s=0.0), r"\|mu1\| = 0"),
+        (lambda: with_pair(mu1s=0.0), r"\|mu1s\| = 0"),
+        (lambda: with_pair(rest=-0.1), "rest = -0.1"),
+        (lambda: with_pair(floor=-0.1), "floor = -0.1"),
+        (lambda: with_pair(noise=-3.0), "noise = -3"),
+        (lambda: with_pair(noise=np.nan), "pair has 1"),
+        (lambda: replace(UNEVEN, psi2=1e24), "psi2 = 1e"),
+        (lambda: spike(spiked(UNEVEN, UNEVEN.s), 1e84), "eta = 1e"),
+        (lambda: unified_risk.resolvent(UNEVEN, -1.0), "s = -1"),
+        (lambda: unified_risk.resolvent(UNEVEN, 0.0), "s = 0"),
+        (lambda: unified_risk.risk(UNEVEN, UNEVEN.s, 1e148, 1.0), "penalty = 1e"),
+        (lambda: unified_risk.risk(UNEVEN, UNEVEN.s, 1e-32, 1.0), "penalty = 1e"),
+        (lambda: unified_risk.risk(UNEVEN, UNEVEN.s, 0.1, [0, -1e160]), "of .etas"),
         (lambda: spiked(UNEVEN, UNEVEN.s, "head"), "layer = "),
         (lambda: spiked(UNEVEN, 0 * UNEVEN.s), "phi"),
         (lambda: spike(spiked(UNEVEN, UNEVEN.s), -1.0), "eta = "),

@@ -19,18 +19,21 @@ from fl.theory.single_index import Direction, Moments, check
 from fl.theory.single_index_batch import kfac
 from fl.theory.spikes import Pair
 
+LEAST, MOST = 1e-3, 1e3  # where differences of what is close are not yet rounding
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
     r"""Student and teacher, and the inputs they meet.
 
     Attributes:
-        pair: the numbers of student and teacher.
+        pair: the numbers of student and teacher: ``mu1`` and ``mu1s`` of either sign and
+            of size `LEAST` to `MOST`, the others 0 to 1e6.
         s: eigenvalues of the input covariance (d,), or levels of equal weight; of mean
-            1, so that a preactivation has variance 1.
+            1 to 1e-6, so that a preactivation has variance 1.
         b: squared coordinates of the teacher's direction (d,), of sum 1.
-        psi1: samples per dimension, > 0.
-        psi2: neurons per dimension, > 0.
+        psi1: samples per dimension, `LEAST` to `MOST`.
+        psi2: neurons per dimension, `LEAST` to `MOST`.
 
     Raises:
         ValueError: for anything else.
@@ -43,11 +46,23 @@ class Problem:
     psi2: float
 
     def __post_init__(self):
-        for name in ("psi1", "psi2"):
-            validate.number(name, getattr(self, name), 0, open_low=True)
-        mean = check(*self.sizes)[0].mean()
-        if abs(mean - 1) > 1e-8:
-            raise ValueError(f"s has mean {mean:g}: must be 1")
+        pair = Pair(*validate.array("pair", self.pair, (6,)).tolist())
+        sizes = {
+            "|mu1|": abs(pair.mu1),
+            "|mu1s|": abs(pair.mu1s),
+            "psi1": self.psi1,
+            "psi2": self.psi2,
+        }
+        for name, value in sizes.items():
+            validate.number(name, value, LEAST, MOST)
+        for name in ("rest", "slope_variance", "floor", "noise"):
+            validate.number(name, getattr(pair, name), 0, 1e6)
+        s, b, _ = check(*self.sizes)
+        if abs(s.mean() - 1) > 1e-6:
+            raise ValueError(f"s has mean {s.mean():.9g}: must be 1 to 1e-6")
+        # copies: the caller may change its arrays, a checked problem stays what it was
+        for name, value in {"pair": pair, "s": s.copy(), "b": b.copy()}.items():
+            object.__setattr__(self, name, value)
 
     @property
     def sizes(self) -> tuple:

@@ -88,7 +88,7 @@ def threshold(model: Spiked) -> float:
 
 def spike(model: Spiked, eta: float) -> tuple:
     r"""Return the largest singular value of ``model`` and the squared overlap of its
-    left vector with w after a step ``eta`` >= 0.
+    left vector with w after a step ``eta``, 0 to 1e12.
 
     Above the threshold :math:`\eta^2\sum_j\mathbb Ev_j^2/(q-h_j)=\psi_2` at a q beyond
     that of the edge, and
@@ -101,9 +101,9 @@ def spike(model: Spiked, eta: float) -> tuple:
     Below, the place is that of the edge and the overlap 0.
 
     Raises:
-        ValueError: for ``eta`` < 0.
+        ValueError: for another ``eta``.
     """
-    strength = validate.number("eta", eta, 0) ** 2 / model.psi2
+    strength = validate.number("eta", eta, 0, 1e12) ** 2 / model.psi2
 
     def excess(q):
         return strength * model.sum(q) - 1
