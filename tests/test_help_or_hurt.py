@@ -146,6 +146,39 @@ def test_the_risks_cross_where_they_say():
     assert theory.crossing_noise(LAM, np.ones(40), 15) < 0
 
 
+def test_nearly_equal_eigenvalues_cross_where_exact_numbers_do():
+    """Differences of the risks are of second order, and cancel once more here."""
+    for h in (1e-3, 1e-6, 1e-8):
+        found = theory.crossing_noise([1, 1 + h, 1], [1, 2, 3], 1)
+        assert found == pytest.approx(-4, rel=1e-6)
+    lam, energy = 1 + 1e-6 * LAM, ENERGY
+    mpmath = pytest.importorskip("mpmath")
+    with mpmath.workdps(50):
+        t, e = mpmath.matrix(lam), mpmath.matrix(energy)
+        kappa = mpmath.findroot(lambda k: sum(v / (v + k) for v in t) - 39, 0.03)
+        u = [v / (v + kappa) for v in t]
+        gamma = sum(v**2 for v in u) / 39
+        bias = sum(w * (1 - v) ** 2 for v, w in zip(u, e, strict=True)) / (1 - gamma)
+        exact = (sum(e) / 40 - bias) / (gamma / (1 - gamma) - 39)
+    assert theory.crossing_noise(lam, energy, 39) == pytest.approx(float(exact))
+
+
+def test_far_eigenvalues_keep_their_variance():
+    """By hand: (t1 + t2)/(2 sqrt(t1 t2)) for one sample."""
+    for small in (1e-12, 1e-32):
+        _, variance = theory.interpolator_risk([1, small], [1, 1], 1)
+        assert variance == pytest.approx(0.5 / np.sqrt(small), rel=1e-4)
+
+
+def test_the_price_of_columns_that_are_nearly_dependent():
+    """Exact numbers, for two columns that are 1e-9 apart in the second coordinate."""
+    X, S, C = np.array([[1, 1], [0, 1e-9]]), np.diag([2.0, 3.0, 1.0]), np.eye(3)
+    X = np.vstack([X, [1, 1]])
+    # across: (1, -1)/root 2, which C does not see, of the size 1e-9/root(2 * 3)
+    price = theory.interpolation_price(X, S, C, 0.5)
+    assert price == pytest.approx(0.5 * 6e18, rel=1e-5)
+
+
 def test_the_price_is_the_difference_of_two_risks_and_nothing_does_better():
     (X,), C = simulate.inputs(8, 1, 9, 20), matrix(20)
     best = contest.best_interpolator(X, C, 0.4)
@@ -184,6 +217,11 @@ def test_the_flow_starts_at_the_signal_and_ends_at_the_interpolator():
     bias, variance = theory.interpolator_risk(LAM, ENERGY, 15)
     assert start == pytest.approx(ENERGY.sum(), rel=1e-6)
     assert end == pytest.approx(bias + 0.5 * variance, rel=1e-6)
+
+
+def test_rounding_leaves_no_negative_risk():
+    early = stopping.flow_risk(np.ones(5), np.zeros(5), 5000, 1.0, [5e-7, 1e-6])
+    assert (early >= 0).all() and early.max() < 1e-13
 
 
 def test_noise_has_the_closed_form_of_its_divided_differences():
@@ -234,28 +272,42 @@ def test_the_bound_is_a_maximum_and_holds_on_drawn_samples():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: theory.interpolator_risk(LAM, ENERGY, 40), "n = 40: must be below"),
-        (lambda: theory.crossing_noise(LAM**0, ENERGY, 5), "lam is 1 throughout"),
+        (lambda: theory.interpolator_risk(LAM, ENERGY, 40), "n = 40: must be .* 39"),
+        (lambda: theory.crossing_noise(LAM**0, ENERGY, 5), "spread of lam = .*0.0"),
         (lambda: theory.best_spectrum(ENERGY, 40, 1.0), "n = 40"),
         (lambda: theory.best_spectrum([1.0, 0.0], 1, 0.0), "smallest entry 0"),
+        (lambda: theory.best_spectrum([-0.5, 1.0], 1, 1.0), "energy = .*-0.5"),
+        (
+            lambda: theory.interpolation_price(
+                np.ones((3, 2)), np.eye(3), np.eye(3), 1
+            ),
+            "rank of X = .*1.*2, inf",
+        ),
+        (
+            lambda: theory.interpolation_price(
+                np.ones((3, 1)), np.diag([1.0, 1.0, 0.0]), np.eye(3), 1.0
+            ),
+            "S is singular",
+        ),
         (lambda: theory.best_spectrum(ENERGY, 4, -1.0), "noise = -1"),
         (
             lambda: theory.preconditioned_modes(np.eye(2), np.eye(3), np.eye(2)),
-            "S, P, C have",
+            "P has shape",
         ),
         (
             lambda: theory.preconditioned_modes(np.eye(2), np.diag([1, 0]), np.eye(2)),
-            "must be invertible",
+            "T, of S and P, is singular",
         ),
         (
             lambda: theory.interpolation_price(np.eye(3), np.eye(3), np.eye(3), 1.0),
-            "N = 3: must be below",
+            "N = 3: must be .* 2",
         ),
         (
             lambda: stopping.flow_risk(LAM, -ENERGY, 5, 0.0, [1.0]),
-            "energy has smallest",
+            "energy has 40 entries",
         ),
         (lambda: stopping.flow_risk(LAM, ENERGY, 5, 0.0, [0.0]), "times has smallest"),
+        (lambda: stopping.flow_risk(LAM, ENERGY, 5, 0.0, [1e-320]), "times = .*1e-320"),
         (lambda: simulate.inputs(0, 1, 5, 5), "n = 5: must be below"),
         (lambda: simulate.preconditioner("best", 5), "name = 'best'"),
         (lambda: contest.contest(0, 5, 2, "risk", 1), "goal = 'risk'"),

@@ -413,6 +413,11 @@ row(
     40,
 )
 row(
+    "alignment_ridge.energies",
+    lambda d: dict(lam=values(d), energy=values(d), name=st.just("t")),
+    positive,
+)
+row(
     "alignment_ridge.implicit_ridge",
     lambda d: dict(t=values(d), n=st.integers(1, 9), penalty=PENALTY | st.just(0.0)),
     solves_ridge,
@@ -1226,11 +1231,6 @@ row(
         C=covariances(d + 2),
         noise=NOISE,
     ),
-    positive,
-)
-row(
-    "help_or_hurt.below",
-    lambda d: dict(name=st.just("n"), n=NUMBER, d=NUMBER),
     positive,
 )
 row(

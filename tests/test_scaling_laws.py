@@ -23,11 +23,39 @@ def test_the_table_by_hand():
 
 def test_the_curve_has_the_ends_of_the_two_laws():
     q, n = 2.5, 80
-    low, high = theory.shape(q, B, [0.02, 100.0], n=n, ratio=60)
-    early = alignment_laws.flow_power_law(q, B, [(0.02 * n) ** q / 2])[0]
+    low, high = theory.shape(q, B, [0.03, 100.0], n=n)
+    early = alignment_laws.flow_power_law(q, B, [(0.03 * n) ** q / 2])[0]
     late, _ = alignment_laws.interpolation_power_law(q, B, n)
     assert low == pytest.approx(early * n ** (B - 1), rel=0.08)
-    assert high == pytest.approx(late * n ** (B - 1), rel=0.03)
+    assert high == pytest.approx(late * n ** (B - 1), rel=0.015)
+
+
+@pytest.mark.parametrize(
+    ("q", "b"), [(1.05, 1.2), (1.2, 1.05), (1.2, 2.5), (2.0, 1.1), (3.0, 6.0)]
+)
+def test_modes_beyond_the_last_are_in_the_curve(q, b):
+    """For q near 1 they act like a ridge, for b near 1 like noise: a fifth and a third."""
+    (end,) = theory.shape(q, b, [100.0])
+    limit, _ = alignment_laws.interpolation_power_law(q, b, 1)
+    assert end == pytest.approx(limit, rel=theory.WORST)
+    coarse, fine = [theory.shape(q, b, [0.05, 0.5, 5.0], n=n) for n in (100, 200)]
+    assert coarse == pytest.approx(fine, rel=theory.WORST)
+
+
+def test_drawn_samples_lie_on_the_curve():
+    n, q, b, x = 40, 1.3, 1.4, np.array([0.1, 1.0, 20.0])
+    times = list((x * n) ** q / 4)
+    drawn = [simulate.plane(s, n, 20 * n, q, b, times)["risk"][1] for s in range(12)]
+    scaled = np.mean(drawn, 0) * n ** (b - 1)
+    assert scaled == pytest.approx(theory.shape(q, b, x), rel=0.05)
+
+
+@pytest.mark.parametrize("q", [1.1, 1.5])
+def test_the_best_split_is_that_of_many_more_samples(q):
+    x, b = theory.best_split(q, 1.3), 1.3
+    near = x * np.array([0.95, 1.0, 1.05])
+    cost = theory.shape(q, b, near, n=500) * near ** (q * (b - 1) / (1 + q))
+    assert cost[1] == min(cost)
 
 
 def test_all_sizes_lie_on_one_curve():
@@ -94,11 +122,12 @@ def test_the_drawn_plane_ends_at_the_interpolator():
     times = [0.0, 1e9, np.inf]
     start, late, end = simulate.plane(2, 15, 200, 2.0, B, times)["risk"][1]
     assert late == pytest.approx(end, rel=1e-6)
-    tail = simulate.beyond(200, B)
+    tail, ridge = simulate.beyond(200, B), simulate.beyond(200, 2.0)
     assert start == pytest.approx(np.sum(np.arange(1, 201.0) ** -B) + tail)
     r, rng = np.arange(1, 201.0), np.random.default_rng([2, simulate.INPUTS])
     Z, w = rng.standard_normal((200, 15)), r ** (-B / 2)
-    gap = w - alignment_student.ridge_weights(Z, w @ Z, r**-2.0, 0.0)
+    labels = w @ Z + np.sqrt(tail) * rng.standard_normal(15)
+    gap = w - alignment_student.ridge_weights(Z, labels, r**-2.0, ridge / 15)
     assert end == pytest.approx(gap @ gap + tail)
 
 
@@ -119,8 +148,9 @@ def test_a_tail_is_what_is_cut_off():
         (lambda: theory.exponent("path", A, B, 0.0), "zeta = None: must be a finite"),
         (lambda: theory.exponent("time", A, B, 0.0, 1.0), "zeta = 1.0"),
         (lambda: theory.exponent("path", A, B, 0.0, 0.0), "zeta = 0.0"),
-        (lambda: theory.shape(2.0, B, [0.0]), "x has smallest entry 0"),
-        (lambda: theory.shape(2.0, B, [1.0], ratio=1), "ratio = 1"),
+        (lambda: theory.shape(2.0, B, [0.019]), r"x = .*0.019.*: must be .* \[0.02"),
+        (lambda: theory.shape(1.5, 3.5, [1.0]), "correction of b = 3.5 at"),
+        (lambda: theory.two_laws(2.0, B, [9, 9], [1, 2, 3]), r"n has shape \(2,\)"),
         (lambda: theory.feature_risk([1.0, 2.0], [1.0, 1.0], 2, [1.0]), "width = 2"),
         (
             lambda: theory.feature_risk([1.0, 2.0], [1.0, 1.0], 1, [-1]),

@@ -26,12 +26,8 @@ FINITE = "1/(N(1-γ)) relative: a sample more or less in the equivalent"
 def ridgeless(scale, broken, block):
     """Relative deviation of the mean over training sets, worst preconditioner and part."""
     run = study.ridgeless(scale, block)
-    S = study.covariance(run.d)
     C = study.teacher(run.d)
-    exact = []
-    for name in run.names:
-        modes = theory.preconditioned_modes(S, study.preconditioner(name, run.d), C)
-        exact.append(theory.interpolator_risk(*modes, run.n))
+    exact = [_parts(run, study.preconditioner(name, run.d), C) for name in run.names]
     inflation = 1 + np.array(exact)[:, 1:]  # 1/(1-γ), from the variance
     return _agreement(
         run,
@@ -44,12 +40,19 @@ def ridgeless(scale, broken, block):
     )
 
 
+def _parts(run, P, C):
+    """Return bias and variance of the equivalent at the sizes of ``run``."""
+    modes = theory.preconditioned_modes(study.covariance(run.d), P, C)
+    return theory.interpolator_risk(*modes, run.n)
+
+
 def _agreement(run, broken, exact, other, bias, reason, relative=False):
     """Return the evidence that the means of ``run`` over its draws are ``exact``, or the
     ``other`` of the control, which a ``broken`` check takes for it; gaps may be in units
     of what is taken, ``relative``.
     """
-    exact, other = (shaped(cells, run, "draw") for cells in (exact, other))
+    exact = shaped(exact, run, "draw")
+    other = shaped(other, run, "draw")
     taken = other if broken else exact
     unit = taken if relative else 1.0
     return judging.agreement(
@@ -124,13 +127,9 @@ def bias(scale, broken, block):
     again, or half as little, as the equivalent says.
     """
     leads = study.leads(scale, block, "bias", broken)
-    S = study.covariance(leads.d)
     C = study.turned(leads.d, study.CONDITION)
-    biases = []
-    for P in (C, C * np.eye(leads.d)):
-        modes = theory.preconditioned_modes(S, P, C)
-        biases.append(theory.interpolator_risk(*modes, leads.n)[0])
-    best, commuting = biases
+    best, _ = _parts(leads, C, C)
+    commuting, _ = _parts(leads, C * np.eye(leads.d), C)
     lead = best / commuting - 1
     return _ahead(leads, [lead / 2, lead * 1.5])
 
@@ -193,7 +192,7 @@ def crossing(scale, broken, block):
     ]
     bias, variance = np.subtract(*both)
     rest = np.outer(run.rest, [1, 1])  # of either kind
-    noise = np.outer(run.rest, [1, 0])  # the quadratic left out
+    noise = rest * [1, 0]  # the quadratic left out
     finite = sum((b + rest * v) * (1 + v) for b, v in both)  # 1 + v is 1/(1-γ)
     return _agreement(
         run,
@@ -220,13 +219,14 @@ def early_stopping(scale, broken, block):
     noise = run.noise
     lam = np.diag(study.covariance(run.d))
     energy = 2 * lam**1.6
-    flow = []
-    ridge = []
-    for p in run.exponents:
-        flow.append(flow_risk(lam ** (p + 1), energy, n, noise, run.times))
-        for time in run.times:
-            fit = ridge_risk(lam, energy, p, n, 1 / (2 * time), noise)
-            ridge.append(fit.test - noise)
+    flow = [
+        flow_risk(lam ** (p + 1), energy, n, noise, run.times) for p in run.exponents
+    ]
+    ridge = [
+        ridge_risk(lam, energy, p, n, 1 / (2 * time), noise).test - noise
+        for p in run.exponents
+        for time in run.times
+    ]
     return _agreement(
         run,
         broken,

@@ -101,10 +101,10 @@ def risk(M, X, C, noise: float) -> np.ndarray:
         C: second moment of the teachers (d, d).
         noise: variance of the label noise.
     """
-    d = len(C)
-    missed = np.eye(d) - M @ X.mT
+    S = covariance(len(C))
+    missed = np.eye(len(C)) - M @ X.mT
     errors = missed @ C @ missed.mT + noise * M @ M.mT
-    return np.einsum("...ij,ij", errors, covariance(d))
+    return np.einsum("...ij,ij", errors, S)
 
 
 def ridgeless(seed: int, d: int, n: int, names: list, draws: int) -> dict:
@@ -133,7 +133,7 @@ def ridgeless(seed: int, d: int, n: int, names: list, draws: int) -> dict:
         table.append([bias, variance])
     return {
         "risk": (("P", "part", "draw"), table),
-        "P": ("P", list(names)),
+        "P": ("P", names),
         "part": ("part", ["bias", "variance"]),
     }
 
@@ -212,6 +212,6 @@ def flows(
         table.append(risks)
     return {
         "risk": (("p", "time", "draw"), table),
-        "p": ("p", list(exponents)),
-        "time": ("time", list(times)),
+        "p": ("p", exponents),
+        "time": ("time", times),
     }

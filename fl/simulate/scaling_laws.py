@@ -17,7 +17,9 @@ def plane(seed: int, n: int, d: int, q: float, b: float, times: list) -> dict:
     Args:
         seed: draws the inputs.
         n: number of samples, below d.
-        d: number of inputs; the energy of the modes beyond is added to the risk.
+        d: number of inputs that are drawn. The modes beyond act by their sums: that of
+            their speeds adds a multiple of the identity to the Gram matrix, that of
+            their energies is noise of the labels, and a part of the risk.
         q: decay of the speeds :math:`t_r=r^{-q}`.
         b: decay of the energies.
         times: where to measure; ``inf`` for the interpolator.
@@ -37,8 +39,11 @@ def plane(seed: int, n: int, d: int, q: float, b: float, times: list) -> dict:
     back = speeds[:, None] * Z
     back /= n
     values, axes = np.linalg.eigh(Z.T @ back)
-    labels = signal @ Z @ axes
+    values += beyond(d, q) / n
     missing = beyond(d, b)
+    labels = signal @ Z
+    labels += rng.normal(0, np.sqrt(missing), n)
+    labels = labels @ axes
     risks = []
     for time in times:
         fitted = -np.expm1(-2 * time * values) / values

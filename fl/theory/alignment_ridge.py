@@ -53,7 +53,7 @@ def flow_risk(lam, energy, p: float, t) -> np.ndarray:
     >>> flow_risk([1.0, 2.0], [3.0, 4.0], -1.0, [0.0]).tolist()
     [7.0]
     """
-    lam, energy = _energies(lam, energy)
+    lam, energy = energies(lam, energy)
     t = validate.array("t", t, ("T",))
     if t.min() < 0:
         raise ValueError(f"t has smallest entry {t.min():g}: all must be >= 0")
@@ -218,7 +218,7 @@ def best_exponent(
             error), or if the error is smallest at one of them: then the best exponent
             lies outside.
     """
-    lam, energy = _energies(lam, energy)
+    lam, energy = energies(lam, energy)
     n = validate.count("n", n)
     if not tuned:
         validate.number("n, without a penalty", n, high=len(lam) - 1)
@@ -285,12 +285,17 @@ def _lowest(loss, ends, accuracy, points=121, flat=-1.0):
 
 
 def _modes(lam, energy, p):
-    lam, energy = _energies(lam, energy)
+    lam, energy = energies(lam, energy)
     return numerics.raised(lam, validate.number("p", p) + 1), energy
 
 
-def _energies(lam, energy):
-    lam = validate.positive("lam", lam)
+def energies(lam, energy, name: str = "lam") -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues ``lam``, called ``name`` in the error, and ``energy``, (d,) each.
+
+    Raises:
+        ValueError: for eigenvalues that are not > 0, negative energies, or other shapes.
+    """
+    lam = validate.positive(name, lam)
     energy = validate.array("energy", energy, ("d",))
     if len(energy) != len(lam) or energy.min() < 0:
         raise ValueError(

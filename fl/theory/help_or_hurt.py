@@ -12,7 +12,7 @@ on the labelled sample.
 import numpy as np
 
 from fl import numerics, validate
-from fl.theory.alignment_ridge import ridge_risk
+from fl.theory.alignment_ridge import energies, implicit_ridge
 
 
 def preconditioned_modes(S, P, C) -> tuple[np.ndarray, np.ndarray]:
@@ -36,14 +36,15 @@ def preconditioned_modes(S, P, C) -> tuple[np.ndarray, np.ndarray]:
     >>> t.tolist(), energy.tolist()
     ([1.0, 2.0], [1.0, 2.0])
     """
-    S, P, C = _square(S=S, P=P, C=C)
+    S = validate.psd("S", S)
+    P = validate.psd("P", P)
+    C = validate.psd("C", C)
+    validate.array("P", P, S.shape)
+    validate.array("C", C, S.shape)
     root = numerics.psd_power(P, 0.5)
     back = numerics.psd_power(P, -0.5)
-    t, axes = np.linalg.eigh(root @ S @ root)
-    if t.min() <= 1e-12 * t.max():
-        raise ValueError(
-            f"S and P give the smallest eigenvalue {t.min():g}: both must be invertible"
-        )
+    T = numerics.positive_definite("T, of S and P,", root @ S @ root)
+    t, axes = np.linalg.eigh(T)
     along = back @ axes
     energy = (along * (C @ along)).sum(0)
     return t, t * energy.clip(min=0)  # rounding may leave a negative zero
@@ -68,17 +69,26 @@ def interpolator_risk(t, energy, n: int) -> tuple[float, float]:
     >>> [round(v, 6) for v in interpolator_risk([1.0, 1.0], [1.0, 1.0], 1)]
     [1.0, 1.0]
     """
-    t = validate.positive("t", t)
-    below("n", n, len(t))
-    fit = ridge_risk(t, energy, 0.0, n, 0.0, 0.0)
-    return fit.test, fit.gamma / (1 - fit.gamma)
+    _, energy, used, missed = _shares("t", t, energy, n)
+    spare = used @ missed  # N(1 - gamma), as the shares used sum to N
+    bias = n * (energy @ missed**2) / spare
+    variance = used @ used / spare
+    return float(bias), float(variance)
 
 
 def crossing_noise(lam, energy, n: int) -> float:
     r"""Return the noise above which the natural gradient's interpolator, :math:`P=
     \Sigma^{-1}`, has a smaller risk than plain descent's.
 
+    With the shares :math:`u_r` of `interpolator_risk`, :math:`\delta_r=u_r-\frac Nd`
+    and :math:`V=\frac1N\sum_r\delta_r^2` it is
+
     .. math:: \frac{\text{bias}_{-1}-\text{bias}_0}{\text{variance}_0-\text{variance}_{-1}}
+              =m\Bigl[\frac{\sum_re_r\delta_r(2m-\delta_r)}V-m\sum_re_r\Bigr],
+              \qquad m=1-\frac Nd .
+
+    Rounding leaves an error of about 1e-15 of the energies' sum over the relative
+    spread of ``lam``.
 
     Args:
         lam: eigenvalues (d,) of the inputs, not all equal.
@@ -89,15 +99,22 @@ def crossing_noise(lam, energy, n: int) -> float:
         The crossing; below zero if the natural gradient is better at every noise.
 
     Raises:
-        ValueError: for what `interpolator_risk` refuses, or equal eigenvalues, for
-            which both are the same.
+        ValueError: for what `interpolator_risk` refuses, or eigenvalues that are equal
+            up to 1e-9, for which both are the same.
     """
-    lam = validate.positive("lam", lam)
-    if np.ptp(lam) <= 1e-9 * lam.min():
-        raise ValueError(f"lam is {lam[0]:g} throughout: must have two values")
-    bias, variance = interpolator_risk(lam, energy, n)
-    natural, least = interpolator_risk(lam**0, energy, n)
-    return (natural - bias) / (variance - least)
+    lam, energy, used, missed = _shares("lam", lam, energy, n)
+    spread = np.ptp(lam) / lam.max()
+    validate.number("the relative spread of lam", spread, 1e-9)
+    # u_r - u_0, without their difference
+    step = used[0] / lam[0]
+    delta = missed * (lam - lam[0])
+    delta = delta * step
+    delta -= delta.mean()
+    m = 1 - n / len(lam)
+    V = delta @ delta / n
+    gain = delta * (2 * m - delta)
+    worth = energy @ (gain / V - m)
+    return float(m * worth)
 
 
 def best_spectrum(energy, n: int, noise: float) -> np.ndarray:
@@ -122,9 +139,12 @@ def best_spectrum(energy, n: int, noise: float) -> np.ndarray:
     [3.5, 1.5, 0.5]
     """
     energy = validate.array("energy", energy, ("d",))
-    below("n", n, len(energy))
+    validate.number("energy", energy.min(), 0)
+    d = len(energy)
+    n = validate.count("n", n)
+    validate.number("n", n, 1, d - 1)
     noise = validate.number("noise", noise, 0)
-    share = noise / (len(energy) - n)
+    share = noise / (d - n)
     return validate.positive("energy + noise/(d - n)", energy + share)
 
 
@@ -136,7 +156,9 @@ def interpolation_price(X, S, C, noise: float) -> float:
               (X^\top S^{-1}X)^{-1}\bigr].
 
     Args:
-        X: inputs (d, N), independent columns.
+        X: inputs (d, N), independent columns, which is: in the coordinates
+            :math:`S^{-1/2}X` the singular values reach no further down than to 1e-12 of
+            the largest.
         S: covariance of the inputs (d, d), positive definite.
         C: second moment of the teacher (d, d).
         noise: variance of the noise, > 0.
@@ -145,33 +167,27 @@ def interpolation_price(X, S, C, noise: float) -> float:
         ValueError: for shapes that do not fit, matrices that are not as said, noise that
             is not > 0, or N >= d.
     """
-    S, C = _square(S=S, C=C)
+    S = numerics.positive_definite("S", S)
+    C = validate.psd("C", C)
+    validate.array("C", C, S.shape)
     X = validate.array("X", X, (len(S), "N"))
-    n = below("N", X.shape[1], len(S))
+    d, n = X.shape
+    validate.number("N", n, 1, d - 1)
     noise = validate.number("noise", noise, 0, open_low=True)
-    whitened = X.T @ np.linalg.solve(S, X)
+    whitened = numerics.psd_power(S, -0.5) @ X
+    rank = np.linalg.matrix_rank(whitened, rtol=1e-12)
+    validate.number("the rank of X", rank, n)
+    back = np.linalg.pinv(whitened)
     seen = X.T @ C @ X + noise * np.eye(n)
-    product = np.linalg.inv(whitened @ seen)
-    price = noise**2 * np.trace(product)
-    return float(price)
+    shrunk = np.linalg.solve(seen, back)
+    price = np.vdot(back, shrunk)
+    return float(noise**2 * price)
 
 
-def below(name: str, n: int, d: int) -> int:
-    """Return ``n``, called ``name`` in the error, as an int.
-
-    Raises:
-        ValueError: unless it is a whole number from 1 to ``d`` - 1.
-    """
-    if validate.count(name, n) >= d:
-        raise ValueError(f"{name} = {n}: must be below the dimension, {d}")
-    return int(n)
-
-
-def _square(**matrices):
-    found = [validate.psd(name, matrix) for name, matrix in matrices.items()]
-    sizes = {len(matrix) for matrix in found}
-    if len(sizes) > 1:
-        raise ValueError(
-            f"{', '.join(matrices)} have {sorted(sizes)} rows: must have equally many"
-        )
-    return found
+def _shares(name, t, energy, n):
+    """Return t and the energies, checked, and the shares u and 1 - u of each mode."""
+    t, energy = energies(t, energy, name)
+    validate.number("n", n, 1, len(t) - 1)
+    kappa = implicit_ridge(t, n, 0.0)
+    both = t + kappa
+    return t, energy, t / both, kappa / both

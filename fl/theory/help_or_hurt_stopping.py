@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from fl import validate
-from fl.theory.alignment_ridge import implicit_ridge
+from fl.theory.alignment_ridge import energies, implicit_ridge
 
 NODES = 32  # of the contour: e^u comes out to 1e-12
 ROUNDS = 8  # of Newton's method at each: five arrive from the node before
@@ -36,24 +36,24 @@ def flow_risk(t, energy, n: int, noise: float, times) -> np.ndarray:
         energy: :math:`e_r` (d,), the signal's variance along them.
         n: number N of training samples, fewer or more than d.
         noise: variance of what is not linear in a label.
-        times: :math:`\tau>0`, (k,); a step of size :math:`\eta` lasts :math:`\eta`.
+        times: :math:`\tau`, (k,), from 1e-300; a step of size :math:`\eta` lasts
+            :math:`\eta`.
 
     Returns:
         shape (k,), without the noise of a fresh label; right up to relative order 1/N.
+        Rounding leaves an error of about 1e-14 of the noise and of the energies' sum,
+        and a zero where it would leave less than nothing.
 
     Raises:
-        ValueError: for eigenvalues or times that are not > 0, negative energies or
-            noise, or sizes that do not fit.
+        ValueError: for eigenvalues that are not > 0, times below 1e-300, negative
+            energies or noise, or sizes that do not fit.
         RuntimeError: if a root was not found, or rounding leaves no number.
 
     >>> ends = flow_risk([1.0, 1.0], [1.0, 0.0], 10, 1.0, [1e-9, 1e9])
     >>> ends.round(6).tolist()  # nothing learned; least squares, d/(N - d)
     [1.0, 0.25]
     """
-    t = validate.positive("t", t)
-    energy = validate.array("energy", energy, (len(t),))
-    if energy.min() < 0:
-        raise ValueError(f"energy has smallest entry {energy.min():g}: must be >= 0")
+    t, energy = energies(t, energy, "t")
     noise = validate.number("noise", noise, 0)
     nodes, weights = contour()
     shares = weights / nodes
@@ -68,7 +68,7 @@ def flow_risk(t, energy, n: int, noise: float, times) -> np.ndarray:
         risks.append(mixed.real)
     if not np.isfinite(risks).all():
         raise RuntimeError(f"flow_risk: lost to rounding at the times {times}")
-    return np.array(risks)
+    return np.maximum(risks, 0)
 
 
 def contour() -> tuple[np.ndarray, np.ndarray]:
@@ -94,18 +94,20 @@ def complex_ridge(t, n: int, times) -> np.ndarray:
     Args:
         t: eigenvalues (d,).
         n: number N of samples.
-        times: :math:`\tau` (k,).
+        times: :math:`\tau` (k,), from 1e-300.
 
     Returns:
         shape (k, K), for the K nodes of the `contour`.
 
     Raises:
-        ValueError: for eigenvalues or times that are not > 0, or n < 1.
+        ValueError: for eigenvalues that are not > 0, times below 1e-300, or n < 1.
         RuntimeError: if a root was not found.
     """
     t = validate.positive("t", t)
     n = validate.count("n", n)
-    scale = 2 * validate.positive("times", times, ("k",))
+    times = validate.positive("times", times, ("k",))
+    validate.number("times", times.min(), 1e-300)
+    scale = 2 * times
     levels, numbers = np.unique(t, return_counts=True)
     counts = numbers / n
     nodes, _ = contour()

@@ -10,11 +10,17 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from fl import validate
-from fl.theory.alignment_laws import flow_power_law, interpolation_power_law
-from fl.theory.alignment_ridge import implicit_ridge
+from fl.theory.alignment_laws import (
+    flow_power_law,
+    interpolation_correction,
+    interpolation_power_law,
+)
+from fl.theory.alignment_ridge import energies, implicit_ridge
 from fl.theory.help_or_hurt_stopping import complex_ridge, contour, flow_risk
 
 VARIABLES = ("time", "samples", "path", "compute", "width")
+RATIO = 20  # modes to a sample, one by one
+WORST = 0.06  # relative; a curve that is further from its limit is refused
 
 
 def exponent(
@@ -83,61 +89,78 @@ def two_laws(q: float, b: float, n, time) -> np.ndarray:
     Args:
         q: decay of the speeds, > 1.
         b: decay of the energies, between 1 and 2q + 1.
-        n: numbers N of samples, > 0.
-        time: T > 0, of the same shape as ``n`` or one that broadcasts.
+        n: numbers N of samples, > 0, of the shape of ``time``, or one for all.
+        time: T > 0, of any shape.
 
     Raises:
-        ValueError: for exponents outside these limits, numbers or times not > 0.
+        ValueError: for exponents outside these limits, numbers or times not > 0, or
+            shapes that do not fit.
 
     >>> float(two_laws(2.0, 2.0, 100.0, 1e12).round(5))  # (pi/2)^2/100
     0.02467
     """
     constant, _ = interpolation_power_law(q, b, 1)
     (first,) = flow_power_law(q, b, [0.5])
-    n = validate.positive("n", n, np.shape(n))
     time = validate.positive("time", time, np.shape(time))
+    n = validate.positive("n", n, np.shape(n) and time.shape)  # one number has ()
     s = (b - 1) / q
     early = first * np.power(4.0 * time, -s)
     late = constant * np.power(n, 1 - b)
     return np.hypot(early, late)
 
 
-def shape(q: float, b: float, x, n: int = 50, ratio: int = 40) -> np.ndarray:
+def shape(q: float, b: float, x, n: int = 100) -> np.ndarray:
     r"""Return :math:`\Phi(x)`: the one curve on which the risks of all N and T lie,
 
     .. math:: R(N,T)\approx N^{-(b-1)}\,\Phi(x),\qquad x=\frac{(4T)^{1/q}}N.
 
-    Read from `flow_risk` at ``n`` samples, with the energy of the modes beyond d added.
+    Read from `flow_risk` at ``n`` samples of 20 ``n`` modes and, for all those beyond,
+    four times as many equal ones with the same sums of speeds and of energies: for q
+    near 1 they act like a ridge, for b near 1 like label noise.
 
     Args:
         q: decay of the speeds, > 1.
         b: decay of the energies, between 1 and 2q + 1.
-        x: values > 0, (k,).
-        n: number of samples.
-        ratio: d/N, on which the curve depends where q is near 1.
+        x: values (k,) from 2/``n`` on; below, no mode is learned and the risk is flat.
+        n: number of samples. The curve is that of all large ones to about b/2n, and to
+            what the first modes leave where b is near 2q + 1: together at most 6 %. Below
+            x = 5/``n`` the few modes that are learned leave up to 3 % more for b <= 2, and
+            30 % for b = q + 1 = 7.
 
     Raises:
-        ValueError: for exponents outside these limits, or a ratio below 2.
+        ValueError: for exponents outside these limits or whose corrections at ``n``
+            samples are larger than 6 %, or an x below 2/``n``.
     """
-    interpolation_power_law(q, b, n)
-    x = validate.positive("x", x, ("k",))
-    d = n * validate.count("ratio", ratio, minimum=2)
+    _, half, first, _ = interpolation_correction(q, b, n, n)[0]
+    off = f"the correction of b = {b!r} at n = {n}"
+    validate.number(off, half + first, -WORST, WORST)
+    x = validate.array("x", x, ("k",))
+    validate.number("x", x.min(), 2 / n)
+    d = RATIO * n
     r = np.arange(1, d + 1.0)
+
+    def modes(decay):
+        beyond = (d + 0.5) ** (1 - decay) / (decay - 1)
+        equal = np.ones(4 * d)
+        equal *= beyond / (4 * d)
+        return np.append(r**-decay, equal)
+
     times = (x * n) ** q / 4
-    risk = flow_risk(r**-q, r**-b, n, 0.0, times)
-    beyond = (d + 0.5) ** (1 - b) / (b - 1)
-    return (risk + beyond) * n ** (b - 1)
+    speeds = modes(q)
+    energy = modes(b)
+    risk = flow_risk(speeds, energy, n, 0.0, times)
+    return risk * n ** (b - 1)
 
 
 def best_split(q: float, b: float) -> float:
     r"""Return the x at which a budget K = NT of compute is spent best: the minimum of
     :math:`x^{q(b-1)/(1+q)}\Phi(x)`, where :math:`R\propto K^{-(b-1)/(1+q)}`.
 
-    ``q`` and ``b`` are those of `shape`.
+    ``q`` and ``b`` are those of `shape`; x comes out to about 6 %.
 
     Raises:
         ValueError: for exponents that `shape` refuses.
-        RuntimeError: if the search ends at its border.
+        RuntimeError: if the search ends at its border, 0.02 or 20, as for b near 1.
     """
     power = q * (b - 1) / (1 + q)
 
@@ -145,7 +168,7 @@ def best_split(q: float, b: float) -> float:
         (height,) = shape(q, b, [np.exp(log_x)])
         return np.log(height) + power * log_x
 
-    grid = np.linspace(-3, 3, 13)
+    grid = np.linspace(-3.9, 3, 14)
     costs = [cost(v) for v in grid]
     k = int(np.argmin(costs))
     if k in (0, len(grid) - 1):
@@ -174,15 +197,15 @@ def feature_risk(lam, energy, width: int, times) -> np.ndarray:
         shape (k,).
 
     Raises:
-        ValueError: for eigenvalues or times that are not > 0, or sizes that do not fit.
+        ValueError: for eigenvalues or times that are not > 0, negative energies, or
+            sizes that do not fit.
 
     >>> feature_risk([1.0, 1.0], [1.0, 1.0], 1, [1e-9, np.inf]).round(6).tolist()
     [2.0, 1.0]
     """
-    lam = validate.positive("lam", lam)
-    energy = validate.array("energy", energy, (len(lam),))
-    if validate.count("width", width) >= len(lam):
-        raise ValueError(f"width = {width}: must be below the dimension, {len(lam)}")
+    lam, energy = energies(lam, energy)
+    width = validate.count("width", width)
+    validate.number("width", width, 1, len(lam) - 1)
     times = np.asarray(times, float)
     if not (np.ndim(times) == 1 and (times > 0).all()):
         raise ValueError(f"times = {times}: must be (k,), and all > 0")
