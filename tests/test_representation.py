@@ -260,6 +260,8 @@ def test_variance_of_a_kfac_step_with_one_input(rng, n):
     assert noise_theory.kfac_variance(S, F, 0.3, n, 0.7) == pytest.approx(exact)
     signs = noise_theory.kfac_variance(S, F, 0.3, 100, 0.7, -2.0)
     assert signs == pytest.approx(0.3**2 * 0.7 * head / 250, rel=1e-3)
+    with pytest.raises(ValueError, match="n - dX - 1 - k4"):  # it would be negative
+        noise_theory.kfac_variance(S, F, 0.3, 5, 0.7, 6.0)
 
 
 def test_the_unseen_part_of_a_noisy_kfac_step(p, rng):

@@ -86,7 +86,8 @@ def kfac_variance(
     Raises:
         ValueError: for a covariance that is not positive definite, a rank-deficient
             ``F``, n <= dX + 1, where the inverse of the batch covariance has no mean,
-            a step size that is not finite, ``noise`` < 0 or ``kurtosis`` < -2.
+            too few samples for such a ``kurtosis``, m <= 0, a step size that is not
+            finite, ``noise`` < 0 or ``kurtosis`` < -2.
     """
     S = positive_definite(S)
     F = full_rank("F", F)
@@ -98,6 +99,7 @@ def kfac_variance(
     inputs = np.trace(inv(S))
     free = n - len(S)
     samples = free - 1 - kurtosis * free / n
+    validate.number("n - dX - 1 - k4 (1 - dX/n)", samples, 0, open_low=True)
     return eta**2 * noise * head * inputs / samples
 
 
