@@ -29,6 +29,7 @@ LOUD = (
 BINARY = "Two labels: this is squared loss, not classification."
 RULE = "Differences below two of their s.e., or a thousandth of the risk, are not real."
 LOWEST, *_, HIGHEST = EXPONENTS.tolist()
+TINY = np.finfo(float).tiny  # a risk may be nothing at all
 FLAT = 1e-3  # of the risk: a difference that matters to nobody
 ENOUGH = 14  # directions for an interval of 1.5 if the sd of their log eigenvalues is 1
 
@@ -59,7 +60,7 @@ def compared(exponents, penalties, dimensions, errors, sizes) -> pd.DataFrame:
             "se": scatter * errors.std(1, ddof=1),
             "difference": gaps @ shares,
             "difference_se": scatter * gaps.std(1, ddof=1),
-            "largest": (errors * shares).max(1) / risk,
+            "largest": (errors * shares).max(1) / np.maximum(risk, TINY),
         }
     )
 
