@@ -166,6 +166,10 @@ def test_stored_neurons_are_those_of_the_study():
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     made, stored = tool.network(0.5), stored_neurons()["0.5"]
+    # dead pixels share the least eigenvalue, and any basis of theirs will do
+    lam = np.array(stored["lam"])
+    for found in (made, stored):
+        found["squares"] = np.array(found["squares"])[:, lam > lam.min() + 1]
     for name, values in made.items():
         # logarithms of coordinates near zero differ from machine to machine
         off = np.abs(np.subtract(values, stored[name]))
