@@ -12,7 +12,7 @@ from fl.diagnose_report import FLAT, Report
 from fl.theory.choosing_p import DROP
 
 CAP = 12.0  # of the deviance that is drawn, above its least
-INCHES = 10.8, 2.6
+INCHES = 4.2, 7.2
 TEMPLATES = Environment(loader=PackageLoader("fl"))
 
 
@@ -21,13 +21,10 @@ def literal(words: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(words.split()))
 
 
-def rendered(words: str) -> str:
-    """Return Markdown ``words`` as HTML, whose tables the keyboard can scroll."""
-    html = MarkdownIt("js-default").render(words)
-    return html.replace("<table>", '<table tabindex="0">')
-
-
-TEMPLATES.filters |= {"literal": literal, "markdown": rendered}
+TEMPLATES.filters |= {
+    "literal": literal,
+    "markdown": MarkdownIt("js-default").render,
+}
 
 
 def written(report: Report, template: str) -> str:
@@ -45,7 +42,7 @@ def _picture(report: Report) -> str:
 
 
 def _draw(report: Report, figure) -> None:
-    evidence, risks, spectrum = figure.subplots(1, 3)
+    evidence, risks, spectrum = figure.subplots(3, 1)
     c, x = report.choice, report.risks
     above = c.deviance - c.deviance.min()
     evidence.plot(c.exponents, above)
