@@ -38,7 +38,7 @@ class Table(NamedTuple):
         folds: moments of `FOLDS` disjoint sets of rows, all that have a label.
         reasons: why columns cannot be used, by name.
         rows: number of rows, those without a label too.
-        levels: number of different labels, 3 for more.
+        levels: number of different labels; 3 or more say no more than that.
     """
 
     names: pd.Index
